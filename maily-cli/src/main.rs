@@ -1,0 +1,2 @@
+//! mailyctl
+fn main() {}
