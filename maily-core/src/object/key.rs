@@ -1,0 +1,102 @@
+//! Identity of an object: what may exist only once in a cluster.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Group, version and kind of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectKind {
+    /// `group/version`, or the version alone for the core group (`v1`).
+    pub api_version: String,
+    /// Kind in singular camel case, such as `Deployment`.
+    pub kind: String,
+}
+
+impl ObjectKind {
+    /// A kind from its API version (`apps/v1`) and name (`Deployment`).
+    pub fn new(api_version: impl Into<String>, kind: impl Into<String>) -> Self {
+        Self { api_version: api_version.into(), kind: kind.into() }
+    }
+
+    /// The API group; empty for the core group.
+    pub fn group(&self) -> &str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// The version inside the group, such as `v1`.
+    pub fn version(&self) -> &str {
+        self.api_version.split_once('/').map_or(self.api_version.as_str(), |(_, version)| version)
+    }
+}
+
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.kind, self.api_version)
+    }
+}
+
+/// Address of one object. Two keys that differ only in the API version name the same object, so equality
+/// and order ignore it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ObjectKey {
+    /// Group, version and kind.
+    #[serde(flatten)]
+    pub kind: ObjectKind,
+    /// Namespace; absent for cluster-scoped objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name inside namespace and kind.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// A key from its parts.
+    pub fn new(kind: ObjectKind, namespace: Option<&str>, name: impl Into<String>) -> Self {
+        Self { kind, namespace: namespace.map(str::to_owned), name: name.into() }
+    }
+
+    fn identity(&self) -> (&str, &str, Option<&str>, &str) {
+        (self.kind.group(), &self.kind.kind, self.namespace.as_deref(), &self.name)
+    }
+
+    /// `kind/name`, for messages in which the namespace is known.
+    pub fn short(&self) -> String {
+        format!("{}/{}", self.kind.kind, self.name)
+    }
+}
+
+impl PartialEq for ObjectKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for ObjectKey {}
+
+impl PartialOrd for ObjectKey {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ObjectKey {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.identity().cmp(&other.identity())
+    }
+}
+
+impl std::hash::Hash for ObjectKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {}/{}", self.kind.kind, namespace, self.name),
+            None => write!(f, "{} {}", self.kind.kind, self.name),
+        }
+    }
+}

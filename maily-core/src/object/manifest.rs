@@ -1,0 +1,299 @@
+//! One Kubernetes object as JSON with the few fields that every object has.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{ObjectKey, ObjectKind};
+
+/// Why a document is not a Kubernetes object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObjectError {
+    /// The document is a list, a string or empty.
+    #[error("not a mapping")]
+    NotAMapping,
+    /// A required field is absent, empty or no text.
+    #[error("`{0}` is missing or no text")]
+    Missing(&'static str),
+    /// `apiVersion` is neither `version` nor `group/version`.
+    #[error("`apiVersion: {0}` is neither `version` nor `group/version`")]
+    ApiVersion(String),
+}
+
+/// A Kubernetes object: apiVersion, kind, metadata.name are present; the rest is as the source gave it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
+pub struct Object {
+    key: ObjectKey,
+    body: Map<String, Value>,
+}
+
+impl Object {
+    /// Reads an object out of JSON.
+    ///
+    /// # Errors
+    /// When apiVersion, kind or metadata.name is absent or malformed.
+    pub fn from_value(value: Value) -> Result<Self, ObjectError> {
+        let Value::Object(body) = value else { return Err(ObjectError::NotAMapping) };
+        let text = |value: Option<&Value>, what: &'static str| match value {
+            Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
+            _ => Err(ObjectError::Missing(what)),
+        };
+        let api_version = text(body.get("apiVersion"), "apiVersion")?;
+        let kind = text(body.get("kind"), "kind")?;
+        let metadata = body.get("metadata");
+        let name = text(metadata.and_then(|m| m.get("name")), "metadata.name")?;
+        let mut parts = api_version.split('/');
+        let well_formed = match (parts.next(), parts.next(), parts.next()) {
+            (Some(version), None, _) => is_version(version),
+            (Some(group), Some(version), None) => !group.is_empty() && is_version(version),
+            _ => false,
+        };
+        if !well_formed {
+            return Err(ObjectError::ApiVersion(api_version));
+        }
+        let namespace =
+            metadata.and_then(|m| m.get("namespace")).and_then(Value::as_str).filter(|n| !n.is_empty());
+        let key = ObjectKey::new(ObjectKind::new(api_version, kind), namespace, name);
+        Ok(Self { key, body })
+    }
+
+    /// Address of the object.
+    pub fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+
+    /// The kind, as in `Deployment`.
+    pub fn kind(&self) -> &str {
+        &self.key.kind.kind
+    }
+
+    /// metadata.name.
+    pub fn name(&self) -> &str {
+        &self.key.name
+    }
+
+    /// metadata.namespace.
+    pub fn namespace(&self) -> Option<&str> {
+        self.key.namespace.as_deref()
+    }
+
+    /// The value at a JSON pointer such as `/spec/replicas`.
+    pub fn at(&self, pointer: &str) -> Option<&Value> {
+        let mut parts = pointer.strip_prefix('/')?.splitn(2, '/');
+        let first = self.body.get(parts.next()?)?;
+        match parts.next() {
+            Some(rest) => first.pointer(&format!("/{rest}")),
+            None => Some(first),
+        }
+    }
+
+    /// Text at a JSON pointer.
+    pub fn text(&self, pointer: &str) -> Option<&str> {
+        self.at(pointer).and_then(Value::as_str)
+    }
+
+    /// Whole number at a JSON pointer.
+    pub fn int(&self, pointer: &str) -> Option<i64> {
+        self.at(pointer).and_then(Value::as_i64)
+    }
+
+    /// The elements of the list at a JSON pointer; empty where there is none.
+    pub fn items(&self, pointer: &str) -> &[Value] {
+        self.at(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+
+    /// metadata.uid, set by the server.
+    pub fn uid(&self) -> Option<&str> {
+        self.text("/metadata/uid")
+    }
+
+    /// metadata.resourceVersion, set by the server.
+    pub fn resource_version(&self) -> Option<&str> {
+        self.text("/metadata/resourceVersion")
+    }
+
+    /// metadata.generation, set by the server.
+    pub fn generation(&self) -> Option<i64> {
+        self.int("/metadata/generation")
+    }
+
+    /// Whether deletion has been asked for.
+    pub fn is_terminating(&self) -> bool {
+        self.text("/metadata/deletionTimestamp").is_some()
+    }
+
+    /// One annotation.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.body.get("metadata")?.get("annotations")?.get(key)?.as_str()
+    }
+
+    /// One label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.body.get("metadata")?.get("labels")?.get(key)?.as_str()
+    }
+
+    /// The body, with apiVersion and kind.
+    pub fn body(&self) -> &Map<String, Value> {
+        &self.body
+    }
+
+    /// Sets or (with `None`) removes an annotation.
+    pub fn set_annotation(&mut self, key: &str, value: Option<&str>) {
+        self.set_meta("annotations", key, value);
+    }
+
+    /// Sets or (with `None`) removes a label.
+    pub fn set_label(&mut self, key: &str, value: Option<&str>) {
+        self.set_meta("labels", key, value);
+    }
+
+    /// Moves the object into a namespace.
+    pub fn set_namespace(&mut self, namespace: &str) {
+        self.key.namespace = Some(namespace.to_owned());
+        self.metadata().insert("namespace".into(), namespace.into());
+    }
+
+    /// Changes the body below `metadata`-independent fields; identity fields must stay as they are, which is
+    /// restored afterwards.
+    pub fn edit(&mut self, change: impl FnOnce(&mut Map<String, Value>)) {
+        change(&mut self.body);
+        let key = self.key.clone();
+        self.body.insert("apiVersion".into(), key.kind.api_version.into());
+        self.body.insert("kind".into(), key.kind.kind.into());
+        let metadata = self.metadata();
+        metadata.insert("name".into(), key.name.into());
+        if let Some(namespace) = key.namespace {
+            metadata.insert("namespace".into(), namespace.into());
+        }
+    }
+
+    /// The object without what only the server sets: status, uid, resourceVersion, generation,
+    /// creationTimestamp, managedFields.
+    pub fn without_server_fields(mut self) -> Self {
+        self.body.remove("status");
+        let metadata = self.metadata();
+        for field in [
+            "uid",
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "managedFields",
+            "selfLink",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+        ] {
+            metadata.remove(field);
+        }
+        self
+    }
+
+    /// The object as a JSON value.
+    pub fn into_value(self) -> Value {
+        Value::Object(self.body)
+    }
+
+    /// A copy as a JSON value.
+    pub fn to_value(&self) -> Value {
+        Value::Object(self.body.clone())
+    }
+
+    fn metadata(&mut self) -> &mut Map<String, Value> {
+        let slot = self.body.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+        if !slot.is_object() {
+            *slot = Value::Object(Map::new());
+        }
+        match slot {
+            Value::Object(map) => map,
+            _ => unreachable!("made an object above"),
+        }
+    }
+
+    fn set_meta(&mut self, field: &str, key: &str, value: Option<&str>) {
+        let metadata = self.metadata();
+        let slot = metadata.entry(field).or_insert_with(|| Value::Object(Map::new()));
+        if !slot.is_object() {
+            *slot = Value::Object(Map::new());
+        }
+        if let Value::Object(map) = slot {
+            match value {
+                Some(value) => {
+                    map.insert(key.to_owned(), value.into());
+                }
+                None => {
+                    map.remove(key);
+                }
+            }
+            if map.is_empty() {
+                metadata.remove(field);
+            }
+        }
+    }
+}
+
+fn is_version(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next() == Some('v')
+        && text.len() > 1
+        && chars.next().is_some_and(|c| c.is_ascii_digit())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+}
+
+impl TryFrom<Value> for Object {
+    type Error = ObjectError;
+
+    fn try_from(value: Value) -> Result<Self, ObjectError> {
+        Self::from_value(value)
+    }
+}
+
+impl From<Object> for Value {
+    fn from(object: Object) -> Value {
+        object.into_value()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_needs_kind_version_and_name() {
+        let err = |value| Object::from_value(value).unwrap_err().to_string();
+        assert_eq!(err(json!([])), "not a mapping");
+        assert_eq!(
+            err(json!({"apiVersion": "v1", "metadata": {"name": "a"}})),
+            "`kind` is missing or no text"
+        );
+        assert_eq!(
+            err(json!({"apiVersion": "apps/v1/x", "kind": "A", "metadata": {"name": "a"}})),
+            "`apiVersion: apps/v1/x` is neither `version` nor `group/version`"
+        );
+        assert_eq!(
+            err(json!({"apiVersion": "v1", "kind": "A", "metadata": {}})),
+            "`metadata.name` is missing or no text"
+        );
+    }
+
+    #[test]
+    fn keys_ignore_the_version_inside_the_group() {
+        let key = |v: &str| ObjectKey::new(ObjectKind::new(v, "HorizontalPodAutoscaler"), Some("n"), "a");
+        assert_eq!(key("autoscaling/v1"), key("autoscaling/v2"));
+        assert_ne!(key("autoscaling/v1"), key("v1"));
+    }
+
+    #[test]
+    fn an_edit_cannot_change_identity() {
+        let mut object =
+            Object::from_value(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}}))
+                .unwrap();
+        object.edit(|body| {
+            body.insert("kind".into(), "Pod".into());
+            body.remove("metadata");
+        });
+        assert_eq!(object.at("/metadata/name"), Some(&json!("a")));
+        assert_eq!(object.text("/kind"), Some("Service"));
+    }
+}

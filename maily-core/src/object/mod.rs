@@ -1,0 +1,13 @@
+//! Kubernetes objects as plain data, and the field arithmetic that server-side apply rests on.
+//!
+//! Everything here is pure. The simulated world and the real adapter are judged by the same functions.
+
+mod fields;
+mod key;
+mod manifest;
+mod schema;
+
+pub use fields::FieldSet;
+pub use key::{ObjectKey, ObjectKind};
+pub use manifest::{Object, ObjectError};
+pub use schema::{ListKind, list_kind};

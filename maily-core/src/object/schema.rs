@@ -1,0 +1,57 @@
+//! How the built-in kinds merge their lists under server-side apply.
+//!
+//! The source is the `x-kubernetes-list-type` and `x-kubernetes-list-map-keys` of the Kubernetes 1.36 API;
+//! a list that is not named here is atomic, as it is for a custom resource without a declaration.
+
+/// How server-side apply merges a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListKind {
+    /// Replaced as a whole.
+    Atomic,
+    /// A set of scalars, each owned by itself.
+    Set,
+    /// Items are told apart by these keys.
+    Map(&'static [&'static str]),
+}
+
+/// The merge kind of the list at a path of field names (list levels left out), such as
+/// `["spec", "template", "spec", "containers"]`.
+pub fn list_kind(path: &[&str]) -> ListKind {
+    use ListKind::{Atomic, Map, Set};
+    let Some((&last, above)) = path.split_last() else { return Atomic };
+    let parent = above.last().copied().unwrap_or("");
+    match (parent, last) {
+        ("metadata", "finalizers") => Set,
+        ("metadata", "ownerReferences") => Map(&["uid"]),
+        (_, "containers" | "initContainers" | "ephemeralContainers" | "volumes") => Map(&["name"]),
+        ("containers" | "initContainers", "env") => Map(&["name"]),
+        ("containers" | "initContainers", "ports") => Map(&["containerPort", "protocol"]),
+        ("containers" | "initContainers", "volumeMounts") => Map(&["mountPath"]),
+        ("containers" | "initContainers", "volumeDevices") => Map(&["devicePath"]),
+        ("resources", "claims") => Map(&["name"]),
+        ("spec", "imagePullSecrets") | ("", "imagePullSecrets") => Map(&["name"]),
+        ("spec", "hostAliases") => Map(&["ip"]),
+        ("spec", "topologySpreadConstraints") => Map(&["topologyKey", "whenUnsatisfiable"]),
+        ("spec", "schedulingGates" | "resourceClaims") => Map(&["name"]),
+        ("spec", "ports") => Map(&["port", "protocol"]),
+        ("status", "conditions") => Map(&["type"]),
+        ("", "secrets") => Map(&["name"]),
+        ("", "webhooks") => Map(&["name"]),
+        ("spec", "parentRefs") => Atomic,
+        _ => Atomic,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_people_edit_are_maps() {
+        let path = ["spec", "template", "spec", "containers"];
+        assert_eq!(list_kind(&path), ListKind::Map(&["name"]));
+        assert_eq!(list_kind(&["spec", "template", "spec", "containers", "args"]), ListKind::Atomic);
+        assert_eq!(list_kind(&["spec", "ports"]), ListKind::Map(&["port", "protocol"]));
+        assert_eq!(list_kind(&["spec", "metrics"]), ListKind::Atomic);
+    }
+}

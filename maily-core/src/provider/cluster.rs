@@ -1,0 +1,320 @@
+//! The Kubernetes cluster, spoken to in plain objects.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::ProviderError;
+use crate::object::{Object, ObjectKey, ObjectKind};
+
+/// What tells one cluster from another, whatever its address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterIdentity {
+    /// UID of the namespace `kube-system`, which lives as long as the cluster.
+    pub uid: String,
+    /// SHA-256 of the certificate authority that the client trusts, in hex; empty where the system's is used.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ca: String,
+}
+
+/// A resource type that the cluster serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiResource {
+    /// Group, version and kind.
+    pub kind: ObjectKind,
+    /// Plural name in the API path, such as `deployments`.
+    pub plural: String,
+    /// Whether objects live in namespaces.
+    pub namespaced: bool,
+}
+
+/// What the cluster says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterInfo {
+    /// Who it is.
+    pub identity: ClusterIdentity,
+    /// Address of the API server, for people.
+    pub server: String,
+    /// Version of the API server, such as `1.36.3`.
+    pub version: String,
+    /// The server's clock minus ours at the time of the answer, in milliseconds, where it told its time.
+    pub clock_skew_ms: Option<i64>,
+}
+
+/// Which objects to list or watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListQuery {
+    /// The kind.
+    pub kind: ObjectKind,
+    /// One namespace, or all for `None` (and for cluster-scoped kinds).
+    pub namespace: Option<String>,
+    /// Labels that must be equal.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ListQuery {
+    /// All objects of a kind in a namespace.
+    pub fn new(kind: ObjectKind, namespace: Option<&str>) -> Self {
+        Self { kind, namespace: namespace.map(str::to_owned), labels: BTreeMap::new() }
+    }
+
+    /// Narrows to objects with this label.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+}
+
+/// What must hold of the object on the server for a write to take effect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Precondition {
+    /// Nothing.
+    #[default]
+    Any,
+    /// No object of that key exists, terminating ones included.
+    Absent,
+    /// The object with this uid at this resource version.
+    Exactly {
+        /// metadata.uid.
+        uid: String,
+        /// metadata.resourceVersion.
+        resource_version: String,
+    },
+}
+
+/// How a write is merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteMode {
+    /// Server-side apply: afterwards the manager owns exactly the given fields. `force` takes fields from others.
+    Apply {
+        /// Take fields from other managers instead of failing with [`super::ErrorKind::FieldConflict`].
+        force: bool,
+    },
+    /// JSON merge patch: changes the given fields alone; the object must exist.
+    Merge,
+    /// Moves the fields that these legacy clients own by update (client-side apply, Helm 3) to our manager, so
+    /// that an apply can remove them. Metadata alone changes.
+    Migrate,
+}
+
+/// Options of a write.
+#[derive(Clone, Debug)]
+pub struct WriteOptions {
+    /// How to merge.
+    pub mode: WriteMode,
+    /// Field manager.
+    pub manager: &'static str,
+    /// What must hold.
+    pub precondition: Precondition,
+    /// Ask the server what would happen, and change nothing.
+    pub dry_run: bool,
+}
+
+impl WriteOptions {
+    /// A forced server-side apply under a manager.
+    pub fn apply(manager: &'static str, precondition: Precondition) -> Self {
+        Self { mode: WriteMode::Apply { force: true }, manager, precondition, dry_run: false }
+    }
+
+    /// A merge patch under a manager.
+    pub fn merge(manager: &'static str, precondition: Precondition) -> Self {
+        Self { mode: WriteMode::Merge, manager, precondition, dry_run: false }
+    }
+
+    /// The same as a dry run.
+    #[must_use]
+    pub fn dry_run(mut self) -> Self {
+        self.dry_run = true;
+        self
+    }
+}
+
+/// Result of a delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// Nothing was there.
+    AlreadyAbsent,
+    /// It is gone.
+    Gone,
+    /// Accepted; the object of this uid remains until its finalizers or dependents are through.
+    Pending {
+        /// uid of what is going.
+        uid: String,
+    },
+}
+
+/// One message of a watch.
+#[derive(Clone, Debug)]
+pub enum WatchEvent {
+    /// The complete present state: at the start, and again whenever history was lost. Replaces all that was known.
+    Listed(Vec<Object>),
+    /// An object was added or changed.
+    Applied(Object),
+    /// An object is gone; its last state.
+    Deleted(Object),
+    /// The stream could not be continued for now and is being taken up again; for people.
+    Interrupted(String),
+}
+
+/// Messages of a watch; ends only when dropped, or with an error that cannot be mended by trying again.
+pub type WatchStream = BoxStream<'static, Result<WatchEvent, ProviderError>>;
+
+/// Whether a log is followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Follow {
+    /// Until what is there has been read.
+    #[default]
+    No,
+    /// Until the container ends.
+    Yes,
+}
+
+/// Which part of a log to read.
+#[derive(Clone, Debug, Default)]
+pub struct LogOptions {
+    /// The container; the only or first one where absent.
+    pub container: Option<String>,
+    /// Read on while it grows.
+    pub follow: Follow,
+    /// Only what is younger than this.
+    pub since: Option<Duration>,
+    /// Only this many last lines.
+    pub tail: Option<u32>,
+    /// The log of the container's previous instance.
+    pub previous: bool,
+}
+
+/// One line of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// When it was written, where the provider says.
+    pub time: Option<jiff::Timestamp>,
+    /// The line without its end.
+    pub text: String,
+}
+
+/// Lines of a log in order.
+pub type LogStream = BoxStream<'static, Result<LogLine, ProviderError>>;
+
+/// Something that a command needs to be allowed to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permission {
+    /// `get`, `list`, `watch`, `create`, `patch`, `delete`.
+    pub verb: &'static str,
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Plural name, such as `deployments`; `pods/log` for a subresource.
+    pub resource: String,
+    /// Namespace; `None` for cluster scope.
+    pub namespace: Option<String>,
+}
+
+/// Whether something is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It is.
+    Allowed,
+    /// It is not.
+    Denied,
+    /// It could not be found out: never to be read as allowed.
+    Unknown,
+}
+
+/// A Kubernetes cluster.
+///
+/// Every call has a deadline of its own; no call retries by itself, the engine does.
+///
+/// # Contract
+/// 1. `get` and `list` read from a quorum: they see every write that was answered before they were sent.
+/// 2. `get` of an absent object is `None`; of a kind that the server does not serve, `Unsupported`.
+/// 3. `list` returns all pages.
+/// 4. An apply with [`Precondition::Absent`] creates the object, or fails with `Conflict` if anything of that key
+///    exists, a terminating object included.
+/// 5. A write with [`Precondition::Exactly`] fails with `Conflict` if the uid or the resource version differs, or
+///    the object is absent; nothing is changed then.
+/// 6. The same apply twice equals once; the second does not change the resource version.
+/// 7. An apply removes the fields that the manager applied before and now leaves out, unless others own them too.
+/// 8. An unforced apply that would change a field of another manager fails with `FieldConflict` and names him.
+/// 9. A dry run answers what the write would have answered and changes nothing.
+/// 10. A merge patch of an absent object fails with `NotFound`.
+/// 11. `delete` with a precondition that does not hold fails with `Conflict`; of an absent object it is
+///     `AlreadyAbsent`; while finalizers hold the object it is `Pending`.
+/// 12. A watch begins with `Listed`, then tells every later change of what it selects at least by its last state, and
+///     outlives closed connections and lost history.
+/// 13. A write after [`WriteMode::Migrate`] removes fields that client-side apply had set and the apply leaves out.
+/// 14. `logs` yields the lines in order; of a pod that does not exist it fails with `NotFound`.
+#[async_trait]
+pub trait Cluster: fmt::Debug + Send + Sync + 'static {
+    /// Who the cluster is.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses the credentials.
+    async fn describe(&self) -> Result<ClusterInfo, ProviderError>;
+
+    /// Which of these kinds the cluster serves, and how; kinds that it does not serve are left out.
+    ///
+    /// # Errors
+    /// When discovery fails.
+    async fn resources(&self, kinds: &[ObjectKind]) -> Result<Vec<ApiResource>, ProviderError>;
+
+    /// Whether the present credentials may do these things, one answer each.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    async fn allowed(&self, permissions: &[Permission]) -> Result<Vec<Access>, ProviderError>;
+
+    /// Reads one object.
+    ///
+    /// # Errors
+    /// See the contract; `NotFound` is never one.
+    async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError>;
+
+    /// Reads all objects of a kind.
+    ///
+    /// # Errors
+    /// See the contract.
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError>;
+
+    /// Writes an object and answers what the server made of it. For [`WriteMode::Merge`] the body is the patch.
+    ///
+    /// # Errors
+    /// See the contract.
+    async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError>;
+
+    /// Deletes an object; dependents follow in the background.
+    ///
+    /// # Errors
+    /// See the contract.
+    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError>;
+
+    /// Follows all objects of a kind.
+    ///
+    /// # Errors
+    /// When the kind is unknown or reading it is forbidden.
+    async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError>;
+
+    /// Reads the log of a pod.
+    ///
+    /// # Errors
+    /// See the contract.
+    async fn logs(&self, pod: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError>;
+}
+
+/// A merge patch for an object: its identity and the given fields.
+pub fn patch_of(key: &ObjectKey, fields: Value) -> Result<Object, crate::object::ObjectError> {
+    let mut body = fields;
+    if let Value::Object(map) = &mut body {
+        map.insert("apiVersion".into(), key.kind.api_version.clone().into());
+        map.insert("kind".into(), key.kind.kind.clone().into());
+        let metadata = map.entry("metadata").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        metadata["name"] = key.name.clone().into();
+        if let Some(namespace) = &key.namespace {
+            metadata["namespace"] = namespace.clone().into();
+        }
+    }
+    Object::from_value(body)
+}

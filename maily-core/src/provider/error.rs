@@ -1,0 +1,169 @@
+//! The one error of all providers.
+
+use std::{error::Error as StdError, fmt, time::Duration};
+
+/// What kind of failure it was, as far as the caller's next move depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The thing does not exist.
+    NotFound,
+    /// A precondition did not hold: something else is there than what was expected.
+    Conflict,
+    /// Fields belong to another field manager, who is named in the message.
+    FieldConflict,
+    /// The request was understood and is invalid: sending it again does not help.
+    Invalid,
+    /// Credentials are missing, wrong or expired.
+    Unauthenticated,
+    /// Credentials are valid and not allowed to do this.
+    PermissionDenied,
+    /// The epoch of the write is older than the one of the environment: we are no longer the holder.
+    StaleEpoch,
+    /// Too many requests; `retry_after` may say when to come back.
+    Throttled,
+    /// The provider could not be reached or answered with a temporary failure.
+    Unavailable,
+    /// No answer within the deadline.
+    DeadlineExceeded,
+    /// The provider does not know this kind of request or resource.
+    Unsupported,
+    /// An answer that cannot be understood, or a defect of ours.
+    Internal,
+}
+
+/// Whether the call changed anything, as far as can be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// The provider refused: nothing was changed.
+    None,
+    /// No or no clear answer: it may have been changed, also later.
+    Unknown,
+    /// It was changed.
+    Done,
+}
+
+/// A failed call of a provider. The source is not part of the one-line form; follow [`StdError::source`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ProviderError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    provider: &'static str,
+    operation: &'static str,
+    resource: String,
+    message: String,
+    effect: Effect,
+    retry_after: Option<Duration>,
+    hint: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl ProviderError {
+    /// An error of `provider` (such as `kubernetes`) in `operation` (such as `apply`) on `resource`.
+    ///
+    /// The effect follows from the kind: a refusal changed nothing, silence may have.
+    pub fn new(
+        kind: ErrorKind,
+        provider: &'static str,
+        operation: &'static str,
+        resource: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        let effect = match kind {
+            ErrorKind::Unavailable | ErrorKind::DeadlineExceeded | ErrorKind::Internal => Effect::Unknown,
+            _ => Effect::None,
+        };
+        Self(Box::new(Inner {
+            kind,
+            provider,
+            operation,
+            resource: resource.into(),
+            message: message.into(),
+            effect,
+            retry_after: None,
+            hint: None,
+            source: None,
+        }))
+    }
+
+    /// States the effect where it differs from what the kind implies.
+    #[must_use]
+    pub fn with_effect(mut self, effect: Effect) -> Self {
+        self.0.effect = effect;
+        self
+    }
+
+    /// States when the provider asked to be called again.
+    #[must_use]
+    pub fn with_retry_after(mut self, after: Duration) -> Self {
+        self.0.retry_after = Some(after);
+        self
+    }
+
+    /// States what a person can do next.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Keeps the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What kind of failure it was.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether anything was changed.
+    pub fn effect(&self) -> Effect {
+        self.0.effect
+    }
+
+    /// When the provider asked to be called again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// What a person can do next.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// What the call was about.
+    pub fn resource(&self) -> &str {
+        &self.0.resource
+    }
+
+    /// What the provider said.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Whether the same call may succeed a moment later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
+    }
+}
+
+impl fmt::Display for ProviderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { provider, operation, resource, message, .. } = &*self.0;
+        write!(f, "{operation} `{resource}` in {provider}: {message}")
+    }
+}
+
+impl StdError for ProviderError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
+    }
+}

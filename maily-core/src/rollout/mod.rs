@@ -1,0 +1,1 @@
+//! Rollout health: pure judgement of what a workload shows.

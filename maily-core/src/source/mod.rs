@@ -1,0 +1,1 @@
+//! Where the desired objects of a service come from.
