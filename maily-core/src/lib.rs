@@ -4,8 +4,13 @@
 //! runs the plan step by step through the [`provider`] traits and ends at the new release or the old one.
 //! Nothing in this crate knows an SDK; adapters implement the traits elsewhere.
 
+pub mod engine;
 pub mod object;
 pub mod provider;
+pub mod records;
 pub mod rollout;
 pub mod runtime;
 pub mod source;
+mod steps;
+
+pub use steps::Providers;

@@ -50,10 +50,11 @@ impl FieldSet {
         for entry in object.items("/metadata/managedFields") {
             let name = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
             let subresource = entry.get("subresource").and_then(Value::as_str).unwrap_or_default();
-            if subresource.is_empty() && manager(name) {
-                if let Some(Value::Object(fields)) = entry.get("fieldsV1") {
-                    set = set.union(&from_fields_v1(fields));
-                }
+            if subresource.is_empty()
+                && manager(name)
+                && let Some(Value::Object(fields)) = entry.get("fieldsV1")
+            {
+                set = set.union(&from_fields_v1(fields));
             }
         }
         set.children.remove(&Element::Field("status".into()));
@@ -146,12 +147,11 @@ impl FieldSet {
     pub fn project(&self, object: &Object) -> Object {
         let mut body = Map::new();
         for (element, child) in &self.children {
-            if let Element::Field(name) = element {
-                if let Some(value) = object.body().get(name) {
-                    if let Some(projected) = child.project_value(value, &mut vec![name]) {
-                        body.insert(name.clone(), projected);
-                    }
-                }
+            if let Element::Field(name) = element
+                && let Some(value) = object.body().get(name)
+                && let Some(projected) = child.project_value(value, &mut vec![name])
+            {
+                body.insert(name.clone(), projected);
             }
         }
         let mut projected = object.clone();

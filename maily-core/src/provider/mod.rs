@@ -5,6 +5,8 @@
 
 mod cluster;
 mod error;
+mod frontend;
+mod probe;
 mod records;
 
 pub use cluster::{
@@ -13,4 +15,6 @@ pub use cluster::{
     patch_of,
 };
 pub use error::{Effect, ErrorKind, ProviderError};
+pub use frontend::{FrontendDeployment, FrontendHost, FrontendState};
+pub use probe::{ProbeRequest, ProbeService, Prober, Verdict};
 pub use records::{Created, RecordStore};

@@ -1,1 +1,15 @@
-//! Rollout health: pure judgement of what a workload shows.
+//! Rollout verdicts: whether what was written serves, still goes on, or is known to fail.
+//!
+//! Pure functions over live objects; the watcher gathers them. Each rule answers to a defect that a deployment tool
+//! really had (`docs/traps.md`).
+
+mod conditions;
+mod judge;
+mod pod;
+mod target;
+#[cfg(test)]
+mod tests;
+mod workload;
+
+pub use judge::{Evidence, Health, Reason, judge};
+pub use target::Target;

@@ -1,0 +1,123 @@
+//! The difference of two objects, field by field, for people.
+
+use serde_json::Value;
+
+use super::FieldChange;
+use crate::object::{ListKind, Object, list_kind};
+
+/// Fields that differ between two objects, in order. Identity is not compared.
+pub fn difference(from: &Object, to: &Object) -> Vec<FieldChange> {
+    let mut changes = Vec::new();
+    let mut path = Vec::new();
+    compare(
+        Some(&Value::Object(from.body().clone())),
+        Some(&Value::Object(to.body().clone())),
+        &mut path,
+        String::new(),
+        &mut changes,
+    );
+    changes
+}
+
+fn compare<'a>(
+    from: Option<&'a Value>,
+    to: Option<&'a Value>,
+    path: &mut Vec<&'a str>,
+    shown: String,
+    changes: &mut Vec<FieldChange>,
+) {
+    if from == to {
+        return;
+    }
+    match (from, to) {
+        (Some(Value::Object(_)) | None, Some(Value::Object(_)) | None) => {
+            let empty = serde_json::Map::new();
+            let old = from.and_then(Value::as_object).unwrap_or(&empty);
+            let new = to.and_then(Value::as_object).unwrap_or(&empty);
+            if old.is_empty() && new.is_empty() {
+                changes.push(change(shown, from, to));
+                return;
+            }
+            let mut keys: Vec<&'a str> = Vec::new();
+            for map in [from, to].into_iter().flatten().filter_map(Value::as_object) {
+                keys.extend(map.keys().map(String::as_str));
+            }
+            keys.sort_unstable();
+            keys.dedup();
+            for key in keys {
+                let next = if shown.is_empty() { key.to_owned() } else { format!("{shown}.{key}") };
+                path.push(key);
+                compare(from.and_then(|v| v.get(key)), to.and_then(|v| v.get(key)), path, next, changes);
+                path.pop();
+            }
+        }
+        (Some(Value::Array(old)), Some(Value::Array(new))) => match list_kind(path) {
+            ListKind::Map(keys) => {
+                let name = |item: &Value| -> Option<String> {
+                    let parts: Vec<String> = keys.iter().filter_map(|key| item.get(key)).map(text).collect();
+                    if parts.is_empty() { None } else { Some(parts.join(",")) }
+                };
+                let mut names: Vec<String> = Vec::new();
+                for item in old.iter().chain(new) {
+                    if let Some(name) = name(item).filter(|name| !names.contains(name)) {
+                        names.push(name);
+                    }
+                }
+                for wanted in names {
+                    let find = |items: &'a [Value]| {
+                        items.iter().find(|item| name(item).as_deref() == Some(wanted.as_str()))
+                    };
+                    compare(find(old), find(new), path, format!("{shown}[{wanted}]"), changes);
+                }
+            }
+            ListKind::Set | ListKind::Atomic => changes.push(change(shown, from, to)),
+        },
+        _ => changes.push(change(shown, from, to)),
+    }
+}
+
+fn change(path: String, from: Option<&Value>, to: Option<&Value>) -> FieldChange {
+    FieldChange { path, from: from.map(text), to: to.map(text) }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn deployment(image: &str, replicas: Option<u32>) -> Object {
+        let mut body = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"},
+            "spec": {"template": {"spec": {"containers": [{"name": "app", "image": image}]}}}});
+        if let Some(replicas) = replicas {
+            body["spec"]["replicas"] = replicas.into();
+        }
+        Object::from_value(body).expect("an object")
+    }
+
+    #[test]
+    fn list_items_are_named_by_their_key() {
+        let changes = difference(&deployment("a:1", Some(2)), &deployment("a:2", None));
+        let shown: Vec<_> =
+            changes.iter().map(|c| (c.path.as_str(), c.from.as_deref(), c.to.as_deref())).collect();
+        assert_eq!(
+            shown,
+            [
+                ("spec.replicas", Some("2"), None),
+                ("spec.template.spec.containers[app].image", Some("a:1"), Some("a:2")),
+            ]
+        );
+    }
+
+    #[test]
+    fn equal_objects_have_none() {
+        assert!(difference(&deployment("a:1", None), &deployment("a:1", None)).is_empty());
+    }
+}

@@ -1,0 +1,478 @@
+//! One environment: the door through which tools plan, run, resume, abort and look.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Lease, LeaseError, LeaseRequest, Listener, Outcome, Plan, RunId, Sealer, Storage, Stuck, What,
+    executor::{Executor, Finish},
+    history::{self, Head, Release, record_release},
+    journal::{JournalError, JournalEvent},
+    observe,
+    planner::{self, PlanOptions, PlanProblems, Wanted},
+    state::RunState,
+};
+use crate::{
+    object::{Object, ObjectKey},
+    provider::{ClusterIdentity, ProviderError, RecordStore},
+    runtime::Runtime,
+    steps::{Context, Providers},
+};
+
+/// An environment and what is needed to work on it.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// The project.
+    pub project: String,
+    /// The environment.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The cluster that it is bound to.
+    pub identity: Option<ClusterIdentity>,
+    /// Providers.
+    pub providers: Providers,
+    /// Records.
+    pub records: Arc<dyn RecordStore>,
+    /// Clock, chance and tasks.
+    pub runtime: Arc<dyn Runtime>,
+}
+
+/// How a run is carried out.
+#[derive(Clone)]
+pub struct RunOptions {
+    /// Who runs it: person, machine, process.
+    pub by: String,
+    /// Why, where a reason was asked for.
+    pub reason: Option<String>,
+    /// How long to wait for one's turn; none: not at all.
+    pub wait: Option<Duration>,
+    /// Interrupts the run in an orderly way: it can be resumed.
+    pub cancel: CancellationToken,
+    /// Receives the events.
+    pub listener: Arc<dyn Listener>,
+}
+
+impl std::fmt::Debug for RunOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunOptions").field("by", &self.by).field("wait", &self.wait).finish_non_exhaustive()
+    }
+}
+
+impl RunOptions {
+    /// Runs for somebody, who is told nothing on the way.
+    pub fn new(by: impl Into<String>) -> Self {
+        Self {
+            by: by.into(),
+            reason: None,
+            wait: None,
+            cancel: CancellationToken::new(),
+            listener: Arc::new(|_: &super::Event| {}),
+        }
+    }
+}
+
+/// How a process ended its work on a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// The run is over.
+    Over {
+        /// The run; none where there was nothing to do.
+        run: Option<RunId>,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The run was interrupted; `resume` goes on with it.
+    Paused {
+        /// The run.
+        run: RunId,
+        /// Why.
+        why: String,
+    },
+    /// The run needs a person; `resume` goes on with it afterwards.
+    Stuck {
+        /// The run.
+        run: RunId,
+        /// What needs a person.
+        items: Vec<Stuck>,
+    },
+}
+
+/// Why nothing could be planned or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvironmentError {
+    /// The environment is bound to no cluster.
+    #[error("environment `{0}` is not bound to a cluster")]
+    Unbound(String),
+    /// It is another cluster.
+    #[error(
+        "environment `{environment}` is bound to another cluster (uid {bound}); {server} is the cluster with uid {found}"
+    )]
+    WrongCluster {
+        /// The environment.
+        environment: String,
+        /// The cluster that it is bound to.
+        bound: String,
+        /// The cluster that was met.
+        found: String,
+        /// Its address.
+        server: String,
+    },
+    /// The namespace does not exist.
+    #[error("namespace `{0}` does not exist")]
+    NoNamespace(String),
+    /// The namespace is being deleted.
+    #[error("namespace `{0}` is being deleted")]
+    NamespaceTerminating(String),
+    /// A run has to be resumed or aborted first.
+    #[error("run {run} of environment `{environment}` has not ended")]
+    Unfinished {
+        /// The environment.
+        environment: String,
+        /// The run.
+        run: RunId,
+    },
+    /// The plan is for another environment.
+    #[error("the plan is for environment `{found}` of project `{project}`")]
+    OtherEnvironment {
+        /// The plan's environment.
+        found: String,
+        /// The plan's project.
+        project: String,
+    },
+    /// The plan does not fit what is there any more.
+    #[error("the plan is out of date:\n{}", .0.join("\n"))]
+    OutOfDate(Vec<String>),
+    /// There is no plan.
+    #[error("{0}")]
+    Problems(PlanProblems),
+    /// Somebody else works on the environment.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// The records failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A provider failed.
+    #[error("failed to read the state of the environment")]
+    Provider(#[source] ProviderError),
+    /// A run cannot go back any more.
+    #[error("run {0} cannot go back: a step that cannot be undone has begun")]
+    NoReturn(RunId),
+}
+
+impl EnvironmentError {
+    /// What a person can do.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unbound(name) => {
+                format!("bind it: `mailyctl env bind {name} --context CONTEXT --namespace NAMESPACE`")
+            }
+            Self::WrongCluster { environment, .. } => format!(
+                "choose the right context, or bind the environment anew: `mailyctl env bind {environment} --rebind`"
+            ),
+            Self::NoNamespace(name) => format!("make it: `kubectl create namespace {name}`"),
+            Self::NamespaceTerminating(_) => "wait until it is gone, and make it again".to_owned(),
+            Self::Unfinished { environment, .. } => format!(
+                "`mailyctl resume --env {environment}` goes on, `mailyctl abort --env {environment}` goes back"
+            ),
+            Self::OtherEnvironment { .. } => "make a plan for this environment".to_owned(),
+            Self::OutOfDate(_) => "make a new plan".to_owned(),
+            Self::Lease(LeaseError::Held { .. }) => "wait for your turn with `--wait-lock`".to_owned(),
+            Self::NoReturn(_) => "mend the cause and `mailyctl resume`".to_owned(),
+            Self::Provider(error)
+            | Self::Lease(LeaseError::Provider(error))
+            | Self::Journal(JournalError::Store(error)) => {
+                return error.hint().map(str::to_owned);
+            }
+            Self::Journal(JournalError::NotHolder { .. }) => {
+                "somebody else took the environment over: look with `mailyctl status`".to_owned()
+            }
+            Self::Problems(_) | Self::Journal(_) => return None,
+        })
+    }
+}
+
+/// A plan with what it was made from, to be run at once.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// The state of the records at that time.
+    pub head: Head,
+    pub(crate) seen: BTreeMap<ObjectKey, Object>,
+    pub(crate) sealer: Arc<Sealer>,
+}
+
+impl Environment {
+    /// Checks that the cluster is the one that the environment is bound to, and that its namespace is there.
+    ///
+    /// # Errors
+    /// When it is not, or the cluster cannot be reached.
+    pub async fn check(&self) -> Result<ClusterIdentity, EnvironmentError> {
+        let bound = self.identity.as_ref().ok_or_else(|| EnvironmentError::Unbound(self.name.clone()))?;
+        let namespace = crate::object::ObjectKind::new("v1", "Namespace");
+        let key = ObjectKey::new(namespace, None, &self.namespace);
+        let cluster = &self.providers.cluster;
+        let (info, namespace) = futures::future::try_join(cluster.describe(), cluster.get(&key))
+            .await
+            .map_err(EnvironmentError::Provider)?;
+        if info.identity.uid != bound.uid || (!bound.ca.is_empty() && info.identity.ca != bound.ca) {
+            return Err(EnvironmentError::WrongCluster {
+                environment: self.name.clone(),
+                bound: bound.uid.clone(),
+                found: info.identity.uid,
+                server: info.server,
+            });
+        }
+        match namespace {
+            None => Err(EnvironmentError::NoNamespace(self.namespace.clone())),
+            Some(namespace) if namespace.is_terminating() => {
+                Err(EnvironmentError::NamespaceTerminating(self.namespace.clone()))
+            }
+            Some(_) => Ok(info.identity),
+        }
+    }
+
+    /// The state of the records.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn head(&self) -> Result<Head, EnvironmentError> {
+        Ok(history::head(&*self.records).await?)
+    }
+
+    /// The release in force, with its objects.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub async fn released(&self, head: &Head) -> Result<Option<Release>, EnvironmentError> {
+        match &head.release {
+            Some((_, release)) => Ok(history::release(&*self.records, release.id).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes a plan from what is wanted and what is there.
+    ///
+    /// # Errors
+    /// When something cannot be read, or there is no way: all problems at once.
+    pub async fn plan(
+        &self,
+        wanted: &Wanted,
+        head: Head,
+        base: Option<&Release>,
+        options: &PlanOptions,
+        depth: observe::Depth,
+        storage: Storage,
+    ) -> Result<Planned, EnvironmentError> {
+        let identity = self.check().await?;
+        let cluster = &*self.providers.cluster;
+        let sealer = Sealer::open(cluster, &*self.runtime, &self.name, &self.namespace, storage)
+            .await
+            .map_err(EnvironmentError::Provider)?;
+        let mut observed = observe::observe(cluster, wanted, base, depth).await?;
+        observed.identity = Some(identity);
+        let mut options = options.clone();
+        options.frontends = observe::frontends(self.providers.frontend.as_deref(), wanted).await?;
+        let plan =
+            planner::plan(wanted, &observed, base, &sealer, &options).map_err(EnvironmentError::Problems)?;
+        Ok(Planned { plan, head, seen: observed.objects, sealer: Arc::new(sealer) })
+    }
+
+    /// Prepares a plan from a file: reads the world anew and refuses, object by object, what has changed since.
+    ///
+    /// # Errors
+    /// [`EnvironmentError::OutOfDate`] when the plan does not fit any more.
+    pub async fn adopt_plan(&self, plan: Plan) -> Result<Planned, EnvironmentError> {
+        if plan.environment != self.name || plan.project != self.project {
+            let (found, project) = (plan.environment, plan.project);
+            return Err(EnvironmentError::OtherEnvironment { found, project });
+        }
+        let identity = self.check().await?;
+        if plan.cluster != identity {
+            return Err(EnvironmentError::OutOfDate(vec!["it was made for another cluster".to_owned()]));
+        }
+        let head = self.head().await?;
+        let release = head.release.as_ref().map(|(_, release)| release.id);
+        if plan.base != release {
+            let text = |id: Option<super::ReleaseId>| id.map_or("none".to_owned(), |id| id.to_string());
+            let found = format!("it starts from release {}, in force is {}", text(plan.base), text(release));
+            return Err(EnvironmentError::OutOfDate(vec![found]));
+        }
+        let cluster = &*self.providers.cluster;
+        let sealer = Sealer::open(cluster, &*self.runtime, &self.name, &self.namespace, Storage::Lasting)
+            .await
+            .map_err(EnvironmentError::Provider)?;
+        let seen =
+            observe::read(cluster, plan.steps.iter().flat_map(|s| s.work.changes()).map(|c| &c.key)).await?;
+        let stale = observe::out_of_date(&plan, &seen, &sealer);
+        if stale.is_empty() {
+            Ok(Planned { plan, head, seen, sealer: Arc::new(sealer) })
+        } else {
+            Err(EnvironmentError::OutOfDate(stale))
+        }
+    }
+
+    /// Stores the values of Secrets that a plan refers to, so that it can be applied by another process.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub async fn keep_values(&self, planned: &Planned) -> Result<(), EnvironmentError> {
+        let objects = planned.plan.steps.iter().flat_map(|step| step.work.changes()).flat_map(|change| {
+            change.desired.iter().chain(change.before.as_ref().map(|before| &before.object))
+        });
+        for object in objects.chain(planned.plan.unchanged.iter().map(|kept| &kept.desired)) {
+            planned
+                .sealer
+                .store(&*self.providers.cluster, object)
+                .await
+                .map_err(EnvironmentError::Provider)?;
+        }
+        Ok(())
+    }
+
+    /// Carries out a plan.
+    ///
+    /// # Errors
+    /// When it could not begin, or the environment was lost to another process on the way.
+    pub async fn run(&self, planned: Planned, options: &RunOptions) -> Result<RunEnd, EnvironmentError> {
+        if planned.plan.is_empty() {
+            return Ok(RunEnd::Over { run: None, outcome: Outcome::Unchanged });
+        }
+        if let Some(unfinished) = &planned.head.unfinished {
+            return Err(self.unfinished(&unfinished.recorded.run));
+        }
+        let run = RunId::new(&*self.runtime);
+        let lease = self.lease(&run, options).await?;
+        let seen = planned.seen.values().filter_map(super::epoch_of).max();
+        let records = &*self.records;
+        let claimed = super::epoch::claim(
+            records,
+            &*self.runtime,
+            planned.head.epoch.or(Some(super::Epoch(0))),
+            seen,
+            &run,
+            &options.by,
+        )
+        .await;
+        let epoch = match claimed {
+            Ok(epoch) => epoch,
+            Err(JournalError::NotHolder { .. }) => {
+                lease.release().await;
+                let why = "somebody else changed the environment since the plan was made".to_owned();
+                return Err(EnvironmentError::OutOfDate(vec![why]));
+            }
+            Err(error) => {
+                lease.release().await;
+                return Err(error.into());
+            }
+        };
+        self.keep_values(&planned).await?;
+        let plan = planned.plan;
+        let context = Arc::new(Context::new(
+            self.providers.clone(),
+            Arc::clone(&self.runtime),
+            planned.sealer,
+            lease,
+            run.clone(),
+            epoch,
+            vec![epoch],
+            &plan,
+            planned.seen,
+            Arc::clone(&options.listener),
+        ));
+        let journal =
+            super::journal::Writer::new(Arc::clone(&self.records), Arc::clone(&self.runtime), run, epoch, 0);
+        let digest = plan.digest.clone();
+        let mut executor = Executor::new(
+            Arc::clone(&context),
+            RunState::new(plan),
+            journal,
+            Arc::clone(&self.records),
+            planned.head.next_release(),
+            planned.head.frontends(),
+            options.cancel.clone(),
+            options.by.clone(),
+        );
+        let (by, reason) = (options.by.clone(), options.reason.clone());
+        executor.begin(JournalEvent::RunStarted { plan: digest, by, reason }).await?;
+        let finish = executor.run().await;
+        self.finish(context, finish).await
+    }
+
+    pub(super) async fn lease(&self, run: &RunId, options: &RunOptions) -> Result<Lease, EnvironmentError> {
+        let request = LeaseRequest {
+            environment: self.name.clone(),
+            namespace: self.namespace.clone(),
+            holder: options.by.clone(),
+            run: run.clone(),
+            wait: options.wait,
+        };
+        let listener = Arc::clone(&options.listener);
+        let (environment, run, runtime) = (self.name.clone(), run.clone(), Arc::clone(&self.runtime));
+        let last = std::sync::Mutex::new(String::new());
+        let queued = move |holder: &str| {
+            let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if *last != holder {
+                holder.clone_into(&mut last);
+                listener.event(&super::Event {
+                    format: super::EVENT_FORMAT,
+                    at: runtime.wall(),
+                    run: run.clone(),
+                    environment: environment.clone(),
+                    replayed: false,
+                    what: What::Queued { holder: holder.to_owned() },
+                });
+            }
+        };
+        let cluster = Arc::clone(&self.providers.cluster);
+        Ok(Lease::acquire(cluster, Arc::clone(&self.runtime), &request, &queued).await?)
+    }
+
+    /// Writes down what follows from how a run ended, and gives the lease back.
+    pub(super) async fn finish(
+        &self,
+        context: Arc<Context>,
+        finish: Result<Finish, JournalError>,
+    ) -> Result<RunEnd, EnvironmentError> {
+        let run = context.run.clone();
+        let epoch = context.epoch;
+        let end = match finish {
+            Ok(Finish::Over(outcome, release)) => {
+                if let Some(release) = &release {
+                    // The journal is what counts; who finds this record missing writes it again.
+                    let _ = record_release(&*self.records, &run, epoch, release).await;
+                }
+                RunEnd::Over { run: Some(run), outcome }
+            }
+            Ok(Finish::Paused(why)) => RunEnd::Paused { run, why },
+            Ok(Finish::Stuck(items)) => RunEnd::Stuck { run, items },
+            Err(error) => {
+                context.give_up_lease();
+                return Err(error.into());
+            }
+        };
+        if let Some(lease) = context.take_lease() {
+            lease.release().await;
+        }
+        Ok(end)
+    }
+
+    pub(super) fn unfinished(&self, run: &RunId) -> EnvironmentError {
+        EnvironmentError::Unfinished { environment: self.name.clone(), run: run.clone() }
+    }
+}
+
+impl Head {
+    /// The number of the release that a run would make.
+    pub fn next_release(&self) -> super::ReleaseId {
+        super::ReleaseId(self.releases.last().map_or(1, |last| last.0 + 1))
+    }
+
+    /// Deployments of the frontends in the release in force.
+    pub fn frontends(&self) -> BTreeMap<String, String> {
+        self.release.as_ref().map(|(_, release)| release.frontends.clone()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,218 @@
+//! What the records say of an environment: who holds it, what is released, what is unfinished.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Claim, Epoch, Outcome, Plan, ReleaseId, RunId,
+    epoch::{claim_of, claimed},
+    journal::{self, JournalError, JournalEvent, Recorded, ReleaseHead, pack, unpack},
+};
+use crate::{
+    object::{Object, ObjectKey},
+    provider::RecordStore,
+};
+
+/// A release with everything needed to have it again.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// The run that made it.
+    pub run: RunId,
+    /// Its short form.
+    pub head: ReleaseHead,
+    /// Its objects, Secrets sealed.
+    pub objects: BTreeMap<ObjectKey, Released>,
+}
+
+/// An object of a release.
+#[derive(Clone, Debug)]
+pub struct Released {
+    /// The service; none where it is shared.
+    pub service: Option<String>,
+    /// As it was wanted.
+    pub desired: Object,
+    /// Fingerprint of what the server made of it.
+    pub fingerprint: Option<String>,
+}
+
+/// The record of a release.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct ReleaseRecord {
+    format: u32,
+    run: RunId,
+    epoch: Epoch,
+    head: ReleaseHead,
+}
+
+/// A run that has not ended.
+#[derive(Clone, Debug)]
+pub struct Unfinished {
+    /// The last claim on it.
+    pub claim: Claim,
+    /// Its journal.
+    pub recorded: Recorded,
+}
+
+/// The state of an environment's records.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    /// The highest epoch claimed.
+    pub epoch: Option<Epoch>,
+    /// The releases on record, ascending.
+    pub releases: Vec<ReleaseId>,
+    /// The release in force.
+    pub release: Option<(RunId, ReleaseHead)>,
+    /// The run that has to be resumed or aborted first.
+    pub unfinished: Option<Unfinished>,
+}
+
+fn release_key(id: ReleaseId) -> String {
+    format!("release/{:09}", id.0)
+}
+
+/// Reads the state of an environment; writes down a release whose run was seen to end but whose record is missing.
+///
+/// # Errors
+/// When the records cannot be read.
+pub async fn head(records: &dyn RecordStore) -> Result<Head, JournalError> {
+    let (epochs, releases) = futures::future::try_join(claimed(records), list_releases(records)).await?;
+    let mut head = Head { epoch: epochs.last().copied(), releases, release: None, unfinished: None };
+    let mut last_epoch = None;
+    if let Some(id) = head.releases.last()
+        && let Some(record) = read_release(records, *id).await?
+    {
+        last_epoch = Some(record.epoch);
+        head.release = Some((record.run, record.head));
+    }
+    // Only the run of the highest epoch that has a journal can be unfinished: nobody starts a run beside one.
+    for epoch in epochs.iter().rev() {
+        if last_epoch == Some(*epoch) {
+            break;
+        }
+        let Some(claim) = claim_of(records, *epoch).await? else { continue };
+        let Some(recorded) = journal::read(records, &claim.run).await? else { continue };
+        match recorded.outcome() {
+            None => head.unfinished = Some(Unfinished { claim, recorded }),
+            Some((Outcome::Succeeded { .. }, Some(release))) => {
+                if head.release.as_ref().is_none_or(|(_, known)| known.id < release.id) {
+                    record_release(records, &claim.run, *epoch, release).await?;
+                    head.releases.push(release.id);
+                    head.release = Some((claim.run.clone(), release.clone()));
+                }
+            }
+            Some(_) => {}
+        }
+        break;
+    }
+    Ok(head)
+}
+
+async fn list_releases(records: &dyn RecordStore) -> Result<Vec<ReleaseId>, JournalError> {
+    let keys = records.list("release/").await?;
+    Ok(keys.iter().filter_map(|key| key.strip_prefix("release/")?.parse().ok().map(ReleaseId)).collect())
+}
+
+async fn read_release(
+    records: &dyn RecordStore,
+    id: ReleaseId,
+) -> Result<Option<ReleaseRecord>, JournalError> {
+    let key = release_key(id);
+    match records.get(&key).await? {
+        Some(bytes) => unpack(&key, &bytes).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Writes down a release; it is derived, so that somebody else may have done so already.
+///
+/// # Errors
+/// When the store fails.
+pub async fn record_release(
+    records: &dyn RecordStore,
+    run: &RunId,
+    epoch: Epoch,
+    head: &ReleaseHead,
+) -> Result<(), JournalError> {
+    let record = ReleaseRecord { format: 1, run: run.clone(), epoch, head: head.clone() };
+    records.create(&release_key(head.id), &pack(&record)).await?;
+    Ok(())
+}
+
+/// Reads the short form of a release and its run.
+///
+/// # Errors
+/// When the records cannot be read.
+pub async fn release_head(
+    records: &dyn RecordStore,
+    id: ReleaseId,
+) -> Result<Option<(RunId, ReleaseHead)>, JournalError> {
+    Ok(read_release(records, id).await?.map(|record| (record.run, record.head)))
+}
+
+/// Reads a release with its objects. Release 0 is what the first run found and took over.
+///
+/// # Errors
+/// When the records cannot be read.
+pub async fn release(records: &dyn RecordStore, id: ReleaseId) -> Result<Option<Release>, JournalError> {
+    let source = if id == ReleaseId(0) { ReleaseId(1) } else { id };
+    let Some((run, head)) = release_head(records, source).await? else { return Ok(None) };
+    let Some(plan) = journal::read(records, &run).await?.and_then(|recorded| recorded.plan) else {
+        return Ok(None);
+    };
+    Ok(Some(if id == ReleaseId(0) { found_by(run, &head, &plan) } else { made_by(run, head, plan) }))
+}
+
+fn made_by(run: RunId, head: ReleaseHead, plan: Plan) -> Release {
+    let mut objects = BTreeMap::new();
+    let mut add = |service: Option<String>, desired: Object| {
+        let fingerprint = head.fingerprints.get(&desired.key().to_string()).cloned();
+        objects.insert(desired.key().clone(), Released { service, desired, fingerprint });
+    };
+    for kept in plan.unchanged {
+        add(kept.service, kept.desired);
+    }
+    for step in plan.steps {
+        for change in step.work.changes() {
+            if let Some(desired) = &change.desired {
+                add(step.service.clone(), desired.clone());
+            }
+        }
+    }
+    Release { run, head, objects }
+}
+
+fn found_by(run: RunId, first: &ReleaseHead, plan: &Plan) -> Release {
+    let mut objects = BTreeMap::new();
+    for step in &plan.steps {
+        for change in step.work.changes() {
+            if let Some(before) = &change.before {
+                let released = Released {
+                    service: step.service.clone(),
+                    desired: before.object.clone(),
+                    fingerprint: None,
+                };
+                objects.insert(change.key.clone(), released);
+            }
+        }
+    }
+    let head = ReleaseHead {
+        id: ReleaseId(0),
+        versions: first.versions.keys().map(|service| (service.clone(), "as found".to_owned())).collect(),
+        title: "as found".to_owned(),
+        fingerprints: BTreeMap::new(),
+        frontends: BTreeMap::new(),
+        at: first.at,
+    };
+    Release { run, head, objects }
+}
+
+impl Recorded {
+    /// How the run ended.
+    pub fn outcome(&self) -> Option<(&Outcome, Option<&ReleaseHead>)> {
+        self.events.iter().rev().find_map(|(_, event)| match event {
+            JournalEvent::RunFinished { outcome, release, .. } => Some((outcome, release.as_ref())),
+            _ => None,
+        })
+    }
+}

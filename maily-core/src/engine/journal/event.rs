@@ -1,0 +1,156 @@
+//! What a run writes down, in order, before and after each effect.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Epoch, Failure, Outcome, ReleaseId, StepId};
+
+/// One entry of a run's journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum JournalEvent {
+    /// The run begins. Its plan is part of the segment or follows in blobs.
+    RunStarted {
+        /// Digest of the plan.
+        plan: String,
+        /// Who started it.
+        by: String,
+        /// Why, where a reason was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A process took the run over and may write from here on.
+    EpochClaimed {
+        /// Its epoch.
+        epoch: Epoch,
+        /// Who.
+        by: String,
+    },
+    /// A step is going to have its effect. What it captured is the plan's `before`, which the first write checks.
+    StepStarted {
+        /// Which.
+        step: StepId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A step was seen to succeed.
+    StepApplied {
+        /// Which.
+        step: StepId,
+        /// What it left behind.
+        result: StepResult,
+        /// When.
+        at: Timestamp,
+    },
+    /// A step failed.
+    StepFailed {
+        /// Which.
+        step: StepId,
+        /// Why, and whether it changed anything.
+        failure: Failure,
+        /// What it left behind as far as it got.
+        result: StepResult,
+        /// When.
+        at: Timestamp,
+    },
+    /// The run goes back; at most once, and never forward again.
+    Turned {
+        /// Why.
+        why: Failure,
+        /// The step whose failure it was; none where a person asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepId>,
+        /// Who.
+        by: String,
+    },
+    /// A step is going to be undone.
+    UndoStarted {
+        /// Which.
+        step: StepId,
+    },
+    /// A step was undone.
+    Undone {
+        /// Which.
+        step: StepId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A step could not be undone.
+    UndoFailed {
+        /// Which.
+        step: StepId,
+        /// Why.
+        failure: Failure,
+        /// What a person has to do.
+        remedy: String,
+    },
+    /// A gate decided.
+    GateDecided {
+        /// Which.
+        step: StepId,
+        /// `pass`, `fail` or `insufficient`.
+        verdict: String,
+        /// On what grounds.
+        evidence: String,
+        /// When; a verdict ages.
+        at: Timestamp,
+    },
+    /// The holder stopped in an orderly way.
+    Paused {
+        /// Why.
+        why: String,
+    },
+    /// The run ended. With `Succeeded` this is the moment at which the new release is in force.
+    RunFinished {
+        /// How.
+        outcome: Outcome,
+        /// The release it made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<ReleaseHead>,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// What a step left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepResult {
+    /// By object in the order of the step: fingerprint of the server's answer to our last write.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub written: BTreeMap<String, Written>,
+    /// What a provider made for the step, such as a frontend deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artefact: Option<String>,
+}
+
+/// What we last wrote of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Its uid; none where it was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// Digest of the server's answer over the fields of the change.
+    pub fingerprint: String,
+    /// Digest of the server's answer over the fields of the desired object: what drift is measured against.
+    pub released: String,
+}
+
+/// The small part of a release; its objects are in the run's plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseHead {
+    /// Its number.
+    pub id: ReleaseId,
+    /// Version of each service.
+    pub versions: BTreeMap<String, String>,
+    /// What the run did, in one line.
+    pub title: String,
+    /// Fingerprint of each object at the end of the run, by key.
+    pub fingerprints: BTreeMap<String, String>,
+    /// Deployment of each frontend service.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub frontends: BTreeMap<String, String>,
+    /// When it came into force.
+    pub at: Timestamp,
+}

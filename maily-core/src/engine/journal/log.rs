@@ -1,0 +1,254 @@
+//! The log of one run: segments that are created only if absent, so that the log is its own compare-and-swap.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    JournalError, JournalEvent,
+    pack::{PART, pack, unpack},
+};
+use crate::{
+    engine::{Epoch, Plan, RunId},
+    provider::{Created, ErrorKind, ProviderError, RecordStore},
+    runtime::{Moment, Runtime},
+};
+
+/// Version of the journal format.
+pub const JOURNAL_FORMAT: u32 = 1;
+/// A plan up to this many packed bytes travels in segment 0.
+const INLINE: usize = 400 * 1024;
+
+/// One record of a run's journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Segment {
+    /// [`JOURNAL_FORMAT`].
+    pub format: u32,
+    /// Epoch of the writer.
+    pub epoch: Epoch,
+    /// Tells two writers of one epoch number apart.
+    pub nonce: u64,
+    /// What happened, in order.
+    pub events: Vec<JournalEvent>,
+    /// The plan, in segment 0 where it is small.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+    /// Number of blob parts that hold the plan, in segment 0 where it is large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_parts: Option<u32>,
+}
+
+/// A run's journal as it was read.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// The run.
+    pub run: RunId,
+    /// Its plan; none where the process ended before all of it was stored: then nothing else was done either.
+    pub plan: Option<Plan>,
+    /// All events in order, with the epoch of their writer.
+    pub events: Vec<(Epoch, JournalEvent)>,
+    /// Number of the next segment.
+    pub next: u64,
+}
+
+/// Key of a segment.
+pub fn segment_key(run: &RunId, number: u64) -> String {
+    format!("run/{run}/{number:06}")
+}
+
+/// Reads a run's journal. `None` where there is none.
+///
+/// # Errors
+/// When a record is damaged, of a newer format, or the store cannot be reached.
+pub async fn read(store: &dyn RecordStore, run: &RunId) -> Result<Option<Recorded>, JournalError> {
+    let mut recorded = Recorded { run: run.clone(), plan: None, events: Vec::new(), next: 0 };
+    let mut digest = String::new();
+    let mut parts = None;
+    loop {
+        let key = segment_key(run, recorded.next);
+        let Some(bytes) = store.get(&key).await? else { break };
+        let segment = parse(&key, &bytes)?;
+        if let Some(JournalEvent::RunStarted { plan, .. }) = segment.events.first() {
+            digest.clone_from(plan);
+        }
+        recorded.plan = recorded.plan.or(segment.plan);
+        parts = parts.or(segment.plan_parts);
+        recorded.events.extend(segment.events.into_iter().map(|event| (segment.epoch, event)));
+        recorded.next += 1;
+    }
+    if recorded.next == 0 {
+        return Ok(None);
+    }
+    if let (None, Some(parts)) = (&recorded.plan, parts) {
+        recorded.plan = read_blob(store, run, &digest, parts).await?;
+    }
+    Ok(Some(recorded))
+}
+
+async fn read_blob(
+    store: &dyn RecordStore,
+    run: &RunId,
+    digest: &str,
+    parts: u32,
+) -> Result<Option<Plan>, JournalError> {
+    let mut bytes = Vec::new();
+    for part in 0..parts {
+        match store.get(&blob_key(run, digest, part)).await? {
+            Some(part) => bytes.extend(part),
+            None => return Ok(None),
+        }
+    }
+    unpack(&blob_key(run, digest, 0), &bytes).map(Some)
+}
+
+fn blob_key(run: &RunId, digest: &str, part: u32) -> String {
+    format!("blob/{run}/{digest}/{part:04}")
+}
+
+fn parse(key: &str, bytes: &[u8]) -> Result<Segment, JournalError> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: u32,
+    }
+    let head: Head = unpack(key, bytes)?;
+    if head.format > JOURNAL_FORMAT {
+        return Err(JournalError::Newer { key: key.to_owned(), format: head.format });
+    }
+    unpack(key, bytes)
+}
+
+/// Appends to one run's journal as the holder of one epoch.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    store: Arc<dyn RecordStore>,
+    runtime: Arc<dyn Runtime>,
+    run: RunId,
+    epoch: Epoch,
+    nonce: u64,
+    next: u64,
+}
+
+/// What a takeover may meet at the place of its own segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// The next number is tried: a late segment of the holder before us.
+    Older,
+    /// We are no longer the holder.
+    Stop,
+}
+
+impl Writer {
+    /// A writer whose next segment has this number.
+    pub fn new(
+        store: Arc<dyn RecordStore>,
+        runtime: Arc<dyn Runtime>,
+        run: RunId,
+        epoch: Epoch,
+        next: u64,
+    ) -> Self {
+        let nonce = runtime.random();
+        Self { store, runtime, run, epoch, nonce, next }
+    }
+
+    /// Writes segment 0 with the plan, and the plan's blobs where it is large.
+    ///
+    /// # Errors
+    /// [`JournalError::NotHolder`] when somebody else writes this run.
+    pub async fn begin(
+        &mut self,
+        plan: &Plan,
+        events: Vec<JournalEvent>,
+        until: Moment,
+    ) -> Result<(), JournalError> {
+        let packed = pack(plan);
+        if packed.len() <= INLINE {
+            return self.put(self.segment(events, Some(plan.clone()), None), Taken::Stop, until).await;
+        }
+        let parts: Vec<&[u8]> = packed.chunks(PART).collect();
+        let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+        // The first event alone goes with the announcement: nothing may be started before the plan is durable.
+        let mut events = events;
+        let rest = events.split_off(1.min(events.len()));
+        self.put(self.segment(events, None, Some(count)), Taken::Stop, until).await?;
+        for (part, bytes) in (0_u32..).zip(&parts) {
+            let key = blob_key(&self.run, &plan.digest, part);
+            self.create(&key, bytes, until).await?;
+        }
+        if rest.is_empty() { Ok(()) } else { self.append(rest, until).await }
+    }
+
+    /// Appends the claim of a takeover. Late segments of older holders may come in between.
+    ///
+    /// # Errors
+    /// [`JournalError::NotHolder`] when a newer holder was met.
+    pub async fn claim(&mut self, by: &str, until: Moment) -> Result<(), JournalError> {
+        let event = JournalEvent::EpochClaimed { epoch: self.epoch, by: by.to_owned() };
+        self.put(self.segment(vec![event], None, None), Taken::Older, until).await
+    }
+
+    /// Appends events as one segment.
+    ///
+    /// # Errors
+    /// [`JournalError::NotHolder`] when the place was taken by somebody else.
+    pub async fn append(&mut self, events: Vec<JournalEvent>, until: Moment) -> Result<(), JournalError> {
+        self.put(self.segment(events, None, None), Taken::Stop, until).await
+    }
+
+    fn segment(&self, events: Vec<JournalEvent>, plan: Option<Plan>, plan_parts: Option<u32>) -> Segment {
+        Segment { format: JOURNAL_FORMAT, epoch: self.epoch, nonce: self.nonce, events, plan, plan_parts }
+    }
+
+    async fn put(&mut self, segment: Segment, taken: Taken, until: Moment) -> Result<(), JournalError> {
+        let bytes = pack(&segment);
+        loop {
+            let key = segment_key(&self.run, self.next);
+            if self.create(&key, &bytes, until).await? {
+                self.next += 1;
+                return Ok(());
+            }
+            let there = self.store.get(&key).await?;
+            let Some(there) = there else { continue };
+            // Our own answer was lost.
+            if there == bytes {
+                self.next += 1;
+                return Ok(());
+            }
+            let theirs = parse(&key, &there)?;
+            if taken == Taken::Older && theirs.epoch < self.epoch {
+                self.next += 1;
+                continue;
+            }
+            return Err(JournalError::NotHolder { epoch: self.epoch, other: theirs.epoch });
+        }
+    }
+
+    /// Creates a record; `false` where the key is taken. Tries again while the store is not reachable.
+    async fn create(&self, key: &str, bytes: &[u8], until: Moment) -> Result<bool, JournalError> {
+        let mut pause = std::time::Duration::from_millis(100);
+        loop {
+            match self.store.create(key, bytes).await {
+                Ok(Created::Created) => return Ok(true),
+                Ok(Created::Exists) => return Ok(false),
+                Err(error) if error.is_transient() && self.runtime.now() < until => {
+                    self.runtime.sleep(error.retry_after().unwrap_or(pause)).await;
+                    pause = (pause * 2).min(std::time::Duration::from_secs(2));
+                }
+                Err(error) if error.kind() == ErrorKind::StaleEpoch => {
+                    return Err(JournalError::NotHolder { epoch: self.epoch, other: self.epoch });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The epoch of this writer.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+}
+
+impl From<ProviderError> for JournalError {
+    fn from(error: ProviderError) -> Self {
+        Self::Store(error)
+    }
+}

@@ -1,0 +1,43 @@
+//! The journal: what a run intended, did and decided, in immutable segments.
+
+mod event;
+mod log;
+mod pack;
+
+use crate::{engine::Epoch, provider::ProviderError};
+
+pub use event::{JournalEvent, ReleaseHead, StepResult, Written};
+pub use log::{JOURNAL_FORMAT, Recorded, Segment, Writer, read, segment_key};
+pub use pack::{pack, unpack};
+
+/// Why the journal cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Somebody else writes: this process is no longer the holder and must stop.
+    #[error("epoch {epoch} lost the environment to epoch {other}")]
+    NotHolder {
+        /// Ours.
+        epoch: Epoch,
+        /// Theirs.
+        other: Epoch,
+    },
+    /// A record cannot be understood.
+    #[error("record `{key}` is damaged: {message}")]
+    Damaged {
+        /// Which.
+        key: String,
+        /// How.
+        message: String,
+    },
+    /// A record of a newer maily.
+    #[error("record `{key}` was written by a newer maily (format {format}): update this one")]
+    Newer {
+        /// Which.
+        key: String,
+        /// Its format.
+        format: u32,
+    },
+    /// The store failed.
+    #[error("failed to use the records")]
+    Store(#[source] ProviderError),
+}

@@ -1,0 +1,298 @@
+//! The lease: who works on an environment, for politeness. Safety is the epoch's part.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use super::{ENVIRONMENT, RECORDS_MANAGER, RunId};
+use crate::{
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{Cluster, ErrorKind, Precondition, ProviderError, WriteOptions},
+    runtime::{Moment, Runtime, Task},
+};
+
+/// A lease that was not renewed for this long may be taken.
+pub(super) const LEASE: Duration = Duration::from_secs(15);
+/// Time between renewals.
+pub(super) const RENEW: Duration = Duration::from_secs(5);
+/// A holder that could not renew for this long stops writing.
+pub(super) const STOP_WRITING: Duration = Duration::from_secs(10);
+
+const RUN: &str = "maily.dev/run";
+
+/// Why the lease was not obtained or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// Somebody else works on the environment.
+    #[error("environment `{environment}` is held by {holder}")]
+    Held {
+        /// The environment.
+        environment: String,
+        /// Who, since when, for which run.
+        holder: String,
+    },
+    /// The provider failed.
+    #[error("failed to take the lease")]
+    Provider(#[source] ProviderError),
+}
+
+/// Where and for whom a lease is taken.
+#[derive(Clone, Debug)]
+pub struct LeaseRequest {
+    /// The environment.
+    pub environment: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Who asks: person, machine, process.
+    pub holder: String,
+    /// For which run.
+    pub run: RunId,
+    /// How long to wait for one's turn; none: not at all.
+    pub wait: Option<Duration>,
+}
+
+/// A lease that is held and renewed until it is released or dropped.
+#[derive(Debug)]
+pub struct Lease {
+    shared: Arc<Shared>,
+    renewal: Option<Task>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    cluster: Arc<dyn Cluster>,
+    runtime: Arc<dyn Runtime>,
+    key: ObjectKey,
+    holder: String,
+    renewed: Mutex<Moment>,
+    lost: AtomicBool,
+}
+
+/// Whether the holder may write now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayWrite {
+    /// It may.
+    Yes,
+    /// Not until a renewal gets through.
+    NotNow,
+    /// Never again: somebody else has the lease.
+    Lost,
+}
+
+fn key_of(request: &LeaseRequest) -> ObjectKey {
+    let kind = ObjectKind::new("coordination.k8s.io/v1", "Lease");
+    ObjectKey::new(kind, Some(&request.namespace), format!("maily-{}", request.environment))
+}
+
+/// Who holds an environment's lease, for people; `None` where nobody does.
+///
+/// # Errors
+/// When the lease cannot be read.
+pub async fn holder(
+    cluster: &dyn Cluster,
+    environment: &str,
+    namespace: &str,
+) -> Result<Option<String>, ProviderError> {
+    let kind = ObjectKind::new("coordination.k8s.io/v1", "Lease");
+    let key = ObjectKey::new(kind, Some(namespace), format!("maily-{environment}"));
+    Ok(cluster.get(&key).await?.and_then(|object| describe(&object)))
+}
+
+fn describe(object: &Object) -> Option<String> {
+    let holder = object.text("/spec/holderIdentity").filter(|holder| !holder.is_empty())?;
+    let since = object.text("/spec/acquireTime").unwrap_or("an unknown time");
+    let run = object.annotation(RUN).unwrap_or("unknown");
+    Some(format!("{holder} since {since} (run {run})"))
+}
+
+impl Lease {
+    /// Takes the lease; waits for its turn where asked to, and tells `queued` whom it waits for.
+    ///
+    /// Clocks of two machines are never compared: a lease counts as expired when it has not changed for its
+    /// duration on our own clock.
+    ///
+    /// # Errors
+    /// [`LeaseError::Held`] when somebody else keeps it for longer than we wait.
+    pub async fn acquire(
+        cluster: Arc<dyn Cluster>,
+        runtime: Arc<dyn Runtime>,
+        request: &LeaseRequest,
+        queued: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Self, LeaseError> {
+        let key = key_of(request);
+        let begun = runtime.now();
+        let mut seen: Option<(String, Moment)> = None;
+        loop {
+            let found = cluster.get(&key).await.map_err(LeaseError::Provider)?;
+            let now = runtime.now();
+            let precondition = match &found {
+                None => Precondition::Absent,
+                Some(object) => {
+                    if let Some(holder) = describe(object) {
+                        let version = object.resource_version().unwrap_or_default();
+                        let since = match &seen {
+                            Some((known, since)) if known == version => *since,
+                            _ => now,
+                        };
+                        seen = Some((version.to_owned(), since));
+                        if now.since(since) <= LEASE {
+                            let patience = request.wait.unwrap_or_default();
+                            // A holder that died is waited for even without patience being asked for: whether it
+                            // lives shows only after a lease's time.
+                            if request.wait.is_none() || now.since(begun) > patience {
+                                let environment = request.environment.clone();
+                                return Err(LeaseError::Held { environment, holder });
+                            }
+                            queued(&holder);
+                            runtime.sleep(Duration::from_millis(500)).await;
+                            continue;
+                        }
+                    }
+                    exactly(object)
+                }
+            };
+            let sent = runtime.now();
+            match cluster.write(&wanted(request, &key, &*runtime), &options(precondition)).await {
+                Ok(object) => return Ok(Self::start(cluster, runtime, key, request, &object, sent)),
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(LeaseError::Provider(error)),
+            }
+        }
+    }
+
+    fn start(
+        cluster: Arc<dyn Cluster>,
+        runtime: Arc<dyn Runtime>,
+        key: ObjectKey,
+        request: &LeaseRequest,
+        object: &Object,
+        sent: Moment,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            cluster,
+            runtime: Arc::clone(&runtime),
+            key,
+            holder: request.holder.clone(),
+            renewed: Mutex::new(sent),
+            lost: AtomicBool::new(false),
+        });
+        let renewal = runtime.spawn(Box::pin(Arc::clone(&shared).renew(exactly(object))));
+        Self { shared, renewal: Some(renewal) }
+    }
+
+    /// Whether the holder may write now; asked before each send.
+    pub fn may_write(&self) -> MayWrite {
+        if self.shared.lost.load(Ordering::SeqCst) {
+            return MayWrite::Lost;
+        }
+        let renewed = *self.shared.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.shared.runtime.now().since(renewed) >= STOP_WRITING {
+            MayWrite::NotNow
+        } else {
+            MayWrite::Yes
+        }
+    }
+
+    /// Stops renewing without releasing: what a holder does that has lost the environment.
+    pub fn stop_renewing(&mut self) {
+        self.shared.lost.store(true, Ordering::SeqCst);
+        self.renewal = None;
+    }
+
+    /// Gives the lease back. A failure is not told: the lease then expires by itself.
+    pub async fn release(mut self) {
+        self.renewal = None;
+        if self.shared.lost.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(Some(object)) = self.shared.cluster.get(&self.shared.key).await else { return };
+        if object.text("/spec/holderIdentity") != Some(self.shared.holder.as_str()) {
+            return;
+        }
+        let empty = json!({"spec": {"holderIdentity": ""}});
+        if let Ok(patch) = crate::provider::patch_of(&self.shared.key, empty) {
+            let _ = self
+                .shared
+                .cluster
+                .write(&patch, &WriteOptions::merge(RECORDS_MANAGER, exactly(&object)))
+                .await;
+        }
+    }
+}
+
+impl Shared {
+    async fn renew(self: Arc<Self>, mut at: Precondition) {
+        let mut pause = RENEW;
+        loop {
+            self.runtime.sleep(pause).await;
+            let sent = self.runtime.now();
+            let time = micro_time(&*self.runtime);
+            let Ok(patch) = crate::provider::patch_of(&self.key, json!({"spec": {"renewTime": time}})) else {
+                return;
+            };
+            match self.cluster.write(&patch, &WriteOptions::merge(RECORDS_MANAGER, at.clone())).await {
+                Ok(object) => {
+                    at = exactly(&object);
+                    *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = sent;
+                    pause = RENEW;
+                }
+                Err(error) => {
+                    // Our own renewal whose answer was lost, somebody's label, or another holder: look.
+                    pause = Duration::from_secs(1);
+                    if !matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) {
+                        continue;
+                    }
+                    match self.cluster.get(&self.key).await {
+                        Ok(Some(object)) if object.text("/spec/holderIdentity") == Some(&self.holder) => {
+                            at = exactly(&object);
+                            pause = Duration::ZERO;
+                        }
+                        Ok(_) => {
+                            self.lost.store(true, Ordering::SeqCst);
+                            return;
+                        }
+                        Err(_) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn wanted(request: &LeaseRequest, key: &ObjectKey, runtime: &dyn Runtime) -> Object {
+    let now = micro_time(runtime);
+    Object::from_value(json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {
+            "name": key.name, "namespace": key.namespace,
+            "labels": {ENVIRONMENT: request.environment}, "annotations": {RUN: request.run.as_str()},
+        },
+        "spec": {
+            "holderIdentity": request.holder, "leaseDurationSeconds": LEASE.as_secs(),
+            "acquireTime": now, "renewTime": now,
+        },
+    }))
+    .expect("has kind and name")
+}
+
+fn options(precondition: Precondition) -> WriteOptions {
+    WriteOptions::apply(RECORDS_MANAGER, precondition)
+}
+
+/// The API's `MicroTime`: exactly six digits of a second.
+fn micro_time(runtime: &dyn Runtime) -> Value {
+    runtime.wall().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string().into()
+}
+
+pub(crate) fn exactly(object: &Object) -> Precondition {
+    Precondition::Exactly {
+        uid: object.uid().unwrap_or_default().to_owned(),
+        resource_version: object.resource_version().unwrap_or_default().to_owned(),
+    }
+}

@@ -1,0 +1,48 @@
+//! The engine: a plan becomes a run, a run becomes a release or leaves everything as it was.
+//!
+//! `plan` and `state` are pure; `executor` is the one effectful loop; everything that is written down stands in
+//! `journal`.
+
+mod canonical;
+mod difference;
+mod environment;
+mod epoch;
+mod event;
+mod executor;
+pub mod history;
+mod ids;
+pub mod journal;
+mod lease;
+mod observe;
+mod outcome;
+mod plan;
+pub mod planner;
+mod seal;
+mod stamp;
+mod state;
+mod takeover;
+
+pub use canonical::{canonical, digest, sha256};
+pub use difference::difference;
+pub use environment::{Environment, EnvironmentError, Planned, RunEnd, RunOptions};
+pub use epoch::Claim;
+pub use event::{EVENT_FORMAT, Event, Listener, StepInfo, What};
+pub use ids::{Epoch, ReleaseId, RunId, StepId};
+pub use lease::{Lease, LeaseError, LeaseRequest, MayWrite, holder};
+pub use observe::Depth;
+pub use outcome::{Failure, Outcome, Stuck};
+pub use plan::{
+    Before, Change, FieldChange, Goal, Kept, Note, Operation, PLAN_FORMAT, Plan, PlanFileError,
+    Reversibility, Step, Work,
+};
+pub use seal::{Sealer, Storage, is_secret};
+pub use stamp::{
+    Direction, ENVIRONMENT, EPOCH, MANAGER, PROJECT, RECORDS_MANAGER, SCALE_MANAGER, SERVICE, STAMP, Stamp,
+    epoch_of, run_of,
+};
+pub use state::{Conclusion, Course, Next, Progress, RunState, StepState};
+
+pub use takeover::Wish;
+
+pub(crate) use lease::exactly;
+pub(crate) use stamp::{strip_bookkeeping, without_bookkeeping};

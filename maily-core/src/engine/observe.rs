@@ -1,0 +1,229 @@
+//! Reading what a plan depends on: few lists instead of many reads, and dry runs where they are wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{
+    ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer, digest,
+    history::Release,
+    planner::{DryRun, Observed, PlanProblem, PlanProblems, Wanted},
+    strip_bookkeeping,
+};
+use crate::{
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{Cluster, ErrorKind, FrontendHost, ListQuery, Precondition, ProviderError, WriteOptions},
+    steps::{PARALLEL, scope, view_with},
+};
+
+/// From this many objects of a kind on, a list is cheaper than single reads.
+const LIST_FROM: usize = 3;
+
+/// How closely the server is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Read what is there.
+    Read,
+    /// Ask the server also what it would make of every object that differs.
+    DryRun,
+}
+
+/// Reads the live state of everything wanted and everything of the last release.
+///
+/// # Errors
+/// When something cannot be read, or the cluster does not serve a kind.
+pub(super) async fn observe(
+    cluster: &dyn Cluster,
+    wanted: &Wanted,
+    base: Option<&Release>,
+    depth: Depth,
+) -> Result<Observed, EnvironmentError> {
+    let objects: Vec<(Option<&str>, &Object)> = wanted
+        .shared
+        .iter()
+        .map(|object| (None, object))
+        .chain(
+            wanted
+                .services
+                .iter()
+                .flat_map(|(name, s)| s.objects.iter().map(move |o| (Some(name.as_str()), o))),
+        )
+        .collect();
+    let served = served_kinds(cluster, &objects).await?;
+    let keys: BTreeSet<&ObjectKey> = objects
+        .iter()
+        .map(|(_, object)| object.key())
+        .filter(|key| served.contains(&key.kind))
+        .chain(base.into_iter().flat_map(|base| base.objects.keys()))
+        .collect();
+    let mut observed = Observed { objects: read(cluster, keys).await?, ..Observed::default() };
+    if depth == Depth::DryRun {
+        observed.dry_runs = dry_runs(cluster, wanted, &objects, &observed, base).await?;
+    }
+    Ok(observed)
+}
+
+/// Kinds that the cluster serves. One that it does not serve must come with a definition of its own.
+async fn served_kinds(
+    cluster: &dyn Cluster,
+    objects: &[(Option<&str>, &Object)],
+) -> Result<BTreeSet<ObjectKind>, EnvironmentError> {
+    let kinds: BTreeSet<ObjectKind> = objects.iter().map(|(_, object)| object.key().kind.clone()).collect();
+    let kinds: Vec<ObjectKind> = kinds.into_iter().collect();
+    let served = cluster.resources(&kinds).await.map_err(EnvironmentError::Provider)?;
+    let served: BTreeSet<ObjectKind> = served.into_iter().map(|resource| resource.kind).collect();
+    let defined = |kind: &ObjectKind| {
+        objects.iter().any(|(_, object)| {
+            object.kind() == "CustomResourceDefinition"
+                && object.text("/spec/group") == Some(kind.group())
+                && object.text("/spec/names/kind") == Some(kind.kind.as_str())
+        })
+    };
+    let unknown: Vec<PlanProblem> = objects
+        .iter()
+        .filter(|(_, object)| !served.contains(&object.key().kind) && !defined(&object.key().kind))
+        .map(|(_, object)| PlanProblem::UnknownKind { key: object.key().clone() })
+        .collect();
+    if unknown.is_empty() { Ok(served) } else { Err(EnvironmentError::Problems(PlanProblems(unknown))) }
+}
+
+/// Reads objects: a list where several of a kind stand in one namespace, else one by one.
+pub(super) async fn read<'a>(
+    cluster: &dyn Cluster,
+    keys: impl IntoIterator<Item = &'a ObjectKey>,
+) -> Result<BTreeMap<ObjectKey, Object>, EnvironmentError> {
+    let mut groups: BTreeMap<(ObjectKind, Option<String>), BTreeSet<&ObjectKey>> = BTreeMap::new();
+    for key in keys {
+        groups.entry((key.kind.clone(), key.namespace.clone())).or_default().insert(key);
+    }
+    let reads = groups.into_iter().map(|((kind, namespace), keys)| async move {
+        // A list over the whole cluster may be large, and forbidden.
+        if keys.len() >= LIST_FROM && namespace.is_some() {
+            let query = ListQuery::new(kind, namespace.as_deref());
+            let found = cluster.list(&query).await?;
+            return Ok(found.into_iter().filter(|object| keys.contains(object.key())).collect::<Vec<_>>());
+        }
+        let mut found = Vec::new();
+        for key in keys {
+            found.extend(cluster.get(key).await.or_else(unknown_is_absent)?);
+        }
+        Ok(found)
+    });
+    let found: Vec<Vec<Object>> = stream::iter(reads)
+        .buffered(8)
+        .try_collect()
+        .await
+        .map_err(|error: ProviderError| EnvironmentError::Provider(error))?;
+    Ok(found.into_iter().flatten().map(|object| (object.key().clone(), object)).collect())
+}
+
+/// Of a kind that is not served any more nothing is there.
+fn unknown_is_absent(error: ProviderError) -> Result<Option<Object>, ProviderError> {
+    if error.kind() == ErrorKind::Unsupported { Ok(None) } else { Err(error) }
+}
+
+async fn dry_runs(
+    cluster: &dyn Cluster,
+    wanted: &Wanted,
+    objects: &[(Option<&str>, &Object)],
+    observed: &Observed,
+    base: Option<&Release>,
+) -> Result<BTreeMap<ObjectKey, DryRun>, EnvironmentError> {
+    let asks = objects.iter().map(|(service, object)| async move {
+        // In force and just as wanted: the comparison with the live fingerprint says the rest.
+        let known = base.and_then(|base| base.objects.get(object.key()));
+        if known.is_some_and(|known| known.desired == **object) && observed.objects.contains_key(object.key())
+        {
+            return Ok(None);
+        }
+        let mut object = (*object).clone();
+        object.set_label(PROJECT, Some(&wanted.project));
+        object.set_label(ENVIRONMENT, Some(&wanted.environment));
+        if let Some(service) = service {
+            object.set_label(SERVICE, Some(service));
+        }
+        // A fence would judge an object without an epoch.
+        if let Some(epoch) = observed.objects.get(object.key()).and_then(super::epoch_of) {
+            object.set_annotation(super::EPOCH, Some(&epoch.to_string()));
+        }
+        let options = WriteOptions::apply(MANAGER, Precondition::Any).dry_run();
+        let answer = match cluster.write(&object, &options).await {
+            Ok(answer) => DryRun::Would(Box::new(answer)),
+            Err(error) if error.kind() == ErrorKind::Invalid && immutable(error.message()) => {
+                DryRun::Immutable(error.message().to_owned())
+            }
+            Err(error) if error.kind() == ErrorKind::Invalid => DryRun::Refused(error.message().to_owned()),
+            // Its namespace or its kind comes with this very plan; or it was just deleted.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Some((object.key().clone(), answer)))
+    });
+    let answers: Vec<Option<(ObjectKey, DryRun)>> = stream::iter(asks)
+        .buffer_unordered(PARALLEL)
+        .try_collect()
+        .await
+        .map_err(|error: ProviderError| EnvironmentError::Provider(error))?;
+    Ok(answers.into_iter().flatten().collect())
+}
+
+fn immutable(message: &str) -> bool {
+    message.contains("immutable") || message.contains("updates to statefulset spec for fields other than")
+}
+
+/// The deployment that each frontend service shows now.
+pub(super) async fn frontends(
+    host: Option<&dyn FrontendHost>,
+    wanted: &Wanted,
+) -> Result<BTreeMap<String, String>, EnvironmentError> {
+    let mut shown = BTreeMap::new();
+    for (name, service) in &wanted.services {
+        let Some(frontend) = &service.frontend else { continue };
+        let Some(host) = host else {
+            let error = ProviderError::new(
+                ErrorKind::Unsupported,
+                "frontend",
+                "read",
+                frontend.project.clone(),
+                format!("service `{name}` is a frontend, and no frontend host is set up"),
+            )
+            .with_hint("the adapter for Vercel is not there yet: leave the service out with `--components`");
+            return Err(EnvironmentError::Provider(error));
+        };
+        let production = host.production(&frontend.project).await.map_err(EnvironmentError::Provider)?;
+        if let Some(production) = production {
+            shown.insert(name.clone(), production.id);
+        }
+    }
+    Ok(shown)
+}
+
+/// What of a plan does not fit what is there any more, object by object.
+pub(super) fn out_of_date(plan: &Plan, seen: &BTreeMap<ObjectKey, Object>, sealer: &Sealer) -> Vec<String> {
+    let mut stale = Vec::new();
+    for change in plan.steps.iter().flat_map(|step| step.work.changes()) {
+        let live = seen.get(&change.key);
+        let what = match (&change.before, live) {
+            (None, None) => continue,
+            (None, Some(_)) => "was made since".to_owned(),
+            (Some(_), None) => "was deleted since".to_owned(),
+            (Some(before), Some(live)) if live.uid() != Some(&before.uid) => {
+                "was deleted and made again since".to_owned()
+            }
+            (Some(before), Some(live)) => {
+                let mut now = view_with(sealer, live, &scope(change));
+                strip_bookkeeping(&mut now);
+                if digest(&now) == before.fingerprint {
+                    continue;
+                }
+                let fields = super::difference(&before.object, &now);
+                let fields: Vec<String> = fields.iter().take(3).map(|field| field.path.clone()).collect();
+                format!("was changed since: {}", fields.join(", "))
+            }
+        };
+        stale.push(format!("  {} {what}", change.key));
+    }
+    stale
+}

@@ -1,0 +1,142 @@
+//! How a step or a run ended, as values.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{ReleaseId, StepId};
+use crate::provider::{Effect, ErrorKind, ProviderError};
+
+/// Why a step failed, with what a person needs to act on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable name of the cause, such as `crash-loop` or `deadline`.
+    pub cause: String,
+    /// One sentence.
+    pub message: String,
+    /// The object that shows it, such as `Pod boutique/api-6d…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// When the evidence arose, by the provider's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence_at: Option<Timestamp>,
+    /// Last lines of the log of what failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Whether the step changed anything.
+    pub effect: Effect,
+}
+
+impl Failure {
+    /// A failure by cause and sentence, with unknown effect.
+    pub fn new(cause: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            cause: cause.into(),
+            message: message.into(),
+            object: None,
+            evidence_at: None,
+            log: Vec::new(),
+            hint: None,
+            effect: Effect::Unknown,
+        }
+    }
+
+    /// States whether anything was changed.
+    #[must_use]
+    pub fn with_effect(mut self, effect: Effect) -> Self {
+        self.effect = effect;
+        self
+    }
+
+    /// States what to do next.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Names the object that shows it.
+    #[must_use]
+    pub fn with_object(mut self, object: impl Into<String>) -> Self {
+        self.object = Some(object.into());
+        self
+    }
+
+    /// A failed call of a provider, with the chain of its causes.
+    pub fn of(error: &ProviderError) -> Self {
+        let mut message = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            message.push_str(": ");
+            message.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Self {
+            object: Some(error.resource().to_owned()),
+            hint: error.hint().map(str::to_owned),
+            effect: error.effect(),
+            ..Self::new(cause_of(error.kind()), message)
+        }
+    }
+}
+
+fn cause_of(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "not-found",
+        ErrorKind::Conflict => "conflict",
+        ErrorKind::FieldConflict => "field-conflict",
+        ErrorKind::Invalid => "invalid",
+        ErrorKind::Unauthenticated => "unauthenticated",
+        ErrorKind::PermissionDenied => "permission-denied",
+        ErrorKind::StaleEpoch => "stale-epoch",
+        ErrorKind::Throttled => "throttled",
+        ErrorKind::Unavailable => "unavailable",
+        ErrorKind::DeadlineExceeded => "deadline",
+        ErrorKind::Unsupported => "unsupported",
+        ErrorKind::Internal => "internal",
+    }
+}
+
+/// A step that a person has to look after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stuck {
+    /// The step.
+    pub step: StepId,
+    /// Why maily cannot go on by itself.
+    pub why: Failure,
+    /// What a person has to do.
+    pub remedy: String,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Every step was seen to succeed.
+    Succeeded {
+        /// The release that was made.
+        release: ReleaseId,
+    },
+    /// There was nothing to do.
+    Unchanged,
+    /// Everything that the run touched is as it was before.
+    RolledBack {
+        /// The step that failed, or none where a person asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepId>,
+        /// Why.
+        why: Failure,
+    },
+    /// Neither the new nor the old state could be reached by itself.
+    Stuck {
+        /// What needs a person.
+        items: Vec<Stuck>,
+    },
+    /// Ended before anything was changed.
+    Cancelled {
+        /// Why.
+        why: String,
+    },
+}

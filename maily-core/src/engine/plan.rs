@@ -1,0 +1,336 @@
+//! A plan is data: what would be done, to which objects, in which order, and under which conditions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ReleaseId, StepId, canonical::digest};
+use crate::{
+    object::{Object, ObjectKey},
+    provider::ClusterIdentity,
+};
+
+/// Version of the plan format.
+pub const PLAN_FORMAT: u32 = 1;
+
+/// What would be done to one environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// [`PLAN_FORMAT`].
+    pub format: u32,
+    /// The project.
+    pub project: String,
+    /// The environment.
+    pub environment: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The cluster it was made for.
+    pub cluster: ClusterIdentity,
+    /// What it does.
+    pub goal: Goal,
+    /// The release it starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<ReleaseId>,
+    /// Version of each service afterwards.
+    pub versions: BTreeMap<String, String>,
+    /// The steps, in an order that respects their needs.
+    pub steps: Vec<Step>,
+    /// Objects of the new release that stay as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchanged: Vec<Kept>,
+    /// What a person should know before saying yes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
+    /// SHA-256 of the canonical form of all of the above.
+    pub digest: String,
+}
+
+/// What a plan is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Goal {
+    /// Bring a version.
+    Deploy {
+        /// Which.
+        version: String,
+    },
+    /// Go back to recorded states.
+    Rollback {
+        /// In words, such as `v0.9.0` or `release 4`.
+        to: String,
+    },
+    /// Take services away.
+    Remove,
+}
+
+impl Goal {
+    /// One line for people.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Deploy { version } => format!("deploy {version}"),
+            Self::Rollback { to } => format!("roll back to {to}"),
+            Self::Remove => "remove".to_owned(),
+        }
+    }
+}
+
+/// Something worth knowing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Note {
+    /// Stable name, such as `adopt`, `drift`, `shared`, `latest-image`.
+    pub topic: String,
+    /// A sentence.
+    pub text: String,
+}
+
+/// An object of the release that no step touches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The service; none where it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The object as wanted, Secrets sealed.
+    pub desired: Object,
+    /// Fingerprint of what is there.
+    pub fingerprint: String,
+}
+
+/// What happens when a step is undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reversibility {
+    /// It changes nothing.
+    NoEffect,
+    /// Undo restores what was captured.
+    Undoable,
+    /// There is no way back.
+    Irreversible,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Its id.
+    pub id: StepId,
+    /// The service it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The phase it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Steps that must be applied before.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub needs: BTreeSet<StepId>,
+    /// Whether it can be undone.
+    pub reversibility: Reversibility,
+    /// Seconds within which it must succeed.
+    pub timeout_s: u64,
+    /// What it does.
+    pub work: Work,
+}
+
+/// What a step does. The tag carries the version of the kind's meaning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum Work {
+    /// Writes objects in order and waits until their workloads serve.
+    #[serde(rename = "rollout@1")]
+    Rollout {
+        /// The changes.
+        changes: Vec<Change>,
+    },
+    /// Deletes what the last release had and this one lacks.
+    #[serde(rename = "prune@1")]
+    Prune {
+        /// The changes, all of them deletions.
+        changes: Vec<Change>,
+    },
+    /// Runs a Kubernetes Job once.
+    #[serde(rename = "job@1")]
+    Job {
+        /// The Job; its name is completed by the run.
+        job: Object,
+        /// The Job that undoes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undo: Option<Object>,
+    },
+    /// Looks from outside whether a service works.
+    #[serde(rename = "check@1")]
+    Check {
+        /// How, as [`crate::provider::ProbeRequest`].
+        probe: crate::provider::ProbeRequest,
+        /// Whether it decides over a phase.
+        gate: bool,
+    },
+    /// Brings a version of the frontend.
+    #[serde(rename = "frontend@1")]
+    Frontend {
+        /// The frontend host's project.
+        project: String,
+        /// The domain that shall show it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        domain: Option<String>,
+        /// The version.
+        version: String,
+        /// Deployment that is in production now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
+    },
+    /// Nothing: a point that later steps wait for.
+    #[serde(rename = "barrier@1")]
+    Barrier {},
+}
+
+impl Work {
+    /// Name of the kind without its version.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Rollout { .. } => "rollout",
+            Self::Prune { .. } => "prune",
+            Self::Job { .. } => "job",
+            Self::Check { gate: false, .. } => "check",
+            Self::Check { gate: true, .. } => "gate",
+            Self::Frontend { .. } => "frontend",
+            Self::Barrier {} => "barrier",
+        }
+    }
+
+    /// The changes of objects that it makes.
+    pub fn changes(&self) -> &[Change] {
+        match self {
+            Self::Rollout { changes } | Self::Prune { changes } => changes,
+            _ => &[],
+        }
+    }
+}
+
+/// How an object changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// It is made.
+    Create,
+    /// Fields change.
+    Update,
+    /// It is ours from now on, and fields may change.
+    Adopt,
+    /// It is deleted and made again, because the API refuses the change in place.
+    Replace,
+    /// It is deleted.
+    Delete,
+}
+
+/// An object as it was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Before {
+    /// Its uid.
+    pub uid: String,
+    /// The fields that we set, would set or would remove, with the values found; Secrets sealed. All fields where the
+    /// object is deleted or replaced.
+    pub object: Object,
+    /// Digest of `object`: the precondition.
+    pub fingerprint: String,
+}
+
+/// One change of one object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Which object.
+    pub key: ObjectKey,
+    /// How.
+    pub operation: Operation,
+    /// As it must still be when the change is made; none: absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
+    /// As it shall be, Secrets sealed; none: absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<Object>,
+    /// Field managers of other clients whose fields become ours.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub migrate: BTreeSet<String>,
+    /// The number of replicas that is handed over to the autoscaler first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_over_replicas: Option<i64>,
+    /// What changes, field by field, as far as it was found out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldChange>,
+}
+
+/// A field that changes. Values of Secrets are shown as their keyed hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// Path, such as `spec.replicas`.
+    pub path: String,
+    /// Value found; none: unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Value wanted; none: unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Computes and sets the digest.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        self.digest = String::new();
+        self.digest = digest(&self);
+        self
+    }
+
+    /// Reads a plan from text and checks that it was not edited.
+    ///
+    /// # Errors
+    /// When it is no plan, of another format, or its digest does not fit.
+    pub fn parse(text: &str) -> Result<Self, PlanFileError> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let head: Head = serde_json::from_str(text).map_err(PlanFileError::Syntax)?;
+        if head.format != PLAN_FORMAT {
+            return Err(PlanFileError::Format { found: head.format });
+        }
+        let plan: Self = serde_json::from_str(text).map_err(PlanFileError::Syntax)?;
+        let digest = plan.digest.clone();
+        let plan = plan.sealed();
+        if plan.digest != digest { Err(PlanFileError::Edited) } else { Ok(plan) }
+    }
+
+    /// The plan as text for a file.
+    ///
+    /// # Panics
+    /// Never: plain data serialises.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string_pretty(self).expect("plain data serialises")
+    }
+
+    /// A step by id.
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.steps.iter().find(|step| step.id == *id)
+    }
+}
+
+/// Why a plan file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanFileError {
+    /// Not a plan.
+    #[error("not a plan of maily")]
+    Syntax(#[source] serde_json::Error),
+    /// Another format.
+    #[error("the plan has format {found}; this version reads format {PLAN_FORMAT}")]
+    Format {
+        /// What it says.
+        found: u32,
+    },
+    /// The digest does not fit.
+    #[error("the plan was edited: its content does not fit its digest")]
+    Edited,
+}

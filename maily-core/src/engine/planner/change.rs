@@ -1,0 +1,319 @@
+//! One object: what is wanted against what was observed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    conflict::{conflicts, is_deployer, managers},
+    problem::PlanProblem,
+    replace::{covers, replaced_fields},
+    wanted::PlanOptions,
+};
+use crate::{
+    engine::{
+        Before, Change, ENVIRONMENT, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, Sealer,
+        difference, digest, history::Release, strip_bookkeeping, without_bookkeeping,
+    },
+    object::{FieldSet, Object, ObjectKey},
+    provider::ClusterIdentity,
+};
+
+/// What was read before planning.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The cluster.
+    pub identity: Option<ClusterIdentity>,
+    /// Live objects of the kinds that matter.
+    pub objects: BTreeMap<ObjectKey, Object>,
+    /// What the server would make of the wanted objects, where it was asked.
+    pub dry_runs: BTreeMap<ObjectKey, DryRun>,
+}
+
+/// Answer to a dry run.
+#[derive(Clone, Debug)]
+pub enum DryRun {
+    /// The object as it would become.
+    Would(Box<Object>),
+    /// It is refused because a field cannot be changed in place.
+    Immutable(String),
+    /// It is refused.
+    Refused(String),
+}
+
+/// What one object comes to.
+pub(super) enum Verdict {
+    /// It is as wanted.
+    Keep(Kept),
+    /// It changes.
+    Change(Box<Change>),
+}
+
+pub(super) struct Comparison<'a> {
+    pub(super) project: &'a str,
+    pub(super) environment: &'a str,
+    pub(super) observed: &'a Observed,
+    pub(super) base: Option<&'a Release>,
+    pub(super) sealer: &'a Sealer,
+    pub(super) options: &'a PlanOptions,
+    /// Workloads whose replicas an autoscaler sets.
+    pub(super) scaled: &'a BTreeSet<(String, String)>,
+    pub(super) notes: Vec<Note>,
+    pub(super) problems: Vec<PlanProblem>,
+}
+
+impl Comparison<'_> {
+    /// Compares a wanted object; `None` where a problem was noted.
+    pub(super) fn wanted(&mut self, service: Option<&str>, desired: &Object) -> Option<Verdict> {
+        let key = desired.key().clone();
+        let mut desired = self.sealer.seal(desired);
+        strip_bookkeeping(&mut desired);
+        let scaled = self.scaled.contains(&(desired.kind().to_owned(), desired.name().to_owned()));
+        if scaled {
+            desired.edit(|body| {
+                if let Some(spec) = body.get_mut("spec").and_then(|spec| spec.as_object_mut()) {
+                    spec.remove("replicas");
+                }
+            });
+        }
+        let Some(live) = self.observed.objects.get(&key) else {
+            if let Some(DryRun::Refused(message)) = self.observed.dry_runs.get(&key) {
+                self.problems.push(PlanProblem::Refused { key, message: message.clone() });
+                return None;
+            }
+            let fields = Vec::new();
+            return Some(Verdict::Change(Box::new(Change {
+                key,
+                operation: Operation::Create,
+                before: None,
+                desired: Some(desired),
+                migrate: BTreeSet::new(),
+                hand_over_replicas: None,
+                fields,
+            })));
+        };
+        if live.is_terminating() {
+            self.problems.push(PlanProblem::Terminating { key });
+            return None;
+        }
+        if !self.may_own(live) {
+            return None;
+        }
+        let known = self.base.and_then(|base| base.objects.get(&key));
+        let adopted = live.label(PROJECT).is_none();
+        let migrate: BTreeSet<String> = if adopted {
+            managers(live).into_iter().filter(|m| is_deployer(m)).collect()
+        } else {
+            BTreeSet::new()
+        };
+        let owned = FieldSet::owned_by(live, |manager| manager == MANAGER || migrate.contains(manager));
+        let mut scope = without_bookkeeping(FieldSet::of(&desired).union(&owned));
+        if scaled {
+            scope = scope.without(&["spec", "replicas"]);
+        }
+        let before = self.view(live, &scope);
+        let fingerprint = digest(&self.view(live, &without_bookkeeping(FieldSet::of(&desired))));
+        let released = known.filter(|known| known.desired == desired && !adopted);
+        if released.is_some_and(|known| known.fingerprint.as_deref() == Some(fingerprint.as_str())) {
+            return Some(Verdict::Keep(Kept { service: service.map(str::to_owned), desired, fingerprint }));
+        }
+        if let Some(known) = known {
+            self.note_drift(&key, known.fingerprint.as_deref(), live, &known.desired);
+        }
+        let owned_only = without_bookkeeping(owned.clone()).difference(&FieldSet::of(&desired));
+        let after = match self.observed.dry_runs.get(&key) {
+            Some(DryRun::Would(object)) => Some(self.view(object, &scope)),
+            Some(DryRun::Refused(message)) => {
+                self.problems.push(PlanProblem::Refused { key, message: message.clone() });
+                return None;
+            }
+            Some(DryRun::Immutable(_)) | None => None,
+        };
+        let unchanged = match &after {
+            Some(after) => *after == before,
+            None => owned_only.is_empty() && covers_all(&before, &desired),
+        };
+        if unchanged && !adopted {
+            return Some(Verdict::Keep(Kept { service: service.map(str::to_owned), desired, fingerprint }));
+        }
+        let mut frozen = replaced_fields(&before, &desired);
+        if let (true, Some(DryRun::Immutable(message))) =
+            (frozen.is_empty(), self.observed.dry_runs.get(&key))
+        {
+            frozen.push(message.clone());
+        }
+        if !frozen.is_empty() {
+            return self.replace(key, live, desired, frozen);
+        }
+        if !self.options.force_conflicts {
+            let ours = |manager: &str| migrate.contains(manager);
+            let mut conflict = false;
+            for (manager, fields) in conflicts(live, &desired, ours) {
+                conflict = true;
+                let fields = fields.join(", ");
+                self.problems.push(PlanProblem::FieldConflict { key: key.clone(), manager, fields });
+            }
+            if conflict {
+                return None;
+            }
+        }
+        let fields = self.fields(&before, after.as_ref(), &desired, &owned_only);
+        let operation = if adopted { Operation::Adopt } else { Operation::Update };
+        if adopted {
+            let from = if migrate.is_empty() {
+                String::new()
+            } else {
+                format!(" from {}", migrate.iter().cloned().collect::<Vec<_>>().join(", "))
+            };
+            self.notes.push(Note { topic: "adopt".into(), text: format!("{key} is taken over{from}") });
+        }
+        let hand_over = scaled && owned.contains(&["spec", "replicas"]);
+        Some(Verdict::Change(Box::new(Change {
+            operation,
+            before: Some(Before {
+                uid: live.uid().unwrap_or_default().to_owned(),
+                fingerprint: digest(&before),
+                object: before,
+            }),
+            desired: Some(desired),
+            migrate,
+            hand_over_replicas: if hand_over { live.int("/spec/replicas") } else { None },
+            fields,
+            key,
+        })))
+    }
+
+    /// The deletion of an object of the last release; `None` where it is gone already or must stay.
+    pub(super) fn unwanted(&mut self, key: &ObjectKey) -> Option<Change> {
+        let live = self.observed.objects.get(key)?;
+        if live.is_terminating() {
+            return None;
+        }
+        // What lost our labels, or got somebody else's, is not ours any more.
+        if live.label(PROJECT) != Some(self.project) || live.label(ENVIRONMENT) != Some(self.environment) {
+            let text =
+                format!("{key} was in the last release but does not carry our labels any more: it stays");
+            self.notes.push(Note { topic: "kept".into(), text });
+            return None;
+        }
+        if matches!(
+            key.kind.kind.as_str(),
+            "PersistentVolumeClaim" | "PersistentVolume" | "Namespace" | "CustomResourceDefinition"
+        ) {
+            let text =
+                format!("{key} is in this release no more but holds data: it stays; delete it by hand");
+            self.notes.push(Note { topic: "kept".into(), text });
+            return None;
+        }
+        Some(self.delete(key.clone(), live))
+    }
+
+    fn delete(&self, key: ObjectKey, live: &Object) -> Change {
+        Change {
+            operation: Operation::Delete,
+            before: Some(self.whole(live)),
+            desired: None,
+            migrate: BTreeSet::new(),
+            hand_over_replicas: None,
+            fields: Vec::new(),
+            key,
+        }
+    }
+
+    fn replace(
+        &mut self,
+        key: ObjectKey,
+        live: &Object,
+        desired: Object,
+        frozen: Vec<String>,
+    ) -> Option<Verdict> {
+        let name = format!("{}/{}", key.kind.kind, key.name);
+        if !self.options.replace.contains(&name) {
+            self.problems.push(PlanProblem::Replace { key, fields: frozen.join(", ") });
+            return None;
+        }
+        let before = self.whole(live);
+        let fields = difference(&before.object, &desired);
+        Some(Verdict::Change(Box::new(Change {
+            operation: Operation::Replace,
+            before: Some(before),
+            desired: Some(desired),
+            migrate: BTreeSet::new(),
+            hand_over_replicas: None,
+            fields,
+            key,
+        })))
+    }
+
+    /// All of an object that can be written again.
+    fn whole(&self, live: &Object) -> Before {
+        let mut object = self.sealer.seal(&live.clone().without_server_fields());
+        strip_bookkeeping(&mut object);
+        Before { uid: live.uid().unwrap_or_default().to_owned(), fingerprint: digest(&object), object }
+    }
+
+    fn view(&self, live: &Object, scope: &FieldSet) -> Object {
+        let mut view = self.sealer.seal(&scope.project(live));
+        strip_bookkeeping(&mut view);
+        view
+    }
+
+    fn may_own(&mut self, live: &Object) -> bool {
+        let (project, environment) = (live.label(PROJECT), live.label(ENVIRONMENT));
+        let ours =
+            project.is_none_or(|p| p == self.project) && environment.is_none_or(|e| e == self.environment);
+        if !ours {
+            let owner = format!(
+                "project `{}`, environment `{}`",
+                project.unwrap_or("unknown"),
+                environment.unwrap_or("unknown")
+            );
+            self.problems.push(PlanProblem::Owned { key: live.key().clone(), owner });
+        }
+        ours
+    }
+
+    fn note_drift(&mut self, key: &ObjectKey, released: Option<&str>, live: &Object, desired: &Object) {
+        let scope = without_bookkeeping(FieldSet::of(desired));
+        let now = self.view(live, &scope);
+        if released.is_some_and(|released| released != digest(&now)) {
+            let fields: Vec<String> =
+                difference(desired, &now).into_iter().take(3).map(|field| field.path).collect();
+            let what = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
+            let text = format!("{key} was changed since the last release{what}");
+            self.notes.push(Note { topic: "drift".into(), text });
+        }
+    }
+
+    /// What changes, as far as is known: from the dry run, or else from what is wanted.
+    fn fields(
+        &self,
+        before: &Object,
+        after: Option<&Object>,
+        desired: &Object,
+        removed: &FieldSet,
+    ) -> Vec<FieldChange> {
+        if let Some(after) = after {
+            return difference(before, after);
+        }
+        // Without a dry run defaults of the server look like removals: tell of what we set or give up alone.
+        let mut fields: Vec<FieldChange> =
+            difference(before, desired).into_iter().filter(|field| field.to.is_some()).collect();
+        fields.extend(
+            difference(&removed.project(before), &bare(desired)).into_iter().filter(|f| f.to.is_none()),
+        );
+        fields
+    }
+}
+
+fn bare(object: &Object) -> Object {
+    let mut bare = object.clone();
+    bare.edit(|body| body.retain(|key, _| matches!(key.as_str(), "apiVersion" | "kind" | "metadata")));
+    bare
+}
+
+fn covers_all(live: &Object, desired: &Object) -> bool {
+    desired
+        .body()
+        .iter()
+        .filter(|(key, _)| *key != "apiVersion")
+        .all(|(key, wanted)| live.body().get(key).is_some_and(|found| covers(found, wanted)))
+}

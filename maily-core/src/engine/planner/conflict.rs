@@ -1,0 +1,52 @@
+//! Who else manages the fields that we would change, read from the object's managed fields.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    engine::{MANAGER, SCALE_MANAGER, without_bookkeeping},
+    object::{FieldSet, Object},
+};
+
+/// Clients with which people deploy by hand; their fields become ours when an object is adopted.
+const DEPLOYERS: &[&str] = &["before-first-apply", "helm", "Helm", "kubectl"];
+
+/// Whether a manager is a client that deploys and that we take over from on adoption.
+pub(super) fn is_deployer(manager: &str) -> bool {
+    DEPLOYERS.contains(&manager) || manager.starts_with("kubectl-") || manager.starts_with("kubectl ")
+}
+
+/// Managers of an object other than ours.
+pub(super) fn managers(live: &Object) -> BTreeSet<String> {
+    live.items("/metadata/managedFields")
+        .iter()
+        .filter(|entry| entry.get("subresource").and_then(|s| s.as_str()).is_none_or(str::is_empty))
+        .filter_map(|entry| entry.get("manager")?.as_str())
+        .filter(|manager| *manager != MANAGER && *manager != SCALE_MANAGER)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Fields that another manager owns and that the wanted object would change, by manager.
+pub(super) fn conflicts(
+    live: &Object,
+    desired: &Object,
+    ours: impl Fn(&str) -> bool,
+) -> BTreeMap<String, Vec<String>> {
+    let wanted = without_bookkeeping(FieldSet::of(desired));
+    let mut found = BTreeMap::new();
+    for manager in managers(live) {
+        if ours(&manager) {
+            continue;
+        }
+        let shared = FieldSet::owned_by(live, |name| name == manager).intersection(&wanted);
+        if shared.is_empty() {
+            continue;
+        }
+        let changed = crate::engine::difference(&shared.project(live), &shared.project(desired));
+        let fields: Vec<String> = changed.into_iter().map(|field| field.path).collect();
+        if !fields.is_empty() {
+            found.insert(manager, fields);
+        }
+    }
+    found
+}

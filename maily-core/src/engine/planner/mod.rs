@@ -1,0 +1,13 @@
+//! The planner: what is wanted and what was observed become a plan. Pure.
+
+mod change;
+mod conflict;
+mod order;
+mod problem;
+mod replace;
+mod wanted;
+
+pub use change::{DryRun, Observed};
+pub use order::plan;
+pub use problem::{PlanProblem, PlanProblems};
+pub use wanted::{Frontend, Gate, JobSpec, PlanOptions, Wanted, WantedPhase, WantedService};

@@ -1,0 +1,434 @@
+//! The steps and their order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    change::{Comparison, Observed, Verdict},
+    problem::{PlanProblem, PlanProblems},
+    wanted::{Gate, JobSpec, PlanOptions, Wanted, WantedPhase, WantedService},
+};
+use crate::{
+    engine::{Change, Kept, PLAN_FORMAT, Plan, Reversibility, Sealer, Step, StepId, Work, history::Release},
+    object::{Object, ObjectKey},
+};
+
+/// Seconds for steps without a time of their own.
+const TIMEOUT_S: u64 = 600;
+
+/// Makes the plan.
+///
+/// # Errors
+/// All reasons why there is none.
+pub fn plan(
+    wanted: &Wanted,
+    observed: &Observed,
+    base: Option<&Release>,
+    sealer: &Sealer,
+    options: &PlanOptions,
+) -> Result<Plan, PlanProblems> {
+    let scaled = scaled_workloads(wanted);
+    let mut comparison = Comparison {
+        project: &wanted.project,
+        environment: &wanted.environment,
+        observed,
+        base,
+        sealer,
+        options,
+        scaled: &scaled,
+        notes: wanted.notes.clone(),
+        problems: twice(wanted),
+    };
+    comparison.problems.extend(cycles(wanted));
+    let mut order = Order {
+        environment: &wanted.environment,
+        steps: Vec::new(),
+        kept: Vec::new(),
+        entry: BTreeSet::new(),
+        last: BTreeMap::new(),
+        ends: BTreeSet::new(),
+        timeout_s: options.timeout_s.unwrap_or(TIMEOUT_S),
+    };
+    order.shared(wanted, &mut comparison);
+    for (index, phase) in wanted.phases.iter().enumerate() {
+        order.phase(wanted, phase, options, &mut comparison);
+        let later: Vec<&str> =
+            wanted.phases[index + 1..].iter().flat_map(|p| p.services.iter()).map(String::as_str).collect();
+        later_needs(wanted, phase, &later, &mut comparison);
+    }
+    order.fixed(wanted, base);
+    order.prune(wanted, base, &mut comparison);
+    let Comparison { mut notes, problems, .. } = comparison;
+    if !problems.is_empty() {
+        return Err(PlanProblems(problems));
+    }
+    notes.sort();
+    notes.dedup();
+    let real = order.steps.iter().any(|step| step.reversibility != Reversibility::NoEffect);
+    Ok(Plan {
+        format: PLAN_FORMAT,
+        project: wanted.project.clone(),
+        environment: wanted.environment.clone(),
+        namespace: wanted.namespace.clone(),
+        cluster: observed
+            .identity
+            .clone()
+            .unwrap_or_else(|| crate::provider::ClusterIdentity { uid: String::new(), ca: String::new() }),
+        goal: wanted.goal.clone(),
+        base: base.map(|base| base.head.id),
+        versions: wanted
+            .services
+            .iter()
+            .map(|(name, service)| (name.clone(), service.version.clone()))
+            .collect(),
+        // Checks and gates of a release that changes nothing have nothing to say.
+        steps: if real { order.steps } else { Vec::new() },
+        unchanged: order.kept,
+        notes,
+        digest: String::new(),
+    }
+    .sealed())
+}
+
+/// Workloads that an autoscaler of the same release scales.
+fn scaled_workloads(wanted: &Wanted) -> BTreeSet<(String, String)> {
+    let objects = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
+    objects
+        .filter(|object| object.kind() == "HorizontalPodAutoscaler")
+        .filter_map(|hpa| {
+            let target = |field: &str| hpa.text(&format!("/spec/scaleTargetRef/{field}")).map(str::to_owned);
+            Some((target("kind")?, target("name")?))
+        })
+        .collect()
+}
+
+fn twice(wanted: &Wanted) -> Vec<PlanProblem> {
+    let mut owners: BTreeMap<&ObjectKey, &str> = BTreeMap::new();
+    let mut problems = Vec::new();
+    let shared = wanted.shared.iter().map(|object| ("the shared objects", object));
+    let services = wanted
+        .services
+        .iter()
+        .flat_map(|(name, service)| service.objects.iter().map(move |o| (name.as_str(), o)));
+    for (owner, object) in shared.chain(services) {
+        if let Some(first) = owners.insert(object.key(), owner) {
+            let (first, second) = (first.to_owned(), owner.to_owned());
+            problems.push(PlanProblem::Twice { key: object.key().clone(), first, second });
+        }
+    }
+    problems
+}
+
+fn cycles(wanted: &Wanted) -> Option<PlanProblem> {
+    fn visit<'a>(
+        wanted: &'a Wanted,
+        name: &'a str,
+        path: &mut Vec<&'a str>,
+        done: &mut BTreeSet<&'a str>,
+    ) -> Option<String> {
+        if let Some(start) = path.iter().position(|seen| *seen == name) {
+            let mut circle: Vec<&str> = path[start..].to_vec();
+            circle.push(name);
+            return Some(circle.join(" -> "));
+        }
+        if !done.insert(name) {
+            return None;
+        }
+        path.push(name);
+        let needs = wanted.services.get(name).map(|service| service.needs.as_slice()).unwrap_or_default();
+        let found = needs.iter().find_map(|need| visit(wanted, need, path, done));
+        path.pop();
+        found
+    }
+    let mut done = BTreeSet::new();
+    wanted
+        .services
+        .keys()
+        .find_map(|name| visit(wanted, name, &mut Vec::new(), &mut done))
+        .map(|path| PlanProblem::Cycle { path })
+}
+
+/// A need on a service of a later phase is satisfied by the one that runs already.
+fn later_needs(wanted: &Wanted, phase: &WantedPhase, later: &[&str], comparison: &mut Comparison<'_>) {
+    for name in &phase.services {
+        let Some(service) = wanted.services.get(name) else { continue };
+        for need in service.needs.iter().filter(|need| later.contains(&need.as_str())) {
+            let there = wanted.services.get(need).is_some_and(|service| {
+                service.objects.iter().any(|object| {
+                    is_workload(object) && comparison.observed.objects.contains_key(object.key())
+                })
+            });
+            if !there {
+                let (service, need) = (name.clone(), need.clone());
+                comparison.problems.push(PlanProblem::NeedLater { service, need });
+            }
+        }
+    }
+}
+
+fn is_workload(object: &Object) -> bool {
+    matches!(object.kind(), "Deployment" | "StatefulSet" | "DaemonSet")
+}
+
+struct Order<'a> {
+    environment: &'a str,
+    steps: Vec<Step>,
+    kept: Vec<Kept>,
+    /// What everything of the present phase waits for.
+    entry: BTreeSet<StepId>,
+    /// The last step of each service so far.
+    last: BTreeMap<String, StepId>,
+    /// Steps of the present phase that nothing waits for yet.
+    ends: BTreeSet<StepId>,
+    timeout_s: u64,
+}
+
+impl Order<'_> {
+    fn shared(&mut self, wanted: &Wanted, comparison: &mut Comparison<'_>) {
+        let changes = self.compare(None, &wanted.shared, comparison);
+        if changes.is_empty() {
+            return;
+        }
+        let id = StepId::new(self.environment, "shared", "apply");
+        self.add(Step {
+            id: id.clone(),
+            service: None,
+            phase: wanted.phases.first().map(|phase| phase.name.clone()),
+            needs: BTreeSet::new(),
+            reversibility: Reversibility::Undoable,
+            timeout_s: self.timeout_s,
+            work: Work::Rollout { changes },
+        });
+        self.entry = BTreeSet::from([id]);
+    }
+
+    fn compare(
+        &mut self,
+        service: Option<&str>,
+        objects: &[Object],
+        comparison: &mut Comparison<'_>,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for object in objects {
+            match comparison.wanted(service, object) {
+                Some(Verdict::Change(change)) => changes.push(*change),
+                Some(Verdict::Keep(kept)) => self.kept.push(kept),
+                None => {}
+            }
+        }
+        changes
+    }
+
+    fn add(&mut self, step: Step) {
+        for need in &step.needs {
+            self.ends.remove(need);
+        }
+        self.ends.insert(step.id.clone());
+        self.steps.push(step);
+    }
+
+    fn phase(
+        &mut self,
+        wanted: &Wanted,
+        phase: &WantedPhase,
+        options: &PlanOptions,
+        comparison: &mut Comparison<'_>,
+    ) {
+        let before = self.steps.len();
+        for name in in_order_of_needs(wanted, phase) {
+            if let Some(service) = wanted.services.get(name) {
+                self.service(phase, name, service, options, comparison);
+            }
+        }
+        if self.steps.len() == before {
+            return;
+        }
+        let services = std::mem::take(&mut self.ends);
+        for (name, gate) in &phase.gates {
+            let id = StepId::new(self.environment, &format!("{}/gate", phase.name), name);
+            let (work, reversibility) = match gate {
+                Gate::Probe(probe) => {
+                    (Work::Check { probe: probe.clone(), gate: true }, Reversibility::NoEffect)
+                }
+                // A gate's Job only looks; there is nothing to undo.
+                Gate::Job(job) => (Work::Job { job: job.clone(), undo: None }, Reversibility::NoEffect),
+            };
+            self.add(Step {
+                id,
+                service: None,
+                phase: Some(phase.name.clone()),
+                needs: services.clone(),
+                reversibility,
+                timeout_s: self.timeout_s,
+                work,
+            });
+        }
+        let needs = if phase.gates.is_empty() { services } else { std::mem::take(&mut self.ends) };
+        let id = StepId::new(self.environment, "phase", &phase.name);
+        self.add(Step {
+            id: id.clone(),
+            service: None,
+            phase: Some(phase.name.clone()),
+            needs,
+            reversibility: Reversibility::NoEffect,
+            timeout_s: self.timeout_s,
+            work: Work::Barrier {},
+        });
+        self.entry = BTreeSet::from([id]);
+    }
+
+    fn service(
+        &mut self,
+        phase: &WantedPhase,
+        name: &str,
+        service: &WantedService,
+        options: &PlanOptions,
+        comparison: &mut Comparison<'_>,
+    ) {
+        let changes = self.compare(Some(name), &service.objects, comparison);
+        let frontend = service.frontend.as_ref().filter(|_| {
+            let released = comparison.base.and_then(|base| base.head.versions.get(name));
+            let shown = comparison.base.and_then(|base| base.head.frontends.get(name));
+            released != Some(&service.version) || shown != options.frontends.get(name)
+        });
+        if changes.is_empty() && frontend.is_none() {
+            return;
+        }
+        let mut needs = self.entry.clone();
+        needs.extend(service.needs.iter().filter_map(|need| self.last.get(need)).cloned());
+        let timeout_s = if service.timeout_s == 0 { self.timeout_s } else { service.timeout_s };
+        let step = |verb: &str, needs: BTreeSet<StepId>, reversibility: Reversibility, work: Work| Step {
+            id: StepId::new(self.environment, name, verb),
+            service: Some(name.to_owned()),
+            phase: Some(phase.name.clone()),
+            needs,
+            reversibility,
+            timeout_s,
+            work,
+        };
+        let mut steps = Vec::new();
+        let mut chain = |verb: String, reversibility: Reversibility, work: Work| {
+            let made = step(&verb, std::mem::take(&mut needs), reversibility, work);
+            needs = BTreeSet::from([made.id.clone()]);
+            steps.push(made);
+        };
+        for spec in &service.before {
+            chain(format!("job/{}", spec.name), reversibility(spec), job(spec));
+        }
+        if !changes.is_empty() {
+            chain("rollout".to_owned(), Reversibility::Undoable, Work::Rollout { changes });
+        }
+        if let Some(frontend) = frontend {
+            let work = Work::Frontend {
+                project: frontend.project.clone(),
+                domain: frontend.domain.clone(),
+                version: service.version.clone(),
+                before: options.frontends.get(name).cloned(),
+            };
+            chain("frontend".to_owned(), Reversibility::Undoable, work);
+        }
+        for (index, probe) in service.checks.iter().enumerate() {
+            let work = Work::Check { probe: probe.clone(), gate: false };
+            chain(format!("check/{}", index + 1), Reversibility::NoEffect, work);
+        }
+        for spec in &service.after {
+            chain(format!("job/{}", spec.name), reversibility(spec), job(spec));
+        }
+        if let Some(last) = steps.last() {
+            self.last.insert(name.to_owned(), last.id.clone());
+        }
+        for step in steps {
+            self.add(step);
+        }
+    }
+
+    /// Services that this plan leaves as they are stay part of the release.
+    fn fixed(&mut self, wanted: &Wanted, base: Option<&Release>) {
+        let planned: BTreeSet<&str> =
+            wanted.phases.iter().flat_map(|phase| phase.services.iter().map(String::as_str)).collect();
+        let Some(base) = base else { return };
+        for released in base.objects.values() {
+            let fixed = released
+                .service
+                .as_deref()
+                .is_some_and(|service| !planned.contains(service) && wanted.services.contains_key(service));
+            if fixed {
+                self.kept.push(Kept {
+                    service: released.service.clone(),
+                    desired: released.desired.clone(),
+                    fingerprint: released.fingerprint.clone().unwrap_or_default(),
+                });
+            }
+        }
+    }
+
+    fn prune(&mut self, wanted: &Wanted, base: Option<&Release>, comparison: &mut Comparison<'_>) {
+        let Some(base) = base else { return };
+        let kept: BTreeSet<&ObjectKey> = wanted
+            .services
+            .values()
+            .flat_map(|service| &service.objects)
+            .chain(&wanted.shared)
+            .map(Object::key)
+            .collect();
+        let mut by_owner: BTreeMap<Option<&str>, Vec<Change>> = BTreeMap::new();
+        // The other way round than they were made.
+        for (key, released) in base.objects.iter().rev() {
+            let owner = released.service.as_deref();
+            let may = owner.map_or(wanted.prune_shared, |service| wanted.prune.contains(service));
+            if !may || kept.contains(key) {
+                continue;
+            }
+            if let Some(change) = comparison.unwanted(key) {
+                by_owner.entry(owner).or_default().push(change);
+            }
+        }
+        let needs = std::mem::take(&mut self.ends);
+        for (owner, changes) in by_owner {
+            let id = StepId::new(self.environment, owner.unwrap_or("shared"), "prune");
+            self.steps.push(Step {
+                id,
+                service: owner.map(str::to_owned),
+                phase: None,
+                needs: needs.clone(),
+                reversibility: Reversibility::Undoable,
+                timeout_s: self.timeout_s,
+                work: Work::Prune { changes },
+            });
+        }
+    }
+}
+
+fn reversibility(spec: &JobSpec) -> Reversibility {
+    if spec.undo.is_some() { Reversibility::Undoable } else { Reversibility::Irreversible }
+}
+
+fn job(spec: &JobSpec) -> Work {
+    Work::Job { job: spec.job.clone(), undo: spec.undo.clone() }
+}
+
+/// The phase's services, each after those that it needs.
+fn in_order_of_needs<'a>(wanted: &'a Wanted, phase: &'a WantedPhase) -> Vec<&'a str> {
+    fn visit<'a>(
+        wanted: &'a Wanted,
+        phase: &'a WantedPhase,
+        name: &'a str,
+        seen: &mut BTreeSet<&'a str>,
+        out: &mut Vec<&'a str>,
+    ) {
+        if !phase.services.iter().any(|service| service == name) || !seen.insert(name) {
+            return;
+        }
+        if let Some(service) = wanted.services.get(name) {
+            for need in &service.needs {
+                visit(wanted, phase, need, seen, out);
+            }
+        }
+        out.push(name);
+    }
+    let mut seen = BTreeSet::new();
+    let mut out = Vec::new();
+    for name in &phase.services {
+        visit(wanted, phase, name, &mut seen, &mut out);
+    }
+    out
+}

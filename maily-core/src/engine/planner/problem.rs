@@ -1,0 +1,127 @@
+//! Why there is no plan: all reasons at once, each with its remedy.
+
+use std::fmt;
+
+use crate::object::ObjectKey;
+
+/// One reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanProblem {
+    /// Another project or environment owns an object.
+    #[error("{key} belongs to {owner}")]
+    Owned {
+        /// The object.
+        key: ObjectKey,
+        /// Whose it is.
+        owner: String,
+    },
+    /// Another client manages fields that would change.
+    #[error("{key}: {manager} manages {fields}")]
+    FieldConflict {
+        /// The object.
+        key: ObjectKey,
+        /// The other field manager.
+        manager: String,
+        /// Which fields.
+        fields: String,
+    },
+    /// The API would refuse the change in place.
+    #[error("{key}: {fields} cannot be changed in place; the object would have to be deleted and made again")]
+    Replace {
+        /// The object.
+        key: ObjectKey,
+        /// Which fields.
+        fields: String,
+    },
+    /// An object is being deleted.
+    #[error("{key} is being deleted")]
+    Terminating {
+        /// The object.
+        key: ObjectKey,
+    },
+    /// The server refuses the object.
+    #[error("{key}: {message}")]
+    Refused {
+        /// The object.
+        key: ObjectKey,
+        /// What it said.
+        message: String,
+    },
+    /// The server does not know the kind.
+    #[error("{key}: the cluster does not serve this kind")]
+    UnknownKind {
+        /// The object.
+        key: ObjectKey,
+    },
+    /// The same object twice.
+    #[error("{key} is claimed by {first} and by {second}")]
+    Twice {
+        /// The object.
+        key: ObjectKey,
+        /// By whom.
+        first: String,
+        /// By whom else.
+        second: String,
+    },
+    /// A need cannot be satisfied.
+    #[error("{service} needs {need}, which comes in a later phase and does not run yet")]
+    NeedLater {
+        /// Who needs.
+        service: String,
+        /// What.
+        need: String,
+    },
+    /// Needs form a circle.
+    #[error("services need each other: {path}")]
+    Cycle {
+        /// The way round.
+        path: String,
+    },
+}
+
+impl PlanProblem {
+    /// What a person can do.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Owned { .. } => "take it out of this project, or remove it there first".to_owned(),
+            Self::FieldConflict { manager, .. } => {
+                format!("undo the change that `{manager}` made, or take the fields with `--force-conflicts`")
+            }
+            Self::Replace { key, .. } => {
+                format!(
+                    "allow it with `--allow-replace {}/{}`: the object is gone for a moment",
+                    key.kind.kind, key.name
+                )
+            }
+            Self::Terminating { .. } => "wait until it is gone, and plan again".to_owned(),
+            Self::Refused { .. } => "correct the manifest".to_owned(),
+            Self::UnknownKind { .. } => {
+                "install the CustomResourceDefinition first, or put it into the project".to_owned()
+            }
+            Self::Twice { .. } => "keep it in one place".to_owned(),
+            Self::NeedLater { need, .. } => {
+                format!("release `{need}` in an earlier phase first, or drop the need")
+            }
+            Self::Cycle { .. } => "drop one of the needs".to_owned(),
+        }
+    }
+}
+
+/// All reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanProblems(pub Vec<PlanProblem>);
+
+impl fmt::Display for PlanProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{problem}\n  help: {}", problem.hint())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for PlanProblems {}

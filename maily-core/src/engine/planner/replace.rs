@@ -1,0 +1,56 @@
+//! Changes that the API refuses in place. The list follows the validation of Kubernetes 1.36; a dry run that is
+//! refused as immutable counts as well.
+
+use serde_json::Value;
+
+use crate::object::Object;
+
+/// Fields that cannot be changed in place, by kind.
+fn immutable(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "Deployment" | "DaemonSet" | "ReplicaSet" => &["/spec/selector"],
+        "StatefulSet" => &[
+            "/spec/selector",
+            "/spec/serviceName",
+            "/spec/podManagementPolicy",
+            "/spec/volumeClaimTemplates",
+        ],
+        "Job" => &["/spec/template", "/spec/selector", "/spec/completionMode"],
+        "Service" => &["/spec/clusterIP"],
+        "RoleBinding" | "ClusterRoleBinding" => &["/roleRef"],
+        "StorageClass" => &["/provisioner", "/parameters", "/reclaimPolicy", "/volumeBindingMode"],
+        "PersistentVolumeClaim" => {
+            &["/spec/storageClassName", "/spec/accessModes", "/spec/volumeName", "/spec/selector"]
+        }
+        _ => &[],
+    }
+}
+
+/// Paths of immutable fields that the wanted object sets to something else than what is there.
+pub(super) fn replaced_fields(live: &Object, desired: &Object) -> Vec<String> {
+    let frozen = live.at("/immutable") == Some(&Value::Bool(true));
+    let data: &[&str] = if frozen { &["/data", "/binaryData"] } else { &[] };
+    immutable(desired.kind())
+        .iter()
+        .chain(data)
+        .filter(|path| match (live.at(path), desired.at(path)) {
+            (Some(live), Some(desired)) => !covers(live, desired),
+            _ => false,
+        })
+        .map(|path| path.trim_start_matches('/').replace('/', "."))
+        .collect()
+}
+
+/// Whether everything that is wanted is there; the server adds defaults.
+pub(super) fn covers(live: &Value, desired: &Value) -> bool {
+    match (live, desired) {
+        (Value::Object(live), Value::Object(desired)) => {
+            desired.iter().all(|(key, wanted)| live.get(key).is_some_and(|found| covers(found, wanted)))
+        }
+        (Value::Array(live), Value::Array(desired)) => {
+            live.len() == desired.len()
+                && live.iter().zip(desired).all(|(found, wanted)| covers(found, wanted))
+        }
+        (live, desired) => live == desired,
+    }
+}

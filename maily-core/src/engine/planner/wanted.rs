@@ -1,0 +1,106 @@
+//! What a plan shall bring about, and under which permissions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexMap;
+
+use crate::{engine::Goal, object::Object, provider::ProbeRequest};
+
+/// The wanted state of one environment.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The project.
+    pub project: String,
+    /// The environment.
+    pub environment: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// What the plan is for.
+    pub goal: Goal,
+    /// All services of the new release.
+    pub services: IndexMap<String, WantedService>,
+    /// Objects that belong to no single service; applied first.
+    pub shared: Vec<Object>,
+    /// The phases that this plan covers, in order. Services that stand in none are left as they are.
+    pub phases: Vec<WantedPhase>,
+    /// What a person should know from rendering.
+    pub notes: Vec<crate::engine::Note>,
+    /// Services of the last release whose objects may be pruned; others are left alone.
+    pub prune: BTreeSet<String>,
+    /// Whether shared objects of the last release may be pruned.
+    pub prune_shared: bool,
+}
+
+/// One service of the new release.
+#[derive(Clone, Debug, Default)]
+pub struct WantedService {
+    /// Its version.
+    pub version: String,
+    /// Its objects in the order in which they are written.
+    pub objects: Vec<Object>,
+    /// Services that must serve before.
+    pub needs: Vec<String>,
+    /// Seconds within which it must serve.
+    pub timeout_s: u64,
+    /// Jobs before it.
+    pub before: Vec<JobSpec>,
+    /// Jobs after it.
+    pub after: Vec<JobSpec>,
+    /// Looks from outside, after it serves.
+    pub checks: Vec<ProbeRequest>,
+    /// The frontend, where it is one.
+    pub frontend: Option<Frontend>,
+}
+
+/// A Job that runs once per run.
+#[derive(Clone, Debug)]
+pub struct JobSpec {
+    /// Its name within the service.
+    pub name: String,
+    /// The Job.
+    pub job: Object,
+    /// The Job that undoes it; without one it is irreversible.
+    pub undo: Option<Object>,
+}
+
+/// A project of the frontend host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frontend {
+    /// The host's project.
+    pub project: String,
+    /// The domain that shall show it.
+    pub domain: Option<String>,
+}
+
+/// A phase.
+#[derive(Clone, Debug, Default)]
+pub struct WantedPhase {
+    /// Its name.
+    pub name: String,
+    /// Its services.
+    pub services: Vec<String>,
+    /// What must pass at its end.
+    pub gates: Vec<(String, Gate)>,
+}
+
+/// A gate of a phase.
+#[derive(Clone, Debug)]
+pub enum Gate {
+    /// A look from outside.
+    Probe(ProbeRequest),
+    /// A Kubernetes Job.
+    Job(Object),
+}
+
+/// What a person allowed beyond the ordinary.
+#[derive(Clone, Debug, Default)]
+pub struct PlanOptions {
+    /// Take fields that other managers own.
+    pub force_conflicts: bool,
+    /// Objects (`Kind/name`) that may be deleted and made again.
+    pub replace: BTreeSet<String>,
+    /// Seconds for gates and jobs without a time of their own.
+    pub timeout_s: Option<u64>,
+    /// Deployments of the frontends that are in production now, by service.
+    pub frontends: BTreeMap<String, String>,
+}

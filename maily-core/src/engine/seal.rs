@@ -1,0 +1,251 @@
+//! Values of Secrets never stand in a plan, a journal or a release: a keyed hash of each value does, and the value
+//! itself lives in an immutable Secret of ours in the environment's own namespace, named by that hash.
+//!
+//! A plain hash of a short secret would give it away; the key stays in the cluster.
+
+use std::{collections::BTreeMap, fmt, sync::Mutex};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use secrecy::{ExposeSecret, SecretSlice};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::{RECORDS_MANAGER, canonical::hex, stamp::ENVIRONMENT};
+use crate::{
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{Cluster, ErrorKind, Precondition, ProviderError, WriteOptions},
+    runtime::Runtime,
+};
+
+const MARK: &str = "maily.dev/sealed:";
+
+/// Whether values may be stored in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Hash with the environment's key where there is one, else with a passing one; store nothing.
+    Passing,
+    /// Make the environment's key if it is missing, and store values when asked.
+    Lasting,
+}
+
+/// Seals and opens the Secrets of one environment.
+pub struct Sealer {
+    namespace: String,
+    environment: String,
+    key: SecretSlice<u8>,
+    storage: Storage,
+    values: Mutex<BTreeMap<String, SecretSlice<u8>>>,
+    stored: Mutex<std::collections::BTreeSet<String>>,
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealer").field("environment", &self.environment).finish_non_exhaustive()
+    }
+}
+
+fn secret_kind() -> ObjectKind {
+    ObjectKind::new("v1", "Secret")
+}
+
+/// Whether an object's values have to be sealed.
+pub fn is_secret(object: &Object) -> bool {
+    object.key().kind == secret_kind()
+}
+
+impl Sealer {
+    /// Reads the environment's key, or makes one.
+    ///
+    /// # Errors
+    /// When the cluster cannot be reached, or the key may not be read or written.
+    pub async fn open(
+        cluster: &dyn Cluster,
+        runtime: &dyn Runtime,
+        environment: &str,
+        namespace: &str,
+        storage: Storage,
+    ) -> Result<Self, ProviderError> {
+        let name = ObjectKey::new(secret_kind(), Some(namespace), format!("maily-key-{environment}"));
+        let mut found = cluster.get(&name).await?;
+        if found.is_none() && storage == Storage::Lasting {
+            let fresh = STANDARD.encode(random_key(runtime));
+            let object = ours(&name, environment, "key", &fresh);
+            let options = WriteOptions::apply(RECORDS_MANAGER, Precondition::Absent);
+            found = match cluster.write(&object, &options).await {
+                Ok(object) => Some(object),
+                // Somebody was faster: theirs counts.
+                Err(error) if error.kind() == ErrorKind::Conflict => cluster.get(&name).await?,
+                Err(error) => return Err(error),
+            };
+        }
+        let key = match &found {
+            Some(object) => value_of(object, "key")
+                .ok_or_else(|| damaged(&name, "the environment's key cannot be read"))?,
+            None => random_key(runtime).to_vec(),
+        };
+        Ok(Self {
+            namespace: namespace.to_owned(),
+            environment: environment.to_owned(),
+            key: key.into(),
+            storage,
+            values: Mutex::default(),
+            stored: Mutex::default(),
+        })
+    }
+
+    /// The object with each value of a Secret replaced by its keyed hash; other kinds unchanged.
+    pub fn seal(&self, object: &Object) -> Object {
+        if !is_secret(object) {
+            return object.clone();
+        }
+        let mut sealed = object.clone();
+        let mut values = BTreeMap::new();
+        sealed.edit(|body| {
+            merge_string_data(body);
+            let Some(Value::Object(data)) = body.get_mut("data") else { return };
+            for value in data.values_mut() {
+                let Value::String(text) = value else { continue };
+                if text.starts_with(MARK) {
+                    continue;
+                }
+                let bytes = STANDARD.decode(text.as_bytes()).unwrap_or_else(|_| text.clone().into_bytes());
+                let hash = self.hash(&bytes);
+                *text = format!("{MARK}{hash}");
+                values.insert(hash, SecretSlice::from(bytes));
+            }
+        });
+        lock(&self.values).extend(values);
+        sealed
+    }
+
+    /// Stores the values of a sealed object, so that another process can open it.
+    ///
+    /// # Errors
+    /// When the cluster cannot be reached or refuses.
+    pub async fn store(&self, cluster: &dyn Cluster, sealed: &Object) -> Result<(), ProviderError> {
+        if self.storage == Storage::Passing {
+            return Ok(());
+        }
+        for hash in hashes(sealed) {
+            if lock(&self.stored).contains(&hash) {
+                continue;
+            }
+            let value = lock(&self.values).get(&hash).map(|value| STANDARD.encode(value.expose_secret()));
+            let Some(value) = value else { continue };
+            let object = ours(&self.payload(&hash), &self.environment, "value", &value);
+            match cluster.write(&object, &WriteOptions::apply(RECORDS_MANAGER, Precondition::Absent)).await {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+            lock(&self.stored).insert(hash);
+        }
+        Ok(())
+    }
+
+    /// The object with its values again.
+    ///
+    /// # Errors
+    /// When a value is not known here and not stored in the cluster.
+    pub async fn unseal(&self, cluster: &dyn Cluster, sealed: &Object) -> Result<Object, ProviderError> {
+        let mut open = BTreeMap::new();
+        for hash in hashes(sealed) {
+            let known = lock(&self.values).get(&hash).map(|value| value.expose_secret().to_vec());
+            let value = match known {
+                Some(value) => value,
+                None => {
+                    let key = self.payload(&hash);
+                    let stored =
+                        cluster.get(&key).await?.as_ref().and_then(|object| value_of(object, "value"));
+                    let value =
+                        stored.ok_or_else(|| damaged(&key, "a stored value of a Secret is missing"))?;
+                    // The name is a promise about the content.
+                    if self.hash(&value) != hash {
+                        return Err(damaged(&key, "a stored value of a Secret was changed"));
+                    }
+                    lock(&self.values).insert(hash.clone(), SecretSlice::from(value.clone()));
+                    lock(&self.stored).insert(hash.clone());
+                    value
+                }
+            };
+            open.insert(hash, STANDARD.encode(value));
+        }
+        let mut object = sealed.clone();
+        if !open.is_empty() {
+            object.edit(|body| {
+                let Some(Value::Object(data)) = body.get_mut("data") else { return };
+                for value in data.values_mut() {
+                    let plain =
+                        value.as_str().and_then(|text| text.strip_prefix(MARK)).and_then(|h| open.get(h));
+                    if let Some(plain) = plain {
+                        *value = Value::String(plain.clone());
+                    }
+                }
+            });
+        }
+        Ok(object)
+    }
+
+    fn payload(&self, hash: &str) -> ObjectKey {
+        ObjectKey::new(secret_kind(), Some(&self.namespace), format!("maily-payload-{hash}"))
+    }
+
+    fn hash(&self, value: &[u8]) -> String {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.key.expose_secret()).expect("any length of key fits");
+        mac.update(value);
+        // 128 bits are enough to never meet by chance, and keep names short.
+        hex(&mac.finalize().into_bytes()[..16])
+    }
+}
+
+/// What a sealed Secret refers to.
+pub(crate) fn hashes(sealed: &Object) -> Vec<String> {
+    if !is_secret(sealed) {
+        return Vec::new();
+    }
+    let Some(Value::Object(data)) = sealed.at("/data") else { return Vec::new() };
+    data.values().filter_map(|v| v.as_str()?.strip_prefix(MARK).map(str::to_owned)).collect()
+}
+
+/// `stringData` is write-only sugar for `data`; the server never shows it again.
+fn merge_string_data(body: &mut serde_json::Map<String, Value>) {
+    let Some(Value::Object(plain)) = body.remove("stringData") else { return };
+    let data = body.entry("data").or_insert_with(|| json!({}));
+    for (key, value) in plain {
+        if let Value::String(text) = value {
+            data[key] = Value::String(STANDARD.encode(text));
+        }
+    }
+}
+
+fn ours(key: &ObjectKey, environment: &str, field: &str, value: &str) -> Object {
+    let body = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "maily.dev/record", "immutable": true,
+        "metadata": {"name": key.name, "namespace": key.namespace, "labels": {ENVIRONMENT: environment, "maily.dev/record": field}},
+        "data": {field: value},
+    });
+    Object::from_value(body).expect("has kind and name")
+}
+
+fn value_of(object: &Object, field: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(object.text(&format!("/data/{field}"))?).ok()
+}
+
+fn random_key(runtime: &dyn Runtime) -> [u8; 32] {
+    let mut key = [0; 32];
+    for chunk in key.chunks_mut(8) {
+        chunk.copy_from_slice(&runtime.random().to_le_bytes());
+    }
+    key
+}
+
+fn damaged(key: &ObjectKey, message: &str) -> ProviderError {
+    ProviderError::new(ErrorKind::NotFound, "records", "read", key.to_string(), message)
+        .with_hint("restore the Secret from a backup of the cluster, or deploy a version from its files")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,152 @@
+//! What we write on every object: whose it is, and which attempt of which epoch wrote it last.
+//!
+//! An identical apply does not change the resource version, so that a late twin of an unanswered call could still
+//! land. The stamp makes every attempt different.
+
+use super::{Epoch, RunId, StepId};
+use crate::object::{FieldSet, Object};
+
+/// Field manager of everything that belongs to an application.
+pub const MANAGER: &str = "maily";
+/// Field manager of our own records, which the fence must not judge.
+pub const RECORDS_MANAGER: &str = "maily-records";
+/// Field manager that holds replicas while an autoscaler takes them over.
+pub const SCALE_MANAGER: &str = "maily-scale";
+/// Label: the environment.
+pub const ENVIRONMENT: &str = "maily.dev/environment";
+/// Label: the project.
+pub const PROJECT: &str = "maily.dev/project";
+/// Label: the service, where the object belongs to one.
+pub const SERVICE: &str = "maily.dev/service";
+/// Annotation: the epoch of the last write; the fence compares it.
+pub const EPOCH: &str = "maily.dev/epoch";
+/// Annotation: run, step, direction and attempt of the last write.
+pub const STAMP: &str = "maily.dev/stamp";
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Whether a write belongs to a step or to its undo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the new state.
+    Forward,
+    /// To the captured state.
+    Back,
+}
+
+/// One attempt at writing one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Epoch of the writer.
+    pub epoch: Epoch,
+    /// Run of the writer.
+    pub run: RunId,
+    /// Step of the run.
+    pub step: StepId,
+    /// Forward or back.
+    pub direction: Direction,
+    /// Counts the sends of this process, so that no two are equal.
+    pub attempt: u64,
+}
+
+impl Stamp {
+    fn text(&self) -> String {
+        let direction = match self.direction {
+            Direction::Forward => "forward",
+            Direction::Back => "back",
+        };
+        format!("{} {} {} {}", self.run, self.step, direction, self.attempt)
+    }
+
+    /// Writes the stamp on an object.
+    pub fn put(&self, object: &mut Object) {
+        object.set_annotation(EPOCH, Some(&self.epoch.to_string()));
+        object.set_annotation(STAMP, Some(&self.text()));
+    }
+
+    /// Whether an object carries exactly this attempt: our own write took effect.
+    pub fn is_on(&self, object: &Object) -> bool {
+        epoch_of(object) == Some(self.epoch) && object.annotation(STAMP) == Some(&self.text())
+    }
+}
+
+/// The epoch that an object carries. A copied or damaged annotation counts as none.
+pub fn epoch_of(object: &Object) -> Option<Epoch> {
+    let text = object.annotation(EPOCH)?;
+    let numeric = (1..=15).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    if numeric { text.parse().ok().map(Epoch) } else { None }
+}
+
+/// The run that wrote an object last.
+pub fn run_of(object: &Object) -> Option<RunId> {
+    object.annotation(STAMP)?.split(' ').next().map(RunId::from)
+}
+
+/// Takes out of a field set what no comparison may depend on: our own bookkeeping, and kubectl's copy of what it
+/// applied last, which holds the values of Secrets in plain text.
+pub(crate) fn without_bookkeeping(fields: FieldSet) -> FieldSet {
+    let mut fields = fields;
+    for label in [ENVIRONMENT, PROJECT, SERVICE] {
+        fields = fields.without(&["metadata", "labels", label]);
+    }
+    for annotation in [EPOCH, STAMP, LAST_APPLIED] {
+        fields = fields.without(&["metadata", "annotations", annotation]);
+    }
+    fields
+}
+
+/// Removes bookkeeping from an object, and an annotation or label map that is left empty.
+pub(crate) fn strip_bookkeeping(object: &mut Object) {
+    for label in [ENVIRONMENT, PROJECT, SERVICE] {
+        object.set_label(label, None);
+    }
+    for annotation in [EPOCH, STAMP, LAST_APPLIED] {
+        object.set_annotation(annotation, None);
+    }
+    object.edit(|body| {
+        let Some(metadata) = body.get_mut("metadata").and_then(|m| m.as_object_mut()) else { return };
+        for map in ["labels", "annotations"] {
+            if metadata.get(map).and_then(|m| m.as_object()).is_some_and(serde_json::Map::is_empty) {
+                metadata.remove(map);
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object() -> Object {
+        Object::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}))
+            .expect("an object")
+    }
+
+    #[test]
+    fn a_stamp_is_found_again_and_no_other_attempt_is() {
+        let stamp = Stamp {
+            epoch: Epoch(7),
+            run: RunId::from("r1"),
+            step: StepId::new("e", "s", "rollout"),
+            direction: Direction::Forward,
+            attempt: 1,
+        };
+        let mut object = object();
+        stamp.put(&mut object);
+        assert!(stamp.is_on(&object));
+        assert!(!Stamp { attempt: 2, ..stamp.clone() }.is_on(&object));
+        assert_eq!(epoch_of(&object), Some(Epoch(7)));
+        assert_eq!(run_of(&object), Some(RunId::from("r1")));
+    }
+
+    #[test]
+    fn a_damaged_epoch_counts_as_none() {
+        for text in ["", "x", "-1", "1234567890123456", "7 "] {
+            let mut object = object();
+            object.set_annotation(EPOCH, Some(text));
+            assert_eq!(epoch_of(&object), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The state of a run: a pure fold of its journal, and what may be done next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Epoch, Failure, Outcome, Plan, Reversibility, Step, StepId, Stuck,
+    journal::{JournalEvent, ReleaseHead, StepResult},
+};
+use crate::provider::Effect;
+
+/// How far a step is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Not begun.
+    Pending,
+    /// Begun; its effect may be there.
+    Started,
+    /// Seen to succeed.
+    Applied,
+    /// Failed.
+    Failed(Failure),
+    /// Being undone.
+    Undoing,
+    /// Undone.
+    Undone,
+    /// Could not be undone.
+    UndoFailed(Failure, String),
+}
+
+/// What the journal says of one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepState {
+    /// How far it is.
+    pub progress: Progress,
+    /// What it left behind.
+    pub result: StepResult,
+    /// Whether some call of it may have had an effect.
+    pub may_have_effect: bool,
+    /// When it began.
+    pub started_at: Option<jiff::Timestamp>,
+}
+
+/// Forward, or back for a reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// To the new state.
+    Forward,
+    /// To the old state.
+    Back {
+        /// Why.
+        why: Failure,
+        /// Whose failure it was.
+        step: Option<StepId>,
+    },
+}
+
+/// What may be done now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Begin a step.
+    Start(StepId),
+    /// Begin to undo a step.
+    Undo(StepId),
+}
+
+/// State of a run.
+#[derive(Clone, Debug)]
+pub struct RunState {
+    plan: Plan,
+    steps: BTreeMap<StepId, StepState>,
+    /// Position of each step in the plan.
+    order: BTreeMap<StepId, usize>,
+    /// Steps that need a step.
+    dependents: BTreeMap<StepId, Vec<StepId>>,
+    /// Number of needs that are not applied yet.
+    missing: BTreeMap<StepId, usize>,
+    /// Steps that have not begun and whose needs are all applied, by position: keeps a run of thousands linear.
+    candidates: BTreeSet<usize>,
+    /// Every epoch under which this run wrote.
+    pub epochs: Vec<Epoch>,
+    /// Its direction.
+    pub course: Course,
+    /// How it ended.
+    pub finished: Option<(Outcome, Option<ReleaseHead>)>,
+    /// Why it cannot go on forward without a person, past a point of no return.
+    pub paused: Option<(StepId, Failure)>,
+}
+
+impl RunState {
+    /// The state before the first event.
+    pub fn new(plan: Plan) -> Self {
+        let pending = || StepState {
+            progress: Progress::Pending,
+            result: StepResult::default(),
+            may_have_effect: false,
+            started_at: None,
+        };
+        let mut dependents: BTreeMap<StepId, Vec<StepId>> = BTreeMap::new();
+        for step in &plan.steps {
+            for need in &step.needs {
+                dependents.entry(need.clone()).or_default().push(step.id.clone());
+            }
+        }
+        Self {
+            steps: plan.steps.iter().map(|step| (step.id.clone(), pending())).collect(),
+            order: plan.steps.iter().enumerate().map(|(index, step)| (step.id.clone(), index)).collect(),
+            missing: plan.steps.iter().map(|step| (step.id.clone(), step.needs.len())).collect(),
+            candidates: (0..plan.steps.len()).filter(|index| plan.steps[*index].needs.is_empty()).collect(),
+            dependents,
+            plan,
+            epochs: Vec::new(),
+            course: Course::Forward,
+            finished: None,
+            paused: None,
+        }
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// A step of the plan.
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.plan.steps.get(*self.order.get(id)?)
+    }
+
+    /// What the journal says of a step.
+    pub fn of(&self, id: &StepId) -> Option<&StepState> {
+        self.steps.get(id)
+    }
+
+    /// Folds one event, written under an epoch.
+    pub fn fold(&mut self, epoch: Epoch, event: &JournalEvent) {
+        if !self.epochs.contains(&epoch) {
+            self.epochs.push(epoch);
+        }
+        match event {
+            JournalEvent::RunStarted { .. }
+            | JournalEvent::EpochClaimed { .. }
+            | JournalEvent::GateDecided { .. }
+            | JournalEvent::Paused { .. } => {}
+            JournalEvent::StepStarted { step, at } => {
+                if let Some(index) = self.order.get(step) {
+                    self.candidates.remove(index);
+                }
+                self.set(step, |state| {
+                    state.progress = Progress::Started;
+                    state.may_have_effect = true;
+                    state.started_at = Some(*at);
+                });
+            }
+            JournalEvent::StepApplied { step, result, .. } => {
+                self.set(step, |state| {
+                    state.progress = Progress::Applied;
+                    state.result = result.clone();
+                });
+                for dependent in self.dependents.get(step).cloned().unwrap_or_default() {
+                    let Some(missing) = self.missing.get_mut(&dependent) else { continue };
+                    *missing = missing.saturating_sub(1);
+                    if let (0, Some(index)) = (*missing, self.order.get(&dependent)) {
+                        self.candidates.insert(*index);
+                    }
+                }
+            }
+            JournalEvent::StepFailed { step, failure, result, .. } => {
+                let at_rest = failure.effect == Effect::None;
+                self.set(step, |state| {
+                    state.progress = Progress::Failed(failure.clone());
+                    state.result = result.clone();
+                    state.may_have_effect = !at_rest;
+                });
+                if self.past_return() {
+                    self.paused = Some((step.clone(), failure.clone()));
+                }
+            }
+            JournalEvent::Turned { why, step, .. } => {
+                self.course = Course::Back { why: why.clone(), step: step.clone() };
+            }
+            JournalEvent::UndoStarted { step } => self.set(step, |state| state.progress = Progress::Undoing),
+            JournalEvent::Undone { step, .. } => self.set(step, |state| state.progress = Progress::Undone),
+            JournalEvent::UndoFailed { step, failure, remedy } => self.set(step, |state| {
+                state.progress = Progress::UndoFailed(failure.clone(), remedy.clone());
+            }),
+            JournalEvent::RunFinished { outcome, release, .. } => {
+                self.finished = Some((outcome.clone(), release.clone()));
+            }
+        }
+    }
+
+    fn set(&mut self, step: &StepId, change: impl FnOnce(&mut StepState)) {
+        if let Some(state) = self.steps.get_mut(step) {
+            change(state);
+        }
+    }
+
+    /// Whether an irreversible step has begun: from there the run cannot turn.
+    pub fn past_return(&self) -> bool {
+        self.plan.steps.iter().any(|step| {
+            step.reversibility == Reversibility::Irreversible
+                && self
+                    .steps
+                    .get(&step.id)
+                    .is_some_and(|state| state.may_have_effect && state.progress != Progress::Pending)
+        })
+    }
+
+    /// Steps whose effect may be on its way: what a takeover has to stamp first.
+    pub fn open(&self) -> Vec<&Step> {
+        self.plan
+            .steps
+            .iter()
+            .filter(|step| {
+                self.steps.get(&step.id).is_some_and(|state| match &state.progress {
+                    Progress::Started | Progress::Undoing => true,
+                    Progress::Failed(_) | Progress::UndoFailed(..) => state.may_have_effect,
+                    Progress::Pending | Progress::Applied | Progress::Undone => false,
+                })
+            })
+            .collect()
+    }
+
+    /// Everything that may begin now, in the order of the plan. A step that the journal shows as begun is not among
+    /// it: who runs it knows, who takes the run over asks [`Self::interrupted`].
+    pub fn ready(&self) -> Vec<Next> {
+        if self.finished.is_some() {
+            return Vec::new();
+        }
+        match &self.course {
+            Course::Forward if self.paused.is_some() => Vec::new(),
+            Course::Forward => self
+                .candidates
+                .iter()
+                .map(|index| &self.plan.steps[*index])
+                .filter(|step| self.may_begin(step))
+                .map(|step| Next::Start(step.id.clone()))
+                .collect(),
+            Course::Back { .. } => self
+                .plan
+                .steps
+                .iter()
+                .filter(|step| self.begun(&step.id) && self.free_of_dependents(&step.id))
+                .map(|step| Next::Undo(step.id.clone()))
+                .collect(),
+        }
+    }
+
+    fn begun(&self, id: &StepId) -> bool {
+        self.steps.get(id).is_some_and(|state| {
+            matches!(state.progress, Progress::Started | Progress::Applied | Progress::Failed(_))
+        })
+    }
+
+    fn free_of_dependents(&self, id: &StepId) -> bool {
+        self.dependents.get(id).is_none_or(|dependents| {
+            dependents.iter().all(|dependent| {
+                self.steps
+                    .get(dependent)
+                    .is_none_or(|state| matches!(state.progress, Progress::Pending | Progress::Undone))
+            })
+        })
+    }
+
+    /// An irreversible step begins only when nothing that can fail runs beside it and every gate has passed.
+    fn may_begin(&self, step: &Step) -> bool {
+        if step.reversibility != Reversibility::Irreversible {
+            return true;
+        }
+        self.plan.steps.iter().all(|other| {
+            let state = self.steps.get(&other.id).map(|state| &state.progress);
+            !matches!(state, Some(Progress::Failed(_)))
+        })
+    }
+
+    /// Steps that a former process had begun: to be carried on with.
+    pub fn interrupted(&self) -> Vec<Next> {
+        self.plan
+            .steps
+            .iter()
+            .filter_map(|step| match self.steps.get(&step.id).map(|state| &state.progress) {
+                Some(Progress::Started) if self.course == Course::Forward => {
+                    Some(Next::Start(step.id.clone()))
+                }
+                Some(Progress::Failed(_)) if self.course == Course::Forward => {
+                    Some(Next::Start(step.id.clone()))
+                }
+                Some(Progress::Undoing | Progress::UndoFailed(..)) => Some(Next::Undo(step.id.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Steps that are neither applied nor undone, for a person who ends the run as it is.
+    pub fn left_behind(&self) -> Vec<Stuck> {
+        self.plan
+            .steps
+            .iter()
+            .filter(|step| {
+                self.steps
+                    .get(&step.id)
+                    .is_some_and(|state| !matches!(state.progress, Progress::Pending | Progress::Undone))
+            })
+            .map(|step| Stuck {
+                step: step.id.clone(),
+                why: Failure::new("left", "a person ended the run with everything as it is"),
+                remedy: "none: `mailyctl status` shows what differs from the last release".to_owned(),
+            })
+            .collect()
+    }
+
+    /// How the run ends, once nothing runs and nothing is ready.
+    pub fn conclusion(&self) -> Conclusion {
+        match &self.course {
+            Course::Forward => {
+                if let Some((step, failure)) = &self.paused {
+                    let remedy =
+                        "a step that cannot be undone has begun: mend the cause, then `mailyctl resume`";
+                    return Conclusion::Stuck(vec![Stuck {
+                        step: step.clone(),
+                        why: failure.clone(),
+                        remedy: remedy.to_owned(),
+                    }]);
+                }
+                let applied = self.steps.values().all(|state| state.progress == Progress::Applied);
+                if applied { Conclusion::Succeeded } else { Conclusion::Unfinished }
+            }
+            Course::Back { why, step } => {
+                let stuck: Vec<Stuck> = self
+                    .plan
+                    .steps
+                    .iter()
+                    .filter_map(|step| match self.steps.get(&step.id).map(|state| &state.progress) {
+                        Some(Progress::UndoFailed(failure, remedy)) => Some(Stuck {
+                            step: step.id.clone(),
+                            why: failure.clone(),
+                            remedy: remedy.clone(),
+                        }),
+                        _ => None,
+                    })
+                    .collect();
+                if !stuck.is_empty() {
+                    return Conclusion::Stuck(stuck);
+                }
+                let resting =
+                    |state: &StepState| matches!(state.progress, Progress::Pending | Progress::Undone);
+                if self.steps.values().all(resting) {
+                    Conclusion::RolledBack { step: step.clone(), why: why.clone() }
+                } else {
+                    Conclusion::Unfinished
+                }
+            }
+        }
+    }
+}
+
+/// What the journal adds up to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// Every step was applied.
+    Succeeded,
+    /// Everything begun was undone.
+    RolledBack {
+        /// Whose failure it was.
+        step: Option<StepId>,
+        /// Why.
+        why: Failure,
+    },
+    /// A person is needed.
+    Stuck(Vec<Stuck>),
+    /// There is more to do.
+    Unfinished,
+}

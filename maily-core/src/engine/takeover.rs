@@ -1,0 +1,214 @@
+//! Going on with a run of another process: forward, or back.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Direction, Environment, EnvironmentError, Failure, LeaseError, Outcome, RunEnd, RunId, RunOptions,
+    Sealer, Storage,
+    executor::{Executor, Finish, abort_key},
+    history::Unfinished,
+    journal::{self, JournalEvent, pack},
+    state::{Course, Progress, RunState},
+};
+use crate::{
+    provider::Created,
+    steps::{Context, Halt, Trouble, stamp},
+};
+
+/// What to do with an unfinished run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Go on in the direction that it has.
+    Resume,
+    /// Go back.
+    Abort,
+    /// End it with everything as it is now: for a run that a person has sorted out by hand.
+    Leave,
+}
+
+/// How long to wait for a former holder when nothing else was asked: its lease has to run out.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Environment {
+    /// Takes an unfinished run over. `None` where there is none.
+    ///
+    /// # Errors
+    /// When another process holds it, or it was lost on the way.
+    pub async fn take_over(
+        &self,
+        only: Option<&RunId>,
+        wish: Wish,
+        options: &RunOptions,
+    ) -> Result<Option<RunEnd>, EnvironmentError> {
+        self.check().await?;
+        let Some(unfinished) = self.head().await?.unfinished else { return Ok(None) };
+        let run = unfinished.recorded.run.clone();
+        if only.is_some_and(|only| *only != run) {
+            return Ok(None);
+        }
+        let mut options = options.clone();
+        if options.wait.is_none() {
+            options.wait = Some(PATIENCE);
+        }
+        if wish == Wish::Abort {
+            self.ask_to_abort(&run, &options).await?;
+        }
+        let lease = match self.lease(&run, &options).await {
+            Ok(lease) => lease,
+            Err(EnvironmentError::Lease(LeaseError::Held { environment, holder })) => {
+                return Err(LeaseError::Held { environment, holder }.into());
+            }
+            Err(error) => return Err(error),
+        };
+        // The holder may have ended it while we waited for our turn.
+        let head = self.head().await?;
+        let Some(unfinished) = head.unfinished.clone().filter(|now| now.recorded.run == run) else {
+            lease.release().await;
+            return self.ended(&run).await;
+        };
+        self.go_on(unfinished, head, lease, wish, &options).await.map(Some)
+    }
+
+    /// Leaves a request that a living holder obeys; a dead one's run is turned by whoever takes it over.
+    async fn ask_to_abort(&self, run: &RunId, options: &RunOptions) -> Result<(), EnvironmentError> {
+        match self.records.create(&abort_key(run), &pack(&options.by)).await {
+            Ok(Created::Created | Created::Exists) => Ok(()),
+            Err(error) => Err(EnvironmentError::Provider(error)),
+        }
+    }
+
+    async fn ended(&self, run: &RunId) -> Result<Option<RunEnd>, EnvironmentError> {
+        let recorded = journal::read(&*self.records, run).await?;
+        Ok(recorded.and_then(|recorded| {
+            let (outcome, _) = recorded.outcome()?;
+            Some(RunEnd::Over { run: Some(run.clone()), outcome: outcome.clone() })
+        }))
+    }
+
+    async fn go_on(
+        &self,
+        unfinished: Unfinished,
+        head: super::history::Head,
+        lease: super::Lease,
+        wish: Wish,
+        options: &RunOptions,
+    ) -> Result<RunEnd, EnvironmentError> {
+        let run = unfinished.recorded.run.clone();
+        let cluster = &*self.providers.cluster;
+        let epoch =
+            super::epoch::claim(&*self.records, &*self.runtime, head.epoch, None, &run, &options.by).await?;
+        let next = unfinished.recorded.next;
+        let mut writer = journal::Writer::new(
+            Arc::clone(&self.records),
+            Arc::clone(&self.runtime),
+            run.clone(),
+            epoch,
+            next,
+        );
+        let until = self.runtime.now() + PATIENCE;
+        writer.claim(&options.by, until).await?;
+        // Late segments of the former holder may have come in before our claim.
+        let recorded = journal::read(&*self.records, &run).await?.ok_or_else(|| self.unfinished(&run))?;
+        if let Some((outcome, release)) = recorded.outcome() {
+            if let Some(release) = release {
+                super::history::record_release(&*self.records, &run, epoch, release).await?;
+            }
+            let outcome = outcome.clone();
+            lease.release().await;
+            return Ok(RunEnd::Over { run: Some(run), outcome });
+        }
+        let at = self.runtime.wall();
+        let Some(plan) = recorded.plan.clone() else {
+            // The plan never became durable, so that nothing else was done.
+            let outcome = Outcome::Cancelled { why: "it ended before its plan was stored".to_owned() };
+            let finished = JournalEvent::RunFinished { outcome: outcome.clone(), release: None, at };
+            writer.append(vec![finished], until).await?;
+            lease.release().await;
+            return Ok(RunEnd::Over { run: Some(run), outcome });
+        };
+        let mut state = RunState::new(plan);
+        for (epoch, event) in &recorded.events {
+            state.fold(*epoch, event);
+        }
+        state.fold(epoch, &JournalEvent::EpochClaimed { epoch, by: options.by.clone() });
+        if wish == Wish::Leave {
+            let outcome = Outcome::Stuck { items: state.left_behind() };
+            let finished = JournalEvent::RunFinished { outcome: outcome.clone(), release: None, at };
+            writer.append(vec![finished], until).await?;
+            lease.release().await;
+            return Ok(RunEnd::Over { run: Some(run), outcome });
+        }
+        let asked = self.records.get(&abort_key(&run)).await.map_err(EnvironmentError::Provider)?.is_some();
+        let turn = state.course == Course::Forward && (wish == Wish::Abort || asked);
+        if turn && state.past_return() {
+            lease.release().await;
+            return Err(EnvironmentError::NoReturn(run));
+        }
+        let sealer = Sealer::open(cluster, &*self.runtime, &self.name, &self.namespace, Storage::Lasting)
+            .await
+            .map_err(EnvironmentError::Provider)?;
+        let context = Arc::new(Context::new(
+            self.providers.clone(),
+            Arc::clone(&self.runtime),
+            Arc::new(sealer),
+            lease,
+            run.clone(),
+            epoch,
+            state.epochs.clone(),
+            state.plan(),
+            std::collections::BTreeMap::new(),
+            Arc::clone(&options.listener),
+        ));
+        for step in &state.plan().steps {
+            if let Some(known) = state.of(&step.id) {
+                context.recall(&step.id, &known.result);
+            }
+        }
+        for step in state.open() {
+            let back = matches!(
+                state.of(&step.id).map(|known| &known.progress),
+                Some(Progress::Undoing | Progress::UndoFailed(..))
+            );
+            let direction = if back { Direction::Back } else { Direction::Forward };
+            match stamp(&context, step, direction).await {
+                Ok(()) => {}
+                Err(Trouble::Halted) => {
+                    let lost = journal::JournalError::NotHolder { epoch, other: epoch };
+                    return self.finish(context, Err(lost)).await;
+                }
+                Err(Trouble::Failed(failure)) => {
+                    let items = vec![super::Stuck {
+                        step: step.id.clone(),
+                        remedy: "mend the cause, then `mailyctl resume`".to_owned(),
+                        why: *failure,
+                    }];
+                    return self.finish(context, Ok(Finish::Stuck(items))).await;
+                }
+            }
+        }
+        state.paused = None;
+        let going_back = state.course != Course::Forward;
+        let events: Vec<JournalEvent> = recorded.events.into_iter().map(|(_, event)| event).collect();
+        let mut executor = Executor::new(
+            Arc::clone(&context),
+            state,
+            writer,
+            Arc::clone(&self.records),
+            head.next_release(),
+            head.frontends(),
+            options.cancel.clone(),
+            options.by.clone(),
+        );
+        executor.replay(&events);
+        context.tell(super::What::Resumed { epoch, by: options.by.clone() });
+        if going_back {
+            context.halt(Halt::Turn);
+        }
+        if turn {
+            executor.turn(Failure::new("aborted", format!("{} asked to abort", options.by)));
+        }
+        executor.carry_on();
+        let finish = executor.run().await;
+        self.finish(context, finish).await
+    }
+}

@@ -1,0 +1,100 @@
+//! The verdict.
+
+use jiff::Timestamp;
+
+use super::{Target, conditions, workload};
+use crate::object::{Object, ObjectKey};
+
+/// What is known at a moment.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence<'a> {
+    /// The object itself; none where it is gone.
+    pub live: Option<&'a Object>,
+    /// Its pods, of all revisions.
+    pub pods: Vec<&'a Object>,
+    /// Replica sets that own some of the pods, as far as they were read.
+    pub replica_sets: Vec<&'a Object>,
+}
+
+/// Why it failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Stable name, such as `crash-loop`.
+    pub cause: &'static str,
+    /// A sentence.
+    pub message: String,
+    /// The object that shows it.
+    pub object: ObjectKey,
+    /// The container whose log tells more, and whether its previous instance does.
+    pub container: Option<(String, bool)>,
+    /// When the evidence arose, by the cluster's clock.
+    pub at: Option<Timestamp>,
+    /// What to do next.
+    pub hint: &'static str,
+}
+
+/// The state of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// What was written serves.
+    Done,
+    /// It goes on.
+    Waiting {
+        /// Replicas of the new revision that serve.
+        ready: u32,
+        /// Replicas that shall.
+        desired: u32,
+        /// What for.
+        why: String,
+    },
+    /// A pod looks doomed; whether it belongs to the new revision is known once this replica set was read.
+    Ask(ObjectKey),
+    /// It is known to fail.
+    Failed(Box<Reason>),
+}
+
+impl Health {
+    pub(super) fn waiting(ready: i64, desired: i64, why: impl Into<String>) -> Self {
+        let count = |number: i64| u32::try_from(number).unwrap_or_default();
+        Self::Waiting { ready: count(ready), desired: count(desired), why: why.into() }
+    }
+}
+
+/// Judges what was written by what is there.
+pub fn judge(target: &Target, evidence: &Evidence<'_>) -> Health {
+    let failed = |cause, message: String, hint| {
+        let object = target.key.clone();
+        Health::Failed(Box::new(Reason { cause, message, object, container: None, at: None, hint }))
+    };
+    let Some(live) = evidence.live else {
+        return failed("gone", format!("{} was deleted meanwhile", target.key), "find out who deleted it");
+    };
+    if live.uid() != Some(&target.uid) {
+        let message = format!("{} was deleted and made again meanwhile", target.key);
+        return failed("replaced", message, "find out who made it again");
+    }
+    if live.is_terminating() {
+        return failed("gone", format!("{} is being deleted", target.key), "find out who deleted it");
+    }
+    // T6: another rollout is under way. By content: a change of annotations raises the generation as well.
+    if live.generation() > Some(target.generation) && live.at("/spec/template") != target.template.as_ref() {
+        let message = format!("{} was changed by somebody else during the rollout", target.key);
+        return failed(
+            "superseded",
+            message,
+            "see `kubectl rollout history`, then decide which state is right",
+        );
+    }
+    match target.key.kind.kind.as_str() {
+        "Deployment" => workload::deployment(target, live, evidence),
+        "StatefulSet" => workload::stateful_set(target, live, evidence),
+        "DaemonSet" => workload::daemon_set(target, live, evidence),
+        "Job" => workload::job(live, evidence),
+        "Pod" => workload::pod(live),
+        "Service" => conditions::load_balancer(live),
+        "Namespace" => conditions::namespace(live),
+        "CustomResourceDefinition" => conditions::condition(live, "Established"),
+        "APIService" => conditions::condition(live, "Available"),
+        _ => Health::Done,
+    }
+}

@@ -1,0 +1,89 @@
+//! What is waited for: exactly what was written, not what happens to be there.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::object::{Object, ObjectKey};
+
+/// A written object, pinned by identity, generation and content.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    pub(super) key: ObjectKey,
+    pub(super) uid: String,
+    pub(super) generation: i64,
+    pub(super) template: Option<Value>,
+    pub(super) written_at: Option<Timestamp>,
+    selector: BTreeMap<String, String>,
+}
+
+impl Target {
+    /// Pins the server's answer to a write; `None` for kinds that are done once they are written.
+    pub fn pin(written: &Object) -> Option<Self> {
+        let waits = match written.kind() {
+            "Deployment"
+            | "StatefulSet"
+            | "DaemonSet"
+            | "Job"
+            | "Pod"
+            | "Namespace"
+            | "CustomResourceDefinition"
+            | "APIService" => true,
+            "Service" => written.text("/spec/type") == Some("LoadBalancer"),
+            _ => false,
+        };
+        if !waits {
+            return None;
+        }
+        let selector = match written.at("/spec/selector/matchLabels") {
+            Some(Value::Object(labels)) => labels
+                .iter()
+                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+                .collect(),
+            _ => BTreeMap::new(),
+        };
+        Some(Self {
+            key: written.key().clone(),
+            uid: written.uid().unwrap_or_default().to_owned(),
+            generation: written.generation().unwrap_or_default(),
+            template: written.at("/spec/template").cloned(),
+            written_at: last_change(written),
+            selector,
+        })
+    }
+
+    /// The object.
+    pub fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+
+    /// Labels of its pods; empty where it has none of its own.
+    pub fn selector(&self) -> &BTreeMap<String, String> {
+        &self.selector
+    }
+
+    /// Whether a pod is one of its pods, of whatever revision.
+    pub fn selects(&self, pod: &Object) -> bool {
+        if pod.namespace() != self.key.namespace.as_deref() {
+            return false;
+        }
+        if self.selector.is_empty() {
+            return pod
+                .items("/metadata/ownerReferences")
+                .iter()
+                .any(|owner| owner.get("uid").and_then(Value::as_str) == Some(&self.uid));
+        }
+        self.selector.iter().all(|(key, value)| pod.label(key) == Some(value))
+    }
+}
+
+/// When the server last took a change of the object's content, by the server's clock.
+fn last_change(object: &Object) -> Option<Timestamp> {
+    object
+        .items("/metadata/managedFields")
+        .iter()
+        .filter(|entry| entry.get("subresource").is_none())
+        .filter_map(|entry| entry.get("time")?.as_str()?.parse().ok())
+        .max()
+}

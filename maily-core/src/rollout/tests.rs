@@ -1,0 +1,226 @@
+//! Each test puts one of the traps of `docs/traps.md` before the judge.
+
+use serde_json::{Value, json};
+
+use super::{Evidence, Health, Target, judge};
+use crate::object::Object;
+
+fn object(value: Value) -> Object {
+    Object::from_value(value).expect("an object")
+}
+
+fn deployment(generation: i64, image: &str, status: Value) -> Object {
+    object(json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "api", "namespace": "shop", "uid": "u1", "generation": generation,
+            "annotations": {"deployment.kubernetes.io/revision": "2"},
+            "managedFields": [{"manager": "maily", "operation": "Apply", "time": "2026-11-01T10:00:00Z"}]},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "api"}},
+            "template": {"spec": {"containers": [{"name": "api", "image": image}]}}},
+        "status": status,
+    }))
+}
+
+fn complete(observed: i64) -> Value {
+    json!({"observedGeneration": observed, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2})
+}
+
+fn progressing(reason: &str, time: &str) -> Value {
+    json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 2, "conditions": [
+        {"type": "Progressing", "status": "False", "reason": reason, "message": "late", "lastUpdateTime": time},
+    ]})
+}
+
+fn pod(name: &str, owner: &str, waiting: Value, last: Value) -> Object {
+    object(json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "shop", "labels": {"app": "api", "pod-template-hash": "h"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": owner, "uid": "r", "controller": true}]},
+        "status": {"containerStatuses": [{"name": "api", "image": "api:2", "restartCount": 3, "ready": false,
+            "state": {"waiting": waiting}, "lastState": last}]},
+    }))
+}
+
+fn replica_set(name: &str, revision: &str) -> Object {
+    object(
+        json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": name, "namespace": "shop",
+        "annotations": {"deployment.kubernetes.io/revision": revision}}}),
+    )
+}
+
+fn of(target: &Object, live: &Object, pods: &[Object], sets: &[Object]) -> Health {
+    let target = Target::pin(target).expect("is waited for");
+    let evidence =
+        Evidence { live: Some(live), pods: pods.iter().collect(), replica_sets: sets.iter().collect() };
+    judge(&target, &evidence)
+}
+
+fn cause(health: &Health) -> &'static str {
+    match health {
+        Health::Failed(reason) => reason.cause,
+        other => panic!("expected a failure, found {other:?}"),
+    }
+}
+
+fn why(health: &Health) -> &str {
+    match health {
+        Health::Waiting { why, .. } => why,
+        other => panic!("expected to wait, found {other:?}"),
+    }
+}
+
+#[test]
+fn a_complete_deployment_is_done() {
+    let live = deployment(2, "api:2", complete(2));
+    assert_eq!(of(&live, &live, &[], &[]), Health::Done);
+}
+
+#[test]
+fn t01_the_last_rollouts_status_is_not_this_ones_success() {
+    let live = deployment(2, "api:2", complete(1));
+    assert!(why(&of(&live, &live, &[], &[])).contains("not seen"));
+}
+
+#[test]
+fn t02_a_failed_job_is_a_failure_and_a_missing_one_too() {
+    let job = object(json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "m", "namespace": "shop", "uid": "u", "generation": 1},
+        "status": {"conditions": [{"type": "Failed", "status": "True", "message": "BackoffLimitExceeded"}]}}));
+    assert_eq!(cause(&of(&job, &job, &[], &[])), "job-failed");
+    let target = Target::pin(&job).expect("is waited for");
+    assert_eq!(cause(&judge(&target, &Evidence::default())), "gone");
+}
+
+#[test]
+fn t03_a_stale_progress_deadline_does_not_count() {
+    let stale = deployment(2, "api:2", progressing("ProgressDeadlineExceeded", "2026-11-01T09:59:00Z"));
+    assert!(matches!(of(&stale, &stale, &[], &[]), Health::Waiting { .. }));
+    let fresh = deployment(2, "api:2", progressing("ProgressDeadlineExceeded", "2026-11-01T10:10:00Z"));
+    assert_eq!(cause(&of(&fresh, &fresh, &[], &[])), "progress-deadline");
+}
+
+#[test]
+fn t04_a_paused_deployment_fails_at_once() {
+    let mut live = deployment(2, "api:2", json!({"observedGeneration": 2}));
+    live.edit(|body| body["spec"]["paused"] = json!(true));
+    assert_eq!(cause(&of(&live, &live, &[], &[])), "paused");
+}
+
+#[test]
+fn t05_old_pods_that_still_run_or_terminate_are_waited_for() {
+    let mut status = complete(2);
+    status["replicas"] = json!(3);
+    let live = deployment(2, "api:2", status);
+    assert!(why(&of(&live, &live, &[], &[])).contains("1 old pods still run"));
+    let mut status = complete(2);
+    status["terminatingReplicas"] = json!(1);
+    let live = deployment(2, "api:2", status);
+    assert!(why(&of(&live, &live, &[], &[])).contains("still terminate"));
+}
+
+#[test]
+fn t06_another_object_or_another_template_is_not_what_was_written() {
+    let ours = deployment(2, "api:2", json!({}));
+    let theirs = deployment(3, "api:3", complete(3));
+    assert_eq!(cause(&of(&ours, &theirs, &[], &[])), "superseded");
+    let mut again = deployment(1, "api:2", complete(1));
+    again.edit(|body| body["metadata"]["uid"] = json!("u2"));
+    assert_eq!(cause(&of(&ours, &again, &[], &[])), "replaced");
+    // Our own stamp raises the generation too.
+    let stamped = deployment(3, "api:2", complete(3));
+    assert_eq!(of(&ours, &stamped, &[], &[]), Health::Done);
+}
+
+fn stateful_set(strategy: Value, status: Value) -> Object {
+    object(json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": "db", "namespace": "shop", "uid": "u", "generation": 1},
+        "spec": {"replicas": 3, "updateStrategy": strategy}, "status": status}))
+}
+
+#[test]
+fn t07_stateful_sets_are_available_not_ready_and_know_partitions() {
+    let status = |updated: i64, available: i64| {
+        json!({"observedGeneration": 1, "replicas": 3, "readyReplicas": 3, "updatedReplicas": updated,
+            "availableReplicas": available, "updateRevision": "b", "currentRevision": "a"})
+    };
+    let rolling = json!({"type": "RollingUpdate"});
+    let ready = stateful_set(rolling.clone(), status(3, 2));
+    assert!(matches!(of(&ready, &ready, &[], &[]), Health::Waiting { .. }));
+    let done = stateful_set(rolling, status(3, 3));
+    assert_eq!(of(&done, &done, &[], &[]), Health::Done);
+    let partition = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}});
+    let part = stateful_set(partition, status(1, 3));
+    assert_eq!(of(&part, &part, &[], &[]), Health::Done);
+    let waits = stateful_set(json!({"type": "OnDelete"}), status(0, 3));
+    assert!(why(&of(&waits, &waits, &[], &[])).contains("OnDelete"));
+}
+
+#[test]
+fn t08_running_jobs_failed_pods_and_pending_load_balancers_are_not_done() {
+    let job = object(json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "m", "uid": "u", "generation": 1}, "status": {"active": 1}}));
+    assert!(matches!(of(&job, &job, &[], &[]), Health::Waiting { .. }));
+    let pod = object(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "uid": "u"},
+        "status": {"phase": "Failed"}}));
+    assert_eq!(cause(&of(&pod, &pod, &[], &[])), "pod-failed");
+    let service =
+        object(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "uid": "u"},
+        "spec": {"type": "LoadBalancer"}, "status": {"loadBalancer": {}}}));
+    assert!(why(&of(&service, &service, &[], &[])).contains("no address"));
+}
+
+#[test]
+fn t09_an_unschedulable_pod_is_waited_for() {
+    let live = deployment(2, "api:2", progressing("ReplicaSetUpdated", "2026-11-01T10:10:00Z"));
+    let mut waiting = pod("a", "api-2", json!({"reason": "ContainerCreating"}), json!({}));
+    waiting.edit(|body| {
+        body["status"]["conditions"] =
+            json!([{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]);
+    });
+    assert_eq!(why(&of(&live, &live, &[waiting], &[])), "unschedulable: 0/3 nodes");
+}
+
+#[test]
+fn t10_doomed_pods_of_the_new_revision_fail_at_once() {
+    let live = deployment(2, "api:2", progressing("ReplicaSetUpdated", "2026-11-01T10:10:00Z"));
+    let sets = [replica_set("api-1", "1"), replica_set("api-2", "2")];
+    let verdict =
+        |owner: &str, waiting: Value, last: Value| of(&live, &live, &[pod("a", owner, waiting, last)], &sets);
+    let crash = json!({"reason": "CrashLoopBackOff"});
+    let ended = json!({"terminated": {"exitCode": 1, "finishedAt": "2026-11-01T10:11:00Z"}});
+    match verdict("api-2", crash.clone(), ended.clone()) {
+        Health::Failed(reason) => {
+            assert_eq!(reason.cause, "crash-loop");
+            assert_eq!(reason.at, "2026-11-01T10:11:00Z".parse().ok());
+            assert_eq!(reason.container, Some(("api".to_owned(), true)));
+        }
+        other => panic!("{other:?}"),
+    }
+    let missing = json!({"reason": "ImagePullBackOff", "message": "manifest unknown"});
+    assert_eq!(cause(&verdict("api-2", missing, json!({}))), "image-not-found");
+    let config = json!({"reason": "CreateContainerConfigError", "message": "secret \"x\" not found"});
+    assert_eq!(cause(&verdict("api-2", config, json!({}))), "config-error");
+    let passes = [
+        (crash.clone(), json!({"terminated": {"exitCode": 128}})),
+        (json!({"reason": "ImagePullBackOff", "message": "connection refused"}), json!({})),
+        (
+            json!({"reason": "CreateContainerConfigError", "message": "failed to sync secret cache"}),
+            json!({}),
+        ),
+    ];
+    for (waiting, last) in passes {
+        assert!(matches!(verdict("api-2", waiting, last), Health::Waiting { .. }));
+    }
+    // A crashing pod of the old revision is not our failure.
+    assert!(matches!(verdict("api-1", crash, ended), Health::Waiting { .. }));
+}
+
+#[test]
+fn a_doomed_pod_of_an_unknown_replica_set_is_asked_about() {
+    let live = deployment(2, "api:2", progressing("ReplicaSetUpdated", "2026-11-01T10:10:00Z"));
+    let doomed = pod("a", "api-2", json!({"reason": "CrashLoopBackOff"}), json!({}));
+    match of(&live, &live, &[doomed], &[]) {
+        Health::Ask(key) => assert_eq!(key.name, "api-2"),
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,277 @@
+//! Deployments, StatefulSets, DaemonSets, Jobs and pods.
+
+use serde_json::Value;
+
+use super::{
+    conditions::{find, text, time},
+    judge::{Evidence, Health, Reason},
+    pod::{doomed, why_not_ready},
+    target::Target,
+};
+use crate::object::{Object, ObjectKey, ObjectKind};
+
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
+fn number(live: &Object, path: &str) -> i64 {
+    live.int(path).unwrap_or_default()
+}
+
+/// T1: until the controller has seen what we wrote, the status tells of the rollout before.
+fn unobserved(target: &Target, live: &Object) -> bool {
+    number(live, "/status/observedGeneration") < target.generation
+}
+
+pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>) -> Health {
+    // An absent number is one replica.
+    let desired = live.int("/spec/replicas").unwrap_or(1);
+    if unobserved(target, live) {
+        return Health::waiting(0, desired, "the controller has not seen the change yet");
+    }
+    if live.at("/spec/paused") == Some(&Value::Bool(true)) {
+        // T4: it would never progress, and never say so.
+        return failed(target, "paused", "the Deployment is paused".to_owned(), None, "resume it");
+    }
+    let updated = number(live, "/status/updatedReplicas");
+    let total = number(live, "/status/replicas");
+    let available = number(live, "/status/availableReplicas");
+    let terminating = number(live, "/status/terminatingReplicas");
+    let ready = updated.min(available);
+    if updated >= desired && total <= updated && available >= updated && terminating == 0 {
+        return Health::Done;
+    }
+    match doomed_pod(live, evidence) {
+        Suspicion::None => {}
+        Suspicion::Ask(key) => return Health::Ask(key),
+        Suspicion::Doomed(reason) => return Health::Failed(reason),
+    }
+    if let Some(condition) = find(live, "Progressing") {
+        // T3: a deadline that passed before our write is the last rollout's.
+        let fresh = match (time(condition, "lastUpdateTime"), target.written_at) {
+            (Some(raised), Some(written)) => raised >= written,
+            _ => true,
+        };
+        if text(condition, "reason") == Some("ProgressDeadlineExceeded") && fresh {
+            let message = text(condition, "message").unwrap_or("no progress in time").to_owned();
+            let at = time(condition, "lastUpdateTime");
+            return failed(target, "progress-deadline", message, at, "see the events of its pods");
+        }
+    }
+    if let Some(condition) = find(live, "ReplicaFailure").filter(|c| text(c, "status") == Some("True")) {
+        let message = text(condition, "message").unwrap_or("pods cannot be created").to_owned();
+        // A refusal stays; anything else may pass.
+        if message.contains("forbidden") || message.contains("denied the request") {
+            let at = time(condition, "lastTransitionTime");
+            return failed(
+                target,
+                "pods-refused",
+                message,
+                at,
+                "raise the quota, or correct what is refused",
+            );
+        }
+        return Health::waiting(ready, desired, message);
+    }
+    let why = if updated < desired || available < updated {
+        pods_say(evidence, |pod| pod.label("pod-template-hash").is_some())
+            .unwrap_or_else(|| format!("{ready} of {desired} ready"))
+    } else if total > updated {
+        format!("{} old pods still run", total - updated)
+    } else {
+        format!("{terminating} old pods still terminate")
+    };
+    Health::waiting(ready, desired, why)
+}
+
+enum Suspicion {
+    None,
+    Ask(ObjectKey),
+    Doomed(Box<Reason>),
+}
+
+/// A doomed pod of the new revision. A crashing pod of the old one is not our failure.
+fn doomed_pod(live: &Object, evidence: &Evidence<'_>) -> Suspicion {
+    let mut ask = None;
+    for pod in &evidence.pods {
+        if pod.is_terminating() {
+            continue;
+        }
+        let Some(reason) = doomed(pod) else { continue };
+        let Some(owner) = controller(pod) else { continue };
+        match evidence.replica_sets.iter().find(|set| set.name() == owner) {
+            Some(set) if set.annotation(REVISION) == live.annotation(REVISION) => {
+                return Suspicion::Doomed(Box::new(reason));
+            }
+            Some(_) => {}
+            None => {
+                let kind = ObjectKind::new("apps/v1", "ReplicaSet");
+                ask = Some(ObjectKey::new(kind, pod.namespace(), owner));
+            }
+        }
+    }
+    ask.map_or(Suspicion::None, Suspicion::Ask)
+}
+
+fn controller(pod: &Object) -> Option<&str> {
+    pod.items("/metadata/ownerReferences")
+        .iter()
+        .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
+        .and_then(|owner| text(owner, "name"))
+}
+
+fn pods_say(evidence: &Evidence<'_>, relevant: impl Fn(&Object) -> bool) -> Option<String> {
+    // The newest pods are those of the new revision.
+    let mut pods: Vec<&&Object> =
+        evidence.pods.iter().filter(|pod| !pod.is_terminating() && relevant(pod)).collect();
+    pods.sort_by(|a, b| {
+        let key = |pod: &Object| pod.text("/metadata/creationTimestamp").unwrap_or_default().to_owned();
+        key(b).cmp(&key(a)).then_with(|| a.name().cmp(b.name()))
+    });
+    pods.iter().find_map(|pod| why_not_ready(pod))
+}
+
+fn failed(
+    target: &Target,
+    cause: &'static str,
+    message: String,
+    at: Option<jiff::Timestamp>,
+    hint: &'static str,
+) -> Health {
+    Health::Failed(Box::new(Reason {
+        cause,
+        message,
+        object: target.key().clone(),
+        container: None,
+        at,
+        hint,
+    }))
+}
+
+fn doomed_of_revision(evidence: &Evidence<'_>, label: &str, revision: Option<&str>) -> Option<Box<Reason>> {
+    let revision = revision?;
+    evidence
+        .pods
+        .iter()
+        .filter(|pod| !pod.is_terminating() && pod.label(label) == Some(revision))
+        .find_map(|pod| doomed(pod))
+        .map(Box::new)
+}
+
+pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'_>) -> Health {
+    let desired = live.int("/spec/replicas").unwrap_or(1);
+    if unobserved(target, live) {
+        return Health::waiting(0, desired, "the controller has not seen the change yet");
+    }
+    let revision = live.text("/status/updateRevision");
+    let updated = number(live, "/status/updatedReplicas");
+    let total = number(live, "/status/replicas");
+    // T7: ready is not available.
+    let available = number(live, "/status/availableReplicas");
+    let same = revision == live.text("/status/currentRevision");
+    let on_delete = live.text("/spec/updateStrategy/type") == Some("OnDelete");
+    let partition = number(live, "/spec/updateStrategy/rollingUpdate/partition").clamp(0, desired);
+    let enough = same || updated >= desired - partition;
+    if enough && available >= desired && total == desired {
+        return Health::Done;
+    }
+    if let Some(reason) = doomed_of_revision(evidence, "controller-revision-hash", revision) {
+        return Health::Failed(reason);
+    }
+    let ready = if same { available } else { updated.min(available) };
+    let why = if on_delete && !enough {
+        "strategy OnDelete: pods take the new revision only when somebody deletes them".to_owned()
+    } else if total > desired {
+        format!("{} surplus pods still run", total - desired)
+    } else {
+        pods_say(evidence, |_| true).unwrap_or_else(|| format!("{ready} of {desired} ready"))
+    };
+    Health::waiting(ready, desired, why)
+}
+
+pub(super) fn daemon_set(target: &Target, live: &Object, evidence: &Evidence<'_>) -> Health {
+    let desired = number(live, "/status/desiredNumberScheduled");
+    if unobserved(target, live) {
+        return Health::waiting(0, desired, "the controller has not seen the change yet");
+    }
+    let updated = number(live, "/status/updatedNumberScheduled");
+    let available = number(live, "/status/numberAvailable");
+    let on_delete = live.text("/spec/updateStrategy/type") == Some("OnDelete");
+    if updated >= desired && available >= desired {
+        return Health::Done;
+    }
+    let generation = live.annotation("deprecated.daemonset.template.generation");
+    if let Some(reason) = doomed_of_revision(evidence, "pod-template-generation", generation) {
+        return Health::Failed(reason);
+    }
+    let why = if on_delete && updated < desired {
+        "strategy OnDelete: pods take the new revision only when somebody deletes them".to_owned()
+    } else {
+        pods_say(evidence, |_| true).unwrap_or_else(|| format!("{available} of {desired} ready"))
+    };
+    Health::waiting(updated.min(available), desired, why)
+}
+
+pub(super) fn job(live: &Object, evidence: &Evidence<'_>) -> Health {
+    let desired = live.int("/spec/completions").unwrap_or(1);
+    let done = number(live, "/status/succeeded");
+    let holds = |name: &str| find(live, name).filter(|c| text(c, "status") == Some("True"));
+    // T2: a failed Job is not a Job that is not complete yet.
+    if let Some(condition) = holds("Failed") {
+        let message = text(condition, "message").unwrap_or("the Job failed").to_owned();
+        let pod = evidence.pods.iter().find(|pod| pod.text("/status/phase") == Some("Failed"));
+        let container = pod.and_then(|pod| {
+            let status = pod.items("/status/containerStatuses").first()?;
+            Some((text(status, "name")?.to_owned(), false))
+        });
+        let object = pod.map_or_else(|| live.key().clone(), |pod| pod.key().clone());
+        let at = time(condition, "lastTransitionTime");
+        let hint = "read the log of its pod";
+        return Health::Failed(Box::new(Reason {
+            cause: "job-failed",
+            message,
+            object,
+            container,
+            at,
+            hint,
+        }));
+    }
+    if holds("Complete").is_some() {
+        return Health::Done;
+    }
+    if live.at("/spec/suspend") == Some(&Value::Bool(true)) {
+        return Health::waiting(done, desired, "the Job is suspended");
+    }
+    if let Some(reason) = evidence
+        .pods
+        .iter()
+        .filter(|p| !p.is_terminating())
+        .find_map(|p| doomed(p))
+        .filter(|r| r.cause != "crash-loop")
+    {
+        return Health::Failed(Box::new(reason));
+    }
+    let why = pods_say(evidence, |_| true).unwrap_or_else(|| format!("{done} of {desired} complete"));
+    Health::waiting(done, desired, why)
+}
+
+pub(super) fn pod(live: &Object) -> Health {
+    if let Some(reason) = doomed(live) {
+        return Health::Failed(Box::new(reason));
+    }
+    match live.text("/status/phase") {
+        Some("Succeeded") => Health::Done,
+        Some("Failed") => {
+            let said =
+                live.text("/status/message").or(live.text("/status/reason")).unwrap_or("no reason given");
+            Health::Failed(Box::new(Reason {
+                cause: "pod-failed",
+                message: format!("the pod failed: {said}"),
+                object: live.key().clone(),
+                container: None,
+                at: None,
+                hint: "read its log",
+            }))
+        }
+        _ if find(live, "Ready").is_some_and(|c| text(c, "status") == Some("True")) => Health::Done,
+        _ => Health::waiting(0, 1, why_not_ready(live).unwrap_or_else(|| "not ready".to_owned())),
+    }
+}

@@ -1,0 +1,310 @@
+//! What every step of a run shares: providers, the epoch, what was last seen of each object, and the brakes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{Semaphore, watch};
+
+use super::watcher::Watcher;
+use crate::{
+    engine::{
+        Change, Direction, ENVIRONMENT, Epoch, Event, Failure, Lease, Listener, MayWrite, PROJECT, Plan,
+        RunId, SERVICE, Sealer, Stamp, Step, StepId, What,
+        journal::{StepResult, Written},
+    },
+    object::{Object, ObjectKey},
+    provider::{Cluster, FrontendHost, Prober, ProviderError},
+    runtime::{Moment, Runtime},
+};
+
+/// Requests that are under way at once.
+pub(crate) const PARALLEL: usize = 24;
+
+/// What the engine needs from the outside for one environment.
+#[derive(Clone, Debug)]
+pub struct Providers {
+    /// The cluster.
+    pub cluster: Arc<dyn Cluster>,
+    /// The frontend host, where the project has a frontend.
+    pub frontend: Option<Arc<dyn FrontendHost>>,
+    /// Carries out checks.
+    pub prober: Option<Arc<dyn Prober>>,
+}
+
+/// Why the steps of a run are told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Halt {
+    /// They are not.
+    Go,
+    /// The run goes back: forward steps end at once.
+    Turn,
+    /// A person interrupted: every step ends after its present call.
+    Interrupt,
+    /// Somebody else holds the environment: nothing may be sent any more.
+    Lost,
+}
+
+/// How a step ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// Seen to succeed.
+    Done(StepResult),
+    /// Failed.
+    Failed(Box<Failure>, StepResult),
+    /// Told to stop, in the middle.
+    Halted,
+}
+
+/// Why a step could not go on.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// It failed.
+    Failed(Box<Failure>),
+    /// It was told to stop.
+    Halted,
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
+}
+
+/// Shared by all steps of a run.
+pub(crate) struct Context {
+    pub(crate) providers: Providers,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) sealer: Arc<Sealer>,
+    lease: Mutex<Option<Lease>>,
+    pub(crate) run: RunId,
+    pub(crate) epoch: Epoch,
+    /// All epochs of this run, the present one included.
+    pub(crate) epochs: Vec<Epoch>,
+    pub(crate) project: String,
+    pub(crate) environment: String,
+    pub(crate) watcher: Watcher,
+    pub(crate) requests: Semaphore,
+    halt: watch::Sender<Halt>,
+    attempts: AtomicU64,
+    seen: Mutex<BTreeMap<ObjectKey, Object>>,
+    results: Mutex<BTreeMap<StepId, StepResult>>,
+    listener: Arc<dyn Listener>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("run", &self.run).field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Context {
+    #[expect(clippy::too_many_arguments, reason = "made in one place, from what the run has just opened")]
+    pub(crate) fn new(
+        providers: Providers,
+        runtime: Arc<dyn Runtime>,
+        sealer: Arc<Sealer>,
+        lease: Lease,
+        run: RunId,
+        epoch: Epoch,
+        epochs: Vec<Epoch>,
+        plan: &Plan,
+        seen: BTreeMap<ObjectKey, Object>,
+        listener: Arc<dyn Listener>,
+    ) -> Self {
+        let watcher = Watcher::new(Arc::clone(&providers.cluster), Arc::clone(&runtime));
+        Self {
+            providers,
+            runtime,
+            sealer,
+            lease: Mutex::new(Some(lease)),
+            run,
+            epoch,
+            epochs,
+            project: plan.project.clone(),
+            environment: plan.environment.clone(),
+            watcher,
+            requests: Semaphore::new(PARALLEL),
+            halt: watch::channel(Halt::Go).0,
+            attempts: AtomicU64::new(0),
+            seen: Mutex::new(seen),
+            results: Mutex::default(),
+            listener,
+        }
+    }
+
+    /// Tells a listener.
+    pub(crate) fn tell(&self, what: What) {
+        self.tell_again(what, false);
+    }
+
+    /// Tells a listener, perhaps of something from before.
+    pub(crate) fn tell_again(&self, what: What, replayed: bool) {
+        self.listener.event(&Event {
+            format: crate::engine::EVENT_FORMAT,
+            at: self.runtime.wall(),
+            run: self.run.clone(),
+            environment: self.environment.clone(),
+            replayed,
+            what,
+        });
+    }
+
+    /// Tells the steps to stop, or forward steps to; never takes a stronger order back.
+    pub(crate) fn halt(&self, order: Halt) {
+        self.halt.send_if_modified(|present| {
+            let stronger = order > *present;
+            *present = order.max(*present);
+            stronger
+        });
+    }
+
+    /// The present order.
+    pub(crate) fn ordered(&self) -> Halt {
+        *self.halt.borrow()
+    }
+
+    /// Whether a step of this direction has to stop.
+    pub(crate) fn must_stop(&self, direction: Direction) -> bool {
+        stops(self.ordered(), direction)
+    }
+
+    /// Ends when a step of this direction has to stop.
+    pub(crate) async fn stopped(&self, direction: Direction) {
+        let mut orders = self.halt.subscribe();
+        // The sender lives as long as this context.
+        let _ = orders.wait_for(|order| stops(*order, direction)).await;
+    }
+
+    /// Waits, unless the step has to stop.
+    pub(crate) async fn pause(&self, direction: Direction, duration: Duration) -> Result<(), Trouble> {
+        let stopped = self.stopped(direction);
+        futures::pin_mut!(stopped);
+        match futures::future::select(stopped, self.runtime.sleep(duration)).await {
+            futures::future::Either::Left(_) => Err(Trouble::Halted),
+            futures::future::Either::Right(_) => Ok(()),
+        }
+    }
+
+    /// Waits until a write may be sent: the lease was renewed lately, and nobody ordered a stop.
+    pub(crate) async fn may_send(&self, direction: Direction) -> Result<(), Trouble> {
+        loop {
+            if self.must_stop(direction) {
+                return Err(Trouble::Halted);
+            }
+            let may_write = lock(&self.lease).as_ref().map_or(MayWrite::Lost, Lease::may_write);
+            match may_write {
+                MayWrite::Yes => return Ok(()),
+                MayWrite::NotNow => self.pause(direction, Duration::from_millis(250)).await?,
+                MayWrite::Lost => {
+                    self.halt(Halt::Lost);
+                    return Err(Trouble::Halted);
+                }
+            }
+        }
+    }
+
+    /// Takes the lease out, to give it back.
+    pub(crate) fn take_lease(&self) -> Option<Lease> {
+        lock(&self.lease).take()
+    }
+
+    /// Stops renewing without giving the lease back: it belongs to somebody else, or soon will.
+    pub(crate) fn give_up_lease(&self) {
+        if let Some(mut lease) = self.take_lease() {
+            lease.stop_renewing();
+        }
+    }
+
+    /// Stops everything: a newer holder was seen.
+    pub(crate) fn lost(&self) -> Trouble {
+        self.halt(Halt::Lost);
+        Trouble::Halted
+    }
+
+    /// A stamp for the next attempt of a step.
+    pub(crate) fn stamp(&self, step: &StepId, direction: Direction) -> Stamp {
+        Stamp {
+            epoch: self.epoch,
+            run: self.run.clone(),
+            step: step.clone(),
+            direction,
+            attempt: self.attempts.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Writes on an object whose it is.
+    pub(crate) fn label(&self, object: &mut Object, step: &Step) {
+        object.set_label(ENVIRONMENT, Some(&self.environment));
+        object.set_label(PROJECT, Some(&self.project));
+        if let Some(service) = &step.service {
+            object.set_label(SERVICE, Some(service));
+        }
+    }
+
+    /// What was last seen of an object in this process: the plan's list, or the answer to our own last write.
+    pub(crate) fn seen(&self, key: &ObjectKey) -> Option<Object> {
+        lock(&self.seen).get(key).cloned()
+    }
+
+    /// Remembers, or forgets, what was seen of an object.
+    pub(crate) fn remember(&self, key: &ObjectKey, object: Option<Object>) {
+        match object {
+            Some(object) => lock(&self.seen).insert(key.clone(), object),
+            None => lock(&self.seen).remove(key),
+        };
+    }
+
+    /// Reads an object and remembers it.
+    pub(crate) async fn read(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
+        let object = self.providers.cluster.get(key).await?;
+        self.remember(key, object.clone());
+        Ok(object)
+    }
+
+    /// What this run last wrote of an object in a step.
+    pub(crate) fn written(&self, step: &StepId, key: &ObjectKey) -> Option<Written> {
+        lock(&self.results).get(step)?.written.get(&key.to_string()).cloned()
+    }
+
+    /// Keeps what was written of an object.
+    pub(crate) fn wrote(&self, step: &StepId, change: &Change, written: Written) {
+        lock(&self.results).entry(step.clone()).or_default().written.insert(change.key.to_string(), written);
+    }
+
+    /// Keeps the artefact of a step.
+    pub(crate) fn made(&self, step: &StepId, artefact: &str) {
+        lock(&self.results).entry(step.clone()).or_default().artefact = Some(artefact.to_owned());
+    }
+
+    /// Everything a step left behind so far.
+    pub(crate) fn result(&self, step: &StepId) -> StepResult {
+        lock(&self.results).get(step).cloned().unwrap_or_default()
+    }
+
+    /// Takes over what the journal says that a step left behind.
+    pub(crate) fn recall(&self, step: &StepId, result: &StepResult) {
+        lock(&self.results).insert(step.clone(), result.clone());
+    }
+
+    /// Time until a moment.
+    pub(crate) fn left(&self, deadline: Moment) -> Duration {
+        deadline.since(self.runtime.now())
+    }
+}
+
+fn stops(order: Halt, direction: Direction) -> bool {
+    match direction {
+        Direction::Forward => order > Halt::Go,
+        Direction::Back => order > Halt::Turn,
+    }
+}

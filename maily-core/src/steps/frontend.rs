@@ -1,0 +1,237 @@
+//! A version of the frontend: build, wait, show; and show the one before again.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::context::{Context, End, Trouble};
+use crate::{
+    engine::{Direction, Failure, Step, What},
+    provider::{Effect, FrontendDeployment, FrontendHost, FrontendState, ProviderError},
+    runtime::Moment,
+};
+
+/// After this time an unanswered call of the host has had its effect or never will.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a frontend step is about.
+pub(super) struct Wish<'a> {
+    pub(super) project: &'a str,
+    pub(super) domain: Option<&'a str>,
+    pub(super) version: &'a str,
+    pub(super) before: Option<&'a str>,
+}
+
+struct Work<'a> {
+    context: &'a Context,
+    step: &'a Step,
+    host: &'a dyn FrontendHost,
+    direction: Direction,
+    deadline: Moment,
+    effect: Effect,
+}
+
+pub(super) async fn apply(context: &Context, step: &Step, wish: &Wish<'_>, resumed: bool) -> End {
+    run(context, step, wish, Direction::Forward, resumed).await
+}
+
+pub(super) async fn undo(context: &Context, step: &Step, wish: &Wish<'_>) -> End {
+    run(context, step, wish, Direction::Back, true).await
+}
+
+async fn run(context: &Context, step: &Step, wish: &Wish<'_>, direction: Direction, resumed: bool) -> End {
+    let Some(host) = context.providers.frontend.as_deref() else {
+        let failure = Failure::new("unsupported", "no frontend host is set up").with_effect(Effect::None);
+        return End::Failed(Box::new(failure), context.result(&step.id));
+    };
+    let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
+    let effect = if resumed { Effect::Unknown } else { Effect::None };
+    let mut work = Work { context, step, host, direction, deadline, effect };
+    let result = match direction {
+        Direction::Forward => work.forward(wish, resumed).await,
+        Direction::Back => work.back(wish).await,
+    };
+    match result {
+        Ok(()) => End::Done(context.result(&step.id)),
+        Err(Trouble::Halted) => End::Halted,
+        Err(Trouble::Failed(mut failure)) => {
+            failure.effect = work.effect;
+            End::Failed(failure, context.result(&step.id))
+        }
+    }
+}
+
+impl Work<'_> {
+    /// The host has no idempotency token: a deployment is found again by these.
+    fn tags(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            ("maily-run".to_owned(), self.context.run.to_string()),
+            ("maily-step".to_owned(), self.step.id.to_string()),
+        ])
+    }
+
+    async fn forward(&mut self, wish: &Wish<'_>, resumed: bool) -> Result<(), Trouble> {
+        let made = self.make(wish, resumed).await?;
+        self.context.made(&self.step.id, &made.id);
+        let ready = self.built(wish, made).await?;
+        self.show(wish, &ready.id).await
+    }
+
+    /// At most one deployment per run and step, whatever was lost.
+    async fn make(&mut self, wish: &Wish<'_>, resumed: bool) -> Result<FrontendDeployment, Trouble> {
+        let tags = self.tags();
+        let mut look = resumed;
+        loop {
+            if look {
+                // A create that was not answered may still land.
+                self.context.pause(self.direction, CALL_LIMIT).await?;
+                if let Some(found) = self.surplus(wish, &tags).await? {
+                    return Ok(found);
+                }
+            }
+            self.context.may_send(self.direction).await?;
+            match self.host.create(wish.project, wish.version, &tags).await {
+                Ok(made) => {
+                    self.effect = Effect::Done;
+                    return Ok(made);
+                }
+                Err(error) => {
+                    look = error.effect() == Effect::Unknown;
+                    self.after(error).await?;
+                }
+            }
+        }
+    }
+
+    /// The one deployment of this step; removes others that a lost answer left behind.
+    async fn surplus(
+        &mut self,
+        wish: &Wish<'_>,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<Option<FrontendDeployment>, Trouble> {
+        loop {
+            match self.host.find(wish.project, tags).await {
+                Ok(mut found) => {
+                    let keep = found.pop();
+                    for extra in found {
+                        if let Err(error) = self.host.remove(wish.project, &extra.id).await {
+                            self.after(error).await?;
+                        }
+                    }
+                    return Ok(keep);
+                }
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    async fn built(
+        &mut self,
+        wish: &Wish<'_>,
+        made: FrontendDeployment,
+    ) -> Result<FrontendDeployment, Trouble> {
+        let mut deployment = made;
+        loop {
+            match &deployment.state {
+                FrontendState::Ready => return Ok(deployment),
+                FrontendState::Failed(said) => {
+                    let message = format!("the build of {} failed: {said}", wish.version);
+                    return Err(Failure::new("build-failed", message)
+                        .with_object(deployment.url.clone())
+                        .with_hint("read the build's log at the host")
+                        .into());
+                }
+                FrontendState::Building => {}
+            }
+            if self.context.runtime.now() >= self.deadline {
+                let message = format!("the build is not through after {} s", self.step.timeout_s);
+                return Err(Failure::new("deadline", message).with_object(deployment.url.clone()).into());
+            }
+            let why = format!("building {}", deployment.url);
+            let (ready, desired) = (None, None);
+            self.context.tell(What::StepProgress { step: self.step.id.clone(), ready, desired, why });
+            self.context.pause(self.direction, Duration::from_secs(1)).await?;
+            match self.host.get(wish.project, &deployment.id).await {
+                Ok(Some(found)) => deployment = found,
+                Ok(None) => {
+                    return Err(Failure::new("gone", "the deployment was removed meanwhile").into());
+                }
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    async fn show(&mut self, wish: &Wish<'_>, id: &str) -> Result<(), Trouble> {
+        loop {
+            self.context.may_send(self.direction).await?;
+            let shown = match self.host.promote(wish.project, id, wish.domain).await {
+                Ok(()) => {
+                    self.effect = Effect::Done;
+                    self.host.production(wish.project).await
+                }
+                Err(error) => Err(error),
+            };
+            match shown {
+                // Only what was seen counts.
+                Ok(Some(shown)) if shown.id == id => return Ok(()),
+                Ok(_) => {}
+                Err(error) => {
+                    self.after(error).await?;
+                    continue;
+                }
+            }
+            if self.context.runtime.now() >= self.deadline {
+                let message = format!("the host does not show {id} although it accepted to");
+                return Err(Failure::new("deadline", message).into());
+            }
+            self.context.pause(self.direction, Duration::from_secs(1)).await?;
+        }
+    }
+
+    async fn back(&mut self, wish: &Wish<'_>) -> Result<(), Trouble> {
+        let tags = self.tags();
+        let made = self.surplus(wish, &tags).await?;
+        let shown = loop {
+            match self.host.production(wish.project).await {
+                Ok(shown) => break shown.map(|shown| shown.id),
+                Err(error) => self.after(error).await?,
+            }
+        };
+        let ours = made.as_ref().map(|made| made.id.as_str());
+        match (shown.as_deref(), wish.before) {
+            (shown, before) if shown == before => {}
+            (shown, Some(before)) if shown == ours => self.show(wish, before).await?,
+            (shown, None) if shown == ours => {
+                let why = "the domain showed nothing before, and the host cannot unset it";
+                return Err(Failure::new("no-way-back", why).into());
+            }
+            (shown, _) => {
+                let message = format!("the domain shows {} meanwhile", shown.unwrap_or("nothing"));
+                return Err(Failure::new("changed", message).into());
+            }
+        }
+        if let Some(made) = made {
+            loop {
+                match self.host.remove(wish.project, &made.id).await {
+                    Ok(()) => break,
+                    Err(error) => self.after(error).await?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn after(&mut self, error: ProviderError) -> Result<(), Trouble> {
+        if error.effect() == Effect::Unknown && self.effect == Effect::None {
+            self.effect = Effect::Unknown;
+        }
+        if !error.is_transient() || self.context.runtime.now() >= self.deadline {
+            return Err(Failure::of(&error).into());
+        }
+        let pause = error.retry_after().unwrap_or(Duration::from_secs(1));
+        self.context.tell(What::StepRetried {
+            step: self.step.id.clone(),
+            error: error.to_string(),
+            after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+        });
+        self.context.pause(self.direction, pause).await
+    }
+}

@@ -1,0 +1,76 @@
+//! A Kubernetes Job that runs once per run, and the Job that takes it back.
+
+use std::time::Duration;
+
+use super::{
+    context::{Context, End, Trouble},
+    rollout::wait,
+    writer::Writer,
+};
+use crate::{
+    engine::{Change, Direction, Operation, Reversibility, Step},
+    object::{Object, ObjectKey},
+    provider::Effect,
+    rollout::Target,
+};
+
+/// Longest name of a Job that leaves room for the suffix of its pods.
+const NAME: usize = 52;
+
+/// Runs the Job of a step in one direction.
+pub(super) async fn run(
+    context: &Context,
+    step: &Step,
+    job: &Object,
+    direction: Direction,
+    resumed: bool,
+) -> End {
+    let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
+    let change = change(context, job, direction);
+    let mut writer = Writer::new(context, step, direction, deadline, resumed);
+    let result = async {
+        let Some(written) = writer.put(&change).await? else { return Ok(()) };
+        let Some(target) = Target::pin(&written) else { return Ok(()) };
+        wait(context, step, direction, &context.watcher.follow(&target, &written), deadline).await
+    }
+    .await;
+    match result {
+        Ok(()) => End::Done(context.result(&step.id)),
+        Err(Trouble::Halted) => End::Halted,
+        Err(Trouble::Failed(mut failure)) => {
+            failure.effect = if resumed { Effect::Unknown } else { writer.effect };
+            // A gate's Job only looks: what it did cannot keep the run from turning.
+            if step.reversibility == Reversibility::NoEffect {
+                failure.effect = Effect::Done;
+            }
+            End::Failed(failure, context.result(&step.id))
+        }
+    }
+}
+
+/// The Job under a name of its own for each run and direction: a second run must not find the first one's Job done.
+fn change(context: &Context, job: &Object, direction: Direction) -> Change {
+    let suffix = match direction {
+        Direction::Forward => context.run.to_string(),
+        Direction::Back => format!("{}-undo", context.run),
+    };
+    let room = NAME.saturating_sub(suffix.len() + 1);
+    let stem: String = job.name().chars().take(room).collect();
+    let name = format!("{}-{suffix}", stem.trim_end_matches('-'));
+    let mut object = job.clone();
+    object.edit(|body| {
+        if let Some(metadata) = body.get_mut("metadata").and_then(|metadata| metadata.as_object_mut()) {
+            metadata.insert("name".into(), name.clone().into());
+        }
+    });
+    let key = ObjectKey::new(job.key().kind.clone(), job.namespace(), name);
+    Change {
+        key,
+        operation: Operation::Create,
+        before: None,
+        desired: Some(object),
+        migrate: std::collections::BTreeSet::new(),
+        hand_over_replicas: None,
+        fields: Vec::new(),
+    }
+}

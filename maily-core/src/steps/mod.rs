@@ -1,0 +1,16 @@
+//! What the steps of a plan do. Each converges, may be repeated, and can take back what it did.
+
+mod check;
+mod context;
+mod frontend;
+mod job;
+mod rollout;
+mod run;
+mod watcher;
+mod writer;
+
+pub use context::Providers;
+pub(crate) use context::{Context, End, Halt, PARALLEL, Trouble};
+pub(crate) use rollout::stamp;
+pub(crate) use run::execute;
+pub(crate) use writer::{scope, view_with};

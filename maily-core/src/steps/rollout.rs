@@ -1,0 +1,210 @@
+//! Writing the objects of a service in order and waiting until they serve; and all of it back.
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
+
+use super::{
+    context::{Context, End, Trouble},
+    watcher::Follower,
+    writer::Writer,
+};
+use crate::{
+    engine::{Change, Direction, Failure, Step, What},
+    object::ObjectKey,
+    provider::{Effect, LogOptions},
+    rollout::{Health, Reason, Target},
+    runtime::Moment,
+};
+
+/// How long the old state is waited for after it was written back: what was captured may itself never have served.
+const RESTORED_LIMIT: Duration = Duration::from_secs(120);
+/// Lines of a failed container's log that travel with the failure.
+const LOG_LINES: u32 = 20;
+
+/// Writes and waits.
+pub(super) async fn apply(context: &Context, step: &Step, changes: &[Change], resumed: bool) -> End {
+    let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
+    let mut writer = Writer::new(context, step, Direction::Forward, deadline, resumed);
+    let end = forward(context, step, changes, &mut writer, deadline).await;
+    match end {
+        Ok(()) => End::Done(context.result(&step.id)),
+        Err(Trouble::Halted) => End::Halted,
+        Err(Trouble::Failed(mut failure)) => {
+            // What other objects of the step have met counts for the whole step.
+            failure.effect = if resumed { Effect::Unknown } else { writer.effect };
+            End::Failed(failure, context.result(&step.id))
+        }
+    }
+}
+
+async fn forward(
+    context: &Context,
+    step: &Step,
+    changes: &[Change],
+    writer: &mut Writer<'_>,
+    deadline: Moment,
+) -> Result<(), Trouble> {
+    let mut followers = Vec::new();
+    for change in changes {
+        let Some(written) = writer.put(change).await? else { continue };
+        let Some(target) = Target::pin(&written) else { continue };
+        let follower = context.watcher.follow(&target, &written);
+        // What comes next may live in it, or be of its kind.
+        if matches!(change.key.kind.kind.as_str(), "Namespace" | "CustomResourceDefinition") {
+            wait(context, step, Direction::Forward, &follower, deadline).await?;
+        } else {
+            followers.push(follower);
+        }
+    }
+    wait_all(context, step, Direction::Forward, &followers, deadline).await
+}
+
+/// Deletes what is not wanted any more.
+pub(super) async fn prune(context: &Context, step: &Step, changes: &[Change], resumed: bool) -> End {
+    apply(context, step, changes, resumed).await
+}
+
+/// Brings the objects back to what was captured, the last one first.
+pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], may_have_effect: bool) -> End {
+    if !may_have_effect {
+        return End::Done(context.result(&step.id));
+    }
+    let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
+    let mut writer = Writer::new(context, step, Direction::Back, deadline, true);
+    for change in changes.iter().rev() {
+        match writer.restore(change).await {
+            Ok(()) => {}
+            Err(Trouble::Halted) => return End::Halted,
+            Err(Trouble::Failed(failure)) => return End::Failed(failure, context.result(&step.id)),
+        }
+    }
+    let mut followers = Vec::new();
+    for change in changes.iter().filter(|change| change.before.is_some()) {
+        let Some(live) = context.seen(&change.key) else { continue };
+        if let Some(target) = Target::pin(&live) {
+            followers.push(context.watcher.follow(&target, &live));
+        }
+    }
+    let limit = context.runtime.now() + RESTORED_LIMIT.min(Duration::from_secs(step.timeout_s));
+    match wait_all(context, step, Direction::Back, &followers, limit).await {
+        Err(Trouble::Halted) => End::Halted,
+        // The objects are as they were; whether they served before is not ours to judge.
+        Ok(()) | Err(Trouble::Failed(_)) => End::Done(context.result(&step.id)),
+    }
+}
+
+async fn wait_all(
+    context: &Context,
+    step: &Step,
+    direction: Direction,
+    followers: &[Follower],
+    deadline: Moment,
+) -> Result<(), Trouble> {
+    let mut waits: FuturesUnordered<_> =
+        followers.iter().map(|follower| wait(context, step, direction, follower, deadline)).collect();
+    while let Some(result) = waits.next().await {
+        result?;
+    }
+    Ok(())
+}
+
+/// Follows one object until it serves, is known to fail, or the time is up.
+pub(super) async fn wait(
+    context: &Context,
+    step: &Step,
+    direction: Direction,
+    follower: &Follower,
+    deadline: Moment,
+) -> Result<(), Trouble> {
+    let mut last = None;
+    loop {
+        let health = follower.health().await.map_err(|failure| Trouble::Failed(Box::new(failure)))?;
+        match health {
+            Health::Done => return Ok(()),
+            Health::Failed(reason) => return Err(failed(context, *reason).await.into()),
+            Health::Waiting { ready, desired, why } => {
+                let now = (ready, desired, why);
+                if last.as_ref() != Some(&now) {
+                    context.tell(What::StepProgress {
+                        step: step.id.clone(),
+                        ready: Some(now.0),
+                        desired: Some(now.1),
+                        why: now.2.clone(),
+                    });
+                    last = Some(now);
+                }
+            }
+            Health::Ask(_) => {}
+        }
+        if context.runtime.now() >= deadline {
+            let (ready, desired, why) = last.unwrap_or_default();
+            let key = follower.target().key();
+            let message = format!(
+                "{} is not ready after {} s: {ready} of {desired} ready; {why}",
+                key.short(),
+                step.timeout_s
+            );
+            return Err(Failure::new("deadline", message)
+                .with_object(key.to_string())
+                .with_hint("see why its pods are not ready, or give it more time with `--timeout`")
+                .into());
+        }
+        let changed = follower.changed();
+        let stopped = context.stopped(direction);
+        let timer = context.runtime.sleep(context.left(deadline));
+        futures::pin_mut!(changed, stopped);
+        tokio::select! {
+            biased;
+            () = &mut stopped => return Err(Trouble::Halted),
+            () = &mut changed => {}
+            () = timer => {}
+        }
+    }
+}
+
+async fn failed(context: &Context, reason: Reason) -> Failure {
+    let mut failure = Failure::new(reason.cause, reason.message)
+        .with_object(reason.object.to_string())
+        .with_hint(reason.hint);
+    failure.evidence_at = reason.at;
+    if let Some((container, previous)) = reason.container {
+        failure.log = last_lines(context, &reason.object, container, previous).await;
+    }
+    failure
+}
+
+/// The last lines of a log; a log that cannot be read must not hide the failure.
+async fn last_lines(context: &Context, pod: &ObjectKey, container: String, previous: bool) -> Vec<String> {
+    for previous in [previous, false] {
+        let options = LogOptions {
+            container: Some(container.clone()),
+            tail: Some(LOG_LINES),
+            previous,
+            ..LogOptions::default()
+        };
+        let read = async {
+            let mut stream = context.providers.cluster.logs(pod, &options).await.ok()?;
+            let mut lines = Vec::new();
+            while let Some(Ok(line)) = stream.next().await {
+                lines.push(line.text);
+            }
+            Some(lines)
+        };
+        let lines = crate::runtime::within(&*context.runtime, Duration::from_secs(5), read).await.flatten();
+        if let Some(lines) = lines.filter(|lines| !lines.is_empty()) {
+            return lines;
+        }
+    }
+    Vec::new()
+}
+
+/// Stamps what an open step of a former process may still write.
+pub(crate) async fn stamp(context: &Context, step: &Step, direction: Direction) -> Result<(), Trouble> {
+    let deadline = context.runtime.now() + Duration::from_secs(60);
+    let mut writer = Writer::new(context, step, direction, deadline, true);
+    for change in step.work.changes() {
+        writer.stamp(change).await?;
+    }
+    Ok(())
+}

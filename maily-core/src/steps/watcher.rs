@@ -1,0 +1,331 @@
+//! One watch per kind for all steps of a run: what a watch has told is not read again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::StreamExt as _;
+use tokio::sync::Notify;
+
+use crate::{
+    engine::Failure,
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{Cluster, ListQuery, WatchEvent},
+    rollout::{Evidence, Health, Target, judge},
+    runtime::{Runtime, Task},
+};
+
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
+type Scope = (ObjectKind, Option<String>);
+
+/// Follows the objects that steps wait for.
+pub(crate) struct Watcher {
+    cluster: Arc<dyn Cluster>,
+    runtime: Arc<dyn Runtime>,
+    store: Arc<Mutex<Store>>,
+    tasks: Mutex<BTreeMap<Scope, Task>>,
+}
+
+#[derive(Default)]
+struct Store {
+    objects: BTreeMap<ObjectKind, BTreeMap<ObjectKey, Object>>,
+    /// Pods by the waiter that they belong to.
+    pods: BTreeMap<u64, BTreeSet<ObjectKey>>,
+    waiters: BTreeMap<u64, (Target, Arc<Notify>)>,
+    by_key: BTreeMap<ObjectKey, BTreeSet<u64>>,
+    /// Waiters by one label of their selector, so that a pod meets few of them.
+    by_label: BTreeMap<(String, String), BTreeSet<u64>>,
+    without_selector: BTreeSet<u64>,
+    broken: BTreeMap<Scope, Failure>,
+    next: u64,
+}
+
+fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn pod_kind() -> ObjectKind {
+    ObjectKind::new("v1", "Pod")
+}
+
+impl Watcher {
+    pub(crate) fn new(cluster: Arc<dyn Cluster>, runtime: Arc<dyn Runtime>) -> Self {
+        Self { cluster, runtime, store: Arc::default(), tasks: Mutex::default() }
+    }
+
+    /// Follows a target until the follower is dropped.
+    pub(crate) fn follow(&self, target: &Target, written: &Object) -> Follower {
+        let notify = Arc::new(Notify::new());
+        let id = lock(&self.store).register(target, written, &notify);
+        let namespace = target.key().namespace.clone();
+        self.watch((target.key().kind.clone(), namespace.clone()));
+        let scopes = if has_pods(target) {
+            self.watch((pod_kind(), namespace.clone()));
+            vec![(target.key().kind.clone(), namespace.clone()), (pod_kind(), namespace)]
+        } else {
+            vec![(target.key().kind.clone(), namespace)]
+        };
+        Follower {
+            cluster: Arc::clone(&self.cluster),
+            store: Arc::clone(&self.store),
+            target: target.clone(),
+            notify,
+            id,
+            scopes,
+            sets: Mutex::default(),
+        }
+    }
+
+    fn watch(&self, scope: Scope) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if tasks.contains_key(&scope) {
+            return;
+        }
+        let work = run_watch(Arc::clone(&self.cluster), Arc::clone(&self.store), scope.clone());
+        tasks.insert(scope, self.runtime.spawn(Box::pin(work)));
+    }
+}
+
+async fn run_watch(cluster: Arc<dyn Cluster>, store: Arc<Mutex<Store>>, scope: Scope) {
+    let query = ListQuery::new(scope.0.clone(), scope.1.as_deref());
+    let mut stream = match cluster.watch(&query).await {
+        Ok(stream) => stream,
+        Err(error) => return lock(&store).fail(scope, Failure::of(&error)),
+    };
+    while let Some(event) = stream.next().await {
+        let mut store = lock(&store);
+        match event {
+            Ok(WatchEvent::Listed(objects)) => store.replace(&scope, objects),
+            Ok(WatchEvent::Applied(object)) => store.put(object),
+            Ok(WatchEvent::Deleted(object)) => store.remove(object.key()),
+            Ok(WatchEvent::Interrupted(_)) => {}
+            Err(error) => return store.fail(scope, Failure::of(&error)),
+        }
+    }
+}
+
+fn has_pods(target: &Target) -> bool {
+    matches!(target.key().kind.kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet" | "Job")
+}
+
+/// Resource versions grow with every write of the cluster and may be compared since Kubernetes 1.35 (KEP-5504);
+/// servers before it behaved so as well.
+fn version(object: &Object) -> u64 {
+    object.resource_version().and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+impl Store {
+    fn register(&mut self, target: &Target, written: &Object, notify: &Arc<Notify>) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.put(written.clone());
+        self.by_key.entry(target.key().clone()).or_default().insert(id);
+        if has_pods(target) {
+            match target.selector().iter().next() {
+                Some((key, value)) => {
+                    self.by_label.entry((key.clone(), value.clone())).or_default().insert(id);
+                }
+                None => {
+                    self.without_selector.insert(id);
+                }
+            }
+            let pods = self.objects.get(&pod_kind());
+            let mine = pods.into_iter().flatten().filter(|(_, pod)| target.selects(pod));
+            let mine = mine.map(|(key, _)| key.clone()).collect();
+            self.pods.insert(id, mine);
+        }
+        self.waiters.insert(id, (target.clone(), Arc::clone(notify)));
+        id
+    }
+
+    fn forget(&mut self, id: u64) {
+        let Some((target, _)) = self.waiters.remove(&id) else { return };
+        self.pods.remove(&id);
+        self.without_selector.remove(&id);
+        if let Some(ids) = self.by_key.get_mut(target.key()) {
+            ids.remove(&id);
+        }
+        if let Some((key, value)) = target.selector().iter().next()
+            && let Some(ids) = self.by_label.get_mut(&(key.clone(), value.clone()))
+        {
+            ids.remove(&id);
+        }
+    }
+
+    fn put(&mut self, object: Object) {
+        let key = object.key().clone();
+        let known = self.objects.entry(key.kind.clone()).or_default();
+        // The answer to our own write may be newer than what the watch tells next.
+        if known.get(&key).is_some_and(|old| old.uid() == object.uid() && version(old) > version(&object)) {
+            return;
+        }
+        let told = self.interested(&object);
+        if object.kind() == "Pod" {
+            for id in &told {
+                self.pods.entry(*id).or_default().insert(key.clone());
+            }
+        }
+        self.objects.entry(key.kind.clone()).or_default().insert(key, object);
+        self.tell(&told);
+    }
+
+    fn remove(&mut self, key: &ObjectKey) {
+        let Some(object) = self.objects.get_mut(&key.kind).and_then(|known| known.remove(key)) else {
+            return;
+        };
+        let told = self.interested(&object);
+        for id in &told {
+            if let Some(pods) = self.pods.get_mut(id) {
+                pods.remove(key);
+            }
+        }
+        self.tell(&told);
+    }
+
+    fn replace(&mut self, scope: &Scope, objects: Vec<Object>) {
+        let newest = objects.iter().map(version).max().unwrap_or_default();
+        let listed: BTreeSet<ObjectKey> = objects.iter().map(|object| object.key().clone()).collect();
+        let gone: Vec<ObjectKey> = self
+            .objects
+            .get(&scope.0)
+            .into_iter()
+            .flatten()
+            .filter(|(key, object)| {
+                key.namespace == scope.1 && !listed.contains(key) && version(object) <= newest
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in gone {
+            self.remove(&key);
+        }
+        for object in objects {
+            self.put(object);
+        }
+    }
+
+    fn interested(&self, object: &Object) -> Vec<u64> {
+        let mut ids: Vec<u64> = self.by_key.get(object.key()).into_iter().flatten().copied().collect();
+        if object.kind() == "Pod" {
+            let labels = object.at("/metadata/labels").and_then(|labels| labels.as_object());
+            let by_label = labels
+                .into_iter()
+                .flatten()
+                .filter_map(|(key, value)| self.by_label.get(&(key.clone(), value.as_str()?.to_owned())));
+            let candidates = by_label.flatten().chain(&self.without_selector);
+            let selected = candidates
+                .filter(|id| self.waiters.get(id).is_some_and(|(target, _)| target.selects(object)));
+            ids.extend(selected.copied());
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    fn tell(&self, ids: &[u64]) {
+        for id in ids {
+            if let Some((_, notify)) = self.waiters.get(id) {
+                notify.notify_one();
+            }
+        }
+    }
+
+    fn fail(&mut self, scope: Scope, failure: Failure) {
+        self.broken.insert(scope, failure);
+        for (_, notify) in self.waiters.values() {
+            notify.notify_one();
+        }
+    }
+}
+
+/// A replica set as it was read (none: gone), and the revision of its Deployment at that time.
+type ReadSet = (Option<String>, Option<Object>);
+
+/// One waiter's view.
+pub(crate) struct Follower {
+    cluster: Arc<dyn Cluster>,
+    store: Arc<Mutex<Store>>,
+    target: Target,
+    notify: Arc<Notify>,
+    id: u64,
+    scopes: Vec<Scope>,
+    /// Replica sets that were asked for, with the revision of the Deployment at that time.
+    sets: Mutex<BTreeMap<ObjectKey, ReadSet>>,
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        lock(&self.store).forget(self.id);
+    }
+}
+
+impl Follower {
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Ends when something relevant has changed since the last call.
+    pub(crate) async fn changed(&self) {
+        self.notify.notified().await;
+    }
+
+    /// The verdict on what is known now.
+    pub(crate) async fn health(&self) -> Result<Health, Failure> {
+        // Each round reads one replica set more.
+        for _ in 0..16 {
+            match self.judge()? {
+                Health::Ask(key) => {
+                    let set = self.cluster.get(&key).await.map_err(|error| Failure::of(&error))?;
+                    let revision = self.revision();
+                    self.sets.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (revision, set));
+                }
+                health => return Ok(health),
+            }
+        }
+        Ok(Health::Waiting {
+            ready: 0,
+            desired: 0,
+            why: "its pods change faster than they can be read".to_owned(),
+        })
+    }
+
+    fn revision(&self) -> Option<String> {
+        let store = lock(&self.store);
+        store.live(&self.target)?.annotation(REVISION).map(str::to_owned)
+    }
+
+    fn judge(&self) -> Result<Health, Failure> {
+        let revision = self.revision();
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        // A replica set is taken up again when the Deployment goes back to it: what was read is true for one
+        // revision of the Deployment.
+        sets.retain(|_, (known, _)| *known == revision);
+        let store = lock(&self.store);
+        if let Some(failure) = self.scopes.iter().find_map(|scope| store.broken.get(scope)) {
+            return Err(failure.clone());
+        }
+        let pods = store.pods.get(&self.id).into_iter().flatten();
+        let known = store.objects.get(&pod_kind());
+        let pods = pods.filter_map(|key| known?.get(key)).collect();
+        let replica_sets: Vec<&Object> = sets.values().filter_map(|(_, set)| set.as_ref()).collect();
+        let health = judge(&self.target, &Evidence { live: store.live(&self.target), pods, replica_sets });
+        // A replica set that is gone has no pods that matter.
+        if let Health::Ask(key) = &health
+            && sets.get(key).is_some_and(|(_, set)| set.is_none())
+        {
+            return Ok(Health::Waiting {
+                ready: 0,
+                desired: 0,
+                why: "old pods are on their way out".to_owned(),
+            });
+        }
+        Ok(health)
+    }
+}
+
+impl Store {
+    fn live(&self, target: &Target) -> Option<&Object> {
+        self.objects.get(&target.key().kind)?.get(target.key())
+    }
+}

@@ -1,0 +1,509 @@
+//! Writing one object so that nothing is lost and nobody is overwritten: every write carries uid and resource
+//! version of what was read, every attempt its own stamp, and whatever does not fit what was captured or what this
+//! run wrote last is somebody else's and is left alone.
+
+use std::time::Duration;
+
+use super::context::{Context, Trouble};
+use crate::{
+    engine::{
+        Change, Direction, Failure, MANAGER, Operation, SCALE_MANAGER, Sealer, Step, digest, epoch_of,
+        exactly, journal::Written, run_of, strip_bookkeeping, without_bookkeeping,
+    },
+    object::{FieldSet, Object},
+    provider::{Effect, ErrorKind, Precondition, ProviderError, WriteMode, WriteOptions, patch_of},
+    runtime::Moment,
+};
+
+/// The server aborts a mutating request by itself after this time, so that after it absence is certain.
+pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// The fields on which two states of a changed object are compared.
+pub(crate) fn scope(change: &Change) -> FieldSet {
+    let of = |object: &Object| FieldSet::of(object);
+    let desired = change.desired.as_ref().map(of).unwrap_or_default();
+    let before = change.before.as_ref().map(|before| of(&before.object)).unwrap_or_default();
+    without_bookkeeping(desired.union(&before))
+}
+
+/// The part of a live object inside a scope, Secrets sealed, without our bookkeeping.
+pub(crate) fn view_with(sealer: &Sealer, live: &Object, scope: &FieldSet) -> Object {
+    let mut view = sealer.seal(&scope.project(live));
+    strip_bookkeeping(&mut view);
+    view
+}
+
+fn view(context: &Context, live: &Object, scope: &FieldSet) -> Object {
+    view_with(&context.sealer, live, scope)
+}
+
+/// What an object is to this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Not there.
+    Absent,
+    /// As captured.
+    Before,
+    /// As this run wrote it last.
+    Ours,
+    /// Neither: a person or another tool changed it meanwhile.
+    Foreign,
+}
+
+/// Writes the objects of one step in one direction.
+pub(crate) struct Writer<'a> {
+    context: &'a Context,
+    step: &'a Step,
+    direction: Direction,
+    deadline: Moment,
+    /// A call of this step had an effect.
+    pub(crate) effect: Effect,
+    /// A create, write or delete of this step may be unanswered, here or in a former process.
+    pub(crate) unanswered: bool,
+    pause: Duration,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(
+        context: &'a Context,
+        step: &'a Step,
+        direction: Direction,
+        deadline: Moment,
+        unanswered: bool,
+    ) -> Self {
+        Self {
+            context,
+            step,
+            direction,
+            deadline,
+            effect: Effect::None,
+            unanswered,
+            pause: Duration::from_millis(100),
+        }
+    }
+
+    /// Brings an object from what was captured to what is wanted; answers what the server made of it.
+    pub(crate) async fn put(&mut self, change: &Change) -> Result<Option<Object>, Trouble> {
+        match change.operation {
+            Operation::Create | Operation::Update | Operation::Adopt => self.converge(change).await.map(Some),
+            Operation::Replace => {
+                self.clear(change).await?;
+                self.converge(change).await.map(Some)
+            }
+            Operation::Delete => {
+                self.clear(change).await?;
+                let gone = Written { uid: None, fingerprint: String::new(), released: String::new() };
+                self.context.wrote(&self.step.id, change, gone);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn converge(&mut self, change: &Change) -> Result<Object, Trouble> {
+        let Some(desired) = &change.desired else {
+            return Err(Failure::new("internal", format!("{} has no desired state", change.key)).into());
+        };
+        let mut first = true;
+        loop {
+            let live = self.look(change, first).await?;
+            first = false;
+            let standing = self.standing(change, live.as_ref()).await?;
+            let precondition = match (standing, &live) {
+                (Standing::Absent, _)
+                    if change.before.is_none() || change.operation == Operation::Replace =>
+                {
+                    Precondition::Absent
+                }
+                (Standing::Before, Some(live)) => exactly(live),
+                (Standing::Ours, Some(live)) => {
+                    if epoch_of(live) == Some(self.context.epoch) {
+                        return Ok(self.keep(change, live.clone()));
+                    }
+                    exactly(live)
+                }
+                _ => return Err(self.foreign(change, live.as_ref())),
+            };
+            let mut precondition = precondition;
+            if let (Standing::Before, Some(before)) = (standing, &live) {
+                precondition = match self.take_over(change, before, precondition).await? {
+                    Some(precondition) => precondition,
+                    None => continue,
+                };
+            }
+            let opened = self.open(desired).await?;
+            if let Some(answer) = self.send(change, opened, precondition).await? {
+                return Ok(self.keep(change, answer));
+            }
+        }
+    }
+
+    /// Moves fields of other clients to us, and replicas to the manager that keeps them for an autoscaler.
+    async fn take_over(
+        &mut self,
+        change: &Change,
+        live: &Object,
+        precondition: Precondition,
+    ) -> Result<Option<Precondition>, Trouble> {
+        let mut precondition = precondition;
+        if !change.migrate.is_empty() {
+            let options = WriteOptions {
+                mode: WriteMode::Migrate,
+                manager: MANAGER,
+                precondition: precondition.clone(),
+                dry_run: false,
+            };
+            self.context.may_send(self.direction).await?;
+            match self.context.providers.cluster.write(live, &options).await {
+                Ok(answer) => precondition = exactly(&answer),
+                Err(error) => return self.after(error).await.map(|()| None),
+            }
+        }
+        if let Some(replicas) = change.hand_over_replicas {
+            let kind = &change.key;
+            let object = patch_of(kind, serde_json::json!({"spec": {"replicas": replicas}}))
+                .map_err(|error| Failure::new("internal", error.to_string()))?;
+            let options = WriteOptions::apply(SCALE_MANAGER, precondition.clone());
+            self.context.may_send(self.direction).await?;
+            match self.context.providers.cluster.write(&self.stamped(object), &options).await {
+                Ok(answer) => {
+                    self.effect = Effect::Done;
+                    precondition = exactly(&answer);
+                }
+                Err(error) => return self.after(error).await.map(|()| None),
+            }
+        }
+        Ok(Some(precondition))
+    }
+
+    /// Deletes an object and waits until it is gone.
+    async fn clear(&mut self, change: &Change) -> Result<(), Trouble> {
+        let mut first = true;
+        loop {
+            let live = self.look(change, first).await?;
+            first = false;
+            let Some(live) = live else { return Ok(()) };
+            if live.is_terminating() {
+                return self.wait_gone(change, &live).await;
+            }
+            let standing = self.standing(change, Some(&live)).await?;
+            // Already made again by this run.
+            if standing == Standing::Ours && change.operation == Operation::Replace {
+                return Ok(());
+            }
+            if standing == Standing::Foreign {
+                return Err(self.foreign(change, Some(&live)));
+            }
+            if self.delete(change, &live).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends a delete of exactly what was read; `false` where it has to be looked at again.
+    async fn delete(&mut self, change: &Change, live: &Object) -> Result<bool, Trouble> {
+        self.context.may_send(self.direction).await?;
+        self.effect = Effect::Unknown;
+        match self.context.providers.cluster.delete(&change.key, &exactly(live)).await {
+            Ok(_) => {
+                self.effect = Effect::Done;
+                self.context.remember(&change.key, None);
+                self.wait_gone(change, live).await?;
+                Ok(true)
+            }
+            Err(error) => {
+                self.after(error).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Gone means that this uid is gone: the answer to a delete comes before finalizers are through.
+    async fn wait_gone(&mut self, change: &Change, going: &Object) -> Result<(), Trouble> {
+        let mut pause = Duration::from_millis(20);
+        loop {
+            match self.context.read(&change.key).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(live)) if live.uid() != going.uid() => return Ok(()),
+                Ok(Some(live)) => {
+                    if self.context.runtime.now() >= self.deadline {
+                        let finalizers: Vec<&str> =
+                            live.items("/metadata/finalizers").iter().filter_map(|f| f.as_str()).collect();
+                        let what = if finalizers.is_empty() {
+                            "its dependents are still being deleted".to_owned()
+                        } else {
+                            format!("it waits for its finalizers: {}", finalizers.join(", "))
+                        };
+                        return Err(Failure::new("not-gone", format!("{} is not gone: {what}", change.key))
+                            .with_object(change.key.to_string())
+                            .with_hint("find out why the controller of the finalizer does not finish")
+                            .into());
+                    }
+                }
+                Err(error) => self.after(error).await?,
+            }
+            self.context.pause(self.direction, pause).await?;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    /// Brings an object back to what was captured.
+    pub(crate) async fn restore(&mut self, change: &Change) -> Result<(), Trouble> {
+        let mut first = true;
+        let mut waited = false;
+        loop {
+            let live = self.look(change, first).await?;
+            first = false;
+            if let Some(live) = live.as_ref().filter(|live| live.is_terminating()) {
+                self.wait_gone(change, live).await?;
+                continue;
+            }
+            let deleted = matches!(change.operation, Operation::Delete | Operation::Replace);
+            match (self.standing(change, live.as_ref()).await?, &live, &change.before) {
+                (Standing::Absent, _, None) => {
+                    if !self.unanswered || waited {
+                        return Ok(());
+                    }
+                    // Absence cannot be guarded: a create that was not answered may still land.
+                    self.context.pause(self.direction, REQUEST_LIMIT + Duration::from_secs(1)).await?;
+                    waited = true;
+                }
+                (Standing::Absent, _, Some(before)) if deleted => {
+                    let object = self.open(&before.object).await?;
+                    if self.send(change, object, Precondition::Absent).await?.is_some() {
+                        return Ok(());
+                    }
+                }
+                (Standing::Before, Some(live), Some(before)) => {
+                    if !self.unanswered || epoch_of(live) == Some(self.context.epoch) {
+                        return Ok(());
+                    }
+                    let object = self.open(&before.object).await?;
+                    if self.send(change, object, exactly(live)).await?.is_some() {
+                        return Ok(());
+                    }
+                }
+                (Standing::Ours, Some(live), before) => {
+                    let ours = epoch_of(live).is_some_and(|epoch| self.context.epochs.contains(&epoch));
+                    match before {
+                        Some(before) if change.operation != Operation::Replace => {
+                            let object = self.open(&before.object).await?;
+                            if self.send(change, object, exactly(live)).await?.is_some() {
+                                return Ok(());
+                            }
+                        }
+                        _ if ours => {
+                            // A replaced object is made again in the next turn of the loop.
+                            self.delete(change, live).await?;
+                        }
+                        _ => return Err(self.foreign(change, Some(live))),
+                    }
+                }
+                _ => return Err(self.foreign(change, live.as_ref())),
+            }
+        }
+    }
+
+    /// Marks an object of an open step with our epoch, so that late requests of the holder before us are refused.
+    pub(crate) async fn stamp(&mut self, change: &Change) -> Result<(), Trouble> {
+        loop {
+            let Some(live) = self.look(change, false).await? else { return Ok(()) };
+            if live.is_terminating() || epoch_of(&live) == Some(self.context.epoch) {
+                return Ok(());
+            }
+            let mut patch = patch_of(&change.key, serde_json::json!({}))
+                .map_err(|error| Failure::new("internal", error.to_string()))?;
+            self.context.label(&mut patch, self.step);
+            // The run's own mark is kept: it tells a later look that the content is ours.
+            let ours = run_of(&live).is_some_and(|run| run == self.context.run);
+            let mut stamp = self.stamped(patch);
+            if !ours {
+                stamp.set_annotation(crate::engine::STAMP, None);
+            }
+            self.context.may_send(self.direction).await?;
+            let options = WriteOptions::merge(MANAGER, exactly(&live));
+            match self.context.providers.cluster.write(&stamp, &options).await {
+                Ok(answer) => {
+                    self.context.remember(&change.key, Some(answer));
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    fn stamped(&self, object: Object) -> Object {
+        let mut object = object;
+        self.context.stamp(&self.step.id, self.direction).put(&mut object);
+        object
+    }
+
+    async fn open(&mut self, sealed: &Object) -> Result<Object, Trouble> {
+        loop {
+            match self.context.sealer.unseal(&*self.context.providers.cluster, sealed).await {
+                Ok(object) => return Ok(object),
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    /// Sends an apply; `None` where the object has to be looked at again.
+    async fn send(
+        &mut self,
+        change: &Change,
+        object: Object,
+        precondition: Precondition,
+    ) -> Result<Option<Object>, Trouble> {
+        let mut object = object;
+        self.context.label(&mut object, self.step);
+        let object = self.stamped(object);
+        let permit = self.context.requests.acquire().await;
+        self.context.may_send(self.direction).await?;
+        let options = WriteOptions::apply(MANAGER, precondition);
+        let answer = self.context.providers.cluster.write(&object, &options).await;
+        drop(permit);
+        match answer {
+            Ok(answer) => {
+                self.effect = Effect::Done;
+                self.context.remember(&change.key, Some(answer.clone()));
+                Ok(Some(answer))
+            }
+            Err(error) => {
+                self.context.remember(&change.key, None);
+                self.after(error).await.map(|()| None)
+            }
+        }
+    }
+
+    /// Decides after a failed call: goes on (after a pause, with a fresh look), or gives up.
+    async fn after(&mut self, error: ProviderError) -> Result<(), Trouble> {
+        if error.effect() == Effect::Unknown {
+            self.unanswered = true;
+            if self.effect == Effect::None {
+                self.effect = Effect::Unknown;
+            }
+        }
+        if error.kind() == ErrorKind::StaleEpoch {
+            return Err(self.context.lost());
+        }
+        let again = error.kind() == ErrorKind::Conflict || error.is_transient();
+        if !again || self.context.runtime.now() >= self.deadline {
+            return Err(Failure::of(&error).with_effect(self.effect).into());
+        }
+        if error.kind() != ErrorKind::Conflict {
+            let pause = error.retry_after().unwrap_or(self.pause);
+            self.context.tell(crate::engine::What::StepRetried {
+                step: self.step.id.clone(),
+                error: error.to_string(),
+                after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            });
+            self.context.pause(self.direction, pause).await?;
+        } else {
+            self.context.pause(self.direction, self.pause.min(Duration::from_millis(50))).await?;
+        }
+        self.pause = (self.pause * 2).min(Duration::from_secs(5));
+        Ok(())
+    }
+
+    /// What is there now: as last seen at the first look, freshly read afterwards.
+    async fn look(&mut self, change: &Change, first: bool) -> Result<Option<Object>, Trouble> {
+        if first && !self.unanswered {
+            if let Some(seen) = self.context.seen(&change.key) {
+                return self.checked(seen).map(Some);
+            }
+            // Planned as absent, and the create itself is guarded.
+            if change.before.is_none() && self.direction == Direction::Forward {
+                return Ok(None);
+            }
+        }
+        loop {
+            let permit = self.context.requests.acquire().await;
+            let read = self.context.read(&change.key).await;
+            drop(permit);
+            match read {
+                Ok(Some(object)) => return self.checked(object).map(Some),
+                Ok(None) => return Ok(None),
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    /// A newer epoch than ours on an object ends the holder.
+    fn checked(&self, object: Object) -> Result<Object, Trouble> {
+        if epoch_of(&object).is_some_and(|epoch| epoch > self.context.epoch) {
+            return Err(self.context.lost());
+        }
+        Ok(object)
+    }
+
+    async fn standing(&mut self, change: &Change, live: Option<&Object>) -> Result<Standing, Trouble> {
+        let Some(live) = live else { return Ok(Standing::Absent) };
+        let scope = scope(change);
+        let seen = view(self.context, live, &scope);
+        if let Some(before) = &change.before {
+            if live.uid() == Some(&before.uid) && digest(&seen) == before.fingerprint {
+                return Ok(Standing::Before);
+            }
+            // Made again by the undo of a delete: another uid, the captured content, our stamp.
+            if run_of(live).is_some_and(|run| run == self.context.run) && digest(&seen) == before.fingerprint
+            {
+                return Ok(Standing::Before);
+            }
+        }
+        if run_of(live).is_none_or(|run| run != self.context.run) {
+            return Ok(Standing::Foreign);
+        }
+        if let Some(written) = self.context.written(&self.step.id, &change.key) {
+            let same = written.fingerprint == digest(&seen);
+            return Ok(if same { Standing::Ours } else { Standing::Foreign });
+        }
+        // A former process wrote it and could not note what came of it: ask the server what our content looks like
+        // there now. It carries our stamp, so equal content means that nobody came after.
+        let Some(desired) = &change.desired else { return Ok(Standing::Foreign) };
+        loop {
+            let mut object = self.open(desired).await?;
+            self.context.label(&mut object, self.step);
+            let options = WriteOptions::apply(MANAGER, Precondition::Any).dry_run();
+            match self.context.providers.cluster.write(&self.stamped(object), &options).await {
+                Ok(answer) => {
+                    let same = view(self.context, &answer, &scope) == seen;
+                    return Ok(if same { Standing::Ours } else { Standing::Foreign });
+                }
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    fn keep(&self, change: &Change, answer: Object) -> Object {
+        let desired = change.desired.as_ref().map(FieldSet::of).unwrap_or_default();
+        let written = Written {
+            uid: answer.uid().map(str::to_owned),
+            fingerprint: digest(&view(self.context, &answer, &scope(change))),
+            released: digest(&view(self.context, &answer, &without_bookkeeping(desired))),
+        };
+        self.context.wrote(&self.step.id, change, written);
+        answer
+    }
+
+    fn foreign(&self, change: &Change, live: Option<&Object>) -> Trouble {
+        let what = match (live, &change.before) {
+            (None, _) => "it was deleted meanwhile".to_owned(),
+            (Some(_), None) => "something of that name was made meanwhile".to_owned(),
+            (Some(live), Some(before)) => {
+                let seen = view(self.context, live, &scope(change));
+                let fields = crate::engine::difference(&before.object, &seen);
+                let fields: Vec<String> = fields.iter().take(3).map(|field| field.path.clone()).collect();
+                if fields.is_empty() {
+                    "it was deleted and made again meanwhile".to_owned()
+                } else {
+                    format!("it was changed meanwhile: {}", fields.join(", "))
+                }
+            }
+        };
+        Failure::new("changed", format!("{}: {what}", change.key))
+            .with_object(change.key.to_string())
+            .with_effect(self.effect)
+            .with_hint("look at the object, then make a new plan")
+            .into()
+    }
+}
