@@ -5,6 +5,7 @@
 //! Nothing in this crate knows an SDK; adapters implement the traits elsewhere.
 
 pub mod engine;
+pub mod model;
 pub mod object;
 pub mod provider;
 pub mod records;
@@ -12,5 +13,6 @@ pub mod rollout;
 pub mod runtime;
 pub mod source;
 mod steps;
+pub mod yaml;
 
 pub use steps::Providers;

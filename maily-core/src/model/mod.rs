@@ -1,0 +1,31 @@
+//! The project file, `maily.yaml`: what a project consists of, where it runs, and in which order it is released.
+//!
+//! Maps keyed by name, one source per service named by its key, units written out, four placeholders and no
+//! templating: the file is what people read and review most.
+
+mod edit;
+mod fields;
+mod names;
+mod parse;
+mod placeholder;
+mod project;
+mod quantity;
+mod resolve;
+mod schema;
+mod service;
+mod workload;
+
+pub use edit::{EditError, add_service, bind_environment};
+pub use fields::ProjectErrors;
+pub use names::{
+    EnvironmentName, GateName, NameError, PhaseName, ProjectName, ServiceName, SourceName, Version,
+};
+pub use placeholder::{Placeholders, expand};
+pub use project::{
+    Approval, Bundle, ClusterBinding, Environment, Gate, LoadError, Phase, Project, Selection,
+};
+pub use quantity::{Percent, Quantity, Seconds};
+pub use resolve::Resolved;
+pub use schema::schema;
+pub use service::{Check, JobSource, Service, Source};
+pub use workload::{Health, Ingress, Permission, Scale, SecretRef, Volume, Workload};

@@ -1,0 +1,199 @@
+//! The project and its parts.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+
+use super::{
+    EnvironmentName, GateName, PhaseName, ProjectErrors, ProjectName, Seconds, Service, ServiceName,
+    SourceName,
+    service::{Check, JobSource},
+};
+use crate::{provider::ClusterIdentity, yaml::Node};
+
+/// A project file, read and checked.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// Name.
+    pub name: ProjectName,
+    /// Pattern of the project's own images.
+    pub images: Option<String>,
+    /// Images of other people without a fixed version are errors instead of warnings.
+    pub strict: bool,
+    /// Environments.
+    pub environments: IndexMap<EnvironmentName, Environment>,
+    /// Services, as they are where no environment changes them.
+    pub services: IndexMap<ServiceName, Service>,
+    /// Sources that several services share.
+    pub sources: IndexMap<SourceName, Bundle>,
+    /// Things that services use and that no release creates.
+    pub data: Vec<String>,
+    /// Phases of a phased deploy, in order.
+    pub phases: Vec<Phase>,
+    /// Gates.
+    pub gates: IndexMap<GateName, Gate>,
+    /// Folder of the project file: paths in it are relative to this.
+    pub root: PathBuf,
+    /// Services before any environment changed them.
+    pub(super) raw: IndexMap<ServiceName, Node>,
+    pub(super) origin: String,
+    pub(super) text: String,
+}
+
+/// An environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Environment {
+    /// Name.
+    pub name: EnvironmentName,
+    /// The cluster.
+    pub cluster: ClusterBinding,
+    /// Its namespace; the project's name where none is given.
+    pub namespace: String,
+    /// Whether a person has to say yes.
+    pub approval: Approval,
+    pub(super) services: Vec<(ServiceName, Node)>,
+}
+
+/// Which cluster an environment stands in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterBinding {
+    /// Context of the kubeconfig.
+    pub context: Option<String>,
+    /// Who the cluster is; without it the environment can be planned for but not written to.
+    pub identity: Option<ClusterIdentity>,
+}
+
+/// Whether a person has to approve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Approval {
+    /// Nobody has to.
+    #[default]
+    None,
+    /// Somebody has to.
+    Required,
+}
+
+/// A source that several services share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bundle {
+    /// Plain manifests: a file, a folder or a pattern.
+    Manifests(String),
+    /// A kustomization's folder.
+    Kustomize(String),
+    /// A Helm chart.
+    Helm(HelmChart),
+}
+
+/// A Helm chart, rendered by the user's `helm`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HelmChart {
+    /// Folder or reference of the chart.
+    pub chart: String,
+    /// Name of the release; the service's where none is given.
+    pub release: Option<String>,
+    /// Files of values.
+    pub values: Vec<String>,
+}
+
+/// A phase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// Name.
+    pub name: PhaseName,
+    /// Environment.
+    pub environment: EnvironmentName,
+    /// Which services.
+    pub services: Selection,
+    /// Gates at its end.
+    pub gates: Vec<GateName>,
+}
+
+/// A choice of services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// All of them.
+    All,
+    /// Those that are not critical.
+    NonCritical,
+    /// Those that are critical.
+    Critical,
+    /// These.
+    Named(Vec<ServiceName>),
+}
+
+impl Selection {
+    /// Whether a service is chosen.
+    pub fn takes(&self, service: &Service) -> bool {
+        match self {
+            Self::All => true,
+            Self::NonCritical => !service.critical,
+            Self::Critical => service.critical,
+            Self::Named(names) => names.contains(&service.name),
+        }
+    }
+}
+
+/// What must pass at the end of a phase.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gate {
+    /// Name.
+    pub name: GateName,
+    /// What is looked at.
+    pub look: GateLook,
+    /// Time within which it must pass.
+    pub timeout: Option<Seconds>,
+}
+
+/// How a gate looks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GateLook {
+    /// As a check.
+    Check(Check),
+    /// By a Kubernetes Job.
+    Job(JobSource),
+}
+
+/// Why a project file could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It cannot be read.
+    #[error("failed to read `{path}`")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not UTF-8.
+    #[error("`{0}` is not UTF-8 text")]
+    NotUtf8(PathBuf),
+    /// It is larger than any project file.
+    #[error("`{0}` has {1} bytes: that is no project file")]
+    TooLarge(PathBuf, u64),
+    /// It has errors.
+    #[error(transparent)]
+    Errors(#[from] ProjectErrors),
+}
+
+/// Longest project file in bytes.
+const LIMIT: u64 = 4 * 1024 * 1024;
+
+impl Project {
+    /// Reads a project file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has errors: all of them at once.
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        let read = |source| LoadError::Read { path: path.to_owned(), source };
+        let length = std::fs::metadata(path).map_err(read)?.len();
+        if length > LIMIT {
+            return Err(LoadError::TooLarge(path.to_owned(), length));
+        }
+        let bytes = std::fs::read(path).map_err(read)?;
+        let text = String::from_utf8(bytes).map_err(|_| LoadError::NotUtf8(path.to_owned()))?;
+        let mut project = Self::parse(&text, &path.display().to_string())?;
+        project.root = path.parent().map(Path::to_owned).unwrap_or_default();
+        Ok(project)
+    }
+}

@@ -1,0 +1,102 @@
+//! A project as it is in one environment.
+
+use indexmap::IndexMap;
+
+use super::{
+    Environment, EnvironmentName, Phase, Project, Service, ServiceName,
+    fields::{Errors, nearest},
+    parse::{merge, service},
+};
+
+/// A project in one environment.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The project.
+    pub project: Project,
+    /// The environment.
+    pub environment: Environment,
+    /// The services, as this environment has them.
+    pub services: IndexMap<ServiceName, Service>,
+    /// The phases of this environment, in order.
+    pub phases: Vec<Phase>,
+}
+
+impl Project {
+    /// The project as it is in an environment.
+    ///
+    /// # Errors
+    /// When there is no such environment; the message names the nearest.
+    pub fn resolve(&self, name: &str) -> Result<Resolved, UnknownEnvironment> {
+        let Some(environment) = self.environments.get(name) else {
+            let known: Vec<&str> = self.environments.keys().map(|known| &**known).collect();
+            let help = nearest(name, known.iter().copied()).unwrap_or_else(|| {
+                if known.is_empty() {
+                    format!("bind one: `mailyctl env bind {name}`")
+                } else {
+                    format!("there are {}", known.join(", "))
+                }
+            });
+            return Err(UnknownEnvironment { name: name.to_owned(), help });
+        };
+        let errors = Errors::new(&self.origin, &self.text);
+        let mut services = self.services.clone();
+        for (name, change) in &environment.services {
+            let Some(base) = self.raw.get(name) else { continue };
+            if let Some(changed) = service(name, &merge(base, change), &errors) {
+                services.insert(name.clone(), changed);
+            }
+        }
+        let phases =
+            self.phases.iter().filter(|phase| phase.environment == environment.name).cloned().collect();
+        Ok(Resolved { project: self.clone(), environment: environment.clone(), services, phases })
+    }
+
+    /// Services by name or alias.
+    ///
+    /// # Errors
+    /// The first unknown name, with the nearest known one.
+    pub fn find_services(&self, names: &[String]) -> Result<Vec<ServiceName>, UnknownService> {
+        names
+            .iter()
+            .map(|name| {
+                self.services
+                    .iter()
+                    .find(|(known, service)| ***known == **name || service.aliases.contains(name))
+                    .map(|(known, _)| known.clone())
+                    .ok_or_else(|| {
+                        let known: Vec<&str> = self.services.keys().map(|known| &**known).collect();
+                        let help = nearest(name, known.iter().copied())
+                            .unwrap_or_else(|| format!("there are {}", known.join(", ")));
+                        UnknownService { name: name.clone(), help }
+                    })
+            })
+            .collect()
+    }
+}
+
+/// There is no such environment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown environment `{name}`")]
+pub struct UnknownEnvironment {
+    /// The name.
+    pub name: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// There is no such service.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown component `{name}`")]
+pub struct UnknownService {
+    /// The name.
+    pub name: String,
+    /// What to do.
+    pub help: String,
+}
+
+impl EnvironmentName {
+    /// Whether environments of this name ask for approval unless the file says otherwise.
+    pub fn is_production(&self) -> bool {
+        matches!(&**self, "production" | "prod")
+    }
+}

@@ -1,0 +1,97 @@
+//! The JSON Schema of the project file, for editors.
+
+use serde_json::{Value, json};
+
+/// The schema. The parser is stricter where a schema cannot say it.
+pub fn schema() -> Value {
+    let name = json!({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"});
+    let words =
+        json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": ["string", "number"]}}]});
+    let span =
+        json!({"type": "string", "pattern": "^([0-9]+[smhd])+$", "description": "such as 90s, 15m, 1h30m"});
+    let pairs = json!({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}});
+    let map = |properties: Value, required: &[&str]| json!({"type": "object", "additionalProperties": false, "properties": properties, "required": required});
+    let helm =
+        map(json!({"chart": {"type": "string"}, "release": {"type": "string"}, "values": words}), &["chart"]);
+    let bundle =
+        map(json!({"manifests": {"type": "string"}, "kustomize": {"type": "string"}, "helm": helm}), &[]);
+    let job = map(
+        json!({"image": {"type": "string"}, "command": words, "args": words, "undo": words, "env": pairs, "timeout": span}),
+        &[],
+    );
+    let check =
+        map(json!({"http": {"type": "string"}, "expect": {"type": "integer"}, "command": words}), &[]);
+    let gate = map(
+        json!({"job": job, "http": {"type": "string"}, "expect": {"type": "integer"}, "command": words, "timeout": span}),
+        &[],
+    );
+    let workload = map(
+        json!({
+            "name": {"type": "string"}, "image": {"type": "string"}, "port": {"type": "integer"},
+            "command": words, "args": words,
+            "cpu": {"type": ["string", "number"], "description": "request..limit, such as 250m..1"},
+            "memory": {"type": "string", "description": "request..limit, such as 512Mi..1Gi"},
+            "scale": {"oneOf": [{"type": "integer"}, {"type": "string"},
+                map(json!({"range": {"type": "string"}, "cpu": {"type": "string"}}), &["range"])]},
+            "health": map(json!({"ready": {"type": "string"}, "live": {"type": "string"}}), &[]),
+            "env": pairs, "config": pairs,
+            "secrets": {"type": "object", "additionalProperties": {"type": "string", "pattern": "^secret:[^#]+#.+$"}},
+            "volumes": {"type": "object", "additionalProperties":
+                map(json!({"mount": {"type": "string"}, "size": {"type": "string"}}), &["mount"])},
+            "ingress": map(json!({"host": {"type": "string"}, "path": {"type": "string"}, "tls": {"type": "string"},
+                "class": {"type": "string"}, "gateway": {"type": "string"}}), &["host"]),
+            "permissions": {"type": "array", "items":
+                map(json!({"group": {"type": "string"}, "resources": words, "verbs": words}), &["resources", "verbs"])},
+            "talks-to": words,
+        }),
+        &[],
+    );
+    let service = map(
+        json!({
+            "aliases": words, "critical": {"type": "boolean"}, "needs": words, "image": {"type": "string"},
+            "timeout": span, "checks": {"type": "array", "items": check}, "before": name, "after": name,
+            "strategy": {"enum": ["rolling"]},
+            "workload": workload, "job": job, "manifests": {"type": "string"}, "kustomize": {"type": "string"},
+            "helm": helm, "from": name,
+            "vercel": map(json!({"project": {"type": "string"}, "domain": {"type": "string"}}), &["project"]),
+        }),
+        &[],
+    );
+    let identity = map(json!({"uid": {"type": "string"}, "ca": {"type": "string"}}), &["uid"]);
+    let environment = map(
+        json!({
+            "cluster": map(json!({"context": {"type": "string"}, "identity": identity}), &[]),
+            "namespace": name, "approval": {"enum": ["required", "none"]},
+            "services": {"type": "object", "additionalProperties": {"type": "object"}},
+        }),
+        &[],
+    );
+    let phase = map(
+        json!({
+            "name": name, "environment": name, "gates": words,
+            "services": {"oneOf": [{"enum": ["all", "critical", "non-critical"]}, {"type": "array", "items": name}]},
+        }),
+        &["name", "environment"],
+    );
+    let named = |of: &Value| json!({"type": "object", "propertyNames": name, "additionalProperties": of});
+    let nullable = |of: &Value| json!({"oneOf": [of, {"type": "null"}]});
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "maily.yaml",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["maily", "project"],
+        "properties": {
+            "maily": {"const": 1},
+            "project": name,
+            "images": {"type": "string", "description": "pattern of the project's own images"},
+            "strict": {"type": "boolean"},
+            "environments": named(&nullable(&environment)),
+            "services": named(&service),
+            "sources": named(&bundle),
+            "data": {"type": "object"},
+            "phases": {"type": "array", "items": phase},
+            "gates": named(&gate),
+        },
+    })
+}

@@ -1,0 +1,298 @@
+//! The tree.
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+
+use super::{Diagnostic, Place};
+
+/// A value and its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Where it begins.
+    pub place: Place,
+    /// What it is.
+    pub content: Content,
+}
+
+/// A key of a map and its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Key {
+    /// Where it stands.
+    pub place: Place,
+    /// Its text.
+    pub name: String,
+}
+
+/// A value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// A scalar; `quoted` ones are always strings.
+    Scalar {
+        /// The text.
+        text: String,
+        /// Whether it was quoted or a block.
+        quoted: bool,
+    },
+    /// A list.
+    List(Vec<Node>),
+    /// A map in the order of the text.
+    Map(Vec<(Key, Node)>),
+}
+
+/// What is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of text.
+    pub bytes: usize,
+    /// Nodes after aliases were resolved: an "anchor bomb" is refused, not unfolded.
+    pub nodes: usize,
+    /// Depth.
+    pub depth: usize,
+    /// Documents.
+    pub documents: usize,
+    /// Whether anchors and aliases may be used at all.
+    pub aliases: bool,
+}
+
+impl Node {
+    /// The value of a key of a map.
+    pub fn get(&self, name: &str) -> Option<&Node> {
+        match &self.content {
+            Content::Map(entries) => entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
+    /// Whether it is an unquoted empty value or `null`.
+    pub fn is_null(&self) -> bool {
+        matches!(&self.content, Content::Scalar { text, quoted: false } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+}
+
+/// Reads all documents of a text.
+///
+/// # Errors
+/// One error, as a text that cannot be read has no second place to trust.
+pub fn parse(origin: &str, text: &str, limits: Limits) -> Result<Vec<Node>, Box<Diagnostic>> {
+    let error = |place: Place, message: String| Box::new(Diagnostic::new(origin, text, place, message));
+    if text.len() > limits.bytes {
+        let message = format!("the file has {} bytes; at most {} are read", text.len(), limits.bytes);
+        return Err(Box::new(Diagnostic {
+            excerpt: String::new(),
+            ..*error(Place { line: 1, column: 1, width: 1 }, message)
+        }));
+    }
+    if text.starts_with('\u{feff}') {
+        let place = Place { line: 1, column: 1, width: 1 };
+        return Err(Box::new(
+            error(place, "the file begins with a byte order mark".into())
+                .with_help("save it as UTF-8 without BOM"),
+        ));
+    }
+    if let Some((number, line)) = text.lines().enumerate().find(|(_, line)| {
+        let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
+        indent.contains('\t') && line.trim_start().chars().next().is_some_and(|c| c != '#')
+    }) {
+        // Inside a block scalar a tab may follow the spaces of the indentation.
+        let column = line.chars().position(|c| c == '\t').unwrap_or_default() + 1;
+        if column == 1 {
+            let place = Place { line: number + 1, column, width: 1 };
+            return Err(Box::new(
+                error(place, "a tab cannot indent YAML".into()).with_help("indent with spaces"),
+            ));
+        }
+    }
+    let mut builder =
+        Builder { limits, stack: Vec::new(), documents: Vec::new(), anchors: Vec::new(), nodes: 0 };
+    for event in Parser::new_from_str(text) {
+        match event {
+            Ok((event, span)) => {
+                if let Err((place, message)) = builder.take(event, span) {
+                    return Err(error(place, message));
+                }
+            }
+            Err(scan) => {
+                let place =
+                    Place { line: scan.marker().line().max(1), column: scan.marker().col() + 1, width: 1 };
+                return Err(error(place, format!("not YAML: {}", scan.info())));
+            }
+        }
+    }
+    if builder.documents.len() > limits.documents {
+        let place = builder.documents[limits.documents].place;
+        return Err(error(place, format!("the file has more than {} document(s)", limits.documents)));
+    }
+    Ok(builder.documents)
+}
+
+enum Open {
+    List(Place, usize, Vec<Node>),
+    Map(Place, usize, Vec<(Key, Node)>, Option<Key>),
+}
+
+struct Builder {
+    limits: Limits,
+    stack: Vec<Open>,
+    documents: Vec<Node>,
+    anchors: Vec<(usize, Node, usize)>,
+    nodes: usize,
+}
+
+type Refusal = (Place, String);
+
+fn place_of(span: Span) -> Place {
+    let one_line = span.start.line() == span.end.line();
+    let width = if one_line { span.end.col().saturating_sub(span.start.col()) } else { 1 };
+    Place { line: span.start.line().max(1), column: span.start.col() + 1, width: width.max(1) }
+}
+
+impl Builder {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Refusal> {
+        let place = place_of(span);
+        match event {
+            Event::Scalar(text, style, anchor, _) => {
+                let quoted = style != ScalarStyle::Plain;
+                let node = Node { place, content: Content::Scalar { text: text.into_owned(), quoted } };
+                self.add(node, anchor, 1)
+            }
+            Event::SequenceStart(anchor, _) => self.open(Open::List(place, anchor, Vec::new()), place),
+            Event::MappingStart(anchor, _) => self.open(Open::Map(place, anchor, Vec::new(), None), place),
+            Event::SequenceEnd | Event::MappingEnd => match self.stack.pop() {
+                Some(Open::List(place, anchor, items)) => {
+                    let count = 1 + items.iter().map(size).sum::<usize>();
+                    self.add(Node { place, content: Content::List(items) }, anchor, count)
+                }
+                Some(Open::Map(place, anchor, entries, _)) => {
+                    let count = 1 + entries.iter().map(|(_, node)| size(node)).sum::<usize>();
+                    self.add(Node { place, content: Content::Map(entries) }, anchor, count)
+                }
+                None => Ok(()),
+            },
+            Event::Alias(anchor) => {
+                if !self.limits.aliases {
+                    return Err((place, "anchors and aliases cannot be used here".to_owned()));
+                }
+                let Some((_, node, count)) =
+                    self.anchors.iter().rev().find(|(id, ..)| *id == anchor).cloned()
+                else {
+                    return Err((place, "unknown alias".to_owned()));
+                };
+                self.nodes += count;
+                self.check(place)?;
+                self.add(node, 0, count)
+            }
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd => Ok(()),
+        }
+    }
+
+    fn check(&self, place: Place) -> Result<(), Refusal> {
+        if self.nodes > self.limits.nodes {
+            return Err((place, format!("more than {} values", self.limits.nodes)));
+        }
+        if self.stack.len() > self.limits.depth {
+            return Err((place, format!("nested more than {} levels deep", self.limits.depth)));
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, open: Open, place: Place) -> Result<(), Refusal> {
+        self.nodes += 1;
+        self.stack.push(open);
+        self.check(place)
+    }
+
+    fn add(&mut self, node: Node, anchor: usize, count: usize) -> Result<(), Refusal> {
+        self.nodes += 1;
+        self.check(node.place)?;
+        if anchor > 0 {
+            if !self.limits.aliases {
+                return Err((node.place, "anchors and aliases cannot be used here".to_owned()));
+            }
+            self.anchors.push((anchor, node.clone(), count));
+        }
+        match self.stack.last_mut() {
+            None => self.documents.push(node),
+            Some(Open::List(_, _, items)) => items.push(node),
+            Some(Open::Map(_, _, entries, key)) => match key.take() {
+                Some(key) => entries.push((key, node)),
+                None => {
+                    let Content::Scalar { text, .. } = node.content else {
+                        return Err((node.place, "a key must be a word".to_owned()));
+                    };
+                    if text == "<<" {
+                        return Err((node.place, "merge keys (`<<`) cannot be used".to_owned()));
+                    }
+                    if let Some((first, _)) = entries.iter().find(|(key, _)| key.name == text) {
+                        return Err((
+                            node.place,
+                            format!("`{text}` stands twice (first in line {})", first.place.line),
+                        ));
+                    }
+                    *key = Some(Key { place: node.place, name: text });
+                }
+            },
+        }
+        Ok(())
+    }
+}
+
+fn size(node: &Node) -> usize {
+    match &node.content {
+        Content::Scalar { .. } => 1,
+        Content::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Content::Map(entries) => 1 + entries.iter().map(|(_, node)| size(node)).sum::<usize>(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { bytes: 10_000, nodes: 1000, depth: 20, documents: 2, aliases: true };
+
+    fn refusal(text: &str, limits: Limits) -> String {
+        parse("f.yaml", text, limits).expect_err("is refused").to_string()
+    }
+
+    #[test]
+    fn places_count_from_one() {
+        let documents = parse("f", "a:\n  b: hello\n", LIMITS).expect("is YAML");
+        let node = documents[0].get("a").and_then(|a| a.get("b")).expect("is there");
+        assert_eq!(node.place, Place { line: 2, column: 6, width: 5 });
+    }
+
+    #[test]
+    fn a_duplicate_key_is_shown_with_both_places() {
+        let shown = refusal("a: 1\nb: 2\na: 3\n", LIMITS);
+        assert_eq!(shown, "f.yaml:3:1: `a` stands twice (first in line 1)\n  |\n3 | a: 3\n  | ^\n");
+    }
+
+    #[test]
+    fn tabs_marks_aliases_bombs_and_several_documents_are_refused() {
+        assert!(refusal("a:\n\tb: 1\n", LIMITS).contains("tab"));
+        assert!(refusal("\u{feff}a: 1\n", LIMITS).contains("byte order mark"));
+        assert!(refusal("a: &x 1\nb: *x\n", Limits { aliases: false, ..LIMITS }).contains("anchors"));
+        let bomb = "a: &a [1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c]\n";
+        assert!(refusal(bomb, LIMITS).contains("more than 1000 values"));
+        assert!(refusal("---\na: 1\n---\na: 1\n---\na: 1\n", LIMITS).contains("more than 2"));
+        assert!(refusal(&"[".repeat(40), LIMITS).contains("deep"));
+        assert!(refusal(&"a".repeat(20_000), LIMITS).contains("20000 bytes"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,200}") {
+            let _ = parse("f", &text, LIMITS);
+        }
+
+        #[test]
+        fn no_yaml_like_text_makes_it_panic(text in "[a-c:&*\\[\\]{}\\-,\\n\\t \"'|>#!%@]{0,80}") {
+            let _ = parse("f", &text, LIMITS);
+        }
+    }
+}
