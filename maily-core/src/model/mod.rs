@@ -22,7 +22,8 @@ pub use names::{
 };
 pub use placeholder::{Placeholders, expand};
 pub use project::{
-    Approval, Bundle, ClusterBinding, Environment, Gate, LoadError, Phase, Project, Selection,
+    Approval, Bundle, ClusterBinding, Environment, Gate, GateLook, HelmChart, LoadError, Phase, Project,
+    Selection,
 };
 pub use quantity::{Percent, Quantity, Seconds};
 pub use resolve::Resolved;

@@ -219,10 +219,10 @@ pub(super) fn service(name: &ServiceName, node: &Node, errors: &Errors<'_>) -> O
     let checks = checks(&mut fields);
     let before = fields.value::<ServiceName>("before");
     let after = fields.value::<ServiceName>("after");
-    if let Some((strategy, place)) = fields.text("strategy") {
-        if strategy != "rolling" {
-            errors.add(place, format!("strategy `{strategy}` is not there yet"), Some("`rolling` is".into()));
-        }
+    if let Some((strategy, place)) = fields.text("strategy")
+        && strategy != "rolling"
+    {
+        errors.add(place, format!("strategy `{strategy}` is not there yet"), Some("`rolling` is".into()));
     }
     let source = source(&mut fields);
     fields.not_yet(LATER_SERVICE);
@@ -609,10 +609,10 @@ fn phases(node: &Node, project: &Project, errors: &Errors<'_>) -> Vec<Phase> {
             errors.add(item.place, format!("phase `{name}` stands twice"), None);
         }
         // Phases of environments that are not declared yet are skipped when they run; a misspelt one is an error.
-        if !project.environments.contains_key(&environment) {
-            if let Some(help) = nearest(&environment, project.environments.keys().map(|k| &**k)) {
-                errors.add(place, format!("unknown environment `{environment}`"), Some(help));
-            }
+        if !project.environments.contains_key(&environment)
+            && let Some(help) = nearest(&environment, project.environments.keys().map(|k| &**k))
+        {
+            errors.add(place, format!("unknown environment `{environment}`"), Some(help));
         }
         phases.push(Phase { name, environment, services, gates });
     }
@@ -702,16 +702,10 @@ fn references(project: &Project, errors: &Errors<'_>) {
                 unknown(errors, place_of(key, other), "service", other, known());
             }
         }
-        if let Source::From(source) = &service.source {
-            if !project.sources.contains_key(source) {
-                unknown(
-                    errors,
-                    place_of("from", source),
-                    "source",
-                    source,
-                    project.sources.keys().map(|k| &**k),
-                );
-            }
+        if let Source::From(source) = &service.source
+            && !project.sources.contains_key(source)
+        {
+            unknown(errors, place_of("from", source), "source", source, project.sources.keys().map(|k| &**k));
         }
         if let Some(path) = circle(project, name) {
             let place = place_of("needs", &path[1]);

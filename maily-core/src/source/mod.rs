@@ -1,1 +1,18 @@
-//! Where the desired objects of a service come from.
+//! From the project file and a version to Kubernetes objects, service by service.
+//!
+//! Reading and grouping are pure; the programs `kustomize` and `helm` are run by [`Tools`], which a test replaces.
+
+mod bundle;
+mod derive;
+mod group;
+mod images;
+mod jobs;
+mod manifests;
+mod order;
+mod render;
+mod workload;
+
+pub use bundle::{ProgramTools, Tools};
+pub use derive::{DeriveRequest, Derived, derive};
+pub use manifests::{SourceError, SourceErrors, read_manifests};
+pub use render::{RenderRequest, Rendered, render};

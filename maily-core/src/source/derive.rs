@@ -1,0 +1,209 @@
+//! A project file for manifests that somebody else wrote.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    path::Path,
+};
+
+use super::{
+    group::{Groups, group},
+    images::{images, reference},
+    manifests::{SourceErrors, read_files},
+};
+use crate::{
+    model::{Placeholders, ProjectName, ServiceName, Version, expand},
+    object::Object,
+};
+
+/// What to derive from.
+#[derive(Clone, Debug)]
+pub struct DeriveRequest<'a> {
+    /// Folder that paths are relative to.
+    pub root: &'a Path,
+    /// File, folder or pattern, perhaps with `{version}`.
+    pub from: &'a str,
+    /// The version to look at.
+    pub version: &'a Version,
+    /// Name of the project.
+    pub name: &'a ProjectName,
+    /// Services of the last phase.
+    pub critical: &'a [String],
+}
+
+/// A derived project file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Derived {
+    /// Its text.
+    pub text: String,
+    /// The services that were found.
+    pub services: Vec<String>,
+    /// What was not understood.
+    pub remarks: Vec<String>,
+    /// Names given as critical that are no services.
+    pub unknown_critical: Vec<String>,
+}
+
+/// Derives a project file.
+///
+/// # Errors
+/// When the manifests cannot be read.
+pub fn derive(request: &DeriveRequest<'_>) -> Result<Derived, SourceErrors> {
+    let values = Placeholders { version: Some(request.version), ..Placeholders::default() };
+    let path = expand(request.from, &values).map_err(|message| super::SourceError::File {
+        path: request.from.to_owned(),
+        message,
+        help: "only {version} means something here".to_owned(),
+    })?;
+    let found = read_files(request.root, &path)?;
+    let objects: Vec<Object> = found.into_iter().map(|found| found.object).collect();
+    let groups = group(objects);
+    let (usable, refused): (Vec<&String>, Vec<&String>) =
+        groups.services.keys().partition(|name| name.parse::<ServiceName>().is_ok());
+    let mut remarks: Vec<String> = refused
+        .iter()
+        .map(|name| format!("workload `{name}` has a name that cannot be a service's"))
+        .collect();
+    for (object, claims) in &groups.shared {
+        let whose = if claims.is_empty() {
+            "belongs to no workload".to_owned()
+        } else {
+            format!("is used by {}", claims.iter().cloned().collect::<Vec<_>>().join(", "))
+        };
+        remarks.push(format!("{} {whose}: it is applied before the services", object.key().short()));
+    }
+    let critical: BTreeSet<&str> = request.critical.iter().map(String::as_str).collect();
+    let unknown_critical: Vec<String> =
+        request.critical.iter().filter(|name| !usable.iter().any(|known| known == name)).cloned().collect();
+    let pattern = image_pattern(&groups, request.version);
+    let text = write(request, &usable, &critical, pattern.as_deref(), &talks(&groups));
+    let services = usable.into_iter().cloned().collect();
+    Ok(Derived { text, services, remarks, unknown_critical })
+}
+
+/// The pattern that most images follow, where they carry service and version.
+fn image_pattern(groups: &Groups, version: &Version) -> Option<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for (name, objects) in &groups.services {
+        for (_, image) in objects.iter().flat_map(images) {
+            let Some(parts) = reference(&image) else { continue };
+            let stem = parts.name.strip_suffix(name.as_str()).and_then(|stem| stem.strip_suffix('/'));
+            if let (Some(stem), true) = (stem, parts.tag == Some(version)) {
+                *counts.entry(format!("{stem}/{{service}}:{{version}}")).or_default() += 1;
+            }
+        }
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(pattern, _)| pattern)
+}
+
+/// Which services a service names in its variables.
+fn talks(groups: &Groups) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, objects) in &groups.services {
+        for object in objects {
+            for container in object.items("/spec/template/spec/containers") {
+                let env = container.get("env").and_then(|env| env.as_array());
+                for value in env.into_iter().flatten().filter_map(|entry| entry.get("value")?.as_str()) {
+                    let host = value.split_once("://").map_or(value, |(_, rest)| rest);
+                    let host = host.split([':', '/', '.']).next().unwrap_or_default();
+                    if let Some((peer, _)) =
+                        groups.services.get_key_value(host).filter(|(peer, _)| *peer != name)
+                    {
+                        found.entry(name).or_default().insert(peer);
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+fn write(
+    request: &DeriveRequest<'_>,
+    services: &[&String],
+    critical: &BTreeSet<&str>,
+    images: Option<&str>,
+    talks: &BTreeMap<&str, BTreeSet<&str>>,
+) -> String {
+    let mut text = String::new();
+    let source = request.name;
+    let _ = writeln!(text, "# The project of {source}: what is released, where, and in which order.");
+    let _ = writeln!(text, "maily: 1\nproject: {source}");
+    if let Some(images) = images {
+        let _ = writeln!(text, "# The project's own images; any other image stays as the manifests have it.");
+        let _ = writeln!(text, "images: '{images}'");
+    }
+    let _ =
+        writeln!(text, "\n# Bind one with `mailyctl env bind NAME --context CONTEXT --namespace NAMESPACE`.");
+    let _ = writeln!(text, "environments: {{}}");
+    let _ = writeln!(text, "\n# Objects are grouped by workload, selector and reference at every plan.");
+    let _ = writeln!(text, "sources:\n  {source}: {{manifests: '{}'}}", request.from);
+    let _ = writeln!(
+        text,
+        "\n# `critical: true` puts a service into the last phase; `needs: [NAME]` lets it wait for another one."
+    );
+    let _ = writeln!(text, "services:");
+    for name in services {
+        let flag = if critical.contains(name.as_str()) { "critical: true, " } else { "" };
+        let peers: Vec<&str> = talks.get(name.as_str()).into_iter().flatten().copied().collect();
+        let remark =
+            if peers.is_empty() { String::new() } else { format!("   # talks to {}", peers.join(", ")) };
+        let _ = writeln!(text, "  {name}: {{{flag}from: {source}}}{remark}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Project;
+
+    const MANIFESTS: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: web, image: 'r.example/shop/web:v1', env: [{name: CART, value: 'cart:80'}]}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart}
+spec:
+  template:
+    metadata: {labels: {app: cart}}
+    spec: {containers: [{name: cart, image: 'r.example/shop/cart:v1'}]}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: lonely}
+";
+
+    #[test]
+    fn the_derived_file_is_a_project() {
+        let folder = std::env::temp_dir().join(format!("maily-derive-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("v1.yaml"), MANIFESTS).expect("a file");
+        let derived = derive(&DeriveRequest {
+            root: &folder,
+            from: "{version}.yaml",
+            version: &"v1".parse().expect("a version"),
+            name: &"shop".parse().expect("a name"),
+            critical: &["web".to_owned(), "wbe".to_owned()],
+        });
+        std::fs::remove_dir_all(&folder).expect("ours");
+        let derived = derived.expect("can be derived");
+        assert_eq!(derived.unknown_critical, ["wbe"]);
+        assert!(derived.remarks[0].contains("lonely"), "{:?}", derived.remarks);
+        assert!(
+            derived.text.contains("  web: {critical: true, from: shop}   # talks to cart"),
+            "{}",
+            derived.text
+        );
+        let project = Project::parse(&derived.text, "maily.yaml").expect("is a project");
+        assert_eq!(project.images.as_deref(), Some("r.example/shop/{service}:{version}"));
+        assert!(project.services["web"].critical && !project.services["cart"].critical);
+    }
+}

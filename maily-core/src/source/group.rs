@@ -1,0 +1,247 @@
+//! Which object belongs to which service: by workload, by selector, by reference. What two claim, and what nobody
+//! claims, is shared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::object::Object;
+
+/// Objects by owner.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Groups {
+    /// Objects of each workload, by its name.
+    pub(super) services: BTreeMap<String, Vec<Object>>,
+    /// Objects of several, or of none, with the claimants.
+    pub(super) shared: Vec<(Object, BTreeSet<String>)>,
+}
+
+fn is_workload(object: &Object) -> bool {
+    matches!(object.kind(), "Deployment" | "StatefulSet" | "DaemonSet" | "CronJob" | "Job" | "Pod")
+}
+
+/// Labels of the pods that a workload makes.
+fn pod_labels(object: &Object) -> Option<&serde_json::Map<String, Value>> {
+    let path = match object.kind() {
+        "Pod" => "/metadata/labels",
+        "CronJob" => "/spec/jobTemplate/spec/template/metadata/labels",
+        _ => "/spec/template/metadata/labels",
+    };
+    object.at(path)?.as_object()
+}
+
+fn pod_spec(object: &Object) -> Option<&Value> {
+    object.at(match object.kind() {
+        "Pod" => "/spec",
+        "CronJob" => "/spec/jobTemplate/spec/template/spec",
+        _ => "/spec/template/spec",
+    })
+}
+
+/// Names of objects of a kind that a pod refers to, wherever they stand.
+fn references(value: &Value, found: &mut BTreeSet<(&'static str, String)>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        Value::Object(map) => {
+            for (key, value) in map {
+                let mut add = |kind: &'static str, field: &str| {
+                    if let Some(name) = value.get(field).and_then(Value::as_str) {
+                        found.insert((kind, name.to_owned()));
+                    }
+                };
+                match key.as_str() {
+                    "configMapKeyRef" | "configMapRef" | "configMap" => add("ConfigMap", "name"),
+                    "secretKeyRef" | "secretRef" => add("Secret", "name"),
+                    "secret" => {
+                        add("Secret", "secretName");
+                        add("Secret", "name");
+                    }
+                    "persistentVolumeClaim" => add("PersistentVolumeClaim", "claimName"),
+                    "serviceAccountName" | "serviceAccount" => {
+                        if let Some(name) = value.as_str() {
+                            found.insert(("ServiceAccount", name.to_owned()));
+                        }
+                    }
+                    "imagePullSecrets" => {
+                        for item in value.as_array().into_iter().flatten() {
+                            if let Some(name) = item.get("name").and_then(Value::as_str) {
+                                found.insert(("Secret", name.to_owned()));
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+                references(value, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn selects(selector: Option<&Value>, labels: &serde_json::Map<String, Value>) -> bool {
+    selector.and_then(Value::as_object).is_some_and(|selector| {
+        !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    })
+}
+
+/// Groups objects by the workloads among them.
+pub(super) fn group(objects: Vec<Object>) -> Groups {
+    let (workloads, others): (Vec<Object>, Vec<Object>) = objects.into_iter().partition(is_workload);
+    let mut claims: Vec<BTreeSet<String>> = others.iter().map(|_| BTreeSet::new()).collect();
+    for workload in &workloads {
+        let empty = serde_json::Map::new();
+        let labels = pod_labels(workload).unwrap_or(&empty);
+        let mut wanted = BTreeSet::new();
+        if let Some(spec) = pod_spec(workload) {
+            references(spec, &mut wanted);
+        }
+        if let Some(name) = workload.text("/spec/serviceName") {
+            wanted.insert(("Service", name.to_owned()));
+        }
+        for (index, other) in others.iter().enumerate() {
+            let mine = match other.kind() {
+                "Service" => {
+                    selects(other.at("/spec/selector"), labels)
+                        || wanted.contains(&("Service", other.name().to_owned()))
+                }
+                "PodDisruptionBudget" => selects(other.at("/spec/selector/matchLabels"), labels),
+                "NetworkPolicy" => selects(other.at("/spec/podSelector/matchLabels"), labels),
+                "HorizontalPodAutoscaler" => {
+                    other.text("/spec/scaleTargetRef/kind") == Some(workload.kind())
+                        && other.text("/spec/scaleTargetRef/name") == Some(workload.name())
+                }
+                "ConfigMap" => wanted.contains(&("ConfigMap", other.name().to_owned())),
+                "Secret" => wanted.contains(&("Secret", other.name().to_owned())),
+                "PersistentVolumeClaim" => {
+                    wanted.contains(&("PersistentVolumeClaim", other.name().to_owned()))
+                }
+                "ServiceAccount" => wanted.contains(&("ServiceAccount", other.name().to_owned())),
+                _ => false,
+            };
+            if mine {
+                claims[index].insert(workload.name().to_owned());
+            }
+        }
+    }
+    // What refers to a grouped object goes with it: routes and ingresses to their Service, bindings to their account.
+    let owners: BTreeMap<(String, String), BTreeSet<String>> = others
+        .iter()
+        .zip(&claims)
+        .map(|(object, claims)| ((object.kind().to_owned(), object.name().to_owned()), claims.clone()))
+        .collect();
+    for (object, claims) in others.iter().zip(&mut claims) {
+        if claims.is_empty() {
+            claims.extend(
+                indirect(object).iter().filter_map(|reference| owners.get(reference)).flatten().cloned(),
+            );
+        }
+    }
+    let mut groups = Groups::default();
+    for workload in workloads {
+        groups.services.entry(workload.name().to_owned()).or_default().push(workload);
+    }
+    for (object, claims) in others.into_iter().zip(claims) {
+        match (claims.len(), claims.first()) {
+            (1, Some(owner)) => groups.services.entry(owner.clone()).or_default().push(object),
+            _ => groups.shared.push((object, claims)),
+        }
+    }
+    groups
+}
+
+/// What an object refers to that is no pod.
+fn indirect(object: &Object) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut services = |value: Option<&Value>| {
+        if let Some(value) = value {
+            backends(value, &mut found);
+        }
+    };
+    match object.kind() {
+        "Ingress" | "HTTPRoute" | "GRPCRoute" | "VirtualService" => services(object.at("/spec")),
+        "RoleBinding" | "ClusterRoleBinding" => {
+            for subject in object.items("/subjects") {
+                if let Some(name) = subject.get("name").and_then(Value::as_str) {
+                    found.push(("ServiceAccount".to_owned(), name.to_owned()));
+                }
+            }
+        }
+        _ => {}
+    }
+    found
+}
+
+fn backends(value: &Value, found: &mut Vec<(String, String)>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| backends(item, found)),
+        Value::Object(map) => {
+            for (key, value) in map {
+                let name = match key.as_str() {
+                    "service" => value.get("name").and_then(Value::as_str),
+                    "destination" => value.get("host").and_then(Value::as_str),
+                    _ => None,
+                };
+                if let Some(name) = name {
+                    found.push(("Service".to_owned(), name.to_owned()));
+                }
+                if key == "backendRefs" {
+                    for item in value.as_array().into_iter().flatten() {
+                        if let Some(name) = item.get("name").and_then(Value::as_str) {
+                            found.push(("Service".to_owned(), name.to_owned()));
+                        }
+                    }
+                }
+                backends(value, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(kind: &str, name: &str, mut rest: Value) -> Object {
+        rest["apiVersion"] = json!(if kind == "Deployment" { "apps/v1" } else { "v1" });
+        rest["kind"] = json!(kind);
+        rest["metadata"] = json!({"name": name});
+        Object::from_value(rest).expect("an object")
+    }
+
+    fn deployment(name: &str, spec: Value) -> Object {
+        let template = json!({"metadata": {"labels": {"app": name}}, "spec": spec});
+        object("Deployment", name, json!({"spec": {"template": template}}))
+    }
+
+    #[test]
+    fn objects_follow_selectors_and_references() {
+        let account = json!({"serviceAccountName": "sa", "containers": [{"envFrom": [{"configMapRef": {"name": "both"}}]}]});
+        let groups = group(vec![
+            deployment("a", account),
+            deployment(
+                "b",
+                json!({"volumes": [{"configMap": {"name": "both"}}, {"secret": {"secretName": "s"}}]}),
+            ),
+            object("Service", "front", json!({"spec": {"selector": {"app": "a"}}})),
+            object("Service", "headless", json!({"spec": {}})),
+            object("ConfigMap", "both", json!({})),
+            object("Secret", "s", json!({})),
+            object("ServiceAccount", "sa", json!({})),
+            object(
+                "Ingress",
+                "in",
+                json!({"spec": {"rules": [{"http": {"paths": [{"backend": {"service": {"name": "front"}}}]}}]}}),
+            ),
+        ]);
+        let names =
+            |owner: &str| groups.services[owner].iter().map(|o| o.name().to_owned()).collect::<Vec<_>>();
+        assert_eq!(names("a"), ["a", "front", "sa", "in"]);
+        assert_eq!(names("b"), ["b", "s"]);
+        let shared: Vec<(&str, usize)> =
+            groups.shared.iter().map(|(o, claims)| (o.name(), claims.len())).collect();
+        assert_eq!(shared, [("headless", 0), ("both", 2)]);
+    }
+}

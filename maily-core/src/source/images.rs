@@ -1,0 +1,91 @@
+//! Images: which belong to the project, and which version they get.
+
+use crate::object::Object;
+
+/// An image reference in its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reference<'a> {
+    /// Registry and path.
+    pub(super) name: &'a str,
+    /// Tag.
+    pub(super) tag: Option<&'a str>,
+    /// Digest.
+    pub(super) digest: Option<&'a str>,
+}
+
+/// Splits an image reference; `None` where it is none.
+pub(super) fn reference(image: &str) -> Option<Reference<'_>> {
+    let (rest, digest) = match image.split_once('@') {
+        Some((rest, digest)) => (rest, Some(digest)),
+        None => (image, None),
+    };
+    // A colon before the last slash belongs to the registry's port.
+    let slash = rest.rfind('/').map_or(0, |at| at + 1);
+    let (name, tag) = match rest[slash..].find(':') {
+        Some(colon) => (&rest[..slash + colon], Some(&rest[slash + colon + 1..])),
+        None => (rest, None),
+    };
+    let path = |c: char| c.is_ascii_alphanumeric() || "._-/:[]".contains(c);
+    let last = &name[slash.min(name.len())..];
+    let tag_fits = tag.is_none_or(|tag| {
+        (1..=128).contains(&tag.len()) && tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    });
+    let digest_fits =
+        digest.is_none_or(|digest| digest.split_once(':').is_some_and(|(_, hex)| hex.len() >= 32));
+    let name_fits =
+        !last.is_empty() && name.chars().all(path) && !last.chars().any(|c| c.is_ascii_uppercase());
+    (name_fits && tag_fits && digest_fits).then_some(Reference { name, tag, digest })
+}
+
+impl Reference<'_> {
+    /// Whether it may mean another image tomorrow.
+    pub(super) fn moves(&self) -> bool {
+        self.digest.is_none() && self.tag.is_none_or(|tag| tag == "latest")
+    }
+}
+
+/// Where containers stand in an object.
+fn pod_specs(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "Pod" => "/spec",
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job" | "ReplicationController" => {
+            "/spec/template/spec"
+        }
+        "CronJob" => "/spec/jobTemplate/spec/template/spec",
+        _ => return None,
+    })
+}
+
+/// The images of an object with the names of their containers.
+pub(super) fn images(object: &Object) -> Vec<(String, String)> {
+    let Some(spec) = pod_specs(object.kind()) else { return Vec::new() };
+    ["initContainers", "containers"]
+        .iter()
+        .flat_map(|list| object.items(&format!("{spec}/{list}")))
+        .filter_map(|container| {
+            let name = container.get("name").and_then(|name| name.as_str()).unwrap_or_default();
+            Some((name.to_owned(), container.get("image")?.as_str()?.to_owned()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_split() {
+        let split = |image| reference(image).expect("a reference");
+        assert_eq!(split("busybox"), Reference { name: "busybox", tag: None, digest: None });
+        assert_eq!(split("r:5000/a/b:v1").tag, Some("v1"));
+        assert_eq!(split("r:5000/a/b").tag, None);
+        let digest = format!("a@sha256:{}", "0".repeat(64));
+        assert!(split(&digest).digest.is_some());
+        assert!(
+            split("busybox:latest").moves() && split("busybox").moves() && !split("busybox:1.36").moves()
+        );
+        for image in ["", "A/B", "a b", "a:", "a:b:c", "a@sha256:1"] {
+            assert_eq!(reference(image), None, "{image:?}");
+        }
+    }
+}

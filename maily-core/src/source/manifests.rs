@@ -1,0 +1,281 @@
+//! Reading manifests: files, folders and patterns of YAML.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    object::{Object, ObjectKey},
+    yaml::{Diagnostic, Limits, Node, parse, to_json},
+};
+
+const LIMITS: Limits =
+    Limits { bytes: 16 * 1024 * 1024, nodes: 1_000_000, depth: 64, documents: 20_000, aliases: true };
+
+/// Why objects could not be read or made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// A text with a place.
+    #[error("{0}")]
+    Text(Diagnostic),
+    /// A file or folder.
+    #[error("`{path}`: {message}\n  help: {help}")]
+    File {
+        /// Which.
+        path: String,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: String,
+    },
+    /// A program.
+    #[error("{program}: {message}\n  help: {help}")]
+    Program {
+        /// Which.
+        program: String,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: String,
+    },
+    /// A service.
+    #[error("service `{service}`: {message}\n  help: {help}")]
+    Service {
+        /// Which.
+        service: String,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: String,
+    },
+}
+
+/// All errors of a rendering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceErrors(pub Vec<SourceError>);
+
+impl fmt::Display for SourceErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SourceErrors {}
+
+impl From<SourceError> for SourceErrors {
+    fn from(error: SourceError) -> Self {
+        Self(vec![error])
+    }
+}
+
+/// An object and where it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The object.
+    pub object: Object,
+    /// `file:line`.
+    pub place: String,
+}
+
+/// Reads the objects of a text. Lists are unfolded; empty documents are skipped.
+///
+/// # Errors
+/// All errors at once.
+pub fn read_manifests(origin: &str, text: &str) -> Result<Vec<Found>, SourceErrors> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let documents = parse(origin, text, LIMITS).map_err(|error| SourceError::Text(*error))?;
+    let mut reader = Reader { origin, text, found: Vec::new(), errors: Vec::new(), seen: BTreeMap::new() };
+    for document in documents.iter().filter(|document| !document.is_null()) {
+        reader.document(document);
+    }
+    if reader.errors.is_empty() { Ok(reader.found) } else { Err(SourceErrors(reader.errors)) }
+}
+
+struct Reader<'a> {
+    origin: &'a str,
+    text: &'a str,
+    found: Vec<Found>,
+    errors: Vec<SourceError>,
+    seen: BTreeMap<ObjectKey, usize>,
+}
+
+impl Reader<'_> {
+    fn refuse(&mut self, node: &Node, message: impl Into<String>, help: &str) {
+        let diagnostic = Diagnostic::new(self.origin, self.text, node.place, message).with_help(help);
+        self.errors.push(SourceError::Text(diagnostic));
+    }
+
+    fn document(&mut self, node: &Node) {
+        let value = to_json(node);
+        let kind = value.get("kind").and_then(|kind| kind.as_str()).unwrap_or_default();
+        if kind == "List" || (kind.ends_with("List") && value.get("items").is_some()) {
+            match node.get("items").map(|items| &items.content) {
+                Some(crate::yaml::Content::List(items)) => items.iter().for_each(|item| self.document(item)),
+                _ => {
+                    self.refuse(node, "a List without `items`", "write the objects as documents of their own")
+                }
+            }
+            return;
+        }
+        if kind.is_empty() {
+            return self.refuse(
+                node,
+                "an object without `kind`",
+                "write `kind: …`, or remove what is no object",
+            );
+        }
+        let api_version = value.get("apiVersion").and_then(|version| version.as_str()).unwrap_or_default();
+        let well_formed = match api_version.split_once('/') {
+            Some((group, version)) => !group.is_empty() && version.starts_with('v') && !version.contains('/'),
+            None => api_version.starts_with('v'),
+        };
+        if !well_formed {
+            let place = node.get("apiVersion").unwrap_or(node);
+            let message = format!("`{api_version}` is no apiVersion");
+            return self.refuse(place, message, "write it like `v1` or `apps/v1`");
+        }
+        if value.pointer("/metadata/generateName").is_some() && value.pointer("/metadata/name").is_none() {
+            let help = "give it a `name`: a name that the server makes up cannot be found again";
+            return self.refuse(node, "an object with `generateName`", help);
+        }
+        match Object::from_value(value) {
+            Ok(object) => {
+                let line = node.place.line;
+                if let Some(first) = self.seen.insert(object.key().clone(), line) {
+                    let message = format!("{} stands twice (first in line {first})", object.key());
+                    return self.refuse(node, message, "remove one of them");
+                }
+                self.found.push(Found { object, place: format!("{}:{line}", self.origin) });
+            }
+            Err(error) => self.refuse(node, error.to_string(), "correct the object"),
+        }
+    }
+}
+
+/// The files that a path means: a file, all YAML of a folder, or a pattern with `*` in its last part.
+///
+/// # Errors
+/// When nothing is there.
+pub(super) fn files(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
+    let refuse = |message: String, help: &str| SourceError::File {
+        path: pattern.to_owned(),
+        message,
+        help: help.to_owned(),
+    };
+    let path = root.join(pattern);
+    let yaml =
+        |path: &Path| path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
+    let list = |folder: &Path, fits: &dyn Fn(&str) -> bool| -> std::io::Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.is_file() && yaml(&path) && fits(name) {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    };
+    let found = if pattern.contains('*') {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let (start, end) = name.split_once('*').unwrap_or((&name, ""));
+        let folder = path.parent().unwrap_or(root);
+        list(folder, &|name| {
+            name.starts_with(start) && name.ends_with(end) && name.len() >= start.len() + end.len()
+        })
+    } else if path.is_dir() {
+        list(&path, &|_| true)
+    } else if path.is_file() {
+        Ok(vec![path.clone()])
+    } else {
+        return Err(refuse(
+            "there is no such file or folder".to_owned(),
+            "correct the path, or choose another version",
+        ));
+    };
+    match found {
+        Ok(files) if files.is_empty() => Err(refuse("there is no YAML file".to_owned(), "correct the path")),
+        Ok(files) => Ok(files),
+        Err(error) => Err(refuse(format!("it cannot be read: {error}"), "correct the path")),
+    }
+}
+
+/// Reads files of manifests.
+pub(super) fn read_files(root: &Path, pattern: &str) -> Result<Vec<Found>, SourceErrors> {
+    let mut found = Vec::new();
+    let mut errors = Vec::new();
+    for path in files(root, pattern)? {
+        let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        let size = std::fs::metadata(&path).map(|meta| meta.len()).unwrap_or_default();
+        let refuse = |message: String, help: &str| SourceError::File {
+            path: shown.clone(),
+            message,
+            help: help.to_owned(),
+        };
+        if size > LIMITS.bytes as u64 {
+            errors
+                .push(refuse(format!("it has {size} bytes; at most {} are read", LIMITS.bytes), "split it"));
+            continue;
+        }
+        match std::fs::read(&path) {
+            Err(error) => {
+                errors.push(refuse(format!("it cannot be read: {error}"), "correct its permissions"))
+            }
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Err(_) => errors.push(refuse("it is not UTF-8 text".to_owned(), "save it as UTF-8")),
+                Ok(text) => match read_manifests(&shown, &text) {
+                    Ok(objects) => found.extend(objects),
+                    Err(more) => errors.extend(more.0),
+                },
+            },
+        }
+    }
+    if errors.is_empty() { Ok(found) } else { Err(SourceErrors(errors)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        read_manifests("m.yaml", text).expect_err("is refused").to_string()
+    }
+
+    const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n";
+
+    #[test]
+    fn documents_lists_and_empty_documents_are_read() {
+        let text = format!(
+            "---\n{SERVICE}---\n# nothing\n---\napiVersion: v1\nkind: List\nitems:\n- {{apiVersion: v1, kind: ConfigMap, metadata: {{name: b}}}}\n"
+        );
+        let names: Vec<String> = read_manifests("m", &text)
+            .expect("is read")
+            .iter()
+            .map(|found| found.object.key().short())
+            .collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused_with_its_place() {
+        assert!(refusal("metadata: {name: a}\n").starts_with("m.yaml:1:1: an object without `kind`"));
+        assert!(
+            refusal("kind: Service\napiVersion: apps\nmetadata: {name: a}\n")
+                .contains("m.yaml:2:13: `apps` is no apiVersion")
+        );
+        assert!(
+            refusal("kind: Pod\napiVersion: v1\nmetadata: {generateName: a-}\n").contains("generateName")
+        );
+        assert!(refusal(&format!("{SERVICE}---\n{SERVICE}")).contains("stands twice (first in line 1)"));
+    }
+}

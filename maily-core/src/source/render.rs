@@ -1,0 +1,469 @@
+//! Rendering a project in an environment at a version.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexMap;
+
+use super::{
+    bundle::{self, Tools},
+    group::{Groups, group},
+    images::{images, reference},
+    jobs,
+    manifests::{Found, SourceError, SourceErrors},
+    order::{is_cluster_scoped, sort},
+    workload::{self, Surroundings},
+};
+use crate::{
+    engine::{
+        Note,
+        planner::{Frontend, Gate, JobSpec, WantedService},
+    },
+    model::{
+        Bundle, Check, Gate as GateModel, GateLook, JobSource, Placeholders, Resolved, Service, ServiceName,
+        Source, Version, expand,
+    },
+    object::{Object, ObjectKey},
+    provider::{ProbeRequest, ProbeService},
+};
+
+/// Seconds within which a service must serve, where nothing else is said.
+const TIMEOUT_S: u64 = 600;
+
+/// What shall be rendered.
+#[derive(Clone, Debug)]
+pub struct RenderRequest<'a> {
+    /// The project in its environment.
+    pub resolved: &'a Resolved,
+    /// The version.
+    pub version: &'a Version,
+    /// Only these services; all where none are named.
+    pub only: Option<&'a [ServiceName]>,
+    /// Take new services of a shared source into the release although the file has no line for them.
+    pub accept_new: bool,
+    /// Seconds for every service, above what the file says.
+    pub timeout_s: Option<u64>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Rendered {
+    /// Services with their objects in the order of writing.
+    pub services: IndexMap<String, WantedService>,
+    /// Objects that belong to no single service, in the order of writing.
+    pub shared: Vec<Object>,
+    /// Gates by name.
+    pub gates: BTreeMap<String, Gate>,
+    /// What a person should know.
+    pub notes: Vec<Note>,
+    /// Services that a shared source has and the file has not.
+    pub new_services: Vec<String>,
+}
+
+/// Renders.
+///
+/// # Errors
+/// All errors at once.
+pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Rendered, SourceErrors> {
+    let mut work =
+        Work { request, rendered: Rendered::default(), errors: Vec::new(), places: BTreeMap::new() };
+    let services: Vec<&Service> =
+        request.resolved.services.values().filter(|s| work.wanted(&s.name)).collect();
+    let mut bundles: BTreeMap<String, Groups> = BTreeMap::new();
+    for service in &services {
+        work.service(service, &mut bundles, tools).await;
+    }
+    work.leftovers(bundles);
+    work.jobs();
+    work.gates();
+    for service in work.rendered.services.values_mut() {
+        sort(&mut service.objects);
+    }
+    sort(&mut work.rendered.shared);
+    if work.errors.is_empty() { Ok(work.rendered) } else { Err(SourceErrors(work.errors)) }
+}
+
+struct Work<'a> {
+    request: &'a RenderRequest<'a>,
+    rendered: Rendered,
+    errors: Vec<SourceError>,
+    places: BTreeMap<ObjectKey, String>,
+}
+
+impl Work<'_> {
+    fn wanted(&self, name: &str) -> bool {
+        self.request.only.is_none_or(|only| only.iter().any(|wanted| **wanted == *name))
+    }
+
+    fn namespace(&self) -> &str {
+        &self.request.resolved.environment.namespace
+    }
+
+    fn refuse(&mut self, service: &str, message: impl Into<String>, help: &str) {
+        let (service, message, help) = (service.to_owned(), message.into(), help.to_owned());
+        self.errors.push(SourceError::Service { service, message, help });
+    }
+
+    fn placeholders<'s>(&'s self, service: Option<&'s str>) -> Placeholders<'s> {
+        Placeholders {
+            version: Some(self.request.version),
+            environment: Some(&self.request.resolved.environment.name),
+            service,
+            project: Some(&self.request.resolved.project.name),
+            images: None,
+        }
+    }
+
+    async fn service(
+        &mut self,
+        service: &Service,
+        bundles: &mut BTreeMap<String, Groups>,
+        tools: &dyn Tools,
+    ) {
+        let name = service.name.to_string();
+        let mut wanted = WantedService {
+            version: self.request.version.to_string(),
+            needs: service.needs.iter().map(ToString::to_string).collect(),
+            timeout_s: self.request.timeout_s.or(service.timeout.map(|t| t.0)).unwrap_or(TIMEOUT_S),
+            ..WantedService::default()
+        };
+        match &service.source {
+            // Rendered with the service that they belong to.
+            Source::Job(_) => return,
+            Source::Workload(workload) => {
+                let pattern = workload.image.as_ref().or(service.image.as_ref());
+                if let Some(image) = self.image(&name, pattern) {
+                    let namespace = self.namespace().to_owned();
+                    let around = Surroundings {
+                        name: workload.name.as_deref().unwrap_or(&name),
+                        image: &image,
+                        namespace: &namespace,
+                        peers: self.peers(workload.talks_to.as_deref().unwrap_or_default()),
+                    };
+                    wanted.objects = workload::render(workload, &around);
+                    wanted.checks = self.checks(service, Some((around.name, workload.port)));
+                }
+            }
+            Source::Frontend { project, domain } => {
+                wanted.frontend = Some(Frontend { project: project.clone(), domain: domain.clone() });
+                wanted.checks = self.checks(service, None);
+            }
+            Source::Bundle(bundle) => {
+                if let Some(objects) = self.read(bundle, &name, tools).await {
+                    // All of its own files are the service's, claimed or not.
+                    wanted.objects = objects;
+                    wanted.checks = self.checks(service, None);
+                }
+            }
+            Source::From(source) => {
+                if !bundles.contains_key(&**source) {
+                    let bundle = self.request.resolved.project.sources.get(source).cloned();
+                    let Some(bundle) = bundle else { return };
+                    let objects = self.read(&bundle, source, tools).await.unwrap_or_default();
+                    bundles.insert(source.to_string(), group(objects));
+                }
+                let Some(groups) = bundles.get_mut(&**source) else { return };
+                let mut names = vec![name.clone()];
+                names.extend(service.aliases.iter().cloned());
+                for name in names {
+                    wanted.objects.extend(groups.services.remove(&name).unwrap_or_default());
+                }
+                if wanted.objects.is_empty() {
+                    // The version may simply not have it yet, or not any more.
+                    let version = self.request.version;
+                    let text = format!("service `{name}` is not in source `{source}` at {version}");
+                    self.rendered.notes.push(Note { topic: "absent".into(), text });
+                    return;
+                }
+                wanted.checks = self.checks(service, None);
+            }
+        }
+        wanted.objects = std::mem::take(&mut wanted.objects)
+            .into_iter()
+            .filter_map(|object| self.finish(Some(service), object))
+            .collect();
+        self.rendered.services.insert(name, wanted);
+    }
+
+    async fn read(&mut self, bundle: &Bundle, name: &str, tools: &dyn Tools) -> Option<Vec<Object>> {
+        let root = self.request.resolved.project.root.clone();
+        let placeholders = self.placeholders(None);
+        match bundle::read(bundle, name, self.namespace(), &root, &placeholders, tools).await {
+            Ok(found) => Some(found.into_iter().filter_map(|found| self.placed(found)).collect()),
+            Err(errors) => {
+                self.errors.extend(errors.0);
+                None
+            }
+        }
+    }
+
+    /// Gives an object its namespace, and refuses it where another source has it already.
+    fn placed(&mut self, found: Found) -> Option<Object> {
+        let Found { mut object, place } = found;
+        let namespace = self.namespace().to_owned();
+        if !is_cluster_scoped(&object) {
+            match object.namespace() {
+                None => object.set_namespace(&namespace),
+                Some(other) if other == namespace => {}
+                Some(other) => {
+                    self.errors.push(SourceError::File {
+                        path: place,
+                        message: format!(
+                            "{} stands in namespace `{other}`, the environment in `{namespace}`",
+                            object.key().short()
+                        ),
+                        help: "leave the namespace out of the manifest".to_owned(),
+                    });
+                    return None;
+                }
+            }
+        }
+        if let Some(first) = self.places.insert(object.key().clone(), place.clone()) {
+            self.errors.push(SourceError::File {
+                path: place,
+                message: format!("{} stands in {first}, too", object.key()),
+                help: "keep it in one place".to_owned(),
+            });
+            return None;
+        }
+        Some(object)
+    }
+
+    /// Checks and sets the images of an object.
+    fn finish(&mut self, service: Option<&Service>, object: Object) -> Option<Object> {
+        let mut object = object;
+        let name = service.map(|service| service.name.to_string()).unwrap_or_default();
+        let pattern = service
+            .and_then(|service| service.image.clone())
+            .or_else(|| self.request.resolved.project.images.clone());
+        let own = pattern.and_then(|pattern| expand(&pattern, &self.placeholders(Some(&name))).ok());
+        for (container, image) in images(&object) {
+            let Some(parts) = reference(&image) else {
+                let message = format!("{}: `{image}` is no image", object.key().short());
+                self.refuse(&name, message, "write it like `registry/name:version`");
+                return None;
+            };
+            let ours = own.as_deref().and_then(reference).is_some_and(|own| own.name == parts.name);
+            if ours && parts.digest.is_none() && parts.tag != Some(self.request.version) {
+                set_image(&mut object, &container, own.as_deref().unwrap_or_default());
+                continue;
+            }
+            if parts.moves() {
+                let place = self.places.get(object.key()).cloned().unwrap_or_else(|| object.key().short());
+                let text = format!(
+                    "{place}: container `{container}` uses `{image}`, which may be another image tomorrow"
+                );
+                if ours || self.request.resolved.project.strict {
+                    self.refuse(&name, text, "give it a version or a digest");
+                    return None;
+                }
+                self.rendered.notes.push(Note { topic: "moving-image".into(), text });
+            }
+        }
+        Some(object)
+    }
+
+    fn image(&mut self, service: &str, pattern: Option<&String>) -> Option<String> {
+        let images = self.request.resolved.project.images.clone();
+        let Some(pattern) = pattern.cloned().or_else(|| images.clone()) else {
+            self.refuse(
+                service,
+                "has no image",
+                "write `image: …`, or `images: …/{service}:{version}` at the top",
+            );
+            return None;
+        };
+        let own = images.and_then(|images| expand(&images, &self.placeholders(Some(service))).ok());
+        let mut placeholders = self.placeholders(Some(service));
+        placeholders.images = own.as_deref();
+        let image = match expand(&pattern, &placeholders) {
+            Ok(image) => image,
+            Err(message) => {
+                self.refuse(service, format!("image `{pattern}`: {message}"), "correct the placeholder");
+                return None;
+            }
+        };
+        match reference(&image) {
+            None => {
+                self.refuse(
+                    service,
+                    format!("`{image}` is no image"),
+                    "write it like `registry/name:{version}`",
+                );
+                None
+            }
+            Some(parts) if parts.moves() => {
+                self.refuse(
+                    service,
+                    format!("image `{image}` has no fixed version"),
+                    "end it with `:{version}`",
+                );
+                None
+            }
+            Some(_) => Some(image),
+        }
+    }
+
+    /// Kubernetes names of the services that a workload talks to.
+    fn peers(&self, names: &[String]) -> Vec<Option<String>> {
+        names
+            .iter()
+            .map(|name| {
+                let service = self.request.resolved.services.get(name.as_str())?;
+                match &service.source {
+                    Source::Workload(workload) => Some(workload.name.clone().unwrap_or_else(|| name.clone())),
+                    _ => Some(name.clone()),
+                }
+            })
+            .collect()
+    }
+
+    fn checks(&mut self, service: &Service, own: Option<(&str, Option<u16>)>) -> Vec<ProbeRequest> {
+        let namespace = self.namespace().to_owned();
+        let mut probes = Vec::new();
+        for check in &service.checks {
+            match check {
+                Check::Command(argv) => probes.push(ProbeRequest::Command { argv: argv.clone() }),
+                Check::Http { url, expect } if url.starts_with("http://") || url.starts_with("https://") => {
+                    probes.push(ProbeRequest::Http { url: url.clone(), service: None, expect: *expect });
+                }
+                Check::Http { url, expect } => match own {
+                    Some((name, Some(port))) => {
+                        let service =
+                            Some(ProbeService { namespace: namespace.clone(), name: name.to_owned(), port });
+                        probes.push(ProbeRequest::Http { url: url.clone(), service, expect: *expect });
+                    }
+                    _ => {
+                        let message =
+                            format!("check `{url}` is a path, and the service has no port of its own");
+                        self.refuse(&service.name, message, "write a full URL");
+                    }
+                },
+            }
+        }
+        probes
+    }
+
+    /// What of the shared sources no service of the file took.
+    fn leftovers(&mut self, bundles: BTreeMap<String, Groups>) {
+        // A part of the services says nothing about the rest.
+        if self.request.only.is_some() {
+            return;
+        }
+        for (source, groups) in bundles {
+            for (name, objects) in groups.services {
+                self.rendered.new_services.push(name.clone());
+                if !self.request.accept_new {
+                    continue;
+                }
+                let objects: Vec<Object> = objects.into_iter().filter_map(|o| self.finish(None, o)).collect();
+                let version = self.request.version.to_string();
+                let timeout_s = self.request.timeout_s.unwrap_or(TIMEOUT_S);
+                let wanted = WantedService { version, objects, timeout_s, ..WantedService::default() };
+                self.rendered.services.insert(name.clone(), wanted);
+                let text =
+                    format!("service `{name}` of source `{source}` is new and has no line in the file yet");
+                self.rendered.notes.push(Note { topic: "new-service".into(), text });
+            }
+            for (object, claims) in groups.shared {
+                let whose = if claims.is_empty() {
+                    "belongs to no service".to_owned()
+                } else {
+                    format!("is used by {}", claims.iter().cloned().collect::<Vec<_>>().join(", "))
+                };
+                let text = format!("{} {whose}: applied before the services", object.key().short());
+                self.rendered.notes.push(Note { topic: "shared".into(), text });
+                if let Some(object) = self.finish(None, object) {
+                    self.rendered.shared.push(object);
+                }
+            }
+        }
+    }
+
+    fn jobs(&mut self) {
+        let resolved = self.request.resolved;
+        for service in resolved.services.values() {
+            let Source::Job(job) = &service.source else { continue };
+            let Some(owner) = service.before.as_ref().or(service.after.as_ref()) else {
+                self.refuse(
+                    &service.name,
+                    "a job without `before` or `after` would never run",
+                    "write `before: SERVICE`",
+                );
+                continue;
+            };
+            if !self.wanted(owner) {
+                continue;
+            }
+            let Some(spec) = self.job(&service.name, job, service.image.as_ref()) else { continue };
+            match self.rendered.services.get_mut(&**owner) {
+                Some(owner) if service.before.is_some() => owner.before.push(spec),
+                Some(owner) => owner.after.push(spec),
+                None => {}
+            }
+        }
+    }
+
+    fn job(&mut self, name: &str, job: &JobSource, image: Option<&String>) -> Option<JobSpec> {
+        let image = self.image(name, job.image.as_ref().or(image))?;
+        let namespace = self.namespace().to_owned();
+        let undo = job.undo.as_ref().map(|_| jobs::render(job, name, &image, &namespace, true));
+        let job = jobs::render(job, name, &image, &namespace, false);
+        Some(JobSpec { name: name.to_owned(), job, undo })
+    }
+
+    fn gates(&mut self) {
+        let resolved = self.request.resolved;
+        let used: BTreeSet<_> = resolved.phases.iter().flat_map(|phase| &phase.gates).collect();
+        for name in used {
+            let Some(GateModel { look, .. }) = resolved.project.gates.get(name) else { continue };
+            let gate = match look {
+                GateLook::Job(job) => {
+                    self.job(&format!("gate-{name}"), job, None).map(|spec| Gate::Job(spec.job))
+                }
+                GateLook::Check(Check::Command(argv)) => {
+                    Some(Gate::Probe(ProbeRequest::Command { argv: argv.clone() }))
+                }
+                GateLook::Check(Check::Http { url, expect }) => match expand(url, &self.placeholders(None)) {
+                    Ok(url) if url.starts_with("http") => {
+                        Some(Gate::Probe(ProbeRequest::Http { url, service: None, expect: *expect }))
+                    }
+                    Ok(_) => {
+                        self.refuse(name, "a gate's `http` is a full URL", "write `https://…`");
+                        None
+                    }
+                    Err(message) => {
+                        self.refuse(name, message, "correct the placeholder");
+                        None
+                    }
+                },
+            };
+            if let Some(gate) = gate {
+                self.rendered.gates.insert(name.to_string(), gate);
+            }
+        }
+    }
+}
+
+fn set_image(object: &mut Object, container: &str, image: &str) {
+    object.edit(|body| {
+        let path = match body.get("kind").and_then(|kind| kind.as_str()) {
+            Some("Pod") => "/spec",
+            Some("CronJob") => "/spec/jobTemplate/spec/template/spec",
+            _ => "/spec/template/spec",
+        };
+        let mut value = serde_json::Value::Object(std::mem::take(body));
+        for list in ["initContainers", "containers"] {
+            let Some(items) =
+                value.pointer_mut(&format!("{path}/{list}")).and_then(|list| list.as_array_mut())
+            else {
+                continue;
+            };
+            for item in items.iter_mut().filter(|item| item["name"] == container) {
+                item["image"] = image.into();
+            }
+        }
+        if let serde_json::Value::Object(map) = value {
+            *body = map;
+        }
+    });
+}
