@@ -1,1 +1,5 @@
-//! maily-testkit
+//! A simulated world for maily: a cluster, its controllers, a frontend host and faults, as plain data that can be
+//! stepped, stored and looked at. `mailyctl --sandbox` is this world, kept in a file.
+
+pub mod sim;
+pub mod world;

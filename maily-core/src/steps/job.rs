@@ -57,12 +57,10 @@ fn change(context: &Context, job: &Object, direction: Direction) -> Change {
     let room = NAME.saturating_sub(suffix.len() + 1);
     let stem: String = job.name().chars().take(room).collect();
     let name = format!("{}-{suffix}", stem.trim_end_matches('-'));
-    let mut object = job.clone();
-    object.edit(|body| {
-        if let Some(metadata) = body.get_mut("metadata").and_then(|metadata| metadata.as_object_mut()) {
-            metadata.insert("name".into(), name.clone().into());
-        }
-    });
+    let mut body = job.to_value();
+    body["metadata"]["name"] = name.clone().into();
+    // Another name leaves everything else of a well-formed object as it is.
+    let object = Object::from_value(body).unwrap_or_else(|_| job.clone());
     let key = ObjectKey::new(job.key().kind.clone(), job.namespace(), name);
     Change {
         key,

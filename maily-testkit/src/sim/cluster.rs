@@ -1,0 +1,278 @@
+//! The cluster of the world.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::{StreamExt as _, stream};
+use maily_core::object::ObjectKind;
+use maily_core::{
+    object::{Object, ObjectKey},
+    provider::{
+        Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, ErrorKind, Follow, ListQuery,
+        LogLine, LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream,
+        WriteOptions,
+    },
+};
+
+use super::shared::Shared;
+use crate::world::World;
+
+/// How often a watch looks at the world while nobody else moves it.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Kinds that the simulated cluster serves: plural and whether they live in namespaces.
+const SERVED: &[(&str, &str, &str, bool)] = &[
+    ("v1", "Namespace", "namespaces", false),
+    ("v1", "Node", "nodes", false),
+    ("v1", "Pod", "pods", true),
+    ("v1", "Service", "services", true),
+    ("v1", "ServiceAccount", "serviceaccounts", true),
+    ("v1", "ConfigMap", "configmaps", true),
+    ("v1", "Secret", "secrets", true),
+    ("v1", "PersistentVolumeClaim", "persistentvolumeclaims", true),
+    ("v1", "ResourceQuota", "resourcequotas", true),
+    ("apps/v1", "Deployment", "deployments", true),
+    ("apps/v1", "ReplicaSet", "replicasets", true),
+    ("apps/v1", "StatefulSet", "statefulsets", true),
+    ("apps/v1", "DaemonSet", "daemonsets", true),
+    ("batch/v1", "Job", "jobs", true),
+    ("batch/v1", "CronJob", "cronjobs", true),
+    ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", true),
+    ("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", true),
+    ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", true),
+    ("networking.k8s.io/v1", "Ingress", "ingresses", true),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", true),
+    ("rbac.authorization.k8s.io/v1", "Role", "roles", true),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings", true),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", false),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", false),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", false),
+    ("coordination.k8s.io/v1", "Lease", "leases", true),
+];
+
+/// A client of the simulated cluster.
+#[derive(Clone, Debug)]
+pub struct SimCluster {
+    shared: Arc<Shared>,
+}
+
+impl SimCluster {
+    /// A client of a world.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    fn known(&self, world: &World, kind: &ObjectKind, operation: &'static str) -> Result<(), ProviderError> {
+        if served(world, kind).is_some() {
+            return Ok(());
+        }
+        let message = "the cluster does not serve this kind";
+        Err(ProviderError::new(ErrorKind::Unsupported, "sandbox", operation, kind.to_string(), message))
+    }
+}
+
+fn served(world: &World, kind: &ObjectKind) -> Option<ApiResource> {
+    let built_in = SERVED.iter().find(|(api, name, ..)| *api == kind.api_version && *name == kind.kind);
+    if let Some((_, _, plural, namespaced)) = built_in {
+        return Some(ApiResource {
+            kind: kind.clone(),
+            plural: (*plural).to_owned(),
+            namespaced: *namespaced,
+        });
+    }
+    world
+        .of_kind("CustomResourceDefinition")
+        .into_iter()
+        .find(|definition| {
+            definition.text("/spec/group") == Some(kind.group())
+                && definition.text("/spec/names/kind") == Some(&kind.kind)
+        })
+        .map(|definition| ApiResource {
+            kind: kind.clone(),
+            plural: definition.text("/spec/names/plural").unwrap_or_default().to_owned(),
+            namespaced: definition.text("/spec/scope") == Some("Namespaced"),
+        })
+}
+
+fn fits(query: &ListQuery, object: &Object) -> bool {
+    object.kind() == query.kind.kind
+        && object.key().kind.group() == query.kind.group()
+        && query.namespace.as_deref().is_none_or(|namespace| object.namespace() == Some(namespace))
+        && query.labels.iter().all(|(key, value)| object.label(key) == Some(value))
+}
+
+/// Records and leases must survive the process: they are on the disk before they are answered.
+fn lasting(object: &Object) -> bool {
+    object.text("/type") == Some("maily.dev/record")
+}
+
+#[async_trait]
+impl Cluster for SimCluster {
+    async fn describe(&self) -> Result<ClusterInfo, ProviderError> {
+        self.shared
+            .request("describe", "cluster", false, false, |world| {
+                let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, "kube-system");
+                let uid =
+                    world.get(&key).and_then(|namespace| namespace.uid()).unwrap_or_default().to_owned();
+                Ok(ClusterInfo {
+                    identity: ClusterIdentity { uid, ca: String::new() },
+                    server: "sandbox".to_owned(),
+                    version: "1.36.0-sandbox".to_owned(),
+                    clock_skew_ms: Some(0),
+                })
+            })
+            .await
+    }
+
+    async fn resources(&self, kinds: &[ObjectKind]) -> Result<Vec<ApiResource>, ProviderError> {
+        self.shared
+            .request("discover", "resources", false, false, |world| {
+                Ok(kinds.iter().filter_map(|kind| served(world, kind)).collect())
+            })
+            .await
+    }
+
+    async fn allowed(&self, permissions: &[Permission]) -> Result<Vec<Access>, ProviderError> {
+        Ok(permissions.iter().map(|_| Access::Allowed).collect())
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
+        self.known(&self.shared.world(), &key.kind, "get")?;
+        self.shared.request("get", &key.to_string(), false, false, |world| Ok(world.get(key).cloned())).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        self.known(&self.shared.world(), &query.kind, "list")?;
+        self.shared
+            .request("list", &query.kind.to_string(), false, false, |world| {
+                Ok(world.objects().filter(|object| fits(query, object)).cloned().collect())
+            })
+            .await
+    }
+
+    async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
+        self.known(&self.shared.world(), &object.key().kind, "write")?;
+        let lasting = lasting(object) && !options.dry_run;
+        self.shared
+            .request("write", &object.key().to_string(), !options.dry_run, lasting, |world| {
+                world.write(object, options)
+            })
+            .await
+    }
+
+    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
+        self.known(&self.shared.world(), &key.kind, "delete")?;
+        self.shared
+            .request("delete", &key.to_string(), true, false, |world| world.delete(key, precondition))
+            .await
+    }
+
+    async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {
+        self.known(&self.shared.world(), &query.kind, "watch")?;
+        let first = Watching {
+            shared: Arc::clone(&self.shared),
+            query: query.clone(),
+            version: None,
+            known: BTreeSet::new(),
+        };
+        Ok(stream::unfold(first, |mut watching| async move {
+            let events = watching.next().await;
+            Some((stream::iter(events.into_iter().map(Ok)), watching))
+        })
+        .flatten()
+        .boxed())
+    }
+
+    async fn logs(&self, pod: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError> {
+        let options = options.clone();
+        let read = {
+            let options = options.clone();
+            move |world: &World, pod: &ObjectKey, from: usize| -> Option<Vec<LogLine>> {
+                let lines = world.log(pod, options.previous)?;
+                let since = options.since.and_then(|since| jiff::SignedDuration::try_from(since).ok());
+                let lines = lines
+                    .into_iter()
+                    .skip(from)
+                    .filter(|(time, _)| since.is_none_or(|since| *time >= world.now - since));
+                Some(lines.map(|(time, text)| LogLine { time: Some(time), text }).collect())
+            }
+        };
+        let missing = || {
+            ProviderError::new(
+                ErrorKind::NotFound,
+                "sandbox",
+                "logs",
+                pod.to_string(),
+                "there is no such pod",
+            )
+        };
+        let first = read(&self.shared.world(), pod, 0).ok_or_else(missing)?;
+        let total = first.len();
+        let tail =
+            options.tail.map_or(0, |tail| total.saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX)));
+        let first: Vec<LogLine> = first.into_iter().skip(tail).collect();
+        if options.follow == Follow::No {
+            return Ok(stream::iter(first.into_iter().map(Ok)).boxed());
+        }
+        let (shared, pod) = (Arc::clone(&self.shared), pod.clone());
+        let more = stream::unfold(total, move |seen| {
+            let (shared, pod, read) = (Arc::clone(&shared), pod.clone(), read);
+            async move {
+                shared.runtime().sleep(LOOK).await;
+                let lines = read(&shared.world(), &pod, seen)?;
+                let seen = seen + lines.len();
+                Some((stream::iter(lines.into_iter().map(Ok)), seen))
+            }
+        });
+        Ok(stream::iter(first.into_iter().map(Ok)).chain(more.flatten()).boxed())
+    }
+}
+
+struct Watching {
+    shared: Arc<Shared>,
+    query: ListQuery,
+    version: Option<u64>,
+    known: BTreeSet<ObjectKey>,
+}
+
+impl Watching {
+    async fn next(&mut self) -> Vec<WatchEvent> {
+        loop {
+            {
+                let world = self.shared.world();
+                let Some(version) = self.version else {
+                    self.version = Some(world.version);
+                    let found: Vec<Object> =
+                        world.objects().filter(|o| fits(&self.query, o)).cloned().collect();
+                    self.known = found.iter().map(|object| object.key().clone()).collect();
+                    return vec![WatchEvent::Listed(found)];
+                };
+                if let Some(changes) = world.since(version) {
+                    self.version = Some(world.version);
+                    let mut events = Vec::new();
+                    for change in changes {
+                        let selected = fits(&self.query, &change.object);
+                        if change.deleted || !selected {
+                            // An object that lost its label is gone for this watch.
+                            if self.known.remove(change.object.key()) {
+                                events.push(WatchEvent::Deleted(change.object));
+                            }
+                        } else {
+                            self.known.insert(change.object.key().clone());
+                            events.push(WatchEvent::Applied(change.object));
+                        }
+                    }
+                    if !events.is_empty() {
+                        return events;
+                    }
+                } else {
+                    self.version = None;
+                    continue;
+                }
+            }
+            let changed = self.shared.changed.notified();
+            futures::pin_mut!(changed);
+            futures::future::select(changed, self.shared.runtime().sleep(LOOK)).await;
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The provider traits over one simulated world.
+
+mod cluster;
+mod frontend;
+mod prober;
+mod runtime;
+mod sandbox;
+mod shared;
+
+pub use cluster::SimCluster;
+pub use frontend::SimFrontend;
+pub use prober::SimProber;
+pub use runtime::SimRuntime;
+pub use sandbox::{Mode, Sandbox, SandboxError};
+pub use shared::{Crash, Shared};

@@ -1,0 +1,263 @@
+//! Server-side apply: who owns which field, and what an apply takes, gives and gives up.
+
+use maily_core::object::{FieldSet, ListKind, Object, list_kind};
+use serde_json::{Map, Value, json};
+
+/// The owners of an object's fields.
+pub(super) struct Owner {
+    pub(super) manager: String,
+    pub(super) operation: String,
+    pub(super) fields: FieldSet,
+    pub(super) time: String,
+}
+
+pub(super) fn owners(object: &Object) -> Vec<Owner> {
+    object
+        .items("/metadata/managedFields")
+        .iter()
+        .filter(|entry| entry.get("subresource").is_none())
+        .map(|entry| {
+            let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+            // One entry at a time, so that two of one name stay apart.
+            let mut alone = object.clone();
+            alone.edit(|body| body["metadata"]["managedFields"] = json!([entry]));
+            Owner {
+                manager: text("manager"),
+                operation: text("operation"),
+                fields: FieldSet::owned_by(&alone, |_| true),
+                time: text("time"),
+            }
+        })
+        .collect()
+}
+
+pub(super) fn set_owners(object: &mut Object, owners: &[Owner]) {
+    let api_version = object.key().kind.api_version.clone();
+    let entries: Vec<Value> = owners
+        .iter()
+        .filter(|owner| !owner.fields.is_empty())
+        .map(|owner| {
+            json!({"manager": owner.manager, "operation": owner.operation, "apiVersion": api_version,
+                "time": owner.time, "fieldsType": "FieldsV1", "fieldsV1": owner.fields.to_fields_v1()})
+        })
+        .collect();
+    object.edit(|body| {
+        body["metadata"]["managedFields"] = Value::Array(entries);
+    });
+}
+
+/// Fields of others that an apply would change: manager and paths.
+pub(super) struct Conflict {
+    pub(super) manager: String,
+    pub(super) fields: Vec<String>,
+}
+
+/// What an apply makes of an object.
+pub(super) fn apply(
+    live: Option<&Object>,
+    desired: &Object,
+    manager: &str,
+    force: bool,
+    time: &str,
+) -> Result<Object, Vec<Conflict>> {
+    let wanted = FieldSet::of(desired);
+    let Some(live) = live else {
+        let mut object = desired.clone();
+        object.edit(strip_nulls);
+        let owner =
+            Owner { manager: manager.into(), operation: "Apply".into(), fields: wanted, time: time.into() };
+        set_owners(&mut object, &[owner]);
+        return Ok(object);
+    };
+    let mut all = owners(live);
+    let mut conflicts = Vec::new();
+    for owner in all.iter_mut().filter(|owner| !(owner.manager == manager && owner.operation == "Apply")) {
+        let both = owner.fields.intersection(&wanted);
+        if both.is_empty() {
+            continue;
+        }
+        let changed = maily_core::engine::difference(&both.project(live), &both.project(desired));
+        if !changed.is_empty() {
+            conflicts.push(Conflict {
+                manager: owner.manager.clone(),
+                fields: changed.into_iter().map(|field| field.path).collect(),
+            });
+            // Taken by force, the field is the applier's alone.
+            owner.fields = owner.fields.difference(&both);
+        }
+    }
+    if !conflicts.is_empty() && !force {
+        return Err(conflicts);
+    }
+    let before = all.iter().position(|owner| owner.manager == manager && owner.operation == "Apply");
+    let given_up = before.map(|index| all[index].fields.difference(&wanted)).unwrap_or_default();
+    let others = all
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| Some(*index) != before)
+        .fold(FieldSet::default(), |sum, (_, owner)| sum.union(&owner.fields));
+    let removed = given_up.difference(&others);
+    let mut body = live.to_value();
+    removed.prune(&mut body);
+    merge(&mut body, &desired.to_value(), &mut Vec::new());
+    let mut object = Object::from_value(body).unwrap_or_else(|_| live.clone());
+    let time_of = |same: bool, old: &str| if same { old.to_owned() } else { time.to_owned() };
+    match before {
+        Some(index) => {
+            let same = all[index].fields == wanted && without_managed(&object) == without_managed(live);
+            all[index].time = time_of(same, &all[index].time);
+            all[index].fields = wanted;
+        }
+        None => all.push(Owner {
+            manager: manager.into(),
+            operation: "Apply".into(),
+            fields: wanted,
+            time: time.into(),
+        }),
+    }
+    set_owners(&mut object, &all);
+    Ok(object)
+}
+
+fn without_managed(object: &Object) -> Object {
+    let mut object = object.clone();
+    object.edit(|body| {
+        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+            metadata.remove("resourceVersion");
+        }
+    });
+    object
+}
+
+/// What a merge patch makes of an object; the manager owns what it changed.
+pub(super) fn patch(live: &Object, patch: &Object, manager: &str, time: &str) -> Object {
+    let mut body = live.to_value();
+    json_merge(&mut body, &patch.to_value());
+    let mut object = Object::from_value(body).unwrap_or_else(|_| live.clone());
+    let changed = FieldSet::of(patch);
+    let mut all = owners(live);
+    for owner in &mut all {
+        let both = owner.fields.intersection(&changed);
+        if both.project(live) != both.project(&object) {
+            owner.fields = owner.fields.difference(&both);
+        }
+    }
+    match all.iter_mut().find(|owner| owner.manager == manager && owner.operation == "Update") {
+        Some(owner) => {
+            owner.fields = owner.fields.union(&changed);
+            time.clone_into(&mut owner.time);
+        }
+        None => all.push(Owner {
+            manager: manager.into(),
+            operation: "Update".into(),
+            fields: changed,
+            time: time.into(),
+        }),
+    }
+    set_owners(&mut object, &all);
+    object
+}
+
+/// Moves what clients that deploy own by update to a manager's apply.
+pub(super) fn migrate(live: &Object, manager: &str, time: &str) -> Object {
+    let mut all = owners(live);
+    let legacy = |owner: &Owner| {
+        owner.manager.starts_with("kubectl")
+            || matches!(owner.manager.as_str(), "helm" | "Helm" | "before-first-apply")
+    };
+    let taken = all
+        .iter()
+        .filter(|owner| legacy(owner))
+        .fold(FieldSet::default(), |sum, owner| sum.union(&owner.fields));
+    all.retain(|owner| !legacy(owner));
+    match all.iter_mut().find(|owner| owner.manager == manager && owner.operation == "Apply") {
+        Some(owner) => owner.fields = owner.fields.union(&taken),
+        None => all.push(Owner {
+            manager: manager.into(),
+            operation: "Apply".into(),
+            fields: taken,
+            time: time.into(),
+        }),
+    }
+    let mut object = live.clone();
+    set_owners(&mut object, &all);
+    object
+}
+
+fn strip_nulls(body: &mut Map<String, Value>) {
+    body.retain(|_, value| !value.is_null());
+    for value in body.values_mut() {
+        if let Value::Object(map) = value {
+            strip_nulls(map);
+        }
+    }
+}
+
+fn merge(live: &mut Value, desired: &Value, path: &mut Vec<String>) {
+    match (live, desired) {
+        (Value::Object(live), Value::Object(desired)) => {
+            for (key, wanted) in desired {
+                if wanted.is_null() {
+                    continue;
+                }
+                path.push(key.clone());
+                match live.get_mut(key) {
+                    Some(found) => merge(found, wanted, path),
+                    None => {
+                        live.insert(key.clone(), wanted.clone());
+                    }
+                }
+                path.pop();
+            }
+        }
+        (Value::Array(live), Value::Array(desired)) => {
+            let names: Vec<&str> = path.iter().map(String::as_str).collect();
+            match list_kind(&names) {
+                ListKind::Atomic => live.clone_from(desired),
+                ListKind::Set => {
+                    for item in desired {
+                        if !live.contains(item) {
+                            live.push(item.clone());
+                        }
+                    }
+                }
+                ListKind::Map(keys) => {
+                    let same = |a: &Value, b: &Value| {
+                        keys.iter()
+                            .all(|key| a.get(key) == b.get(key) || default_key(key, a.get(key), b.get(key)))
+                    };
+                    for item in desired {
+                        match live.iter_mut().find(|found| same(found, item)) {
+                            Some(found) => merge(found, item, path),
+                            None => live.push(item.clone()),
+                        }
+                    }
+                }
+            }
+        }
+        (live, desired) => live.clone_from(desired),
+    }
+}
+
+/// A port without a protocol is a TCP port.
+fn default_key(key: &str, a: Option<&Value>, b: Option<&Value>) -> bool {
+    let tcp = Value::String("TCP".to_owned());
+    key == "protocol" && a.unwrap_or(&tcp) == b.unwrap_or(&tcp)
+}
+
+fn json_merge(live: &mut Value, patch: &Value) {
+    let (Value::Object(live), Value::Object(patch)) = (&mut *live, patch) else {
+        live.clone_from(patch);
+        return;
+    };
+    for (key, value) in patch {
+        if value.is_null() {
+            live.remove(key);
+        } else if let Some(found) = live.get_mut(key) {
+            json_merge(found, value);
+        } else {
+            live.insert(key.clone(), value.clone());
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What the server fills in, and what it refuses.
+
+use maily_core::object::Object;
+use serde_json::{Value, json};
+
+fn default(body: &mut serde_json::Map<String, Value>, path: &[&str], value: Value) {
+    let Some((last, above)) = path.split_last() else { return };
+    let mut at = body;
+    for part in above {
+        let entry = at.entry((*part).to_owned()).or_insert_with(|| json!({}));
+        let Value::Object(map) = entry else { return };
+        at = map;
+    }
+    at.entry((*last).to_owned()).or_insert(value);
+}
+
+/// Fills in defaults.
+pub(super) fn fill(object: &mut Object, address: u64) {
+    let kind = object.kind().to_owned();
+    object.edit(|body| match kind.as_str() {
+        "Deployment" => {
+            default(body, &["spec", "replicas"], json!(1));
+            default(body, &["spec", "progressDeadlineSeconds"], json!(600));
+            default(body, &["spec", "revisionHistoryLimit"], json!(10));
+            default(body, &["spec", "strategy", "type"], json!("RollingUpdate"));
+        }
+        "StatefulSet" => {
+            default(body, &["spec", "replicas"], json!(1));
+            default(body, &["spec", "updateStrategy", "type"], json!("RollingUpdate"));
+        }
+        "DaemonSet" => default(body, &["spec", "updateStrategy", "type"], json!("RollingUpdate")),
+        "Job" => {
+            default(body, &["spec", "completions"], json!(1));
+            default(body, &["spec", "parallelism"], json!(1));
+            default(body, &["spec", "backoffLimit"], json!(6));
+        }
+        "Service" => {
+            default(body, &["spec", "type"], json!("ClusterIP"));
+            let ip = format!("10.0.{}.{}", (address >> 8) & 0xff, address & 0xff);
+            default(body, &["spec", "clusterIP"], json!(ip));
+        }
+        "Secret" => default(body, &["type"], json!("Opaque")),
+        _ => {}
+    });
+}
+
+/// Why an update is refused, if it is: fields that cannot change in place.
+pub(super) fn frozen(old: &Object, new: &Object) -> Option<String> {
+    let fields: &[&str] = match new.kind() {
+        "Deployment" | "DaemonSet" => &["/spec/selector"],
+        "StatefulSet" => &["/spec/selector", "/spec/serviceName", "/spec/volumeClaimTemplates"],
+        "Job" => &["/spec/template", "/spec/selector"],
+        "Service" => &["/spec/clusterIP"],
+        "RoleBinding" | "ClusterRoleBinding" => &["/roleRef"],
+        "Secret" | "ConfigMap" if old.at("/immutable") == Some(&Value::Bool(true)) => {
+            &["/data", "/immutable"]
+        }
+        _ => &[],
+    };
+    fields
+        .iter()
+        .find(|field| old.at(field) != new.at(field))
+        .map(|field| format!("{}: field is immutable", field.trim_start_matches('/').replace('/', ".")))
+}
+
+/// Why an object is refused, if it is.
+pub(super) fn invalid(object: &Object) -> Option<String> {
+    match object.kind() {
+        "Deployment" | "StatefulSet" | "DaemonSet" => {
+            let labels = object.at("/spec/template/metadata/labels");
+            let selector = object.at("/spec/selector/matchLabels").and_then(Value::as_object);
+            let Some(selector) = selector.filter(|selector| !selector.is_empty()) else {
+                return Some("spec.selector: Required value".to_owned());
+            };
+            if selector.iter().any(|(key, value)| labels.and_then(|labels| labels.get(key)) != Some(value)) {
+                return Some(
+                    "spec.template.metadata.labels: `selector` does not match template `labels`".to_owned(),
+                );
+            }
+            if object.items("/spec/template/spec/containers").is_empty() {
+                return Some("spec.template.spec.containers: Required value".to_owned());
+            }
+            None
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,14 @@
+//! The world: objects, controllers over time, faults. A plain value without threads or clocks of its own.
+
+mod apply;
+mod controllers;
+mod defaults;
+mod fault;
+mod jobs;
+mod pods;
+mod requests;
+mod state;
+
+pub use fault::{Fault, FaultError, PodTrouble};
+pub use requests::Refusal;
+pub use state::{Change, Frontend, World};

@@ -1,0 +1,201 @@
+//! Pods and how they come up.
+
+use jiff::{SignedDuration, Timestamp};
+use maily_core::object::{Object, ObjectKey, ObjectKind};
+use serde_json::{Value, json};
+
+use super::{
+    World,
+    fault::{Fault, PodTrouble},
+};
+
+/// Label by which a fault finds the pods of a service.
+const NAMES: &[&str] = &["app.kubernetes.io/name", "app"];
+
+impl World {
+    /// Makes a pod of a template for an owner.
+    pub(super) fn make_pod(&mut self, owner: &Object, name: &str, template: &Value, labels: &[(&str, &str)]) {
+        let uid = self.uid();
+        let time = self.time();
+        let mut metadata = template.get("metadata").cloned().unwrap_or_else(|| json!({}));
+        metadata["name"] = json!(name);
+        metadata["namespace"] = json!(owner.namespace());
+        metadata["uid"] = json!(uid);
+        metadata["creationTimestamp"] = json!(time);
+        for (key, value) in labels {
+            metadata["labels"][key] = json!(value);
+        }
+        metadata["ownerReferences"] = json!([{"apiVersion": owner.key().kind.api_version, "kind": owner.kind(),
+            "name": owner.name(), "uid": owner.uid(), "controller": true}]);
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata,
+            "spec": template.get("spec").cloned().unwrap_or_default(),
+            "status": {"phase": "Pending", "conditions": []}});
+        if let Ok(pod) = Object::from_value(pod) {
+            self.put(pod);
+        }
+    }
+
+    /// The trouble that a pod is in.
+    fn trouble(&self, pod: &Object) -> Option<PodTrouble> {
+        let service = pod.label("maily.dev/service");
+        let names: Vec<&str> = NAMES.iter().filter_map(|label| pod.label(label)).chain(service).collect();
+        let tags: Vec<&str> = pod
+            .items("/spec/containers")
+            .iter()
+            .filter_map(|container| container.get("image")?.as_str()?.rsplit_once(':').map(|(_, tag)| tag))
+            .collect();
+        self.faults.iter().find_map(|fault| match fault {
+            Fault::Pods { trouble, service, version } => {
+                let named = names.iter().any(|name| name == service)
+                    || pod.name().strip_prefix(service.as_str()).is_some_and(|rest| rest.starts_with('-'))
+                    || names.iter().any(|name| {
+                        name.strip_suffix(service.as_str()).is_some_and(|rest| rest.ends_with('-'))
+                    });
+                let version = version.as_deref().is_none_or(|version| tags.contains(&version));
+                (named && version).then_some(*trouble)
+            }
+            _ => None,
+        })
+    }
+
+    /// When a pod that is in no trouble is ready: between 300 and 900 ms after it was made, by its name.
+    fn due(&self, pod: &Object) -> Timestamp {
+        let made: Timestamp =
+            pod.text("/metadata/creationTimestamp").and_then(|time| time.parse().ok()).unwrap_or(self.now);
+        let spread = pod
+            .name()
+            .bytes()
+            .fold(self.seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let extra = i64::try_from(spread % 600).unwrap_or_default();
+        made + SignedDuration::from_millis(300 + extra)
+    }
+
+    /// Brings the pods on.
+    pub(super) fn play_pods(&mut self) {
+        let pods: Vec<Object> = self.of_kind("Pod").into_iter().cloned().collect();
+        for pod in pods {
+            let old = pod.at("/status").cloned().unwrap_or_default();
+            if matches!(old.get("phase").and_then(Value::as_str), Some("Succeeded" | "Failed")) {
+                continue;
+            }
+            if self.now < self.due(&pod) {
+                continue;
+            }
+            let status = self.status(&pod, &old);
+            if status != old {
+                self.edit(pod.key(), |body| {
+                    body.insert("status".into(), status);
+                });
+            }
+        }
+    }
+
+    fn status(&self, pod: &Object, old: &Value) -> Value {
+        let time = self.time();
+        let of_job = pod.items("/metadata/ownerReferences").iter().any(|owner| owner["kind"] == "Job");
+        let trouble = self.trouble(pod);
+        let slow =
+            trouble == Some(PodTrouble::Slow) && self.now < self.due(pod) + SignedDuration::from_secs(30);
+        let containers = pod.items("/spec/containers");
+        let entry = |state: Value, ready: bool, restarts: u32, last: Value| -> Vec<Value> {
+            containers
+                .iter()
+                .map(|container| {
+                    json!({"name": container["name"], "image": container["image"], "ready": ready, "started": ready,
+                        "restartCount": restarts, "state": state, "lastState": last})
+                })
+                .collect()
+        };
+        let waiting =
+            |reason: &str, message: &str| json!({"waiting": {"reason": reason, "message": message}});
+        let running = json!({"running": {"startedAt": time}});
+        let ended = |code: i32| {
+            json!({"terminated": {"exitCode": code, "reason": if code == 0 { "Completed" } else { "Error" },
+                "startedAt": time, "finishedAt": time}})
+        };
+        let (phase, ready, statuses) = match trouble {
+            Some(PodTrouble::Unschedulable) => {
+                return json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False",
+                    "reason": "Unschedulable", "message": "0/3 nodes are available: 3 Insufficient cpu."}]});
+            }
+            Some(PodTrouble::Crash) if of_job => ("Failed", false, entry(ended(1), false, 0, json!({}))),
+            Some(PodTrouble::Crash) => (
+                "Running",
+                false,
+                entry(
+                    waiting("CrashLoopBackOff", "back-off 10s restarting failed container"),
+                    false,
+                    3,
+                    ended(1),
+                ),
+            ),
+            Some(PodTrouble::ImageMissing) => (
+                "Pending",
+                false,
+                entry(
+                    waiting("ImagePullBackOff", "Back-off pulling image: manifest unknown: not found"),
+                    false,
+                    0,
+                    json!({}),
+                ),
+            ),
+            Some(PodTrouble::ConfigError) => (
+                "Pending",
+                false,
+                entry(
+                    waiting("CreateContainerConfigError", "secret \"absent\" not found"),
+                    false,
+                    0,
+                    json!({}),
+                ),
+            ),
+            Some(PodTrouble::NeverReady) => ("Running", false, entry(running, false, 0, json!({}))),
+            Some(PodTrouble::Slow) if slow => ("Running", false, entry(running, false, 0, json!({}))),
+            _ if of_job => ("Succeeded", false, entry(ended(0), false, 0, json!({}))),
+            _ => ("Running", true, entry(running, true, 0, json!({}))),
+        };
+        // A status that says the same keeps its times.
+        let same = old.get("phase").and_then(Value::as_str) == Some(phase)
+            && old.pointer("/containerStatuses/0/ready") == Some(&json!(ready))
+            && old.pointer("/containerStatuses/0/restartCount")
+                == statuses.first().map(|s| &s["restartCount"]);
+        if same {
+            return old.clone();
+        }
+        let word = if ready { "True" } else { "False" };
+        let condition = |name: &str| json!({"type": name, "status": word, "lastTransitionTime": time});
+        json!({"phase": phase, "startTime": time, "containerStatuses": statuses,
+            "conditions": [condition("Ready"), condition("ContainersReady")]})
+    }
+
+    /// The log of a pod.
+    pub fn log(&self, key: &ObjectKey, previous: bool) -> Option<Vec<(Timestamp, String)>> {
+        let pod = self.get(key)?;
+        let made: Timestamp =
+            pod.text("/metadata/creationTimestamp").and_then(|time| time.parse().ok()).unwrap_or(self.now);
+        let image = pod.text("/spec/containers/0/image").unwrap_or("unknown");
+        let mut lines = vec![(made, format!("starting {image}"))];
+        let crashed =
+            pod.text("/status/containerStatuses/0/state/waiting/reason") == Some("CrashLoopBackOff");
+        let failed = pod.text("/status/phase") == Some("Failed");
+        if (crashed && previous) || failed {
+            lines.push((made, "fatal: simulated crash: cannot reach its database".to_owned()));
+        } else if is_ready(pod) {
+            let port = pod.at("/spec/containers/0/ports/0/containerPort").and_then(Value::as_i64);
+            lines.push((
+                self.due(pod),
+                port.map_or("working".to_owned(), |port| format!("listening on :{port}")),
+            ));
+        }
+        Some(lines)
+    }
+}
+
+/// Whether a pod is ready.
+pub(super) fn is_ready(pod: &Object) -> bool {
+    pod.items("/status/conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
+}
+
+pub(super) fn pod_key(namespace: Option<&str>, name: &str) -> ObjectKey {
+    ObjectKey::new(ObjectKind::new("v1", "Pod"), namespace, name)
+}

@@ -1,0 +1,227 @@
+//! Requests of clients.
+
+use maily_core::{
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{Deleted, ErrorKind, Precondition, WriteMode, WriteOptions},
+};
+use serde_json::{Value, json};
+
+use super::{
+    World,
+    apply::{apply, migrate, patch},
+    defaults::{fill, frozen, invalid},
+};
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind of refusal.
+    pub kind: ErrorKind,
+    /// In words.
+    pub message: String,
+}
+
+fn refuse(kind: ErrorKind, message: impl Into<String>) -> Refusal {
+    Refusal { kind, message: message.into() }
+}
+
+impl World {
+    /// Writes an object and answers what became of it.
+    ///
+    /// # Errors
+    /// As the API server refuses.
+    pub fn write(&mut self, object: &Object, options: &WriteOptions) -> Result<Object, Refusal> {
+        let key = object.key();
+        let live = self.get(key).cloned();
+        self.admit(key)?;
+        check(live.as_ref(), key, &options.precondition)?;
+        let time = self.time();
+        let written = match options.mode {
+            WriteMode::Apply { force } => {
+                let mut desired = object.clone();
+                desired.edit(|body| {
+                    body.remove("status");
+                    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+                        metadata.remove("managedFields");
+                        metadata.remove("resourceVersion");
+                        metadata.remove("uid");
+                    }
+                });
+                apply(live.as_ref(), &desired, options.manager, force, &time).map_err(|conflicts| {
+                    let said: Vec<String> = conflicts
+                        .iter()
+                        .map(|conflict| {
+                            format!("conflict with \"{}\": {}", conflict.manager, conflict.fields.join(", "))
+                        })
+                        .collect();
+                    refuse(ErrorKind::FieldConflict, said.join("; "))
+                })?
+            }
+            WriteMode::Merge => {
+                let live =
+                    live.as_ref().ok_or_else(|| refuse(ErrorKind::NotFound, format!("{key} not found")))?;
+                patch(live, object, options.manager, &time)
+            }
+            WriteMode::Migrate => {
+                let live =
+                    live.as_ref().ok_or_else(|| refuse(ErrorKind::NotFound, format!("{key} not found")))?;
+                migrate(live, options.manager, &time)
+            }
+        };
+        self.store(live.as_ref(), written, options.dry_run)
+    }
+
+    /// Changes an object as another client does: by update, under that client's name. For tests.
+    ///
+    /// # Errors
+    /// As the API server refuses.
+    pub fn edit_as(
+        &mut self,
+        manager: &'static str,
+        key: &ObjectKey,
+        fields: Value,
+    ) -> Result<Object, Refusal> {
+        let object = maily_core::provider::patch_of(key, fields)
+            .map_err(|error| refuse(ErrorKind::Invalid, error.to_string()))?;
+        self.write(&object, &WriteOptions::merge(manager, Precondition::Any))
+    }
+
+    fn store(&mut self, live: Option<&Object>, written: Object, dry_run: bool) -> Result<Object, Refusal> {
+        let mut written = written;
+        // A dry run must not move the counter of addresses.
+        fill(&mut written, self.version);
+        if let Some(message) = invalid(&written) {
+            return Err(refuse(ErrorKind::Invalid, format!("{} is invalid: {message}", written.key())));
+        }
+        match live {
+            Some(live) => {
+                if let Some(message) = frozen(live, &written) {
+                    return Err(refuse(
+                        ErrorKind::Invalid,
+                        format!("{} is invalid: {message}", written.key()),
+                    ));
+                }
+                if written == *live {
+                    return Ok(written);
+                }
+                if content(live) != content(&written) {
+                    let generation = live.generation().unwrap_or(1) + 1;
+                    written.edit(|body| body["metadata"]["generation"] = json!(generation));
+                }
+            }
+            None => {
+                let (uid, time) = (if dry_run { "dry-run".to_owned() } else { self.uid() }, self.time());
+                written.edit(|body| {
+                    let metadata = &mut body["metadata"];
+                    metadata["uid"] = json!(uid);
+                    metadata["creationTimestamp"] = json!(time);
+                    metadata["generation"] = json!(1);
+                });
+            }
+        }
+        if dry_run {
+            return Ok(written);
+        }
+        let created = live.is_none();
+        let stored = self.put(written);
+        if created && stored.kind() == "Namespace" {
+            self.edit(stored.key(), |body| {
+                body.entry("status").or_insert(json!({}))["phase"] = json!("Active")
+            });
+        }
+        if created && stored.kind() == "CustomResourceDefinition" {
+            self.edit(stored.key(), |body| {
+                body.insert(
+                    "status".into(),
+                    json!({"conditions": [{"type": "Established", "status": "True"}]}),
+                );
+            });
+        }
+        Ok(self.get(stored.key()).cloned().unwrap_or(stored))
+    }
+
+    /// Deletes an object.
+    ///
+    /// # Errors
+    /// As the API server refuses.
+    pub fn delete(&mut self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, Refusal> {
+        let Some(live) = self.get(key).cloned() else { return Ok(Deleted::AlreadyAbsent) };
+        check(Some(&live), key, precondition)?;
+        let uid = live.uid().unwrap_or_default().to_owned();
+        if live.items("/metadata/finalizers").is_empty() && live.kind() != "Namespace" {
+            self.remove(key);
+            self.collect(&uid);
+            return Ok(Deleted::Gone);
+        }
+        let time = self.time();
+        self.edit(key, |body| body["metadata"]["deletionTimestamp"] = json!(time));
+        Ok(Deleted::Pending { uid })
+    }
+
+    /// Removes what an object that is gone owned.
+    pub(super) fn collect(&mut self, owner: &str) {
+        let orphans: Vec<ObjectKey> = self
+            .objects()
+            .filter(|object| {
+                object
+                    .items("/metadata/ownerReferences")
+                    .iter()
+                    .any(|reference| reference.get("uid").and_then(Value::as_str) == Some(owner))
+            })
+            .map(|object| object.key().clone())
+            .collect();
+        for key in orphans {
+            let _ = self.delete(&key, &Precondition::Any);
+        }
+    }
+
+    fn admit(&self, key: &ObjectKey) -> Result<(), Refusal> {
+        let Some(namespace) = &key.namespace else { return Ok(()) };
+        let name = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, namespace.clone());
+        match self.get(&name) {
+            None => Err(refuse(ErrorKind::NotFound, format!("namespaces \"{namespace}\" not found"))),
+            Some(found) if found.is_terminating() && self.get(key).is_none() => {
+                let message =
+                    format!("namespace {namespace} is being terminated: nothing can be created in it");
+                Err(refuse(ErrorKind::PermissionDenied, message))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+fn check(live: Option<&Object>, key: &ObjectKey, precondition: &Precondition) -> Result<(), Refusal> {
+    match (precondition, live) {
+        (Precondition::Any, _) | (Precondition::Absent, None) => Ok(()),
+        (Precondition::Absent, Some(_)) => Err(refuse(ErrorKind::Conflict, format!("{key} exists"))),
+        (Precondition::Exactly { .. }, None) => {
+            Err(refuse(ErrorKind::Conflict, format!("{key} does not exist")))
+        }
+        (Precondition::Exactly { uid, resource_version }, Some(live)) => {
+            if live.uid() == Some(uid) && live.resource_version() == Some(resource_version) {
+                Ok(())
+            } else {
+                Err(refuse(ErrorKind::Conflict, format!("{key}: the object has been modified")))
+            }
+        }
+    }
+}
+
+/// What a change of raises the generation: everything but metadata and status; of a Deployment its annotations too,
+/// as seen on 1.36.
+fn content(object: &Object) -> Value {
+    let mut value = object.to_value();
+    let annotations = value.pointer("/metadata/annotations").cloned();
+    if let Some(map) = value.as_object_mut() {
+        map.remove("status");
+        map.remove("metadata");
+    }
+    if object.kind() == "Deployment" {
+        let mut annotations = annotations.unwrap_or_default();
+        if let Some(map) = annotations.as_object_mut() {
+            map.remove("deployment.kubernetes.io/revision");
+        }
+        value["annotations"] = annotations;
+    }
+    value
+}

@@ -1,0 +1,181 @@
+//! The data.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::Timestamp;
+use maily_core::{
+    object::{Object, ObjectKey, ObjectKind},
+    provider::FrontendDeployment,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+
+/// Changes that are kept for watches.
+const HISTORY: usize = 4096;
+
+/// A simulated cluster and what stands around it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct World {
+    /// The world's time.
+    pub now: Timestamp,
+    /// Last resource version given.
+    pub version: u64,
+    /// Chance: every world of one seed goes the same way.
+    pub seed: u64,
+    /// Faults in force.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+    /// Projects of the frontend host.
+    #[serde(default)]
+    pub frontends: BTreeMap<String, Frontend>,
+    pub(super) objects: BTreeMap<String, Object>,
+    /// Number of requests so far.
+    #[serde(default)]
+    pub calls: u64,
+    #[serde(skip)]
+    pub(super) history: VecDeque<Change>,
+}
+
+/// A project of the frontend host.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Frontend {
+    /// Its deployments, oldest first, with the time at which the build is through.
+    pub deployments: Vec<(FrontendDeployment, Timestamp)>,
+    /// The one that the domain shows.
+    pub production: Option<String>,
+}
+
+/// A change of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Resource version of the change.
+    pub version: u64,
+    /// The object afterwards, or its last state.
+    pub object: Object,
+    /// Whether it is gone.
+    pub deleted: bool,
+}
+
+pub(super) fn path(key: &ObjectKey) -> String {
+    format!(
+        "{}|{}|{}|{}",
+        key.kind.group(),
+        key.kind.kind,
+        key.namespace.as_deref().unwrap_or_default(),
+        key.name
+    )
+}
+
+impl World {
+    /// An empty cluster with these namespaces and some nodes.
+    pub fn new(now: Timestamp, seed: u64, namespaces: &[&str]) -> Self {
+        let mut world = Self {
+            now,
+            version: 1,
+            seed,
+            faults: Vec::new(),
+            frontends: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            calls: 0,
+            history: VecDeque::new(),
+        };
+        for name in ["kube-system", "default"].iter().chain(namespaces) {
+            world.add_namespace(name);
+        }
+        for index in 0..3 {
+            world.put(
+                Object::from_value(json!({"apiVersion": "v1", "kind": "Node",
+                "metadata": {"name": format!("node-{index}"), "uid": format!("node-{index}")}}))
+                .expect("a node"),
+            );
+        }
+        world
+    }
+
+    /// Makes a namespace, unless it is there.
+    pub fn add_namespace(&mut self, name: &str) {
+        let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, name);
+        if self.get(&key).is_none() {
+            let uid = self.uid();
+            self.put(
+                Object::from_value(json!({"apiVersion": "v1", "kind": "Namespace",
+                    "metadata": {"name": name, "uid": uid}, "status": {"phase": "Active"}}))
+                .expect("a namespace"),
+            );
+        }
+    }
+
+    /// An object.
+    pub fn get(&self, key: &ObjectKey) -> Option<&Object> {
+        self.objects.get(&path(key))
+    }
+
+    /// All objects.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.objects.values()
+    }
+
+    /// All objects of a kind.
+    pub fn of_kind(&self, kind: &str) -> Vec<&Object> {
+        self.objects.values().filter(|object| object.kind() == kind).collect()
+    }
+
+    /// Changes after a resource version; `None` where the history does not reach back so far.
+    pub fn since(&self, version: u64) -> Option<Vec<Change>> {
+        if version == self.version {
+            return Some(Vec::new());
+        }
+        let first = self.history.front().map_or(self.version + 1, |change| change.version);
+        (first <= version + 1)
+            .then(|| self.history.iter().filter(|change| change.version > version).cloned().collect())
+    }
+
+    /// A new uid.
+    pub(super) fn uid(&mut self) -> String {
+        self.version += 1;
+        format!("{:08x}-0000-4000-8000-{:012x}", self.seed & 0xffff_ffff, self.version)
+    }
+
+    /// Stores an object under a new resource version.
+    pub(super) fn put(&mut self, object: Object) -> Object {
+        self.version += 1;
+        let version = self.version;
+        let mut object = object;
+        object.edit(|body| body["metadata"]["resourceVersion"] = Value::String(version.to_string()));
+        self.objects.insert(path(object.key()), object.clone());
+        self.remember(Change { version, object: object.clone(), deleted: false });
+        object
+    }
+
+    /// Removes an object.
+    pub(super) fn remove(&mut self, key: &ObjectKey) {
+        if let Some(object) = self.objects.remove(&path(key)) {
+            self.version += 1;
+            self.remember(Change { version: self.version, object, deleted: true });
+        }
+    }
+
+    fn remember(&mut self, change: Change) {
+        self.history.push_back(change);
+        if self.history.len() > HISTORY {
+            self.history.pop_front();
+        }
+    }
+
+    /// Changes an object in place; nothing happens where it is absent or stays the same.
+    pub(super) fn edit(&mut self, key: &ObjectKey, change: impl FnOnce(&mut serde_json::Map<String, Value>)) {
+        let Some(old) = self.get(key) else { return };
+        let mut new = old.clone();
+        new.edit(change);
+        if new != *old {
+            self.put(new);
+        }
+    }
+
+    /// The time as the API writes it.
+    pub(super) fn time(&self) -> String {
+        self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+}
