@@ -9,6 +9,7 @@ pub mod model;
 pub mod object;
 pub mod provider;
 pub mod records;
+pub mod release;
 pub mod rollout;
 pub mod runtime;
 pub mod source;

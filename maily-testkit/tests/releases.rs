@@ -98,6 +98,7 @@ impl Setup {
             shared: rendered.shared,
             notes: rendered.notes,
             prune_shared: true,
+            keep_shared: false,
         }
     }
 

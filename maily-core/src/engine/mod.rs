@@ -44,5 +44,7 @@ pub use state::{Conclusion, Course, Next, Progress, RunState, StepState};
 
 pub use takeover::Wish;
 
+pub use history::Head;
 pub(crate) use lease::exactly;
+pub(crate) use observe::{read as read_objects, released_view};
 pub(crate) use stamp::{strip_bookkeeping, without_bookkeeping};

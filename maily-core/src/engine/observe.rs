@@ -88,7 +88,7 @@ async fn served_kinds(
 }
 
 /// Reads objects: a list where several of a kind stand in one namespace, else one by one.
-pub(super) async fn read<'a>(
+pub(crate) async fn read<'a>(
     cluster: &dyn Cluster,
     keys: impl IntoIterator<Item = &'a ObjectKey>,
 ) -> Result<BTreeMap<ObjectKey, Object>, EnvironmentError> {
@@ -198,6 +198,13 @@ pub(super) async fn frontends(
         }
     }
     Ok(shown)
+}
+
+/// A live object over the fields that a release set, and its fingerprint.
+pub(crate) fn released_view(sealer: &Sealer, live: &Object, desired: &Object) -> (Object, String) {
+    let view = view_with(sealer, live, &super::without_bookkeeping(crate::object::FieldSet::of(desired)));
+    let digest = digest(&view);
+    (view, digest)
 }
 
 /// What of a plan does not fit what is there any more, object by object.

@@ -174,6 +174,9 @@ pub enum Work {
         domain: Option<String>,
         /// The version.
         version: String,
+        /// A deployment of that version that is known already.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        existing: Option<String>,
         /// Deployment that is in production now.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<String>,

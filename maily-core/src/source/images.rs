@@ -69,6 +69,11 @@ pub(super) fn images(object: &Object) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Whether an object uses an image that may mean another one tomorrow.
+pub(crate) fn has_moving_image(object: &Object) -> bool {
+    images(object).iter().any(|(_, image)| reference(image).is_some_and(|parts| parts.moves()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

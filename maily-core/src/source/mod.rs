@@ -16,3 +16,6 @@ pub use bundle::{ProgramTools, Tools};
 pub use derive::{DeriveRequest, Derived, derive};
 pub use manifests::{SourceError, SourceErrors, read_manifests};
 pub use render::{RenderRequest, Rendered, render};
+
+pub(crate) use images::has_moving_image;
+pub(crate) use order::sort;

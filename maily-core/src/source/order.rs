@@ -30,7 +30,7 @@ pub(super) fn rank(kind: &str) -> u8 {
 }
 
 /// Sorts objects for writing; equal ranks keep the order of names.
-pub(super) fn sort(objects: &mut [Object]) {
+pub(crate) fn sort(objects: &mut [Object]) {
     objects.sort_by(|a, b| rank(a.kind()).cmp(&rank(b.kind())).then_with(|| a.key().cmp(b.key())));
 }
 

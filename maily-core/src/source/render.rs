@@ -144,7 +144,8 @@ impl Work<'_> {
                 }
             }
             Source::Frontend { project, domain } => {
-                wanted.frontend = Some(Frontend { project: project.clone(), domain: domain.clone() });
+                wanted.frontend =
+                    Some(Frontend { project: project.clone(), domain: domain.clone(), existing: None });
                 wanted.checks = self.checks(service, None);
             }
             Source::Bundle(bundle) => {

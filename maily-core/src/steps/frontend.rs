@@ -17,6 +17,7 @@ pub(super) struct Wish<'a> {
     pub(super) project: &'a str,
     pub(super) domain: Option<&'a str>,
     pub(super) version: &'a str,
+    pub(super) existing: Option<&'a str>,
     pub(super) before: Option<&'a str>,
 }
 
@@ -79,6 +80,9 @@ impl Work<'_> {
     async fn make(&mut self, wish: &Wish<'_>, resumed: bool) -> Result<FrontendDeployment, Trouble> {
         let tags = self.tags();
         let mut look = resumed;
+        if let Some(known) = self.known(wish).await? {
+            return Ok(known);
+        }
         loop {
             if look {
                 // A create that was not answered may still land.
@@ -97,6 +101,17 @@ impl Work<'_> {
                     look = error.effect() == Effect::Unknown;
                     self.after(error).await?;
                 }
+            }
+        }
+    }
+
+    /// The deployment that a release had, if the host still has it.
+    async fn known(&mut self, wish: &Wish<'_>) -> Result<Option<FrontendDeployment>, Trouble> {
+        let Some(id) = wish.existing else { return Ok(None) };
+        loop {
+            match self.host.get(wish.project, id).await {
+                Ok(found) => return Ok(found.filter(|found| found.state == FrontendState::Ready)),
+                Err(error) => self.after(error).await?,
             }
         }
     }
@@ -198,8 +213,10 @@ impl Work<'_> {
         let ours = made.as_ref().map(|made| made.id.as_str());
         match (shown.as_deref(), wish.before) {
             (shown, before) if shown == before => {}
-            (shown, Some(before)) if shown == ours => self.show(wish, before).await?,
-            (shown, None) if shown == ours => {
+            (shown, Some(before)) if shown == ours || shown == wish.existing => {
+                self.show(wish, before).await?
+            }
+            (shown, None) if shown == ours || shown == wish.existing => {
                 let why = "the domain showed nothing before, and the host cannot unset it";
                 return Err(Failure::new("no-way-back", why).into());
             }

@@ -33,8 +33,9 @@ pub(crate) async fn execute(
         (Work::Job { undo: Some(undo), .. }, Direction::Back) => {
             job::run(context, step, undo, direction, may_have_effect).await
         }
-        (Work::Frontend { project, domain, version, before }, direction) => {
-            let wish = Wish { project, domain: domain.as_deref(), version, before: before.as_deref() };
+        (Work::Frontend { project, domain, version, existing, before }, direction) => {
+            let (domain, existing, before) = (domain.as_deref(), existing.as_deref(), before.as_deref());
+            let wish = Wish { project, domain, version, existing, before };
             match direction {
                 Direction::Forward => frontend::apply(context, step, &wish, may_have_effect).await,
                 Direction::Back if may_have_effect => frontend::undo(context, step, &wish).await,

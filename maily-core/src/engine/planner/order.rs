@@ -322,6 +322,7 @@ impl Order<'_> {
                 project: frontend.project.clone(),
                 domain: frontend.domain.clone(),
                 version: service.version.clone(),
+                existing: frontend.existing.clone(),
                 before: options.frontends.get(name).cloned(),
             };
             chain("frontend".to_owned(), Reversibility::Undoable, work);
@@ -347,10 +348,9 @@ impl Order<'_> {
             wanted.phases.iter().flat_map(|phase| phase.services.iter().map(String::as_str)).collect();
         let Some(base) = base else { return };
         for released in base.objects.values() {
-            let fixed = released
-                .service
-                .as_deref()
-                .is_some_and(|service| !planned.contains(service) && wanted.services.contains_key(service));
+            let fixed = released.service.as_deref().map_or(wanted.keep_shared, |service| {
+                !planned.contains(service) && wanted.services.contains_key(service)
+            });
             if fixed {
                 self.kept.push(Kept {
                     service: released.service.clone(),

@@ -29,6 +29,8 @@ pub struct Wanted {
     pub prune: BTreeSet<String>,
     /// Whether shared objects of the last release may be pruned.
     pub prune_shared: bool,
+    /// Whether shared objects of the last release stay as they are.
+    pub keep_shared: bool,
 }
 
 /// One service of the new release.
@@ -70,6 +72,8 @@ pub struct Frontend {
     pub project: String,
     /// The domain that shall show it.
     pub domain: Option<String>,
+    /// A deployment of that version that is known already: shown again instead of being built again.
+    pub existing: Option<String>,
 }
 
 /// A phase.

@@ -1,0 +1,153 @@
+//! What a deploy and a removal want.
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+
+use crate::{
+    engine::{
+        Goal,
+        history::Release,
+        planner::{Wanted, WantedPhase, WantedService},
+    },
+    model::{PhaseName, Resolved, Version},
+    source::{Rendered, sort},
+};
+
+/// Which part of an environment a deploy is about.
+#[derive(Clone, Debug, Default)]
+pub struct DeployScope {
+    /// Only these phases; all where none are named.
+    pub phases: Option<Vec<PhaseName>>,
+    /// Only these services; all where none are named.
+    pub components: Option<Vec<String>>,
+}
+
+/// What a deploy of rendered objects wants.
+pub fn deploy(
+    resolved: &Resolved,
+    rendered: Rendered,
+    version: &Version,
+    base: Option<&Release>,
+    scope: &DeployScope,
+) -> Wanted {
+    let mut phases = phases(resolved, &rendered.services, &rendered.gates);
+    let in_scope = |phase: &WantedPhase| {
+        scope.phases.as_ref().is_none_or(|wanted| wanted.iter().any(|name| **name == *phase.name))
+    };
+    let complete = phases.iter().all(in_scope) && scope.components.is_none();
+    phases.retain(in_scope);
+    let planned: BTreeSet<String> = phases.iter().flat_map(|phase| phase.services.iter().cloned()).collect();
+    let Rendered { mut services, mut shared, notes, .. } = rendered;
+    services.retain(|name, _| planned.contains(name));
+    let mut prune = planned;
+    if complete {
+        // What the file or the new version lacks goes, too.
+        prune.extend(owners(base));
+    } else {
+        add_kept(&mut services, base);
+    }
+    if scope.components.is_some() {
+        shared.clear();
+    }
+    Wanted {
+        project: resolved.project.name.to_string(),
+        environment: resolved.environment.name.to_string(),
+        namespace: resolved.environment.namespace.clone(),
+        goal: Goal::Deploy { version: version.to_string() },
+        services,
+        shared,
+        phases,
+        notes,
+        prune,
+        prune_shared: complete,
+        keep_shared: scope.components.is_some(),
+    }
+}
+
+/// What the removal of services wants: the release without them.
+pub fn remove(resolved: &Resolved, base: &Release, gone: &[String]) -> Wanted {
+    let mut services = IndexMap::new();
+    add_kept(&mut services, Some(base));
+    services.retain(|name, _| !gone.contains(name));
+    let all = services.is_empty();
+    Wanted {
+        project: resolved.project.name.to_string(),
+        environment: resolved.environment.name.to_string(),
+        namespace: resolved.environment.namespace.clone(),
+        goal: Goal::Remove,
+        services,
+        shared: Vec::new(),
+        phases: Vec::new(),
+        notes: Vec::new(),
+        prune: gone.iter().cloned().collect(),
+        // Nobody is left who could share anything.
+        prune_shared: all,
+        keep_shared: !all,
+    }
+}
+
+/// Services that own objects of a release.
+fn owners(base: Option<&Release>) -> BTreeSet<String> {
+    base.into_iter()
+        .flat_map(|base| base.objects.values())
+        .filter_map(|object| object.service.clone())
+        .collect()
+}
+
+/// Services of the release in force that the plan leaves as they are.
+pub(super) fn add_kept(services: &mut IndexMap<String, WantedService>, base: Option<&Release>) {
+    let Some(base) = base else { return };
+    for (name, version) in &base.head.versions {
+        if !services.contains_key(name) {
+            services.insert(name.clone(), of_release(base, name, version));
+        }
+    }
+}
+
+/// A service as a release had it.
+pub(super) fn of_release(release: &Release, name: &str, version: &str) -> WantedService {
+    let mut objects: Vec<_> = release
+        .objects
+        .values()
+        .filter(|object| object.service.as_deref() == Some(name))
+        .map(|object| object.desired.clone())
+        .collect();
+    sort(&mut objects);
+    WantedService { version: version.to_owned(), objects, ..WantedService::default() }
+}
+
+/// The environment's phases with the services that they take.
+pub(super) fn phases(
+    resolved: &Resolved,
+    services: &IndexMap<String, WantedService>,
+    gates: &std::collections::BTreeMap<String, crate::engine::planner::Gate>,
+) -> Vec<WantedPhase> {
+    let mut left: Vec<&String> = services.keys().collect();
+    let mut phases = Vec::new();
+    for phase in &resolved.phases {
+        let takes = |name: &&String| match resolved.services.get(name.as_str()) {
+            Some(service) => phase.services.takes(service),
+            // A new service that the file does not know yet is not critical.
+            None => {
+                phase.services == crate::model::Selection::All
+                    || phase.services == crate::model::Selection::NonCritical
+            }
+        };
+        let (taken, rest): (Vec<&String>, Vec<&String>) = left.into_iter().partition(takes);
+        left = rest;
+        let gates = phase
+            .gates
+            .iter()
+            .filter_map(|name| Some((name.to_string(), gates.get(&**name)?.clone())))
+            .collect();
+        let services = taken.into_iter().cloned().collect();
+        phases.push(WantedPhase { name: phase.name.to_string(), services, gates });
+    }
+    if !left.is_empty() {
+        // An environment without phases, and services that no phase takes.
+        let services = left.into_iter().cloned().collect();
+        phases.push(WantedPhase { name: "release".to_owned(), services, gates: Vec::new() });
+    }
+    phases
+}

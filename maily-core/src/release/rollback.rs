@@ -1,0 +1,245 @@
+//! What a rollback wants: recorded states, not today's files.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexMap;
+
+use super::deploy::{add_kept, of_release, phases};
+use crate::{
+    engine::{
+        Goal, Head, Note, ReleaseId,
+        history::{self, Release},
+        journal::JournalError,
+        planner::{Frontend, Wanted, WantedService},
+    },
+    model::{Resolved, Source},
+    provider::RecordStore,
+    source::sort,
+};
+
+/// Where to go back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RollbackTo {
+    /// For each component the newest release in which it had this version.
+    Version(String),
+    /// The release before the one in force.
+    LastGood,
+    /// This one.
+    Release(ReleaseId),
+}
+
+/// Why there is no way back.
+#[derive(Debug, thiserror::Error)]
+pub enum RollbackError {
+    /// Nothing was released yet.
+    #[error("nothing was released to this environment yet")]
+    NoRelease,
+    /// No such release.
+    #[error("there is no release {0} on record")]
+    UnknownRelease(ReleaseId),
+    /// A component never had the version.
+    #[error("{component} never had version {version} in this environment")]
+    NeverHad {
+        /// The component, or all of them.
+        component: String,
+        /// The version.
+        version: String,
+        /// Versions that it had.
+        had: Vec<String>,
+    },
+    /// A component is not in the release.
+    #[error("release {release} has no component `{component}`")]
+    NotInRelease {
+        /// The component.
+        component: String,
+        /// The release.
+        release: ReleaseId,
+    },
+    /// The records failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// What a rollback wants. `components` are all where none are named.
+///
+/// # Errors
+/// When the wanted state is not on record.
+pub async fn rollback(
+    records: &dyn RecordStore,
+    resolved: &Resolved,
+    head: &Head,
+    base: Option<&Release>,
+    to: &RollbackTo,
+    components: Option<&[String]>,
+) -> Result<Wanted, RollbackError> {
+    let base = base.ok_or(RollbackError::NoRelease)?;
+    let mut history = History { records, head, read: BTreeMap::new() };
+    let all: Vec<String> = base.head.versions.keys().cloned().collect();
+    let mut services = IndexMap::new();
+    let mut shared = Vec::new();
+    let complete = components.is_none();
+    let text = match to {
+        RollbackTo::Version(version) => {
+            let newest =
+                history.newest(|release| release.head.versions.values().any(|v| v == version)).await?;
+            let Some(newest) = newest else {
+                let had = history.versions(None).await?;
+                return Err(RollbackError::NeverHad {
+                    component: "no component".into(),
+                    version: version.clone(),
+                    had,
+                });
+            };
+            let names: Vec<String> = match components {
+                Some(names) => names.to_vec(),
+                None => newest.head.versions.keys().cloned().collect(),
+            };
+            for name in names {
+                let had = |release: &Release| release.head.versions.get(&name) == Some(version);
+                match history.newest(had).await? {
+                    Some(release) => insert(&mut services, resolved, &release, &name, version),
+                    // In a release of mixed versions others keep what they had then.
+                    None if complete => {
+                        let other = newest.head.versions[&name].clone();
+                        insert(&mut services, resolved, &newest, &name, &other);
+                    }
+                    None => {
+                        let had = history.versions(Some(&name)).await?;
+                        return Err(RollbackError::NeverHad {
+                            component: name,
+                            version: version.clone(),
+                            had,
+                        });
+                    }
+                }
+            }
+            shared.extend(shared_of(&newest));
+            version.clone()
+        }
+        RollbackTo::LastGood | RollbackTo::Release(_) => {
+            let id = match to {
+                RollbackTo::Release(id) => *id,
+                _ => head.releases.iter().rev().nth(1).copied().unwrap_or(ReleaseId(0)),
+            };
+            let release = history.release(id).await?.ok_or(RollbackError::UnknownRelease(id))?;
+            let names: Vec<String> = match components {
+                Some(names) => names.to_vec(),
+                None => release.head.versions.keys().cloned().collect(),
+            };
+            for name in names {
+                let Some(version) = release.head.versions.get(&name).cloned() else {
+                    return Err(RollbackError::NotInRelease { component: name, release: id });
+                };
+                insert(&mut services, resolved, &release, &name, &version);
+            }
+            shared.extend(shared_of(&release));
+            if id == ReleaseId(0) { "what was found".to_owned() } else { format!("release {id}") }
+        }
+    };
+    let mut prune: BTreeSet<String> = services.keys().cloned().collect();
+    let phases = phases(resolved, &services, &BTreeMap::new());
+    if complete {
+        prune.extend(all);
+        prune.extend(base.objects.values().filter_map(|object| object.service.clone()));
+        // A release of nothing but what was found has services without objects.
+        services.retain(|_, service: &mut WantedService| {
+            !service.objects.is_empty() || service.frontend.is_some()
+        });
+    } else {
+        add_kept(&mut services, Some(base));
+        shared.clear();
+    }
+    sort(&mut shared);
+    let notes = services
+        .iter()
+        .flat_map(|(name, service)| service.objects.iter().map(move |object| (name, object)))
+        .filter(|(_, object)| crate::source::has_moving_image(object))
+        .map(|(name, object)| Note {
+            topic: "moving-image".to_owned(),
+            text: format!(
+                "{name}: an image of {} may be another one now than it was then",
+                object.key().short()
+            ),
+        })
+        .collect();
+    Ok(Wanted {
+        project: resolved.project.name.to_string(),
+        environment: resolved.environment.name.to_string(),
+        namespace: resolved.environment.namespace.clone(),
+        goal: Goal::Rollback { to: text },
+        services,
+        shared,
+        phases,
+        notes,
+        prune,
+        prune_shared: complete,
+        keep_shared: !complete,
+    })
+}
+
+fn shared_of(release: &Release) -> impl Iterator<Item = crate::object::Object> + '_ {
+    release.objects.values().filter(|object| object.service.is_none()).map(|object| object.desired.clone())
+}
+
+fn insert(
+    services: &mut IndexMap<String, WantedService>,
+    resolved: &Resolved,
+    release: &Release,
+    name: &str,
+    version: &str,
+) {
+    let mut service = of_release(release, name, version);
+    if let Some(known) = resolved.services.get(name) {
+        service.needs = known.needs.iter().map(ToString::to_string).collect();
+        service.timeout_s = known.timeout.map_or(0, |timeout| timeout.0);
+        if let Source::Frontend { project, domain } = &known.source {
+            let existing = release.head.frontends.get(name).cloned();
+            service.frontend = Some(Frontend { project: project.clone(), domain: domain.clone(), existing });
+        }
+    }
+    services.insert(name.to_owned(), service);
+}
+
+/// Releases, each read once.
+struct History<'a> {
+    records: &'a dyn RecordStore,
+    head: &'a Head,
+    read: BTreeMap<ReleaseId, Release>,
+}
+
+impl History<'_> {
+    async fn release(&mut self, id: ReleaseId) -> Result<Option<Release>, JournalError> {
+        if let Some(release) = self.read.get(&id) {
+            return Ok(Some(release.clone()));
+        }
+        let release = history::release(self.records, id).await?;
+        if let Some(release) = &release {
+            self.read.insert(id, release.clone());
+        }
+        Ok(release)
+    }
+
+    async fn newest(&mut self, fits: impl Fn(&Release) -> bool) -> Result<Option<Release>, JournalError> {
+        for id in self.head.releases.iter().rev() {
+            if let Some(release) = self.release(*id).await?.filter(|release| fits(release)) {
+                return Ok(Some(release));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn versions(&mut self, component: Option<&str>) -> Result<Vec<String>, JournalError> {
+        let mut versions = BTreeSet::new();
+        for id in &self.head.releases {
+            if let Some(release) = self.release(*id).await? {
+                let had = release
+                    .head
+                    .versions
+                    .iter()
+                    .filter(|(name, _)| component.is_none_or(|c| c == name.as_str()));
+                versions.extend(had.map(|(_, version)| version.clone()));
+            }
+        }
+        Ok(versions.into_iter().collect())
+    }
+}
