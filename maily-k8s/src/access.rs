@@ -1,0 +1,45 @@
+//! What the present credentials may do.
+
+use futures::future;
+use http::Method;
+use maily_core::provider::{Access, Permission, ProviderError};
+use serde_json::{Value, json};
+
+use crate::{
+    error::About,
+    request::{CALL, Content, Wire},
+};
+
+/// Reviews at a time.
+const PARALLEL: usize = 8;
+
+pub(crate) async fn allowed(wire: &Wire, permissions: &[Permission]) -> Result<Vec<Access>, ProviderError> {
+    let mut answers = Vec::with_capacity(permissions.len());
+    for some in permissions.chunks(PARALLEL) {
+        let reviews: Vec<_> = some.iter().map(|permission| review(wire, permission)).collect();
+        answers.extend(future::try_join_all(reviews).await?);
+    }
+    Ok(answers)
+}
+
+async fn review(wire: &Wire, permission: &Permission) -> Result<Access, ProviderError> {
+    let about = About { operation: "review access to", resource: &permission.resource };
+    let (resource, part) = permission.resource.split_once('/').unwrap_or((&permission.resource, ""));
+    let body = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {
+            "verb": permission.verb, "group": permission.group, "resource": resource, "subresource": part,
+            "namespace": permission.namespace.clone().unwrap_or_default(),
+        }},
+    });
+    let uri = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let body = Some((Content::Json, body.to_string().into_bytes()));
+    let answer = wire.call(about, Method::POST, uri, body, CALL).await?.json(about)?;
+    let status = |field: &str| answer.pointer(&format!("/status/{field}")).and_then(Value::as_bool);
+    Ok(match (status("allowed"), answer.pointer("/status/evaluationError")) {
+        (Some(true), _) => Access::Allowed,
+        (Some(false), None) => Access::Denied,
+        _ => Access::Unknown,
+    })
+}

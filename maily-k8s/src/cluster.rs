@@ -1,0 +1,227 @@
+//! The provider itself.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use http::header;
+use maily_core::{
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{
+        Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, ListQuery, LogOptions,
+        LogStream, Permission, Precondition, ProviderError, WatchStream, WriteOptions,
+    },
+    runtime::{Runtime, TokioRuntime},
+};
+use serde_json::Value;
+
+use crate::{
+    access, connect,
+    connect::ConnectOptions,
+    discovery::Discovery,
+    error::{About, failed, garbled},
+    logs, probe,
+    request::{CALL, PAGE, Wire, collection, is_absent, item, query_value},
+    watch, write,
+};
+
+/// Objects of one page of a list.
+const PAGE_SIZE: usize = 500;
+
+/// A Kubernetes cluster by its API server.
+#[derive(Clone)]
+pub struct KubeCluster {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) wire: Wire,
+    pub(crate) discovery: Discovery,
+    server: String,
+    context: String,
+    ca: String,
+}
+
+impl fmt::Debug for KubeCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KubeCluster").field("server", &self.inner.server).finish_non_exhaustive()
+    }
+}
+
+impl KubeCluster {
+    /// Reads the kubeconfig and prepares a client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// `NotFound` for a missing file or context, `Invalid` for one that cannot be used.
+    pub async fn connect(options: &ConnectOptions) -> Result<Self, ProviderError> {
+        let connection = connect::configure(options).await?;
+        let server = connection.config.cluster_url.to_string();
+        let about = About { operation: "connect", resource: &server };
+        let client = kube::Client::try_from(connection.config).map_err(|error| failed(about, error))?;
+        Ok(Self::build(client, Arc::new(TokioRuntime), server, connection.context, connection.ca))
+    }
+
+    /// A provider over a client of the caller's own making. Its retries must be off.
+    pub fn with_client(client: kube::Client, runtime: Arc<dyn Runtime>) -> Self {
+        Self::build(client, runtime, String::new(), String::new(), String::new())
+    }
+
+    fn build(
+        client: kube::Client,
+        runtime: Arc<dyn Runtime>,
+        server: String,
+        context: String,
+        ca: String,
+    ) -> Self {
+        let wire = Wire { client, runtime };
+        Self { inner: Arc::new(Inner { wire, discovery: Discovery::default(), server, context, ca }) }
+    }
+
+    /// The context of the kubeconfig that was chosen.
+    pub fn context(&self) -> &str {
+        &self.inner.context
+    }
+
+    /// Asks a Service for a path through the API server and answers the status.
+    ///
+    /// # Errors
+    /// When the Service has nobody who answers, or not within the limit.
+    pub async fn probe_service(
+        &self,
+        namespace: &str,
+        name: &str,
+        port: u16,
+        path: &str,
+        limit: std::time::Duration,
+    ) -> Result<u16, ProviderError> {
+        probe::service(&self.inner.wire, namespace, name, port, path, limit).await
+    }
+
+    pub(crate) async fn path_of(&self, key: &ObjectKey, about: About<'_>) -> Result<String, ProviderError> {
+        let resource = self.inner.discovery.resource(&self.inner.wire, &key.kind).await?;
+        item(&resource, key, about)
+    }
+}
+
+#[async_trait]
+impl Cluster for KubeCluster {
+    async fn describe(&self) -> Result<ClusterInfo, ProviderError> {
+        let wire = &self.inner.wire;
+        let about = About { operation: "describe", resource: "cluster" };
+        let sent = wire.runtime.wall();
+        let version = wire.get(about, "/version", CALL).await?;
+        let skew = version.headers.get(header::DATE).and_then(|date| {
+            let date = jiff::fmt::rfc2822::parse(date.to_str().ok()?).ok()?.timestamp();
+            // The header has whole seconds: half of one is the best guess.
+            Some(date.as_millisecond() + 500 - sent.as_millisecond())
+        });
+        let version = version.json(about)?;
+        let version = version.get("gitVersion").and_then(Value::as_str).unwrap_or_default();
+        let namespace = wire.get(about, "/api/v1/namespaces/kube-system", CALL).await?.json(about)?;
+        let uid = namespace.pointer("/metadata/uid").and_then(Value::as_str);
+        let uid = uid.ok_or_else(|| garbled(about, "the namespace kube-system has no uid"))?.to_owned();
+        Ok(ClusterInfo {
+            identity: ClusterIdentity { uid, ca: self.inner.ca.clone() },
+            server: self.inner.server.clone(),
+            version: version.trim_start_matches('v').to_owned(),
+            clock_skew_ms: skew,
+        })
+    }
+
+    async fn resources(&self, kinds: &[ObjectKind]) -> Result<Vec<ApiResource>, ProviderError> {
+        let mut served = Vec::new();
+        for kind in kinds {
+            served.extend(self.inner.discovery.find(&self.inner.wire, kind).await?);
+        }
+        Ok(served)
+    }
+
+    async fn allowed(&self, permissions: &[Permission]) -> Result<Vec<Access>, ProviderError> {
+        access::allowed(&self.inner.wire, permissions).await
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
+        let name = key.to_string();
+        let about = About { operation: "get", resource: &name };
+        let path = self.path_of(key, about).await?;
+        // Without a resourceVersion the read is from a quorum (T12).
+        match self.inner.wire.get(about, &path, CALL).await {
+            Ok(answer) => object(answer.json(about)?, &key.kind, about).map(Some),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        let name = query.kind.to_string();
+        let about = About { operation: "list", resource: &name };
+        let resource = self.inner.discovery.resource(&self.inner.wire, &query.kind).await?;
+        Ok(list_all(&self.inner.wire, &resource, query, about).await?.0)
+    }
+
+    async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
+        write::write(self, object, options).await
+    }
+
+    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
+        write::delete(self, key, precondition).await
+    }
+
+    async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {
+        let resource = self.inner.discovery.resource(&self.inner.wire, &query.kind).await?;
+        watch::watch(Arc::clone(&self.inner), resource, query.clone()).await
+    }
+
+    async fn logs(&self, pod: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError> {
+        logs::logs(self, pod, options).await
+    }
+}
+
+/// All pages of a list, and the resource version to watch from.
+pub(crate) async fn list_all(
+    wire: &Wire,
+    resource: &ApiResource,
+    query: &ListQuery,
+    about: About<'_>,
+) -> Result<(Vec<Object>, String), ProviderError> {
+    let path = collection(resource, query.namespace.as_deref());
+    let labels = selector(query);
+    let mut found = Vec::new();
+    let mut token = String::new();
+    loop {
+        let mut uri = format!("{path}?limit={PAGE_SIZE}{labels}");
+        if !token.is_empty() {
+            uri.push_str("&continue=");
+            uri.push_str(&query_value(&token));
+        }
+        let mut page = wire.get(about, &uri, PAGE).await?.json(about)?;
+        let metadata = page.get("metadata").cloned().unwrap_or_default();
+        let text = |field: &str| metadata.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
+            for item in items {
+                found.push(object(item, &resource.kind, about)?);
+            }
+        }
+        token = text("continue");
+        if token.is_empty() {
+            return Ok((found, text("resourceVersion")));
+        }
+    }
+}
+
+/// The labels of a query as a part of a URI.
+pub(crate) fn selector(query: &ListQuery) -> String {
+    if query.labels.is_empty() {
+        return String::new();
+    }
+    let labels: Vec<String> = query.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("&labelSelector={}", query_value(&labels.join(",")))
+}
+
+/// An object of an answer; items of a list lack their kind.
+pub(crate) fn object(mut value: Value, kind: &ObjectKind, about: About<'_>) -> Result<Object, ProviderError> {
+    if let Value::Object(map) = &mut value {
+        map.entry("apiVersion").or_insert_with(|| kind.api_version.clone().into());
+        map.entry("kind").or_insert_with(|| kind.kind.clone().into());
+    }
+    Object::from_value(value).map_err(|error| garbled(about, format!("an object of the answer: {error}")))
+}

@@ -1,0 +1,85 @@
+//! From a kubeconfig to a client.
+
+use std::path::PathBuf;
+
+use kube::{
+    Config,
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+};
+use maily_core::provider::{ErrorKind, ProviderError};
+use sha2::{Digest as _, Sha256};
+
+use crate::{error::PROVIDER, request::CONNECT};
+
+/// Which cluster to speak to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectOptions {
+    /// The kubeconfig; else `KUBECONFIG`, else `~/.kube/config`.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in it; else its current one.
+    pub context: Option<String>,
+}
+
+/// A configuration, the context that it stands for, and the hash of its certificate authority.
+pub(crate) struct Connection {
+    pub(crate) config: Config,
+    pub(crate) context: String,
+    pub(crate) ca: String,
+}
+
+pub(crate) async fn configure(options: &ConnectOptions) -> Result<Connection, ProviderError> {
+    let read = match &options.kubeconfig {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    };
+    let kubeconfig = read.map_err(|error| refuse(options, error))?;
+    let context = options.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
+    if let Some(wanted) = &options.context
+        && !kubeconfig.contexts.iter().any(|context| context.name == *wanted)
+    {
+        let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
+        let message = format!("the kubeconfig has no context `{wanted}`");
+        return Err(ProviderError::new(ErrorKind::NotFound, PROVIDER, "connect", place(options), message)
+            .with_hint(format!("its contexts: {}; `--kubeconfig` chooses another file", known.join(", "))));
+    }
+    let select = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
+    let mut config =
+        Config::from_custom_kubeconfig(kubeconfig, &select).await.map_err(|error| refuse(options, error))?;
+    // Retries would repeat writes behind the engine's back and hide a blocked eviction for minutes (T13).
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT);
+    // Deadlines are ours, per request: a watch is silent for longer than a read may last (T14).
+    config.read_timeout = None;
+    config.write_timeout = None;
+    let ca = config.root_cert.as_ref().map(|certificates| fingerprint(certificates)).unwrap_or_default();
+    Ok(Connection { config, context, ca })
+}
+
+fn fingerprint(certificates: &[Vec<u8>]) -> String {
+    let mut sorted: Vec<&Vec<u8>> = certificates.iter().collect();
+    sorted.sort();
+    let mut hash = Sha256::new();
+    for certificate in sorted {
+        hash.update(certificate);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn place(options: &ConnectOptions) -> String {
+    options.kubeconfig.as_ref().map_or_else(|| "kubeconfig".to_owned(), |path| path.display().to_string())
+}
+
+fn refuse(options: &ConnectOptions, error: KubeconfigError) -> ProviderError {
+    let (kind, hint) = match &error {
+        KubeconfigError::ReadConfig(..) | KubeconfigError::FindPath => {
+            (ErrorKind::NotFound, "name the file with `--kubeconfig` or KUBECONFIG")
+        }
+        KubeconfigError::CurrentContextNotSet
+        | KubeconfigError::LoadContext(_)
+        | KubeconfigError::LoadClusterOfContext(_) => {
+            (ErrorKind::NotFound, "`kubectl config get-contexts` lists what there is")
+        }
+        _ => (ErrorKind::Invalid, "check the file with `kubectl config view`"),
+    };
+    ProviderError::new(kind, PROVIDER, "connect", place(options), error.to_string()).with_hint(hint)
+}

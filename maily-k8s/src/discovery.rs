@@ -1,0 +1,83 @@
+//! Which kinds the server serves, remembered per group and version.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use maily_core::{
+    object::ObjectKind,
+    provider::{ApiResource, ProviderError},
+};
+use serde_json::Value;
+
+use crate::{
+    error::{About, unserved},
+    request::{CALL, Wire, group_path, is_absent},
+};
+
+type Known = HashMap<String, Arc<Vec<ApiResource>>>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Discovery {
+    known: Mutex<Known>,
+}
+
+impl Discovery {
+    /// How a kind is served; an error of kind `Unsupported` where it is not.
+    pub(crate) async fn resource(
+        &self,
+        wire: &Wire,
+        kind: &ObjectKind,
+    ) -> Result<ApiResource, ProviderError> {
+        let name = kind.to_string();
+        match self.find(wire, kind).await? {
+            Some(resource) => Ok(resource),
+            None => Err(unserved(About { operation: "discover", resource: &name })),
+        }
+    }
+
+    /// How a kind is served, if it is.
+    pub(crate) async fn find(
+        &self,
+        wire: &Wire,
+        kind: &ObjectKind,
+    ) -> Result<Option<ApiResource>, ProviderError> {
+        let known = self.lock().get(&kind.api_version).cloned();
+        let of = |list: &[ApiResource]| list.iter().find(|resource| resource.kind.kind == kind.kind).cloned();
+        if let Some(found) = known.as_deref().and_then(|list| of(list)) {
+            return Ok(Some(found));
+        }
+        // Also after a miss: the definition may have come since.
+        let list = Arc::new(fetch(wire, &kind.api_version).await?);
+        if !list.is_empty() {
+            self.lock().insert(kind.api_version.clone(), Arc::clone(&list));
+        }
+        Ok(of(&list))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn fetch(wire: &Wire, api_version: &str) -> Result<Vec<ApiResource>, ProviderError> {
+    let about = About { operation: "discover", resource: api_version };
+    let answer = match wire.get(about, &group_path(api_version), CALL).await {
+        Ok(answer) => answer.json(about)?,
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let resources = answer.get("resources").and_then(Value::as_array).cloned().unwrap_or_default();
+    let resource = |entry: &Value| {
+        let plural = entry.get("name")?.as_str()?;
+        // `deployments/scale` and the like are parts of a kind.
+        (!plural.contains('/')).then_some(())?;
+        Some(ApiResource {
+            kind: ObjectKind::new(api_version, entry.get("kind")?.as_str()?),
+            plural: plural.to_owned(),
+            namespaced: entry.get("namespaced")?.as_bool()?,
+        })
+    };
+    Ok(resources.iter().filter_map(resource).collect())
+}

@@ -1,0 +1,166 @@
+//! The API server's refusals in our terms: the one place that knows status codes and reasons.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use maily_core::provider::{Effect, ErrorKind, ProviderError};
+use serde_json::Value;
+
+pub(crate) const PROVIDER: &str = "kubernetes";
+
+/// What a request was about, for messages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About<'a> {
+    pub(crate) operation: &'static str,
+    pub(crate) resource: &'a str,
+}
+
+/// An answer that is no success.
+pub(crate) fn refused(
+    about: About<'_>,
+    code: StatusCode,
+    retry_after: Option<Duration>,
+    body: &[u8],
+) -> ProviderError {
+    let status: Value = serde_json::from_slice(body).unwrap_or_default();
+    let reason = status.get("reason").and_then(Value::as_str).unwrap_or_default();
+    let message = match status.get("message").and_then(Value::as_str) {
+        Some(message) if !message.is_empty() => message.to_owned(),
+        _ => format!("the server answered {code}"),
+    };
+    let kind = kind(code, reason, &message, &status);
+    let mut error = ProviderError::new(kind, PROVIDER, about.operation, about.resource, message);
+    if let Some(hint) = hint(kind, reason, &status) {
+        error = error.with_hint(hint);
+    }
+    if code == StatusCode::INTERNAL_SERVER_ERROR || code == StatusCode::GATEWAY_TIMEOUT {
+        // A write that was answered so may have been committed (T15).
+        error = error.with_effect(Effect::Unknown);
+    }
+    let asked = status.pointer("/details/retryAfterSeconds").and_then(Value::as_u64).map(Duration::from_secs);
+    match retry_after.or(asked) {
+        Some(after) => error.with_retry_after(after),
+        None => error,
+    }
+}
+
+fn kind(code: StatusCode, reason: &str, message: &str, status: &Value) -> ErrorKind {
+    let field_conflict = status
+        .pointer("/details/causes")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .any(|cause| cause.get("reason").and_then(Value::as_str) == Some("FieldManagerConflict"));
+    match code {
+        // The fence's own words (docs/explanation): told apart from every other policy.
+        _ if message.contains("maily-fence") && message.contains("epoch") => ErrorKind::StaleEpoch,
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => {
+            ErrorKind::Invalid
+        }
+        StatusCode::UNAUTHORIZED => ErrorKind::Unauthenticated,
+        StatusCode::FORBIDDEN if message.contains("exceeded quota") => ErrorKind::Invalid,
+        StatusCode::FORBIDDEN => ErrorKind::PermissionDenied,
+        StatusCode::NOT_FOUND | StatusCode::GONE => ErrorKind::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::NOT_ACCEPTABLE => {
+            ErrorKind::Unsupported
+        }
+        StatusCode::CONFLICT if field_conflict => ErrorKind::FieldConflict,
+        StatusCode::CONFLICT => ErrorKind::Conflict,
+        StatusCode::TOO_MANY_REQUESTS => ErrorKind::Throttled,
+        StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => ErrorKind::DeadlineExceeded,
+        _ if code.is_server_error() => match reason {
+            "Timeout" | "ServerTimeout" => ErrorKind::DeadlineExceeded,
+            _ => ErrorKind::Unavailable,
+        },
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn hint(kind: ErrorKind, reason: &str, status: &Value) -> Option<String> {
+    match kind {
+        ErrorKind::Unauthenticated => Some("renew the credentials of the kubeconfig's user".to_owned()),
+        ErrorKind::PermissionDenied if reason == "Forbidden" => {
+            let what = status.pointer("/details/kind").and_then(Value::as_str).unwrap_or("this resource");
+            Some(format!(
+                "ask for a Role with this verb on `{what}`; `mailyctl doctor` lists all that is missing"
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// No answer came.
+pub(crate) fn failed(about: About<'_>, error: kube::Error) -> ProviderError {
+    let (kind, hint, message) = match &error {
+        kube::Error::Auth(_) => (
+            ErrorKind::Unauthenticated,
+            Some("renew the credentials of the kubeconfig's user"),
+            "the credentials could not be got".to_owned(),
+        ),
+        kube::Error::Api(status) => (ErrorKind::Unavailable, None, status.message.clone()),
+        _ => (
+            ErrorKind::Unavailable,
+            Some("check that the API server can be reached from here"),
+            "the API server could not be reached".to_owned(),
+        ),
+    };
+    let error =
+        ProviderError::new(kind, PROVIDER, about.operation, about.resource, message).with_source(error);
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// An answer that cannot be understood.
+pub(crate) fn garbled(about: About<'_>, why: impl Into<String>) -> ProviderError {
+    ProviderError::new(ErrorKind::Internal, PROVIDER, about.operation, about.resource, why)
+}
+
+/// A kind that the server does not serve.
+pub(crate) fn unserved(about: About<'_>) -> ProviderError {
+    let message = "the cluster does not serve this kind";
+    ProviderError::new(ErrorKind::Unsupported, PROVIDER, about.operation, about.resource, message)
+        .with_hint("check `apiVersion` and `kind`, or install what defines the kind")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(code: u16, body: &Value) -> ProviderError {
+        let about = About { operation: "apply", resource: "Deployment a/b" };
+        refused(about, StatusCode::from_u16(code).unwrap(), None, body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn t15_a_504_may_have_taken_effect() {
+        let error = of(504, &json!({"reason": "Timeout", "message": "timed out"}));
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::DeadlineExceeded, Effect::Unknown));
+        let error = of(500, &json!({"message": "etcdserver: leader changed"}));
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::Unknown));
+    }
+
+    #[test]
+    fn t13_a_429_is_passed_on_with_its_pause() {
+        let error = of(429, &json!({"message": "slow down", "details": {"retryAfterSeconds": 7}}));
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Throttled, Effect::None));
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn conflicts_of_fields_and_of_versions_are_told_apart() {
+        let causes = json!([{"reason": "FieldManagerConflict", "field": ".spec.replicas"}]);
+        let fields = json!({"reason": "Conflict", "message": "x", "details": {"causes": causes}});
+        assert_eq!(of(409, &fields).kind(), ErrorKind::FieldConflict);
+        assert_eq!(of(409, &json!({"reason": "Conflict"})).kind(), ErrorKind::Conflict);
+    }
+
+    #[test]
+    fn a_refusal_without_a_body_still_says_something() {
+        let error = of(418, &Value::Null);
+        assert!(error.to_string().contains("418"), "{error}");
+    }
+}

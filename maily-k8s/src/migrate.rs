@@ -1,0 +1,39 @@
+//! Fields that deploying clients own by update, moved to our apply, so that an apply can remove them (T17).
+
+use std::collections::BTreeSet;
+
+use maily_core::object::{FieldSet, Object};
+use serde_json::{Map, Value, json};
+
+/// The new `managedFields`, or `None` where nothing has to be moved.
+pub(crate) fn migrated(live: &Object, manager: &str) -> Option<Value> {
+    let entries = live.items("/metadata/managedFields");
+    let name = |entry: &Value| entry.get("manager").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let whole = |entry: &&Value| entry.get("subresource").is_none_or(|part| part.as_str() == Some(""));
+    let legacy = |entry: &&Value| {
+        let by = name(entry);
+        let update = entry.get("operation").and_then(Value::as_str) == Some("Update");
+        let deploys =
+            by.starts_with("kubectl") || matches!(by.as_str(), "helm" | "Helm" | "before-first-apply");
+        // `kubectl` and Helm 4 apply on the server under their own names, too.
+        whole(entry) && deploys && (update || by != manager)
+    };
+    let taken: BTreeSet<String> = entries.iter().filter(legacy).map(name).collect();
+    if taken.is_empty() {
+        return None;
+    }
+    let fields = FieldSet::owned_by(live, |by| by == manager || taken.contains(by));
+    let mut kept: Vec<Value> = entries
+        .iter()
+        .filter(|entry| !legacy(entry) && !(whole(entry) && name(entry) == manager))
+        .cloned()
+        .collect();
+    let mut ours = Map::new();
+    ours.insert("manager".to_owned(), manager.into());
+    ours.insert("operation".to_owned(), "Apply".into());
+    ours.insert("apiVersion".to_owned(), live.key().kind.api_version.clone().into());
+    ours.insert("fieldsType".to_owned(), "FieldsV1".into());
+    ours.insert("fieldsV1".to_owned(), fields.to_fields_v1());
+    kept.push(Value::Object(ours));
+    Some(json!(kept))
+}

@@ -1,0 +1,218 @@
+//! One request and its answer, with a deadline.
+
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use maily_core::{
+    object::ObjectKey,
+    provider::{ApiResource, ErrorKind, ProviderError},
+    runtime::{Runtime, within},
+};
+use serde_json::Value;
+
+use crate::error::{About, PROVIDER, failed, garbled, refused};
+
+/// Time to connect.
+pub(crate) const CONNECT: Duration = Duration::from_secs(5);
+/// Time for a read of one object, and for a write.
+pub(crate) const CALL: Duration = Duration::from_secs(15);
+/// Time for a page of a list.
+pub(crate) const PAGE: Duration = Duration::from_secs(30);
+
+/// Content types of bodies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content {
+    Json,
+    Apply,
+    MergePatch,
+}
+
+impl Content {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Apply => "application/apply-patch+yaml",
+            Self::MergePatch => "application/merge-patch+json",
+        }
+    }
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: bytes::Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json(&self, about: About<'_>) -> Result<Value, ProviderError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| garbled(about, format!("the answer is not JSON: {error}")))
+    }
+}
+
+/// Sends requests.
+#[derive(Clone)]
+pub(crate) struct Wire {
+    pub(crate) client: kube::Client,
+    pub(crate) runtime: std::sync::Arc<dyn Runtime>,
+}
+
+impl Wire {
+    /// Sends a request and reads the whole answer; every status but success is an error.
+    pub(crate) async fn call(
+        &self,
+        about: About<'_>,
+        method: Method,
+        uri: &str,
+        body: Option<(Content, Vec<u8>)>,
+        limit: Duration,
+    ) -> Result<Answer, ProviderError> {
+        let work = async {
+            let response = self.send(about, method, uri, body).await?;
+            read(about, response).await
+        };
+        within(&*self.runtime, limit, work).await.unwrap_or_else(|| Err(late(about, limit)))
+    }
+
+    /// Reads with a GET.
+    pub(crate) async fn get(
+        &self,
+        about: About<'_>,
+        uri: &str,
+        limit: Duration,
+    ) -> Result<Answer, ProviderError> {
+        self.call(about, Method::GET, uri, None, limit).await
+    }
+
+    /// Opens a stream: the deadline holds for its beginning.
+    pub(crate) async fn open(&self, about: About<'_>, uri: &str) -> Result<Response<Body>, ProviderError> {
+        let work = async {
+            let response = self.send(about, Method::GET, uri, None).await?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            match read(about, response).await {
+                Ok(_) => Err(garbled(about, "the answer is no stream")),
+                Err(error) => Err(error),
+            }
+        };
+        within(&*self.runtime, CALL, work).await.unwrap_or_else(|| Err(late(about, CALL)))
+    }
+
+    async fn send(
+        &self,
+        about: About<'_>,
+        method: Method,
+        uri: &str,
+        body: Option<(Content, Vec<u8>)>,
+    ) -> Result<Response<Body>, ProviderError> {
+        let mut request =
+            Request::builder().method(method).uri(uri).header(header::ACCEPT, "application/json");
+        let body = match body {
+            Some((content, bytes)) => {
+                request = request.header(header::CONTENT_TYPE, content.name());
+                Body::from(bytes)
+            }
+            None => Body::empty(),
+        };
+        let request = request.body(body).map_err(|error| {
+            ProviderError::new(
+                ErrorKind::Invalid,
+                PROVIDER,
+                about.operation,
+                about.resource,
+                format!("no request can be made of it: {error}"),
+            )
+        })?;
+        self.client.send(request).await.map_err(|error| failed(about, error))
+    }
+}
+
+async fn read(about: About<'_>, response: Response<Body>) -> Result<Answer, ProviderError> {
+    let (parts, body) = response.into_parts();
+    let body = body
+        .collect()
+        .await
+        .map_err(|error| {
+            let message = "the answer broke off";
+            ProviderError::new(ErrorKind::Unavailable, PROVIDER, about.operation, about.resource, message)
+                .with_source(error)
+        })?
+        .to_bytes();
+    if parts.status.is_success() {
+        return Ok(Answer { headers: parts.headers, body });
+    }
+    let after = parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    Err(refused(about, parts.status, after.map(Duration::from_secs), &body))
+}
+
+fn late(about: About<'_>, limit: Duration) -> ProviderError {
+    let message = format!("no answer within {} s", limit.as_secs());
+    ProviderError::new(ErrorKind::DeadlineExceeded, PROVIDER, about.operation, about.resource, message)
+}
+
+/// Path of a kind, such as `/apis/apps/v1/namespaces/a/deployments`.
+pub(crate) fn collection(resource: &ApiResource, namespace: Option<&str>) -> String {
+    let mut path = group_path(&resource.kind.api_version);
+    if let (true, Some(namespace)) = (resource.namespaced, namespace) {
+        path.push_str("/namespaces/");
+        path.push_str(namespace);
+    }
+    path.push('/');
+    path.push_str(&resource.plural);
+    path
+}
+
+/// Path of an object.
+pub(crate) fn item(
+    resource: &ApiResource,
+    key: &ObjectKey,
+    about: About<'_>,
+) -> Result<String, ProviderError> {
+    if resource.namespaced && key.namespace.is_none() {
+        return Err(garbled(about, "the kind lives in namespaces and none is given"));
+    }
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
+    if !plain(&key.name) || !key.namespace.as_deref().is_none_or(plain) || key.name.starts_with("..") {
+        let message = "the name has characters that no name may have";
+        return Err(ProviderError::new(
+            ErrorKind::Invalid,
+            PROVIDER,
+            about.operation,
+            about.resource,
+            message,
+        ));
+    }
+    Ok(format!("{}/{}", collection(resource, key.namespace.as_deref()), key.name))
+}
+
+/// Path of a group and version.
+pub(crate) fn group_path(api_version: &str) -> String {
+    if api_version.contains('/') { format!("/apis/{api_version}") } else { format!("/api/{api_version}") }
+}
+
+/// Text as a value of a query.
+pub(crate) fn query_value(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// Whether an error is the answer 404.
+pub(crate) fn is_absent(error: &ProviderError) -> bool {
+    error.kind() == ErrorKind::NotFound
+}
+
+/// Whether a status means that a service behind the API server's proxy could not be reached.
+pub(crate) fn is_gateway(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+}

@@ -1,0 +1,192 @@
+//! A watch that outlives closed connections and lost history (T11).
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Buf as _, BytesMut};
+use futures::{StreamExt as _, stream};
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use maily_core::{
+    object::Object,
+    provider::{ApiResource, ErrorKind, ListQuery, ProviderError, WatchEvent, WatchStream},
+    runtime::within,
+};
+use serde_json::Value;
+
+use crate::{
+    cluster::{Inner, list_all, object, selector},
+    error::{About, PROVIDER},
+    request::{collection, query_value},
+};
+
+/// The server closes a watch after this long; taking it up again costs one request.
+const SPAN: Duration = Duration::from_secs(120);
+/// Silence after which a connection is given up: later than the server's own end of the watch.
+const SILENCE: Duration = Duration::from_secs(130);
+/// First pause after a failure; doubles up to the last.
+const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+pub(crate) async fn watch(
+    inner: Arc<Inner>,
+    resource: ApiResource,
+    query: ListQuery,
+) -> Result<WatchStream, ProviderError> {
+    let name = query.kind.to_string();
+    let about = About { operation: "watch", resource: &name };
+    let (objects, version) = list_all(&inner.wire, &resource, &query, about).await?;
+    let first = WatchEvent::Listed(objects);
+    let watching =
+        Watching { inner, resource, query, name, version: Some(version), body: None, pause: PAUSE };
+    let rest = stream::unfold(Some(watching), |watching| async move {
+        let mut watching = watching?;
+        match watching.next().await {
+            Ok(event) => Some((Ok(event), Some(watching))),
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Ok(stream::once(async move { Ok(first) }).chain(rest).boxed())
+}
+
+struct Watching {
+    inner: Arc<Inner>,
+    resource: ApiResource,
+    query: ListQuery,
+    name: String,
+    /// Where to go on; none: list again.
+    version: Option<String>,
+    body: Option<(Body, BytesMut)>,
+    pause: Duration,
+}
+
+/// What one line of the stream means.
+enum Line {
+    Event(WatchEvent),
+    Bookmark,
+    /// History is lost.
+    Expired,
+    Broken(String),
+}
+
+impl Watching {
+    async fn next(&mut self) -> Result<WatchEvent, ProviderError> {
+        loop {
+            if self.version.is_none() {
+                match self.list().await {
+                    Ok(event) => return Ok(event),
+                    Err(error) => return self.interrupted(error).await,
+                }
+            }
+            if self.body.is_none()
+                && let Err(error) = self.open().await
+            {
+                if error.kind() == ErrorKind::NotFound {
+                    // 410: the resource version is too old.
+                    self.version = None;
+                    continue;
+                }
+                return self.interrupted(error).await;
+            }
+            match self.line().await {
+                Some(Line::Event(event)) => {
+                    self.pause = PAUSE;
+                    return Ok(event);
+                }
+                Some(Line::Bookmark) => self.pause = PAUSE,
+                Some(Line::Expired) => (self.version, self.body) = (None, None),
+                Some(Line::Broken(why)) => {
+                    (self.version, self.body) = (None, None);
+                    self.rest().await;
+                    return Ok(WatchEvent::Interrupted(why));
+                }
+                // A closed watch is not an end.
+                None => self.body = None,
+            }
+        }
+    }
+
+    /// Permanent errors end the watch, all others pause it.
+    async fn interrupted(&mut self, error: ProviderError) -> Result<WatchEvent, ProviderError> {
+        self.body = None;
+        if !error.is_transient() && error.kind() != ErrorKind::Internal {
+            return Err(error);
+        }
+        self.rest().await;
+        Ok(WatchEvent::Interrupted(error.to_string()))
+    }
+
+    async fn rest(&mut self) {
+        self.inner.wire.runtime.sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    async fn list(&mut self) -> Result<WatchEvent, ProviderError> {
+        let about = About { operation: "watch", resource: &self.name };
+        let (objects, version) = list_all(&self.inner.wire, &self.resource, &self.query, about).await?;
+        self.version = Some(version);
+        Ok(WatchEvent::Listed(objects))
+    }
+
+    async fn open(&mut self) -> Result<(), ProviderError> {
+        let about = About { operation: "watch", resource: &self.name };
+        let path = collection(&self.resource, self.query.namespace.as_deref());
+        let version = query_value(self.version.as_deref().unwrap_or_default());
+        let uri = format!(
+            "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={version}{}",
+            SPAN.as_secs(),
+            selector(&self.query),
+        );
+        let response = self.inner.wire.open(about, &uri).await?;
+        self.body = Some((response.into_body(), BytesMut::new()));
+        Ok(())
+    }
+
+    /// The next line; `None` at the end of the stream.
+    async fn line(&mut self) -> Option<Line> {
+        loop {
+            let (body, buffer) = self.body.as_mut()?;
+            if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+                let line = buffer.split_to(end);
+                buffer.advance(1);
+                return Some(self.understand(&line));
+            }
+            match within(&*self.inner.wire.runtime, SILENCE, body.frame()).await {
+                Some(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        buffer.extend_from_slice(&data);
+                    }
+                }
+                // The end, a broken connection, or silence: half a line is worth nothing.
+                Some(Some(Err(_)) | None) | None => return None,
+            }
+        }
+    }
+
+    fn understand(&mut self, line: &[u8]) -> Line {
+        let mut value: Value = match serde_json::from_slice(line) {
+            Ok(value) => value,
+            Err(error) => return Line::Broken(format!("an event is not JSON: {error}")),
+        };
+        let about = About { operation: "watch", resource: &self.name };
+        let body = value.get_mut("object").map(Value::take).unwrap_or_default();
+        if let Some(version) = body.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
+            self.version = Some(version.to_owned());
+        }
+        let take = |body: Value| -> Result<Object, ProviderError> { object(body, &self.query.kind, about) };
+        let event = match value.get("type").and_then(Value::as_str).unwrap_or_default() {
+            "ADDED" | "MODIFIED" => take(body).map(WatchEvent::Applied),
+            "DELETED" => take(body).map(WatchEvent::Deleted),
+            "BOOKMARK" => return Line::Bookmark,
+            "ERROR" if body.get("code").and_then(Value::as_u64) == Some(410) => return Line::Expired,
+            other => {
+                let said = body.get("message").and_then(Value::as_str).unwrap_or(other);
+                let message = format!("the server ended the watch: {said}");
+                Err(ProviderError::new(ErrorKind::Unavailable, PROVIDER, "watch", &self.name, message))
+            }
+        };
+        match event {
+            Ok(event) => Line::Event(event),
+            Err(error) => Line::Broken(error.to_string()),
+        }
+    }
+}
