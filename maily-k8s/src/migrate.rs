@@ -25,7 +25,7 @@ pub(crate) fn migrated(live: &Object, manager: &str) -> Option<Value> {
     let fields = FieldSet::owned_by(live, |by| by == manager || taken.contains(by));
     let mut kept: Vec<Value> = entries
         .iter()
-        .filter(|entry| !legacy(entry) && !(whole(entry) && name(entry) == manager))
+        .filter(|entry| !(legacy(entry) || whole(entry) && name(entry) == manager))
         .cloned()
         .collect();
     let mut ours = Map::new();

@@ -17,7 +17,7 @@ pub enum EditError {
     Layout(String),
 }
 
-const LIMITS: Limits =
+pub(super) const LIMITS: Limits =
     Limits { bytes: 4 * 1024 * 1024, nodes: 200_000, depth: 32, documents: 1, aliases: false };
 
 /// Binds an environment to a cluster; makes the environment if it is absent.

@@ -4,6 +4,7 @@
 //! templating: the file is what people read and review most.
 
 mod edit;
+mod explain;
 mod fields;
 mod names;
 mod parse;
@@ -16,6 +17,7 @@ mod service;
 mod workload;
 
 pub use edit::{EditError, add_service, bind_environment};
+pub use explain::Explained;
 pub use fields::ProjectErrors;
 pub use names::{
     EnvironmentName, GateName, NameError, PhaseName, ProjectName, ServiceName, SourceName, Version,

@@ -1,11 +1,13 @@
 //! From a wish (deploy, roll back, remove) to what the planner takes, and from records and live objects to reports.
 
 mod deploy;
+mod logs;
 mod rollback;
 mod runs;
 mod status;
 
 pub use deploy::{DeployScope, deploy, remove};
+pub use logs::{PodLine, PodLines, logs};
 pub use rollback::{RollbackError, RollbackTo, rollback};
 pub use runs::{RunSummary, run, runs};
 pub use status::{ServiceState, Status, status};

@@ -1,0 +1,166 @@
+//! `plan`, `apply`, `deploy`, `rollback`, `remove`.
+
+use std::path::Path;
+
+use maily_core::{
+    engine::{Depth, Plan, ReleaseId, Storage},
+    model::Version,
+    release::{self, DeployScope, RollbackTo},
+};
+use maily_testkit::sim::Mode;
+
+use super::in_environment;
+use crate::{
+    args::{ApplyCommand, DeployCommand, Globals, PlanArgs, PlanCommand, RemoveCommand, RollbackCommand},
+    exit::{CliError, Code},
+    render::Ui,
+    session::{self, carry_out, components, depth, look, objects},
+    wire::{Wired, Workshop},
+};
+
+pub(super) fn version(text: &str) -> Result<Version, CliError> {
+    text.parse().map_err(|error: maily_core::model::NameError| {
+        CliError::usage(format!("`--version {text}`: {error}"))
+    })
+}
+
+pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Result<Code, CliError> {
+    let version = version(&args.version)?;
+    in_environment(globals, args.env.env.as_deref(), async |wired| {
+        let only = components(wired, &args.components)?;
+        let rendered = objects(wired, &version, only.as_deref(), &args.plan).await?;
+        let seen = look(wired).await?;
+        let components = only.map(|names| names.iter().map(ToString::to_string).collect());
+        let scope = DeployScope { phases: None, components };
+        let wanted = release::deploy(&wired.resolved, rendered, &version, seen.base.as_ref(), &scope);
+        let storage = if args.out.is_some() { Storage::Lasting } else { Storage::Passing };
+        let planned = session::plan(wired, seen, &wanted, &args.plan, Depth::DryRun, storage).await?;
+        ui.plan(&planned)?;
+        if let Some(path) = &args.out {
+            wired.environment.keep_values(&planned).await?;
+            save(path, &planned.plan)?;
+            ui.tell(&format!("saved; carry it out with `mailyctl apply {}`", path.display()));
+        }
+        Ok(if args.exit_code && !planned.plan.is_empty() { Code::Changes } else { Code::Done })
+    })
+    .await
+}
+
+/// Writes a plan file as a whole or not at all.
+fn save(path: &Path, plan: &Plan) -> Result<(), CliError> {
+    let failed = |error: std::io::Error| {
+        CliError::new(Code::Failed, format!("failed to write `{}`: {error}", path.display()))
+    };
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, plan.to_text()).map_err(failed)?;
+    std::fs::rename(&temporary, path).map_err(failed)
+}
+
+pub(super) async fn apply(ui: &Ui, globals: &Globals, args: &ApplyCommand) -> Result<Code, CliError> {
+    let text = std::fs::read_to_string(&args.plan).map_err(|error| {
+        CliError::usage(format!("failed to read the plan `{}`: {error}", args.plan.display()))
+    })?;
+    let plan = Plan::parse(&text)?;
+    let name = plan.environment.clone();
+    in_environment(globals, Some(&name), async |wired| {
+        look(wired).await?;
+        let planned = wired.environment.adopt_plan(plan).await?;
+        carry_out(ui, wired, planned, &args.run, false).await
+    })
+    .await
+}
+
+pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &DeployCommand) -> Result<Code, CliError> {
+    let version = version(&args.version)?;
+    in_environment(globals, args.env.env.as_deref(), async |wired| {
+        let only = components(wired, &args.components)?;
+        let rendered = objects(wired, &version, only.as_deref(), &args.plan).await?;
+        let seen = look(wired).await?;
+        let components = only.map(|names| names.iter().map(ToString::to_string).collect());
+        let scope = DeployScope { phases: None, components };
+        let wanted = release::deploy(&wired.resolved, rendered, &version, seen.base.as_ref(), &scope);
+        let (depth, storage) = depth(&args.run, args.dry_run);
+        let planned = session::plan(wired, seen, &wanted, &args.plan, depth, storage).await?;
+        carry_out(ui, wired, planned, &args.run, args.dry_run).await
+    })
+    .await
+}
+
+pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand) -> Result<Code, CliError> {
+    let to = match (&args.to_version, args.release) {
+        (Some(text), _) => RollbackTo::Version(version(text)?.to_string()),
+        (None, Some(release)) => RollbackTo::Release(ReleaseId(release)),
+        (None, None) => RollbackTo::LastGood,
+    };
+    in_environment(globals, args.env.env.as_deref(), async |wired| {
+        let seen = look(wired).await?;
+        let only = released(wired, &seen, &args.components)?;
+        let records = &*wired.environment.records;
+        let wanted =
+            release::rollback(records, &wired.resolved, &seen.head, seen.base.as_ref(), &to, only.as_deref())
+                .await?;
+        let (depth, storage) = depth(&args.run, args.dry_run);
+        let planned = session::plan(wired, seen, &wanted, &args.plan, depth, storage).await?;
+        carry_out(ui, wired, planned, &args.run, args.dry_run).await
+    })
+    .await
+}
+
+pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> Result<Code, CliError> {
+    in_environment(globals, args.env.env.as_deref(), async |wired| {
+        let seen = look(wired).await?;
+        let only = released(wired, &seen, &args.components)?;
+        let Some(base) = &seen.base else {
+            ui.tell("nothing was released to this environment: nothing to remove");
+            return Ok(Code::Done);
+        };
+        let gone = only.unwrap_or_else(|| base.head.versions.keys().cloned().collect());
+        let wanted = release::remove(&wired.resolved, base, &gone);
+        let (depth, storage) = depth(&args.run, args.dry_run);
+        let planned = session::plan(wired, seen, &wanted, &PlanArgs::default(), depth, storage).await?;
+        carry_out(ui, wired, planned, &args.run, args.dry_run).await
+    })
+    .await
+}
+
+/// Components of the release in force, which the file may not know any more; none for all.
+fn released(wired: &Wired, seen: &session::Seen, names: &[String]) -> Result<Option<Vec<String>>, CliError> {
+    if names.len() == 1 && names[0] == "all" {
+        return Ok(None);
+    }
+    let on_record =
+        |name: &String| seen.base.as_ref().is_some_and(|base| base.head.versions.contains_key(name));
+    let mut found = Vec::new();
+    for name in names {
+        if on_record(name) {
+            found.push(name.clone());
+        } else {
+            let known = wired.resolved.project.find_services(std::slice::from_ref(name));
+            let known = known.map_err(|error| CliError::usage(error.to_string()).help(error.help))?;
+            found.extend(known.iter().map(ToString::to_string));
+        }
+    }
+    Ok(Some(found))
+}
+
+/// What a part of a phased deploy needs.
+pub(super) async fn part(
+    ui: &Ui,
+    workshop: &Workshop,
+    environment: &str,
+    phases: Option<Vec<maily_core::model::PhaseName>>,
+    version: &Version,
+    args: &crate::args::PhasedCommand,
+) -> Result<Code, CliError> {
+    let wired = workshop.wire(Some(environment)).await?;
+    let rendered = objects(&wired, version, None, &args.plan).await?;
+    let seen = look(&wired).await?;
+    let scope = DeployScope { phases, components: None };
+    let wanted = release::deploy(&wired.resolved, rendered, version, seen.base.as_ref(), &scope);
+    let (depth, storage) = depth(&args.run, args.dry_run);
+    let planned = session::plan(&wired, seen, &wanted, &args.plan, depth, storage).await?;
+    carry_out(ui, &wired, planned, &args.run, args.dry_run).await
+}
+
+/// The sandbox is written to by everything that goes through here.
+pub(super) const MODE: Mode = Mode::Write;

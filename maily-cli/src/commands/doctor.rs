@@ -1,0 +1,211 @@
+//! `doctor`: everything that a release needs, looked at before one does.
+
+use std::collections::BTreeSet;
+
+use maily_core::{
+    model::{Bundle, Source},
+    provider::{Access, ClusterInfo, Permission},
+};
+use maily_testkit::sim::Mode;
+use serde::Serialize;
+
+use crate::{
+    args::{EnvArg, Globals},
+    exit::{CliError, Code},
+    render::Ui,
+    wire::{Wired, Workshop},
+};
+
+/// The oldest server with all that is used, by its minor version: field validation, and parameters of admission
+/// policies.
+const OLDEST: u32 = 30;
+/// Milliseconds by which clocks may differ before the times in records mislead.
+const SKEW: i64 = 5_000;
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: String,
+    state: &'static str,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, state: &'static str, what: &str, detail: impl Into<String>, help: Option<&str>) {
+        self.0.push(Finding {
+            what: what.to_owned(),
+            state,
+            detail: detail.into(),
+            help: help.map(str::to_owned),
+        });
+    }
+}
+
+pub(super) async fn doctor(ui: &Ui, globals: &Globals, env: &EnvArg) -> Result<Code, CliError> {
+    let workshop = Workshop::open(globals, Mode::Read)?;
+    let wired = workshop.wire(env.env.as_deref()).await?;
+    let mut findings = Findings::default();
+    programs(&wired, &mut findings);
+    let cluster = &wired.environment.providers.cluster;
+    match cluster.describe().await {
+        Ok(info) => {
+            server(&info, &mut findings);
+            match wired.environment.check().await {
+                Ok(_) => findings.add(
+                    "ok",
+                    "identity",
+                    format!("the bound cluster, namespace `{}`", wired.environment.namespace),
+                    None,
+                ),
+                Err(error) => findings.add("bad", "identity", error.to_string(), error.hint().as_deref()),
+            }
+            access(&wired, &mut findings).await?;
+            records(&wired, &mut findings).await;
+        }
+        Err(error) => {
+            let error = CliError::from(error);
+            findings.add("bad", "server", error.message, error.help.as_deref());
+        }
+    }
+    let bad = findings.0.iter().any(|finding| finding.state == "bad");
+    if ui.is_json() {
+        ui.document("doctor", &serde_json::json!({"environment": wired.environment.name, "healthy": !bad, "findings": findings.0}))?;
+    } else {
+        let mut text = format!("{}\n", ui.paint.strong(&wired.environment.name));
+        for finding in &findings.0 {
+            let mark = match finding.state {
+                "ok" => ui.paint.good("✓"),
+                "warn" => ui.paint.warn("!"),
+                _ => ui.paint.bad("✗"),
+            };
+            text.push_str(&format!("  {mark} {:12} {}\n", finding.what, finding.detail));
+            if let Some(help) = &finding.help {
+                text.push_str(&format!("    {}: {help}\n", ui.paint.strong("help")));
+            }
+        }
+        ui.print(&text)?;
+    }
+    Ok(if bad { Code::Failed } else { Code::Done })
+}
+
+fn programs(wired: &Wired, findings: &mut Findings) {
+    let bundles = wired.resolved.project.sources.values();
+    let own = wired.resolved.services.values().filter_map(|service| match &service.source {
+        Source::Bundle(bundle) => Some(bundle),
+        _ => None,
+    });
+    let needed: BTreeSet<&str> = bundles
+        .chain(own)
+        .filter_map(|bundle| match bundle {
+            Bundle::Kustomize(_) => Some("kustomize"),
+            Bundle::Helm(_) => Some("helm"),
+            Bundle::Manifests(_) => None,
+        })
+        .collect();
+    for program in needed {
+        match std::process::Command::new(program).arg("version").output() {
+            Ok(_) => findings.add("ok", program, "is installed", None),
+            Err(error) => findings.add("bad", program, format!("cannot be run: {error}"), Some("install it")),
+        }
+    }
+}
+
+fn server(info: &ClusterInfo, findings: &mut Findings) {
+    let minor = info.version.trim_start_matches('v').split('.').nth(1);
+    let minor = minor.and_then(|text| text.trim_end_matches('+').parse::<u32>().ok());
+    let version = format!("{} at {}", info.version, info.server);
+    match minor {
+        Some(minor) if minor < OLDEST => {
+            let help = format!("maily needs Kubernetes 1.{OLDEST} or newer");
+            findings.add("bad", "server", version, Some(&help));
+        }
+        _ => findings.add("ok", "server", version, None),
+    }
+    match info.clock_skew_ms {
+        Some(skew) if skew.abs() > SKEW => findings.add(
+            "warn",
+            "clock",
+            format!("the server's clock differs by {:.1} s", skew as f64 / 1000.0),
+            Some("set this machine's clock: times on record mislead"),
+        ),
+        Some(skew) => findings.add("ok", "clock", format!("differs by {skew} ms"), None),
+        None => findings.add("warn", "clock", "the server did not tell its time", None),
+    }
+}
+
+async fn access(wired: &Wired, findings: &mut Findings) -> Result<(), CliError> {
+    let namespace = Some(wired.environment.namespace.clone());
+    let wanted: &[(&str, &str, &[&str])] = &[
+        ("", "secrets", &["get", "list", "create", "patch", "delete"]),
+        ("", "configmaps", &["get", "list", "create", "patch", "delete"]),
+        ("", "services", &["get", "list", "create", "patch", "delete"]),
+        ("", "serviceaccounts", &["get", "create", "patch", "delete"]),
+        ("", "pods", &["get", "list", "watch"]),
+        ("", "pods/log", &["get"]),
+        ("", "events", &["list"]),
+        ("apps", "deployments", &["get", "list", "watch", "create", "patch", "delete"]),
+        ("apps", "statefulsets", &["get", "list", "watch", "create", "patch", "delete"]),
+        ("apps", "replicasets", &["list", "watch"]),
+        ("batch", "jobs", &["get", "create", "delete"]),
+        ("coordination.k8s.io", "leases", &["get", "create", "patch"]),
+    ];
+    let permissions: Vec<Permission> = wanted
+        .iter()
+        .flat_map(|(group, resource, verbs)| {
+            verbs.iter().map(|verb| Permission {
+                verb,
+                group: (*group).to_owned(),
+                resource: (*resource).to_owned(),
+                namespace: namespace.clone(),
+            })
+        })
+        .collect();
+    let answers = wired.environment.providers.cluster.allowed(&permissions).await?;
+    let missing = |wanted: Access| -> Vec<String> {
+        permissions
+            .iter()
+            .zip(&answers)
+            .filter(|(_, access)| **access == wanted)
+            .map(|(permission, _)| format!("{} {}", permission.verb, permission.resource))
+            .collect()
+    };
+    let (denied, unknown) = (missing(Access::Denied), missing(Access::Unknown));
+    if !denied.is_empty() {
+        let help = format!("ask for these in namespace `{}`", wired.environment.namespace);
+        findings.add("bad", "permissions", format!("not allowed: {}", denied.join(", ")), Some(&help));
+    }
+    if !unknown.is_empty() {
+        findings.add("warn", "permissions", format!("could not be found out: {}", unknown.join(", ")), None);
+    }
+    if denied.is_empty() && unknown.is_empty() {
+        findings.add("ok", "permissions", format!("all {} that a release needs", permissions.len()), None);
+    }
+    Ok(())
+}
+
+async fn records(wired: &Wired, findings: &mut Findings) {
+    match wired.environment.head().await {
+        Err(error) => findings.add("bad", "records", CliError::from(error).message, None),
+        Ok(head) => {
+            let release =
+                head.release.as_ref().map(|(_, release)| format!("release {} is in force", release.id));
+            findings.add("ok", "records", release.unwrap_or_else(|| "nothing released yet".to_owned()), None);
+            if let Some(unfinished) = &head.unfinished {
+                let help = format!(
+                    "`mailyctl resume --env {0}` or `mailyctl abort --env {0}`",
+                    wired.environment.name
+                );
+                findings.add(
+                    "warn",
+                    "run",
+                    format!("{} has not ended", unfinished.recorded.run),
+                    Some(&help),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! `logs`.
+
+use futures::StreamExt as _;
+use maily_core::{
+    provider::{Follow, LogOptions},
+    release,
+};
+use maily_testkit::sim::Mode;
+use serde_json::json;
+
+use crate::{
+    args::{Globals, LogsCommand},
+    exit::{CliError, Code},
+    render::{Ui, plain},
+    wire::{Workshop, span},
+};
+
+pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Result<Code, CliError> {
+    let options = LogOptions {
+        container: None,
+        follow: if args.follow { Follow::Yes } else { Follow::No },
+        since: args.since.as_deref().map(|text| span(text, "since")).transpose()?,
+        tail: args.tail,
+        previous: args.previous,
+    };
+    let wired = Workshop::open(globals, Mode::Read)?.wire(args.env.env.as_deref()).await?;
+    let service = wired.resolved.project.find_services(std::slice::from_ref(&args.service));
+    let service = match service {
+        Ok(names) => names.first().map(ToString::to_string).unwrap_or_default(),
+        // The release may have a service that the file has lost.
+        Err(error) => {
+            let head = wired.environment.head().await?;
+            let known = head
+                .release
+                .as_ref()
+                .is_some_and(|(_, release)| release.versions.contains_key(&args.service));
+            if !known {
+                return Err(CliError::usage(error.to_string()).help(error.help));
+            }
+            args.service.clone()
+        }
+    };
+    wired.environment.check().await?;
+    let Some(mut lines) = release::logs(&wired.environment, &service, &options).await? else {
+        return Err(CliError::new(Code::Failed, format!("`{service}` has no pods in the release in force"))
+            .help(format!("`mailyctl status --env {}`", wired.environment.name)));
+    };
+    loop {
+        let next = tokio::select! {
+            next = lines.next() => next,
+            _ = tokio::signal::ctrl_c() => return Ok(Code::Done),
+        };
+        let Some(line) = next else { return Ok(Code::Done) };
+        let line = line?;
+        if ui.is_json() {
+            let text = json!({"format": 1, "pod": line.pod, "container": line.container, "time": line.line.time, "line": line.line.text});
+            ui.print(&text.to_string())?;
+        } else {
+            let prefix = ui.paint.of(&format!("{} {}", line.pod, line.container));
+            ui.print(&format!("{prefix} {}", plain(&line.line.text)))?;
+        }
+    }
+}

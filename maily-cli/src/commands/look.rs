@@ -1,0 +1,115 @@
+//! `status`, `history`, `show run`, `show release`.
+
+use std::time::Duration;
+
+use maily_core::{
+    engine::{ReleaseId, RunId, history as releases},
+    release,
+};
+use maily_testkit::sim::Mode;
+use serde_json::json;
+
+use crate::{
+    args::{EnvArg, Globals, HistoryCommand, StatusCommand},
+    exit::{CliError, Code},
+    render::{self, Ui},
+    wire::{Wired, Workshop, runtime},
+};
+
+/// Time between two looks of `status --watch`.
+const LOOK: Duration = Duration::from_secs(2);
+
+async fn wired(globals: &Globals, env: &EnvArg) -> Result<Wired, CliError> {
+    Workshop::open(globals, Mode::Read)?.wire(env.env.as_deref()).await
+}
+
+pub(super) async fn status(ui: &Ui, globals: &Globals, args: &StatusCommand) -> Result<Code, CliError> {
+    loop {
+        // A sandbox that another process works on is read anew; a cluster's connection would serve again and again.
+        let wired = wired(globals, &args.env).await?;
+        let status = release::status(&wired.environment).await?;
+        if ui.is_json() {
+            ui.document("status", &status)?;
+        } else {
+            let clear = if args.watch && ui.form == render::Form::Live { "\u{1b}[H\u{1b}[2J" } else { "" };
+            ui.print(&format!("{clear}{}", render::status(&status, ui.paint)))?;
+        }
+        if !args.watch {
+            return Ok(Code::Done);
+        }
+        tokio::select! {
+            () = wired.environment.runtime.sleep(LOOK) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(Code::Done),
+        }
+    }
+}
+
+pub(super) async fn history(ui: &Ui, globals: &Globals, args: &HistoryCommand) -> Result<Code, CliError> {
+    let wired = wired(globals, &args.env).await?;
+    let runs = release::runs(&*wired.environment.records, args.limit).await?;
+    if ui.is_json() {
+        ui.document("history", &json!({"environment": wired.environment.name, "runs": runs}))?;
+    } else {
+        ui.print(&render::history(&runs, runtime().wall(), ui.paint))?;
+    }
+    Ok(Code::Done)
+}
+
+pub(super) async fn run(
+    ui: &Ui,
+    globals: &Globals,
+    env: &EnvArg,
+    id: Option<&str>,
+) -> Result<Code, CliError> {
+    let wired = wired(globals, env).await?;
+    let records = &*wired.environment.records;
+    let id = match id {
+        Some(id) => RunId::from(id),
+        None => match release::runs(records, 1).await?.pop() {
+            Some(newest) => newest.run,
+            None => return Err(CliError::usage("there is no run on record yet")),
+        },
+    };
+    let Some((summary, recorded)) = release::run(records, &id).await? else {
+        return Err(CliError::usage(format!("there is no run `{id}` on record"))
+            .help(format!("`mailyctl history --env {}` lists them", wired.environment.name)));
+    };
+    if ui.is_json() {
+        let events: Vec<_> =
+            recorded.events.iter().map(|(epoch, event)| json!({"epoch": epoch, "entry": event})).collect();
+        ui.document("run", &json!({"summary": summary, "plan": recorded.plan, "events": events}))?;
+    } else {
+        ui.print(&render::run(&summary, &recorded, ui.paint))?;
+    }
+    Ok(Code::Done)
+}
+
+pub(super) async fn release(
+    ui: &Ui,
+    globals: &Globals,
+    env: &EnvArg,
+    id: Option<u64>,
+) -> Result<Code, CliError> {
+    let wired = wired(globals, env).await?;
+    let head = wired.environment.head().await?;
+    let in_force = head.release.as_ref().map(|(_, release)| release.id);
+    let Some(id) = id.map(ReleaseId).or(in_force) else {
+        return Err(CliError::usage("nothing was released to this environment yet"));
+    };
+    let Some(found) = releases::release(&*wired.environment.records, id).await? else {
+        let known: Vec<String> = head.releases.iter().map(ToString::to_string).collect();
+        return Err(CliError::usage(format!("there is no release {id} on record"))
+            .help(format!("there are {}", known.join(", "))));
+    };
+    if ui.is_json() {
+        let objects: Vec<_> = found
+            .objects
+            .values()
+            .map(|object| json!({"service": object.service, "object": object.desired.to_value()}))
+            .collect();
+        ui.document("release", &json!({"release": found.head, "run": found.run, "objects": objects}))?;
+    } else {
+        ui.print(&render::release(&found, in_force, ui.paint))?;
+    }
+    Ok(Code::Done)
+}

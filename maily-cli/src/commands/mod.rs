@@ -1,0 +1,93 @@
+//! One function per command: arguments to library calls to screens.
+
+mod deploy;
+mod doctor;
+mod logs;
+mod look;
+mod phased;
+mod project;
+mod sandbox;
+mod shell;
+
+use maily_core::engine::Wish;
+use maily_testkit::sim::Mode;
+
+use crate::{
+    args::{Args, Command, EnvCommand, Globals, ShowCommand},
+    exit::{CliError, Code},
+    render::Ui,
+    session,
+    wire::{Wired, Workshop},
+};
+
+/// Carries out a command.
+pub(crate) async fn dispatch(args: Args) -> Result<Code, CliError> {
+    let globals = args.globals;
+    let ui = Ui::new(&globals);
+    match args.command {
+        Command::Init(args) => project::init(&ui, &globals, &args),
+        Command::Env(EnvCommand::Bind(args)) => project::bind(&ui, &globals, &args).await,
+        Command::Env(EnvCommand::List) => project::list(&ui, &globals),
+        Command::Plan(args) => deploy::plan(&ui, &globals, &args).await,
+        Command::Apply(args) => deploy::apply(&ui, &globals, &args).await,
+        Command::Deploy(args) => deploy::deploy(&ui, &globals, &args).await,
+        Command::PhasedDeploy(args) => phased::deploy(&ui, &globals, &args).await,
+        Command::Rollback(args) => deploy::rollback(&ui, &globals, &args).await,
+        Command::Remove(args) => deploy::remove(&ui, &globals, &args).await,
+        Command::Status(args) => look::status(&ui, &globals, &args).await,
+        Command::History(args) => look::history(&ui, &globals, &args).await,
+        Command::Show(ShowCommand::Run { env, run }) => look::run(&ui, &globals, &env, run.as_deref()).await,
+        Command::Show(ShowCommand::Release { env, release }) => {
+            look::release(&ui, &globals, &env, release).await
+        }
+        Command::Show(ShowCommand::Project { env }) => project::show(&ui, &globals, &env),
+        Command::Logs(args) => logs::logs(&ui, &globals, &args).await,
+        Command::Resume(args) => {
+            in_environment(&globals, args.env.env.as_deref(), async |wired| {
+                session::take_over(&ui, wired, args.run.as_deref(), Wish::Resume, &args.options).await
+            })
+            .await
+        }
+        Command::Abort(args) => {
+            let wish = if args.leave { Wish::Leave } else { Wish::Abort };
+            if args.leave && !args.options.yes {
+                leave(&ui)?;
+            }
+            in_environment(&globals, args.env.env.as_deref(), async |wired| {
+                session::take_over(&ui, wired, None, wish, &args.options).await
+            })
+            .await
+        }
+        Command::Doctor(args) => doctor::doctor(&ui, &globals, &args.env).await,
+        Command::Schema => project::schema(&ui),
+        Command::Completions { shell } => shell::completions(&ui, shell),
+        Command::Man { folder } => shell::man(&ui, &folder),
+        Command::Sandbox(command) => sandbox::sandbox(&ui, &globals, &command),
+    }
+}
+
+fn leave(ui: &Ui) -> Result<(), CliError> {
+    if !ui.can_ask() {
+        return Err(
+            CliError::usage("to end a run with everything as it is now needs a yes").help("say `--yes`")
+        );
+    }
+    if session::ask("End the run and leave everything as it is now, neither new nor old?")? {
+        Ok(())
+    } else {
+        Err(CliError::new(Code::Failed, "the run was not ended"))
+    }
+}
+
+/// Opens an environment to change it, and writes down what the sandbox has become, also after an error.
+async fn in_environment(
+    globals: &Globals,
+    name: Option<&str>,
+    act: impl AsyncFnOnce(&Wired) -> Result<Code, CliError>,
+) -> Result<Code, CliError> {
+    let workshop = Workshop::open(globals, Mode::Write)?;
+    let wired = workshop.wire(name).await?;
+    let result = act(&wired).await;
+    workshop.close()?;
+    result
+}

@@ -1,0 +1,152 @@
+//! `phased-deploy`: phase by phase, one plan and one run per environment.
+
+use maily_core::{
+    engine::history,
+    model::{Phase, PhaseName, Version},
+};
+
+use super::deploy::{MODE, part, version};
+use crate::{
+    args::{Globals, PhasedCommand},
+    exit::{CliError, Code},
+    render::Ui,
+    session::ask,
+    wire::Workshop,
+};
+
+/// The environment that the platform tries a version on first.
+const STAGING: &str = "staging";
+
+pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &PhasedCommand) -> Result<Code, CliError> {
+    if args.canary || args.canary_weight.is_some() {
+        return Err(CliError::usage(
+            "traffic cannot be shifted step by step yet: no traffic provider is there",
+        )
+        .help("leave `--canary` and `--canary-weight` away: every phase then rolls out completely"));
+    }
+    let version = version(&args.version)?;
+    let workshop = Workshop::open(globals, MODE)?;
+    let parts = parts(&workshop, args)?;
+    let result = run(ui, &workshop, &parts, &version, args).await;
+    workshop.close()?;
+    result
+}
+
+/// Phases that follow each other in one environment.
+#[derive(Debug, PartialEq, Eq)]
+struct Part {
+    environment: String,
+    /// None: all of the environment's phases.
+    phases: Option<Vec<PhaseName>>,
+}
+
+fn parts(workshop: &Workshop, args: &PhasedCommand) -> Result<Vec<Part>, CliError> {
+    let project = &workshop.project;
+    let count = project.phases.len();
+    let (start, end) = (usize::from(args.start_phase), args.end_phase.map_or(count, usize::from));
+    if start > end {
+        return Err(CliError::usage(format!("`--start-phase {start}` comes after `--end-phase {end}`")));
+    }
+    if end > count {
+        return Err(CliError::usage(format!("there is no phase {end}"))
+            .help(format!("the project has {count} phases")));
+    }
+    let limit = args.env.env.as_deref();
+    if let Some(name) = limit {
+        project.resolve(name).map_err(|error| CliError::usage(error.to_string()).help(error.help))?;
+        if args.skip_staging && name == STAGING {
+            return Err(CliError::usage("`--env staging` and `--skip-staging` contradict each other"));
+        }
+    }
+    let chosen: Vec<&Phase> = project.phases[start - 1..end]
+        .iter()
+        .filter(|phase| limit.is_none_or(|name| *phase.environment == *name))
+        .filter(|phase| !(args.skip_staging && &*phase.environment == STAGING))
+        .collect();
+    let mut parts: Vec<(String, Vec<PhaseName>)> = Vec::new();
+    for phase in chosen {
+        match parts.last_mut() {
+            Some((environment, phases)) if *environment == *phase.environment => {
+                phases.push(phase.name.clone())
+            }
+            _ => parts.push((phase.environment.to_string(), vec![phase.name.clone()])),
+        }
+    }
+    if parts.is_empty() {
+        return Err(
+            CliError::usage("no phase is left to deploy").help("`mailyctl show project` lists the phases")
+        );
+    }
+    let all =
+        |environment: &str| project.phases.iter().filter(|phase| *phase.environment == *environment).count();
+    Ok(parts
+        .into_iter()
+        .map(|(environment, phases)| {
+            let phases = if phases.len() == all(&environment) { None } else { Some(phases) };
+            Part { environment, phases }
+        })
+        .collect())
+}
+
+async fn run(
+    ui: &Ui,
+    workshop: &Workshop,
+    parts: &[Part],
+    version: &Version,
+    args: &PhasedCommand,
+) -> Result<Code, CliError> {
+    let has_staging = workshop.project.phases.iter().any(|phase| &*phase.environment == STAGING);
+    let begins_later = parts.iter().all(|part| part.environment != STAGING);
+    if has_staging && begins_later && !args.dry_run {
+        seen_on_staging(ui, workshop, version, args).await?;
+    }
+    for part_of in parts {
+        let code = part(ui, workshop, &part_of.environment, part_of.phases.clone(), version, args).await?;
+        if code != Code::Done {
+            let rest = parts.iter().skip_while(|other| *other != part_of).skip(1);
+            let rest: Vec<&str> = rest.map(|part| part.environment.as_str()).collect();
+            if !rest.is_empty() {
+                ui.tell(&format!("not begun: {}", rest.join(", ")));
+            }
+            return Ok(code);
+        }
+    }
+    Ok(Code::Done)
+}
+
+/// Without a recorded success on staging a person has to say so, with a reason where nobody can be asked.
+async fn seen_on_staging(
+    ui: &Ui,
+    workshop: &Workshop,
+    version: &Version,
+    args: &PhasedCommand,
+) -> Result<(), CliError> {
+    if succeeded(workshop, version).await? {
+        return Ok(());
+    }
+    let message = format!("version {version} was never seen to succeed on staging");
+    if args.run.yes && args.run.reason.is_some() {
+        ui.tell(&format!("{} {message}", ui.paint.warn("!")));
+        return Ok(());
+    }
+    if !args.run.yes && ui.can_ask() {
+        return match ask(&format!("{message}. Go on?"))? {
+            true => Ok(()),
+            false => Err(CliError::new(Code::Failed, "not approved: nothing was changed")),
+        };
+    }
+    Err(CliError::new(Code::Approval, message)
+        .help("deploy it to staging first, or say `--yes --reason TEXT`"))
+}
+
+async fn succeeded(workshop: &Workshop, version: &Version) -> Result<bool, CliError> {
+    let staging = workshop.wire(Some(STAGING)).await?.environment;
+    let head = staging.head().await?;
+    for id in head.releases.iter().rev() {
+        let release = history::release(&*staging.records, *id).await?;
+        if release.is_some_and(|release| release.head.versions.values().any(|had| *had == **version)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

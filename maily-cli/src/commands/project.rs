@@ -1,0 +1,236 @@
+//! `init`, `env`, `show project`, `schema`.
+
+use std::path::{Path, PathBuf};
+
+use maily_core::{
+    model::{EnvironmentName, Project, ProjectName, Version, bind_environment},
+    object::{ObjectKey, ObjectKind},
+    provider::{Cluster as _, Precondition, WriteOptions},
+    source::{DeriveRequest, derive},
+};
+use serde_json::json;
+
+use crate::{
+    args::{BindArgs, EnvArg, Globals, InitArgs},
+    exit::{CliError, Code},
+    render::{self, Ui},
+    wire::{connect, project_path},
+};
+
+const TEMPLATE: &str = include_str!("template.yaml");
+
+pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, CliError> {
+    let path = project_path(globals);
+    if path.exists() && !args.force {
+        return Err(CliError::usage(format!("`{}` is there already", path.display()))
+            .help("replace it with `--force`"));
+    }
+    let root = path.parent().map(Path::to_owned).unwrap_or_default();
+    let name = name(args, &root)?;
+    let text = match &args.from {
+        None => {
+            if !args.critical.is_empty() || args.version.is_some() {
+                return Err(CliError::usage("`--critical` and `--version` belong to `--from`"));
+            }
+            TEMPLATE.replace("PROJECT", &name)
+        }
+        Some(from) => {
+            let version: Version = match &args.version {
+                Some(text) => super::deploy::version(text)?,
+                None if from.contains("{version}") => {
+                    return Err(CliError::usage("`--from` has a `{version}`, so that `--version` is needed"));
+                }
+                None => super::deploy::version("v0.0.0")?,
+            };
+            let request =
+                DeriveRequest { root: &root, from, version: &version, name: &name, critical: &args.critical };
+            let derived = derive(&request)?;
+            if !derived.unknown_critical.is_empty() {
+                return Err(CliError::usage(format!(
+                    "no such service: {}",
+                    derived.unknown_critical.join(", ")
+                ))
+                .help(format!("there are {}", derived.services.join(", "))));
+            }
+            for remark in &derived.remarks {
+                ui.tell(&format!("{} {remark}", ui.paint.warn("!")));
+            }
+            derived.text
+        }
+    };
+    write(&path, &text)?;
+    let project = Project::load(&path)?;
+    if ui.is_json() {
+        let services: Vec<String> = project.services.keys().map(ToString::to_string).collect();
+        ui.document(
+            "init",
+            &json!({"file": path, "project": project.name.to_string(), "services": services}),
+        )?;
+    } else {
+        ui.tell(&format!("wrote `{}`: {} services", path.display(), project.services.len()));
+        ui.tell("next: mailyctl env bind production --context CONTEXT --namespace NAMESPACE");
+    }
+    Ok(Code::Done)
+}
+
+fn name(args: &InitArgs, root: &Path) -> Result<ProjectName, CliError> {
+    let text = match &args.name {
+        Some(name) => name.clone(),
+        None => {
+            let root = if root.as_os_str().is_empty() { PathBuf::from(".") } else { root.to_owned() };
+            let folder = root.canonicalize().ok();
+            folder.and_then(|path| Some(path.file_name()?.to_str()?.to_lowercase())).unwrap_or_default()
+        }
+    };
+    text.parse().map_err(|error: maily_core::model::NameError| {
+        CliError::usage(format!("`{text}` cannot be the project's name: {error}"))
+            .help("choose one with `--name`")
+    })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    let failed = |error: std::io::Error| {
+        CliError::new(Code::Failed, format!("failed to write `{}`: {error}", path.display()))
+    };
+    let temporary = path.with_extension("yaml.new");
+    std::fs::write(&temporary, text).map_err(failed)?;
+    std::fs::rename(&temporary, path).map_err(failed)
+}
+
+pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<Code, CliError> {
+    if globals.sandbox {
+        return Err(CliError::usage("environments of the sandbox need no binding"));
+    }
+    let path = project_path(globals);
+    let project = Project::load(&path)?;
+    let name: EnvironmentName = args.name.parse().map_err(|error: maily_core::model::NameError| {
+        CliError::usage(format!("`{}` cannot be an environment's name: {error}", args.name))
+    })?;
+    let known = project.environments.get(&name);
+    let before = known.map(|environment| &environment.cluster);
+    let wanted = args.context.clone().or_else(|| before.and_then(|cluster| cluster.context.clone()));
+    let cluster = connect(globals, wanted.as_deref()).await?;
+    let info = cluster.describe().await?;
+    if let Some(bound) = before.and_then(|cluster| cluster.identity.as_ref())
+        && *bound != info.identity
+        && !args.rebind
+    {
+        return Err(CliError::new(
+            Code::Failed,
+            format!(
+                "`{name}` is bound to another cluster (uid {}); {} has uid {}",
+                bound.uid, info.server, info.identity.uid
+            ),
+        )
+        .help("bind it anew with `--rebind`"));
+    }
+    let context = Some(cluster.context().to_owned()).filter(|name| !name.is_empty()).or(wanted);
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| CliError::usage(format!("failed to read `{}`: {error}", path.display())))?;
+    let origin = path.display().to_string();
+    let edited = bind_environment(
+        &text,
+        &origin,
+        &name,
+        context.as_deref(),
+        &info.identity,
+        args.namespace.as_deref(),
+    )
+    .map_err(|error| CliError::usage(error.to_string()))?;
+    let namespace = Project::parse(&edited, &origin)
+        .ok()
+        .and_then(|project| project.environments.get(&name).map(|environment| environment.namespace.clone()));
+    let namespace = namespace.unwrap_or_default();
+    let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, &namespace);
+    let there = cluster.get(&key).await?;
+    if there.is_none() && args.create_namespace {
+        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        let object = maily_core::object::Object::from_value(body)
+            .map_err(|error| CliError::usage(format!("namespace `{namespace}`: {error}")))?;
+        cluster
+            .write(&object, &WriteOptions::apply(maily_core::engine::MANAGER, Precondition::Absent))
+            .await?;
+    }
+    write(&path, &edited)?;
+    if ui.is_json() {
+        ui.document("binding", &json!({"environment": name.to_string(), "context": context, "namespace": namespace, "cluster": info.identity, "server": info.server}))?;
+    } else {
+        ui.tell(&format!("`{name}` is bound to {} ({}), namespace `{namespace}`", info.server, info.version));
+        if there.is_none() && !args.create_namespace {
+            ui.tell(&format!(
+                "{} namespace `{namespace}` does not exist yet: `--create-namespace` makes it",
+                ui.paint.warn("!")
+            ));
+        }
+    }
+    Ok(Code::Done)
+}
+
+pub(super) fn list(ui: &Ui, globals: &Globals) -> Result<Code, CliError> {
+    let project = Project::load(&project_path(globals))?;
+    if ui.is_json() {
+        let environments: Vec<_> = project
+            .environments
+            .values()
+            .map(|environment| {
+                json!({
+                    "name": environment.name.to_string(),
+                    "namespace": environment.namespace,
+                    "context": environment.cluster.context,
+                    "identity": environment.cluster.identity,
+                    "approval": environment.approval == maily_core::model::Approval::Required,
+                })
+            })
+            .collect();
+        ui.document("environments", &json!({"environments": environments}))?;
+    } else {
+        ui.print(&render::environments(&project, ui.paint))?;
+    }
+    Ok(Code::Done)
+}
+
+pub(super) fn schema(ui: &Ui) -> Result<Code, CliError> {
+    let text = serde_json::to_string_pretty(&maily_core::model::schema())
+        .map_err(|error| CliError::new(Code::Failed, error.to_string()))?;
+    ui.print(&text)?;
+    Ok(Code::Done)
+}
+
+pub(super) fn show(ui: &Ui, globals: &Globals, env: &EnvArg) -> Result<Code, CliError> {
+    let project = Project::load(&project_path(globals))?;
+    let names: Vec<String> = match &env.env {
+        Some(name) => vec![name.clone()],
+        None => project.environments.keys().map(ToString::to_string).collect(),
+    };
+    let mut shown = Vec::new();
+    for name in names {
+        let resolved =
+            project.resolve(&name).map_err(|error| CliError::usage(error.to_string()).help(error.help))?;
+        shown.push((name, resolved.explain()));
+    }
+    if ui.is_json() {
+        let environments: serde_json::Map<String, serde_json::Value> = shown
+            .into_iter()
+            .map(|(name, values)| {
+                let values = values
+                    .into_iter()
+                    .map(|value| json!({"path": value.path, "value": value.value, "from": value.origin}));
+                (name, values.collect())
+            })
+            .collect();
+        ui.document("project", &json!({"project": project.name.to_string(), "environments": environments}))?;
+        return Ok(Code::Done);
+    }
+    for (name, values) in shown {
+        let mut text = format!("{}\n", ui.paint.strong(&format!("{} in {name}", project.name)));
+        for value in values {
+            text.push_str(&format!(
+                "  {:44} {}\n",
+                format!("{}: {}", value.path, value.value),
+                ui.paint.faint(&value.origin)
+            ));
+        }
+        ui.print(&text)?;
+    }
+    Ok(Code::Done)
+}

@@ -1,0 +1,66 @@
+//! `sandbox`: faults, and a new beginning.
+
+use maily_core::model::Project;
+use maily_testkit::{sim::Mode, world::Fault};
+use serde_json::json;
+
+use crate::{
+    args::{FaultCommand, Globals, SandboxCommand},
+    exit::{CliError, Code},
+    render::Ui,
+    wire::{open_sandbox, project_path, sandbox_path},
+};
+
+pub(super) fn sandbox(ui: &Ui, globals: &Globals, command: &SandboxCommand) -> Result<Code, CliError> {
+    let project = Project::load(&project_path(globals))?;
+    match command {
+        SandboxCommand::Reset => {
+            // Nobody else may be at work on it: opening it for writing makes sure.
+            let sandbox = open_sandbox(globals, &project, Mode::Write)?;
+            let path = sandbox_path(globals);
+            std::fs::remove_file(&path).map_err(|error| {
+                CliError::new(Code::Failed, format!("failed to remove `{}`: {error}", path.display()))
+            })?;
+            drop(sandbox);
+            ui.tell("the next command begins with a new world");
+        }
+        SandboxCommand::Fault(FaultCommand::Add { fault }) => {
+            let text = fault.join(" ");
+            let fault: Fault =
+                text.parse().map_err(|error| CliError::usage(format!("{error}")).help(help()))?;
+            let sandbox = open_sandbox(globals, &project, Mode::Write)?;
+            sandbox.shared.world().faults.push(fault);
+            save(&sandbox)?;
+        }
+        SandboxCommand::Fault(FaultCommand::Clear) => {
+            let sandbox = open_sandbox(globals, &project, Mode::Write)?;
+            sandbox.shared.world().faults.clear();
+            save(&sandbox)?;
+        }
+        SandboxCommand::Fault(FaultCommand::List) => {
+            let sandbox = open_sandbox(globals, &project, Mode::Read)?;
+            let faults: Vec<String> = sandbox.shared.world().faults.iter().map(ToString::to_string).collect();
+            if ui.is_json() {
+                let kinds: Vec<&str> = Fault::help().iter().map(|(form, _)| *form).collect();
+                ui.document("faults", &json!({"faults": faults, "kinds": kinds}))?;
+            } else {
+                let none =
+                    if faults.is_empty() { "no fault is in force".to_owned() } else { faults.join("\n") };
+                ui.print(&format!("{none}\n\n{}", help()))?;
+            }
+        }
+    }
+    Ok(Code::Done)
+}
+
+fn save(sandbox: &maily_testkit::sim::Sandbox) -> Result<(), CliError> {
+    sandbox.shared.save().map_err(|message| CliError::new(Code::Failed, message))
+}
+
+fn help() -> String {
+    let mut text = "there are:".to_owned();
+    for (form, effect) in Fault::help() {
+        text.push_str(&format!("\n  {form:34} {effect}"));
+    }
+    text
+}

@@ -1,0 +1,28 @@
+//! `completions` and `man`.
+
+use std::path::Path;
+
+use clap::CommandFactory as _;
+
+use crate::{
+    args::Args,
+    exit::{CliError, Code},
+    render::Ui,
+};
+
+pub(super) fn completions(ui: &Ui, shell: clap_complete::Shell) -> Result<Code, CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "mailyctl", &mut script);
+    ui.print(&String::from_utf8_lossy(&script))?;
+    Ok(Code::Done)
+}
+
+pub(super) fn man(ui: &Ui, folder: &Path) -> Result<Code, CliError> {
+    let failed = |error: std::io::Error| {
+        CliError::new(Code::Failed, format!("failed to write man pages to `{}`: {error}", folder.display()))
+    };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    clap_mangen::generate_to(Args::command(), folder).map_err(failed)?;
+    ui.tell(&format!("`man -l {}`", folder.join("mailyctl.1").display()));
+    Ok(Code::Done)
+}

@@ -1,0 +1,178 @@
+//! Exit codes, and errors that carry one.
+
+use std::{fmt, process::ExitCode};
+
+use maily_core::{
+    engine::{EnvironmentError, LeaseError, Outcome, PlanFileError, RunEnd},
+    model::LoadError,
+    provider::ProviderError,
+    release::RollbackError,
+    source::SourceErrors,
+};
+use maily_testkit::sim::SandboxError;
+
+/// How the program ends. The numbers are part of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// Failed before any change.
+    Failed = 1,
+    /// Wrong use, or an invalid file.
+    Usage = 2,
+    /// Rolled back.
+    RolledBack = 3,
+    /// Needs a person.
+    Stuck = 4,
+    /// Held by another run.
+    Held = 5,
+    /// The plan is out of date.
+    OutOfDate = 6,
+    /// Waits for approval.
+    Approval = 7,
+    /// There are changes (`plan --exit-code`).
+    Changes = 8,
+    /// Interrupted, and can be resumed.
+    Interrupted = 130,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+impl Code {
+    /// The code for the end of a run.
+    pub(crate) fn of(end: &RunEnd) -> Self {
+        match end {
+            RunEnd::Over { outcome: Outcome::Succeeded { .. } | Outcome::Unchanged, .. } => Self::Done,
+            RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. } => Self::RolledBack,
+            RunEnd::Over { outcome: Outcome::Stuck { .. }, .. } | RunEnd::Stuck { .. } => Self::Stuck,
+            RunEnd::Over { outcome: Outcome::Cancelled { .. }, .. } => Self::Failed,
+            RunEnd::Paused { .. } => Self::Interrupted,
+        }
+    }
+}
+
+/// An error as the user sees it.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+}
+
+impl CliError {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), help: None }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Code::Usage, message)
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// An error with its causes in one text.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl From<EnvironmentError> for CliError {
+    fn from(error: EnvironmentError) -> Self {
+        let code = match &error {
+            EnvironmentError::Lease(LeaseError::Held { .. }) | EnvironmentError::Unfinished { .. } => {
+                Code::Held
+            }
+            EnvironmentError::Journal(maily_core::engine::journal::JournalError::NotHolder { .. }) => {
+                Code::Held
+            }
+            EnvironmentError::OutOfDate(_) => Code::OutOfDate,
+            EnvironmentError::OtherEnvironment { .. } | EnvironmentError::Unbound(_) => Code::Usage,
+            EnvironmentError::NoReturn(_) => Code::Stuck,
+            _ => Code::Failed,
+        };
+        Self { code, message: chain(&error), help: error.hint() }
+    }
+}
+
+impl From<ProviderError> for CliError {
+    fn from(error: ProviderError) -> Self {
+        Self { code: Code::Failed, message: chain(&error), help: error.hint().map(str::to_owned) }
+    }
+}
+
+impl From<LoadError> for CliError {
+    fn from(error: LoadError) -> Self {
+        let help = match &error {
+            LoadError::Read { .. } => {
+                Some("`mailyctl init` writes one; `-C DIR` and `--file` choose another".to_owned())
+            }
+            LoadError::NotUtf8(_) => Some("save it as UTF-8".to_owned()),
+            _ => None,
+        };
+        Self { code: Code::Usage, message: chain(&error), help }
+    }
+}
+
+impl From<SourceErrors> for CliError {
+    fn from(error: SourceErrors) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<RollbackError> for CliError {
+    fn from(error: RollbackError) -> Self {
+        let help = match &error {
+            RollbackError::NeverHad { had, .. } if !had.is_empty() => {
+                Some(format!("it had {}", had.join(", ")))
+            }
+            _ => Some("`mailyctl history` lists what is on record".to_owned()),
+        };
+        Self { code: Code::Usage, message: chain(&error), help }
+    }
+}
+
+impl From<PlanFileError> for CliError {
+    fn from(error: PlanFileError) -> Self {
+        Self::usage(chain(&error)).help("make a new plan: `mailyctl plan --out FILE`")
+    }
+}
+
+impl From<SandboxError> for CliError {
+    fn from(error: SandboxError) -> Self {
+        let (code, help) = match &error {
+            SandboxError::Busy { .. } => (Code::Held, "wait for it, or use another folder"),
+            SandboxError::File { .. } => (Code::Failed, "check the folder's permissions and the disk"),
+            SandboxError::Damaged { .. } => (Code::Failed, "remove the file to begin with a new world"),
+        };
+        Self { code, message: chain(&error), help: Some(help.to_owned()) }
+    }
+}
+
+impl From<maily_core::engine::journal::JournalError> for CliError {
+    fn from(error: maily_core::engine::journal::JournalError) -> Self {
+        Self::from(EnvironmentError::from(error))
+    }
+}

@@ -1,0 +1,132 @@
+//! A run as lines that stay.
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    sync::{Mutex, PoisonError},
+};
+
+use maily_core::engine::{Event, Failure, Listener, Outcome, StepId, What};
+
+use super::{
+    paint::Paint,
+    text::{elapsed, plain},
+};
+
+/// Events as text, one line each.
+pub(super) struct Log {
+    paint: Paint,
+    names: Mutex<BTreeMap<StepId, String>>,
+}
+
+/// Events as JSON, one line each.
+pub(super) struct JsonLines;
+
+impl Listener for JsonLines {
+    fn event(&self, event: &Event) {
+        if let Ok(line) = serde_json::to_string(event) {
+            let _ = writeln!(std::io::stdout().lock(), "{line}");
+        }
+    }
+}
+
+impl Log {
+    pub(super) fn new(paint: Paint) -> Self {
+        Self { paint, names: Mutex::default() }
+    }
+
+    fn line(&self, event: &Event) -> Option<String> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let What::RunStarted { steps, .. } = &event.what {
+            for step in steps {
+                let subject = step.id.as_str().split('/').nth(1).unwrap_or_default();
+                let subject = step.service.as_deref().unwrap_or(subject);
+                names.insert(step.id.clone(), format!("{subject} {}", step.kind));
+            }
+        }
+        let name = |step: &StepId| names.get(step).cloned().unwrap_or_else(|| step.to_string());
+        let hidden = |step: &StepId| names.get(step).is_some_and(|name| name.ends_with(" barrier"));
+        let paint = self.paint;
+        Some(match &event.what {
+            What::Queued { holder } => format!("waits for {}", plain(holder)),
+            What::RunStarted { title, steps, .. } => format!(
+                "{} {} to {}: run {}, {} steps",
+                paint.busy("begin"),
+                title,
+                event.environment,
+                event.run,
+                steps.iter().filter(|step| step.kind != "barrier").count()
+            ),
+            What::Resumed { by, .. } => format!("taken over by {}", plain(by)),
+            What::StepStarted { step } | What::StepApplied { step, .. } if hidden(step) => return None,
+            What::StepStarted { step } => format!("{} {}", paint.busy("start"), name(step)),
+            What::StepProgress { step, ready, desired, why } => {
+                let count = match (ready, desired) {
+                    (Some(ready), Some(desired)) => format!(" {ready}/{desired}"),
+                    _ => String::new(),
+                };
+                format!("{} {}{count}: {}", paint.faint("wait "), name(step), plain(why))
+            }
+            What::StepRetried { step, error, after_ms } => format!(
+                "{} {} in {}: {}",
+                paint.warn("retry"),
+                name(step),
+                elapsed(std::time::Duration::from_millis(*after_ms)),
+                plain(error)
+            ),
+            What::StepApplied { step, took_ms } => format!(
+                "{} {} ({})",
+                paint.good("done "),
+                name(step),
+                elapsed(std::time::Duration::from_millis(*took_ms))
+            ),
+            What::StepFailed { step, failure } => {
+                format!("{} {}: {}", paint.bad("fail "), name(step), failed(failure))
+            }
+            What::Turned { why, .. } => format!("{} goes back: {}", paint.warn("turn "), plain(&why.message)),
+            What::UndoStarted { step } => format!("{} {}", paint.warn("undo "), name(step)),
+            What::Undone { step } => format!("{} {}", paint.warn("undid"), name(step)),
+            What::UndoFailed { step, failure } => {
+                format!("{} {} cannot be undone: {}", paint.bad("stuck"), name(step), failed(failure))
+            }
+            What::GateDecided { step, verdict, evidence } => {
+                format!("{} {}: {verdict}: {}", paint.strong("gate "), name(step), plain(evidence))
+            }
+            What::Paused { why } => format!("{} {}", paint.warn("pause"), plain(why)),
+            What::RunFinished { outcome, release } => {
+                let release =
+                    release.map(|release| format!(", release {release} is in force")).unwrap_or_default();
+                format!("{} {}{release}", paint.busy("end  "), word(outcome))
+            }
+        })
+    }
+}
+
+fn failed(failure: &Failure) -> String {
+    let mut text = format!("{} [{}]", plain(&failure.message), failure.cause);
+    if let Some(at) = failure.evidence_at {
+        text.push_str(&format!(" (evidence of {at:.0})"));
+    }
+    text
+}
+
+/// An outcome in one word.
+pub(super) fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded { .. } => "succeeded",
+        Outcome::Unchanged => "unchanged",
+        Outcome::RolledBack { .. } => "rolled back",
+        Outcome::Stuck { .. } => "needs a person",
+        Outcome::Cancelled { .. } => "cancelled",
+    }
+}
+
+impl Listener for Log {
+    fn event(&self, event: &Event) {
+        if let Some(line) = self.line(event) {
+            let time = self.paint.faint(&format!("{:.0}", event.at));
+            let told = if event.replayed { " (earlier)" } else { "" };
+            let _ = writeln!(std::io::stdout().lock(), "{time} {line}{told}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What a person or a machine gets to see.
+
+mod github;
+mod live;
+mod log;
+mod outcome;
+mod paint;
+mod plan;
+mod tables;
+mod text;
+mod tree;
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    sync::Arc,
+};
+
+use maily_core::engine::{Listener, Planned, RunEnd};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    args::{Globals, Output},
+    exit::CliError,
+};
+
+pub(crate) use paint::Paint;
+pub(crate) use tables::{environments, history, release, run, status};
+pub(crate) use text::plain;
+
+/// Version of the documents of `--output json`.
+const FORMAT: u32 = 1;
+
+/// How results are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A tree that is drawn anew.
+    Live,
+    /// Lines that stay.
+    Log,
+    /// JSON.
+    Json,
+}
+
+/// The screen.
+#[derive(Debug)]
+pub(crate) struct Ui {
+    pub(crate) form: Form,
+    pub(crate) paint: Paint,
+    quiet: bool,
+    verbose: bool,
+    github: Option<github::Github>,
+}
+
+/// A run that is being shown.
+pub(crate) enum Show {
+    Live(live::Live),
+    Plain(Arc<dyn Listener>),
+}
+
+impl Show {
+    pub(crate) fn listener(&self) -> Arc<dyn Listener> {
+        match self {
+            Self::Live(live) => live.listener(),
+            Self::Plain(listener) => Arc::clone(listener),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl Ui {
+    pub(crate) fn new(globals: &Globals) -> Self {
+        let terminal = io::stdout().is_terminal() && variable("TERM").is_none_or(|term| term != "dumb");
+        let github = github::Github::detect(variable);
+        let form = match globals.output {
+            Output::Json => Form::Json,
+            Output::Text => Form::Log,
+            Output::Auto if terminal && io::stderr().is_terminal() && github.is_none() => Form::Live,
+            Output::Auto => Form::Log,
+        };
+        let colour = variable("NO_COLOR").is_none() && (terminal || variable("CLICOLOR_FORCE").is_some());
+        Self {
+            form,
+            paint: Paint { on: colour && form != Form::Json },
+            quiet: globals.quiet,
+            verbose: globals.verbose > 0,
+            github,
+        }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.form == Form::Json
+    }
+
+    /// Whether somebody can be asked.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.form != Form::Json && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Prints a result.
+    pub(crate) fn print(&self, text: &str) -> Result<(), CliError> {
+        let mut out = io::stdout().lock();
+        let written = out.write_all(text.as_bytes()).and_then(|()| match text.ends_with('\n') {
+            true => out.flush(),
+            false => out.write_all(b"\n").and_then(|()| out.flush()),
+        });
+        match written {
+            // Who reads no more, as `head` does, has what he wanted.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(CliError::new(crate::exit::Code::Failed, format!("failed to print: {error}"))),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Prints something that is good to know and no result.
+    pub(crate) fn tell(&self, text: &str) {
+        if !self.quiet && self.form != Form::Json {
+            // A closed stream takes no news.
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        }
+    }
+
+    /// Prints a document for machines.
+    pub(crate) fn document(&self, kind: &str, value: &impl Serialize) -> Result<(), CliError> {
+        let mut document = json!({"format": FORMAT, "kind": kind});
+        let failed = |error: serde_json::Error| CliError::new(crate::exit::Code::Failed, error.to_string());
+        match (serde_json::to_value(value).map_err(failed)?, &mut document) {
+            (Value::Object(fields), Value::Object(document)) => document.extend(fields),
+            (other, document) => document[kind] = other,
+        }
+        self.print(&serde_json::to_string_pretty(&document).map_err(failed)?)
+    }
+
+    /// Shows a plan.
+    pub(crate) fn plan(&self, planned: &Planned) -> Result<(), CliError> {
+        if self.is_json() {
+            return self.document("plan", &json!({"plan": planned.plan}));
+        }
+        let before = planned.head.release.as_ref().map(|(_, release)| release);
+        self.print(&plan::plan(&planned.plan, before, self.verbose, self.paint))
+    }
+
+    /// Begins to show a run.
+    pub(crate) fn show(&self, title: &str, environment: &str) -> Show {
+        if let Some(github) = &self.github {
+            github.begin(&format!("{title} to {environment}"));
+        }
+        match self.form {
+            _ if self.quiet => Show::Plain(Arc::new(|_: &maily_core::engine::Event| {})),
+            Form::Live => Show::Live(live::Live::start(title, environment, self.paint)),
+            Form::Log => Show::Plain(Arc::new(log::Log::new(self.paint))),
+            Form::Json => Show::Plain(Arc::new(log::JsonLines)),
+        }
+    }
+
+    /// Ends the showing of a run with what came of it.
+    pub(crate) fn finished(&self, show: Show, environment: &str, end: &RunEnd) -> Result<(), CliError> {
+        if let Show::Live(live) = show {
+            self.print(&live.finish())?;
+        }
+        if self.is_json() {
+            if matches!(end, RunEnd::Over { run: None, .. }) {
+                let line = json!({"format": FORMAT, "event": "unchanged", "environment": environment});
+                self.print(&line.to_string())?;
+            }
+            return Ok(());
+        }
+        let report = outcome::report(environment, end, self.paint);
+        match outcome::is_good(end) {
+            true if self.quiet => {}
+            true => self.print(&report)?,
+            false => {
+                let _ = writeln!(io::stderr().lock(), "{report}");
+            }
+        }
+        if let Some(github) = &self.github {
+            github.end(environment, end);
+        }
+        Ok(())
+    }
+}
+
+/// Diagnostics of the program itself, for who asks for them.
+pub(crate) fn logging(verbose: u8) {
+    let level = match verbose {
+        0 => "error",
+        1 => "maily=debug,warn",
+        _ => "maily=trace,info",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MAILY_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
+}
+
+/// Shows why the program ends.
+pub(crate) fn error(error: &CliError, json: bool) {
+    let mut err = io::stderr().lock();
+    if json {
+        let document = json!({"format": FORMAT, "kind": "error", "code": error.code as u8, "message": error.message, "help": error.help});
+        let _ = writeln!(err, "{document}");
+        return;
+    }
+    let paint = Paint { on: variable("NO_COLOR").is_none() && io::stderr().is_terminal() };
+    let _ = writeln!(err, "{}: {}", paint.bad("error"), error.message.trim_end());
+    if let Some(help) = &error.help {
+        let _ = writeln!(err, "  {}: {help}", paint.strong("help"));
+    }
+    if variable("GITHUB_ACTIONS").is_some() {
+        let _ = writeln!(io::stdout().lock(), "{}", github::annotation("error", "mailyctl", &error.message));
+    }
+}

@@ -1,0 +1,101 @@
+//! What came of a run, and what to do next.
+
+use std::fmt::Write as _;
+
+use maily_core::engine::{Failure, Outcome, RunEnd, Stuck};
+
+use super::{paint::Paint, text::plain};
+
+pub(super) fn is_good(end: &RunEnd) -> bool {
+    matches!(end, RunEnd::Over { outcome: Outcome::Succeeded { .. } | Outcome::Unchanged, .. })
+}
+
+pub(super) fn report(environment: &str, end: &RunEnd, paint: Paint) -> String {
+    let mut text = String::new();
+    match end {
+        RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } => {
+            let _ = writeln!(text, "{} {environment} is at release {release}", paint.good("✓"));
+        }
+        RunEnd::Over { outcome: Outcome::Unchanged, .. } => {
+            let _ = writeln!(text, "{} {environment}: nothing to do", paint.good("✓"));
+        }
+        RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, run } => {
+            let _ = writeln!(
+                text,
+                "{} {environment} was rolled back: everything is as it was before",
+                paint.warn("↩")
+            );
+            failure(&mut text, why, paint);
+            if let Some(run) = run {
+                next(&mut text, paint, &format!("mailyctl show run --env {environment} {run}"));
+            }
+        }
+        RunEnd::Over { outcome: Outcome::Cancelled { why }, .. } => {
+            let _ = writeln!(
+                text,
+                "{} {environment}: ended before anything was changed: {}",
+                paint.warn("↩"),
+                plain(why)
+            );
+        }
+        RunEnd::Over { outcome: Outcome::Stuck { items }, .. } => {
+            let _ = writeln!(text, "{} {environment} is left as it is, as you asked", paint.bad("✗"));
+            stuck(&mut text, items, paint);
+        }
+        RunEnd::Stuck { items, .. } => {
+            let _ = writeln!(text, "{} {environment} needs a person", paint.bad("✗"));
+            stuck(&mut text, items, paint);
+            next(&mut text, paint, &format!("mend the cause, then `mailyctl resume --env {environment}`"));
+            next(
+                &mut text,
+                paint,
+                &format!("or leave it as it is: `mailyctl abort --leave --env {environment}`"),
+            );
+        }
+        RunEnd::Paused { run, why } => {
+            let _ = writeln!(
+                text,
+                "{} run {run} of {environment} is interrupted: {}",
+                paint.warn("◌"),
+                plain(why)
+            );
+            next(
+                &mut text,
+                paint,
+                &format!("mailyctl resume --env {environment}   (or: mailyctl abort --env {environment})"),
+            );
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn next(text: &mut String, paint: Paint, what: &str) {
+    let _ = writeln!(text, "  {}: {what}", paint.strong("next"));
+}
+
+/// A failure with its evidence.
+pub(super) fn failure(text: &mut String, why: &Failure, paint: Paint) {
+    let _ = writeln!(text, "  {}: {} [{}]", paint.bad("why"), plain(&why.message), why.cause);
+    if let Some(object) = &why.object {
+        let at = why.evidence_at.map(|at| format!(", {at:.0}")).unwrap_or_default();
+        let _ = writeln!(text, "  seen at: {}{at}", plain(object));
+    }
+    if !why.log.is_empty() {
+        let _ = writeln!(text, "  last lines of its log:");
+        for line in &why.log {
+            let _ = writeln!(text, "    {}", paint.faint(&plain(line)));
+        }
+    }
+    if let Some(hint) = &why.hint {
+        let _ = writeln!(text, "  {}: {}", paint.strong("help"), plain(hint));
+    }
+}
+
+fn stuck(text: &mut String, items: &[Stuck], paint: Paint) {
+    for item in items {
+        let _ = writeln!(text, "  {}", paint.strong(item.step.as_str()));
+        failure(text, &item.why, paint);
+        let _ = writeln!(text, "  to do: {}", plain(&item.remedy));
+    }
+}

@@ -1,0 +1,228 @@
+//! Tables: status, history, a run, a release.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use maily_core::{
+    engine::{
+        Outcome, ReleaseId,
+        history::Release,
+        journal::{JournalEvent, Recorded},
+    },
+    model::Project,
+    release::{RunSummary, Status},
+};
+
+use super::{
+    log::word,
+    outcome,
+    paint::Paint,
+    text::{between, elapsed, plain, short},
+};
+
+/// Lays out rows in columns; widths count characters, not bytes of colours.
+fn columns(rows: &[Vec<String>], paints: impl Fn(usize, usize, &str) -> String) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let mut text = String::new();
+    for (line, row) in rows.iter().enumerate() {
+        let mut cells = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let gap = widths[column] - cell.chars().count();
+            cells.push_str(&paints(line, column, cell));
+            if column + 1 < row.len() {
+                cells.push_str(&" ".repeat(gap + 2));
+            }
+        }
+        let _ = writeln!(text, "{}", cells.trim_end());
+    }
+    text
+}
+
+pub(crate) fn status(status: &Status, paint: Paint) -> String {
+    let mut text = String::new();
+    let release =
+        status.release.map_or_else(|| "nothing released yet".to_owned(), |id| format!("release {id}"));
+    let _ = writeln!(text, "{}  {release}", paint.strong(&status.environment));
+    if let Some(holder) = &status.holder {
+        let _ = writeln!(text, "{}", paint.busy(&format!("held by {}", plain(holder))));
+    }
+    if let Some(run) = &status.run {
+        let note = format!(
+            "run {run} has not ended: `mailyctl resume --env {0}` or `mailyctl abort --env {0}`",
+            status.environment
+        );
+        let _ = writeln!(text, "{}", paint.warn(&note));
+    }
+    if !status.services.is_empty() {
+        let mut rows = vec![["SERVICE", "VERSION", "READY", "STATE", ""].map(str::to_owned).to_vec()];
+        for service in &status.services {
+            let ready = match service.desired {
+                0 => "-".to_owned(),
+                desired => format!("{}/{desired}", service.ready),
+            };
+            let why = service.why.as_deref().map(plain).unwrap_or_default();
+            rows.push(vec![
+                service.name.clone(),
+                service.version.clone(),
+                ready,
+                service.state.to_owned(),
+                why,
+            ]);
+        }
+        text.push_str(&columns(&rows, |line, column, cell| match (line, column, cell) {
+            (0, ..) => paint.faint(cell),
+            (_, 3, "serving") => paint.good(cell),
+            (_, 3, "progressing") => paint.busy(cell),
+            (_, 3, _) => paint.bad(cell),
+            _ => cell.to_owned(),
+        }));
+    }
+    let drift: Vec<(&str, &String)> = status
+        .services
+        .iter()
+        .flat_map(|service| service.drift.iter().map(move |drift| (service.name.as_str(), drift)))
+        .chain(status.drift.iter().map(|drift| ("shared", drift)))
+        .collect();
+    if !drift.is_empty() {
+        let _ = writeln!(text, "{}", paint.warn("changed since the release:"));
+        for (service, drift) in drift {
+            let _ = writeln!(text, "  {service}: {}", plain(drift));
+        }
+    }
+    text
+}
+
+pub(crate) fn history(runs: &[RunSummary], now: Timestamp, paint: Paint) -> String {
+    if runs.is_empty() {
+        return "nothing on record yet\n".to_owned();
+    }
+    let mut rows = vec![["RUN", "AGE", "WHAT", "BY", "RELEASE", "RESULT"].map(str::to_owned).to_vec()];
+    for run in runs {
+        let age = run.ended.or(run.started).map(|at| elapsed(between(at, now))).unwrap_or_default();
+        let release = run.release.map(|release| release.to_string()).unwrap_or_default();
+        let result = match &run.outcome {
+            None => "has not ended".to_owned(),
+            Some(Outcome::RolledBack { why, .. }) => {
+                short(&format!("rolled back: {}", plain(&why.message)), 70)
+            }
+            Some(outcome) => word(outcome).to_owned(),
+        };
+        rows.push(vec![run.run.to_string(), age, run.title.clone(), plain(&run.by), release, result]);
+    }
+    columns(&rows, |line, column, cell| match (line, column, cell) {
+        (0, ..) => paint.faint(cell),
+        (_, 5, "succeeded") => paint.good(cell),
+        (_, 5, _) => paint.warn(cell),
+        _ => cell.to_owned(),
+    })
+}
+
+pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> String {
+    let mut text = String::new();
+    let _ =
+        writeln!(text, "{}  {} by {}", paint.strong(summary.run.as_str()), summary.title, plain(&summary.by));
+    if let Some(reason) = &summary.reason {
+        let _ = writeln!(text, "reason: {}", plain(reason));
+    }
+    for (epoch, event) in &recorded.events {
+        let (at, line) = match event {
+            JournalEvent::RunStarted { plan, .. } => (None, format!("begin, plan {}", short(plan, 12))),
+            JournalEvent::EpochClaimed { by, .. } => (None, format!("taken over by {}", plain(by))),
+            JournalEvent::StepStarted { step, at } => (Some(at), format!("{} {step}", paint.busy("start"))),
+            JournalEvent::StepApplied { step, at, .. } => {
+                (Some(at), format!("{} {step}", paint.good("done ")))
+            }
+            JournalEvent::StepFailed { step, failure, at, .. } => {
+                let mut line = format!("{} {step}\n", paint.bad("fail "));
+                outcome::failure(&mut line, failure, paint);
+                (Some(at), line.trim_end().replace('\n', "\n                       "))
+            }
+            JournalEvent::Turned { why, by, .. } => {
+                (None, format!("{} {} ({})", paint.warn("turn "), plain(&why.message), plain(by)))
+            }
+            JournalEvent::UndoStarted { step } => (None, format!("{} {step}", paint.warn("undo "))),
+            JournalEvent::Undone { step, at } => (Some(at), format!("{} {step}", paint.warn("undid"))),
+            JournalEvent::UndoFailed { step, failure, remedy } => (
+                None,
+                format!(
+                    "{} {step}: {}; to do: {}",
+                    paint.bad("stuck"),
+                    plain(&failure.message),
+                    plain(remedy)
+                ),
+            ),
+            JournalEvent::GateDecided { step, verdict, evidence, at } => {
+                (Some(at), format!("{} {step}: {verdict}: {}", paint.strong("gate "), plain(evidence)))
+            }
+            JournalEvent::Paused { why } => (None, format!("{} {}", paint.warn("pause"), plain(why))),
+            JournalEvent::RunFinished { outcome, release, at } => {
+                let release =
+                    release.as_ref().map(|release| format!(", release {}", release.id)).unwrap_or_default();
+                (Some(at), format!("{} {}{release}", paint.strong("end  "), word(outcome)))
+            }
+        };
+        let at = at.map(|at| format!("{at:.0}")).unwrap_or_default();
+        let _ = writeln!(text, "{:20} {} {line}", at, paint.faint(&format!("e{epoch}")));
+    }
+    text
+}
+
+pub(crate) fn release(release: &Release, in_force: Option<ReleaseId>, paint: Paint) -> String {
+    let mut text = String::new();
+    let force = if in_force == Some(release.head.id) { ", in force" } else { "" };
+    let title = format!("release {}", release.head.id);
+    let _ = writeln!(
+        text,
+        "{}  {} ({:.0}, run {}{force})",
+        paint.strong(&title),
+        release.head.title,
+        release.head.at,
+        release.run
+    );
+    for (service, version) in &release.head.versions {
+        let _ = writeln!(text, "  {} {version}", paint.strong(service));
+        for (key, _) in release.objects.iter().filter(|(_, object)| object.service.as_ref() == Some(service))
+        {
+            let _ = writeln!(text, "    {} {}", key.kind.kind, key.name);
+        }
+        if let Some(deployment) = release.head.frontends.get(service) {
+            let _ = writeln!(text, "    frontend deployment {deployment}");
+        }
+    }
+    let mut shared = release.objects.iter().filter(|(_, object)| object.service.is_none()).peekable();
+    if shared.peek().is_some() {
+        let _ = writeln!(text, "  {}", paint.strong("shared"));
+        for (key, _) in shared {
+            let _ = writeln!(text, "    {} {}", key.kind.kind, key.name);
+        }
+    }
+    text
+}
+
+pub(crate) fn environments(project: &Project, paint: Paint) -> String {
+    let mut rows =
+        vec![["ENVIRONMENT", "NAMESPACE", "CONTEXT", "APPROVAL", "BOUND"].map(str::to_owned).to_vec()];
+    for environment in project.environments.values() {
+        let cluster = &environment.cluster;
+        let approval = match environment.approval {
+            maily_core::model::Approval::Required => "required",
+            maily_core::model::Approval::None => "none",
+        };
+        rows.push(vec![
+            environment.name.to_string(),
+            environment.namespace.clone(),
+            cluster.context.clone().unwrap_or_else(|| "-".to_owned()),
+            approval.to_owned(),
+            if cluster.identity.is_some() { "yes" } else { "no" }.to_owned(),
+        ]);
+    }
+    columns(&rows, |line, _, cell| if line == 0 { paint.faint(cell) } else { cell.to_owned() })
+}

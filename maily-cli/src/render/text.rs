@@ -1,0 +1,77 @@
+//! Small pieces of text.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// A span in the two largest units that say something.
+pub(crate) fn elapsed(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..10 => format!("{:.1}s", span.as_secs_f64()),
+        10..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86400 => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d{}h", seconds / 86400, seconds % 86400 / 3600),
+    }
+}
+
+/// Time from one moment to another; zero where clocks disagree.
+pub(crate) fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
+/// Text of others without anything that could steer a terminal.
+pub(crate) fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => {
+                // An escape sequence goes up to its final letter.
+                if chars.next_if_eq(&'[').is_some() {
+                    while chars.next_if(|c| !('\u{40}'..='\u{7e}').contains(c)).is_some() {}
+                    chars.next();
+                }
+            }
+            '\t' => out.push_str("    "),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// At most so many characters.
+pub(crate) fn short(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_of_others_do_not_reach_the_terminal() {
+        assert_eq!(plain("a\u{1b}[31mred\u{1b}[0m\u{7}b\r\u{1b}]c\tz"), "aredb]c    z");
+        assert_eq!(plain("plain ✓ text"), "plain ✓ text");
+    }
+
+    #[test]
+    fn spans_are_short() {
+        let texts =
+            [300, 4_200, 59_000, 61_000, 3_700_000, 90_000_000].map(|ms| elapsed(Duration::from_millis(ms)));
+        assert_eq!(texts, ["0.3s", "4.2s", "59s", "1m01s", "1h01m", "1d1h"]);
+    }
+
+    #[test]
+    fn long_text_is_cut() {
+        assert_eq!(short("abcdef", 4), "abc…");
+        assert_eq!(short("abcd", 4), "abcd");
+    }
+}

@@ -1,0 +1,257 @@
+//! A run as a tree: folded from its events, laid out for a terminal of a given size.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use maily_core::engine::{Event, Outcome, StepId, StepInfo, What};
+
+use super::{
+    paint::Paint,
+    text::{between, elapsed, plain, short},
+};
+
+/// How a row stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Waits,
+    Busy,
+    Done,
+    Failed,
+    Undoing,
+    Undone,
+}
+
+#[derive(Debug)]
+struct Row {
+    name: String,
+    version: String,
+    phase: Option<String>,
+    steps: usize,
+    applied: usize,
+    step: String,
+    mark: Mark,
+    ready: Option<(u32, u32)>,
+    why: String,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+/// The state of a run as it is shown.
+#[derive(Debug)]
+pub(super) struct Tree {
+    title: String,
+    environment: String,
+    run: Option<String>,
+    began: Option<Timestamp>,
+    ended: Option<Timestamp>,
+    headline: Option<String>,
+    rows: Vec<Row>,
+    steps: BTreeMap<StepId, (usize, String)>,
+}
+
+impl Tree {
+    pub(super) fn new(title: &str, environment: &str) -> Self {
+        Self {
+            title: title.to_owned(),
+            environment: environment.to_owned(),
+            run: None,
+            began: None,
+            ended: None,
+            headline: None,
+            rows: Vec::new(),
+            steps: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn fold(&mut self, event: &Event) {
+        let at = event.at;
+        match &event.what {
+            What::Queued { holder } => self.headline = Some(format!("waits for {}", plain(holder))),
+            What::RunStarted { title, versions, steps, .. } => {
+                self.title.clone_from(title);
+                self.run = Some(event.run.to_string());
+                self.began = Some(at);
+                self.headline = None;
+                for step in steps.iter().filter(|step| step.kind != "barrier") {
+                    self.add(step, versions);
+                }
+            }
+            What::Resumed { by, .. } => self.headline = Some(format!("taken over by {}", plain(by))),
+            What::StepStarted { step } => self.touch(step, |row, kind| {
+                row.mark = Mark::Busy;
+                kind.clone_into(&mut row.step);
+                row.why.clear();
+                row.since.get_or_insert(at);
+            }),
+            What::StepProgress { step, ready, desired, why } => self.touch(step, |row, kind| {
+                kind.clone_into(&mut row.step);
+                row.why = plain(why);
+                if let (Some(ready), Some(desired)) = (ready, desired) {
+                    row.ready = Some((*ready, *desired));
+                }
+            }),
+            What::StepRetried { step, error, .. } => self.touch(step, |row, _| {
+                row.why = format!("tries again: {}", plain(error));
+            }),
+            What::StepApplied { step, .. } => self.touch(step, |row, _| {
+                row.applied += 1;
+                row.why.clear();
+                if let Some((ready, desired)) = &mut row.ready {
+                    *ready = *desired;
+                }
+                if row.applied >= row.steps {
+                    row.mark = Mark::Done;
+                    row.until = Some(at);
+                }
+            }),
+            What::StepFailed { step, failure } => self.touch(step, |row, _| {
+                row.mark = Mark::Failed;
+                row.why = plain(&failure.message);
+                row.until = Some(at);
+            }),
+            What::Turned { why, .. } => self.headline = Some(format!("goes back: {}", plain(&why.message))),
+            What::UndoStarted { step } => self.touch(step, |row, _| {
+                if row.mark != Mark::Failed {
+                    row.mark = Mark::Undoing;
+                }
+            }),
+            What::Undone { step } => self.touch(step, |row, _| {
+                if row.mark != Mark::Failed {
+                    row.mark = Mark::Undone;
+                    row.why = "as it was".to_owned();
+                }
+                row.until = Some(at);
+            }),
+            What::UndoFailed { step, failure } => self.touch(step, |row, _| {
+                row.mark = Mark::Failed;
+                row.why = format!("cannot be undone: {}", plain(&failure.message));
+            }),
+            What::GateDecided { step, verdict, evidence } => self.touch(step, |row, _| {
+                row.why = format!("{verdict}: {}", plain(evidence));
+            }),
+            What::Paused { why } => {
+                self.headline = Some(format!("paused: {}", plain(why)));
+                self.ended = Some(at);
+            }
+            What::RunFinished { outcome, .. } => {
+                if matches!(outcome, Outcome::Succeeded { .. }) {
+                    self.headline = None;
+                }
+                self.ended = Some(at);
+            }
+        }
+    }
+
+    fn add(&mut self, step: &StepInfo, versions: &BTreeMap<String, String>) {
+        let subject = || step.id.as_str().split('/').nth(1).unwrap_or_default().to_owned();
+        let name = step.service.clone().unwrap_or_else(subject);
+        let index = match self.rows.iter().position(|row| row.name == name && row.phase == step.phase) {
+            Some(index) => index,
+            None => {
+                self.rows.push(Row {
+                    version: versions.get(&name).cloned().unwrap_or_default(),
+                    phase: step.phase.clone(),
+                    steps: 0,
+                    applied: 0,
+                    step: step.kind.clone(),
+                    mark: Mark::Waits,
+                    ready: None,
+                    why: String::new(),
+                    since: None,
+                    until: None,
+                    name,
+                });
+                self.rows.len() - 1
+            }
+        };
+        self.rows[index].steps += 1;
+        self.steps.insert(step.id.clone(), (index, step.kind.clone()));
+    }
+
+    fn touch(&mut self, step: &StepId, change: impl FnOnce(&mut Row, &str)) {
+        if let Some((index, kind)) = self.steps.get(step) {
+            change(&mut self.rows[*index], kind);
+        }
+    }
+
+    /// The lines of the tree, at most so many and so long.
+    pub(super) fn lines(&self, now: Timestamp, width: usize, height: usize, paint: Paint) -> Vec<String> {
+        let mut lines = vec![self.head(now, width, paint)];
+        if let Some(headline) = &self.headline {
+            lines.push(format!("  {}", paint.warn(&short(headline, width.saturating_sub(2)))));
+        }
+        let room = height.saturating_sub(lines.len() + 1).max(1);
+        let phases = self.rows.iter().map(|row| &row.phase).collect::<std::collections::BTreeSet<_>>().len();
+        let headings = if phases > 1 { phases } else { 0 };
+        let all = self.rows.len() + headings <= room;
+        let mut phase = None;
+        let mut shown = 0;
+        for row in &self.rows {
+            let quiet = matches!(row.mark, Mark::Waits | Mark::Done | Mark::Undone);
+            if !all && (quiet || shown >= room) {
+                continue;
+            }
+            shown += 1;
+            if all && phases > 1 && phase != Some(&row.phase) {
+                phase = Some(&row.phase);
+                lines.push(format!("  {}", paint.strong(row.phase.as_deref().unwrap_or("everything"))));
+            }
+            lines.push(self.row(row, now, width, paint));
+        }
+        if !all {
+            let count = |mark| self.rows.iter().filter(|row| row.mark == mark).count();
+            let (done, waits) = (count(Mark::Done), count(Mark::Waits));
+            lines.push(paint.faint(&format!("  {done} done, {waits} wait, {} in all", self.rows.len())));
+        }
+        lines
+    }
+
+    fn head(&self, now: Timestamp, width: usize, paint: Paint) -> String {
+        let mut text = format!("{} → {}", self.title, self.environment);
+        let mut rest = String::new();
+        if let Some(run) = &self.run {
+            rest = format!("  run {run}");
+        }
+        if let Some(began) = self.began {
+            rest.push_str(&format!("  {}", elapsed(between(began, self.ended.unwrap_or(now)))));
+        }
+        text = short(&text, width.saturating_sub(rest.chars().count()));
+        format!("{}{}", paint.strong(&text), paint.faint(&rest))
+    }
+
+    fn row(&self, row: &Row, now: Timestamp, width: usize, paint: Paint) -> String {
+        const SPIN: [&str; 4] = ["◐", "◓", "◑", "◒"];
+        let frame = usize::try_from(now.as_millisecond() / 250 % 4).unwrap_or_default();
+        let mark = match row.mark {
+            Mark::Waits => paint.faint("·"),
+            Mark::Busy if self.ended.is_none() => paint.busy(SPIN[frame]),
+            Mark::Busy => paint.warn("◌"),
+            Mark::Done => paint.good("✓"),
+            Mark::Failed => paint.bad("✗"),
+            Mark::Undoing => paint.warn("↩"),
+            Mark::Undone => paint.warn("↩"),
+        };
+        let names = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).min(32);
+        let versions = self.rows.iter().map(|row| row.version.chars().count()).max().unwrap_or(0).min(16);
+        let step = match row.mark {
+            Mark::Waits => "",
+            Mark::Done => "serves",
+            Mark::Undone => "undone",
+            Mark::Undoing => "undoing",
+            Mark::Busy | Mark::Failed => row.step.as_str(),
+        };
+        let step = if row.mark == Mark::Done && row.ready.is_none() { "done" } else { step };
+        let ready = row.ready.map(|(ready, desired)| format!("{ready}/{desired}")).unwrap_or_default();
+        let time =
+            row.since.map(|since| elapsed(between(since, row.until.unwrap_or(now)))).unwrap_or_default();
+        let fixed = format!(
+            " {:names$}  {:versions$}  {step:8} {ready:>7} {time:>7}  ",
+            short(&row.name, names),
+            short(&row.version, versions),
+        );
+        let left = width.saturating_sub(fixed.chars().count() + 5);
+        let why = short(&row.why, left);
+        let why = if row.mark == Mark::Failed { paint.bad(&why) } else { paint.faint(&why) };
+        format!("  {mark} {}{why}", fixed).trim_end().to_owned()
+    }
+}

@@ -1,0 +1,269 @@
+//! From a wish to its end: look, plan, ask, run, report.
+
+use std::io::{BufRead as _, Write as _};
+
+use maily_core::{
+    engine::{
+        Depth, EnvironmentError, Head, Planned, RunOptions, Storage, Wish,
+        history::Release,
+        planner::{PlanOptions, Wanted},
+    },
+    model::{Approval, ServiceName, Version},
+    source::{ProgramTools, RenderRequest, Rendered, render},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::{PlanArgs, RunArgs},
+    exit::{CliError, Code},
+    render::Ui,
+    wire::{Wired, span, whoami},
+};
+
+/// What is on record of an environment.
+pub(crate) struct Seen {
+    pub(crate) head: Head,
+    pub(crate) base: Option<Release>,
+}
+
+/// Reads the records; somebody else's unfinished run is an error.
+pub(crate) async fn look(wired: &Wired) -> Result<Seen, CliError> {
+    let environment = &wired.environment;
+    environment.check().await?;
+    let head = environment.head().await?;
+    if let Some(unfinished) = &head.unfinished {
+        let run = unfinished.recorded.run.clone();
+        return Err(EnvironmentError::Unfinished { environment: environment.name.clone(), run }.into());
+    }
+    let base = environment.released(&head).await?;
+    Ok(Seen { head, base })
+}
+
+/// Objects of a version, service by service.
+pub(crate) async fn objects(
+    wired: &Wired,
+    version: &Version,
+    only: Option<&[ServiceName]>,
+    args: &PlanArgs,
+) -> Result<Rendered, CliError> {
+    let request = RenderRequest {
+        resolved: &wired.resolved,
+        version,
+        only,
+        accept_new: args.accept_new,
+        timeout_s: timeout(args)?,
+    };
+    let rendered = render(&request, &ProgramTools).await?;
+    if !rendered.new_services.is_empty() && !args.accept_new {
+        let names = rendered.new_services.join(", ");
+        return Err(CliError::usage(format!(
+            "version {version} has services that the project file does not know: {names}"
+        ))
+        .help("add a line for each under `services`, or take them along with `--accept-new`"));
+    }
+    Ok(rendered)
+}
+
+fn timeout(args: &PlanArgs) -> Result<Option<u64>, CliError> {
+    args.timeout.as_deref().map(|text| span(text, "timeout").map(|span| span.as_secs())).transpose()
+}
+
+/// Names of services on the command line; `all` and none mean all.
+pub(crate) fn components(wired: &Wired, names: &[String]) -> Result<Option<Vec<ServiceName>>, CliError> {
+    if names.is_empty() || (names.len() == 1 && names[0] == "all") {
+        return Ok(None);
+    }
+    let found = wired.resolved.project.find_services(names);
+    found.map(Some).map_err(|error| CliError::usage(error.to_string()).help(error.help))
+}
+
+/// Makes a plan.
+pub(crate) async fn plan(
+    wired: &Wired,
+    seen: Seen,
+    wanted: &Wanted,
+    args: &PlanArgs,
+    depth: Depth,
+    storage: Storage,
+) -> Result<Planned, CliError> {
+    let options = PlanOptions {
+        force_conflicts: args.force_conflicts,
+        replace: args.allow_replace.iter().cloned().collect(),
+        timeout_s: timeout(args)?,
+        ..PlanOptions::default()
+    };
+    Ok(wired.environment.plan(wanted, seen.head, seen.base.as_ref(), &options, depth, storage).await?)
+}
+
+/// How deep to look: a plan that somebody reads is dry-run, one that is carried out at once is not.
+pub(crate) fn depth(run: &RunArgs, dry_run: bool) -> (Depth, Storage) {
+    match (dry_run, run.yes) {
+        (true, _) => (Depth::DryRun, Storage::Passing),
+        (false, true) => (Depth::Read, Storage::Lasting),
+        (false, false) => (Depth::DryRun, Storage::Lasting),
+    }
+}
+
+/// Shows a plan where somebody reads it, asks where somebody has to say yes, and carries it out.
+pub(crate) async fn carry_out(
+    ui: &Ui,
+    wired: &Wired,
+    planned: Planned,
+    run: &RunArgs,
+    dry_run: bool,
+) -> Result<Code, CliError> {
+    let name = &wired.environment.name;
+    let title = planned.plan.goal.title();
+    if dry_run {
+        ui.plan(&planned)?;
+        return Ok(Code::Done);
+    }
+    if !planned.plan.is_empty() && !run.yes {
+        approve(ui, wired, &planned)?;
+    } else if !planned.plan.is_empty() {
+        for note in &planned.plan.notes {
+            ui.tell(&format!("{} {}: {}", ui.paint.warn("!"), note.topic, crate::render::plain(&note.text)));
+        }
+    }
+    let show = ui.show(&title, name);
+    let options = options(ui, run, show.listener())?;
+    let end = wired.environment.run(planned, &options).await?;
+    ui.finished(show, name, &end)?;
+    Ok(Code::of(&end))
+}
+
+fn approve(ui: &Ui, wired: &Wired, planned: &Planned) -> Result<(), CliError> {
+    let name = &wired.environment.name;
+    let needed = wired.resolved.environment.approval == Approval::Required;
+    if !ui.can_ask() {
+        let (code, message) = if needed {
+            (Code::Approval, format!("`{name}` needs approval, and nobody can be asked here"))
+        } else {
+            (
+                Code::Usage,
+                "this needs a yes, and nobody can be asked here: standard input is no terminal".to_owned(),
+            )
+        };
+        return Err(CliError::new(code, message).help(
+            "say `--yes`, or save the plan (`mailyctl plan --out FILE`) and `mailyctl apply FILE --yes` it",
+        ));
+    }
+    ui.plan(planned)?;
+    let question =
+        if needed { format!("`{name}` needs approval. Carry it out?") } else { "Carry it out?".to_owned() };
+    if ask(&question)? {
+        Ok(())
+    } else {
+        Err(CliError::new(Code::Failed, "not approved: nothing was changed"))
+    }
+}
+
+/// Asks a question on the terminal; no answer is a no.
+pub(crate) fn ask(question: &str) -> Result<bool, CliError> {
+    let failed = |error: std::io::Error| CliError::usage(format!("failed to ask: {error}"));
+    let mut err = std::io::stderr().lock();
+    write!(err, "{question} [y/N] ").and_then(|()| err.flush()).map_err(failed)?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(failed)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+fn options(
+    ui: &Ui,
+    run: &RunArgs,
+    listener: std::sync::Arc<dyn maily_core::engine::Listener>,
+) -> Result<RunOptions, CliError> {
+    let mut options = RunOptions::new(whoami());
+    options.reason.clone_from(&run.reason);
+    options.wait = run.wait_lock.as_deref().map(|text| span(text, "wait-lock")).transpose()?;
+    options.cancel = interrupts(ui);
+    options.listener = listener;
+    Ok(options)
+}
+
+/// Goes on with, or takes back, a run that has not ended.
+pub(crate) async fn take_over(
+    ui: &Ui,
+    wired: &Wired,
+    only: Option<&str>,
+    wish: Wish,
+    run: &RunArgs,
+) -> Result<Code, CliError> {
+    let name = &wired.environment.name;
+    let title = match wish {
+        Wish::Resume => "resume",
+        Wish::Abort => "abort",
+        Wish::Leave => "leave",
+    };
+    let show = ui.show(title, name);
+    let options = options(ui, run, show.listener())?;
+    let only = only.map(maily_core::engine::RunId::from);
+    match wired.environment.take_over(only.as_ref(), wish, &options).await? {
+        Some(end) => {
+            ui.finished(show, name, &end)?;
+            Ok(Code::of(&end))
+        }
+        None => {
+            drop(show);
+            if ui.is_json() {
+                ui.document(title, &serde_json::json!({"environment": name, "run": null}))?;
+            } else {
+                ui.print(&format!("nothing to {title}: no run of `{name}` is unfinished"))?;
+            }
+            Ok(Code::Done)
+        }
+    }
+}
+
+/// Ctrl-C and the termination signal stop a run in an orderly way; a second one ends the process at once, which a
+/// run survives, too.
+fn interrupts(ui: &Ui) -> CancellationToken {
+    let token = CancellationToken::new();
+    let (told, loud) = (token.clone(), !ui.is_json());
+    tokio::spawn(async move {
+        signal().await;
+        told.cancel();
+        if loud {
+            let _ = writeln!(
+                std::io::stderr().lock(),
+                "\nstops after the current requests; once more ends at once"
+            );
+        }
+        signal().await;
+        #[expect(
+            clippy::exit,
+            reason = "the second signal asks for it; the journal holds what is needed to resume"
+        )]
+        std::process::exit(Code::Interrupted as i32);
+    });
+    token
+}
+
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = interrupt => {}
+            _ = terminate.recv() => {}
+        },
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}
+
+/// The exit code of a run's end that nobody has shown yet.
+#[cfg(test)]
+mod tests {
+    use maily_core::engine::RunEnd;
+
+    use super::*;
+
+    #[test]
+    fn every_end_has_its_code() {
+        let run = maily_core::engine::RunId::from("r");
+        assert_eq!(Code::of(&RunEnd::Paused { run: run.clone(), why: String::new() }), Code::Interrupted);
+        assert_eq!(Code::of(&RunEnd::Stuck { run, items: Vec::new() }), Code::Stuck);
+    }
+}

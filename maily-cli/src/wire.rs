@@ -1,0 +1,158 @@
+//! From settings to the library's types: flags above environment variables above files above defaults.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use maily_core::{
+    Providers,
+    engine::Environment,
+    model::{Project, Resolved, Seconds},
+    object::{ObjectKey, ObjectKind},
+    provider::{Cluster, ClusterIdentity, FrontendHost, Prober},
+    records::ClusterRecords,
+    runtime::{Runtime, TokioRuntime},
+};
+use maily_k8s::{ConnectOptions, KubeCluster};
+use maily_testkit::sim::{Mode, Sandbox, Shared, SimCluster, SimFrontend, SimProber};
+
+use crate::{args::Globals, exit::CliError, prober::ProgramProber};
+
+/// Path of the project file.
+pub(crate) fn project_path(globals: &Globals) -> PathBuf {
+    globals.directory.clone().unwrap_or_default().join(&globals.file)
+}
+
+/// Path of the sandbox's file.
+pub(crate) fn sandbox_path(globals: &Globals) -> PathBuf {
+    let project = project_path(globals);
+    project.parent().map(|folder| folder.join(".maily/sandbox.json")).unwrap_or_default()
+}
+
+/// The clock of this process.
+pub(crate) fn runtime() -> Arc<dyn Runtime> {
+    Arc::new(TokioRuntime)
+}
+
+/// What a command works with.
+pub(crate) struct Workshop {
+    pub(crate) project: Project,
+    globals: Globals,
+    sandbox: Option<Sandbox>,
+}
+
+/// An environment that is ready to be worked on.
+pub(crate) struct Wired {
+    pub(crate) environment: Environment,
+    pub(crate) resolved: Resolved,
+}
+
+impl Workshop {
+    /// Loads the project, and the sandbox where one is asked for.
+    pub(crate) fn open(globals: &Globals, mode: Mode) -> Result<Self, CliError> {
+        let project = Project::load(&project_path(globals))?;
+        let sandbox = if globals.sandbox { Some(open_sandbox(globals, &project, mode)?) } else { None };
+        Ok(Self { project, globals: globals.clone(), sandbox })
+    }
+
+    /// The environment of this name, or the only one.
+    pub(crate) fn name(&self, wanted: Option<&str>) -> Result<String, CliError> {
+        let known: Vec<String> = self.project.environments.keys().map(ToString::to_string).collect();
+        match (wanted, known.as_slice()) {
+            (Some(name), _) => Ok(name.to_owned()),
+            (None, [only]) => Ok(only.clone()),
+            (None, []) => Err(CliError::usage("the project has no environment yet")
+                .help("bind one: `mailyctl env bind NAME --context CONTEXT --namespace NAMESPACE`")),
+            (None, _) => Err(CliError::usage("which environment?")
+                .help(format!("choose with `--env`: {}", known.join(", ")))),
+        }
+    }
+
+    /// Connects to an environment.
+    pub(crate) async fn wire(&self, name: Option<&str>) -> Result<Wired, CliError> {
+        let name = self.name(name)?;
+        let resolved = self
+            .project
+            .resolve(&name)
+            .map_err(|error| CliError::usage(error.to_string()).help(error.help))?;
+        let namespace = resolved.environment.namespace.clone();
+        let (providers, identity) = match &self.sandbox {
+            Some(sandbox) => simulated(&sandbox.shared, &name),
+            None => (self.real(&resolved).await?, resolved.environment.cluster.identity.clone()),
+        };
+        let records = Arc::new(ClusterRecords::new(Arc::clone(&providers.cluster), &name, &namespace));
+        let environment = Environment {
+            project: self.project.name.to_string(),
+            name,
+            namespace,
+            identity,
+            providers,
+            records,
+            runtime: runtime(),
+        };
+        Ok(Wired { environment, resolved })
+    }
+
+    async fn real(&self, resolved: &Resolved) -> Result<Providers, CliError> {
+        let environment = &resolved.environment;
+        if environment.cluster.identity.is_none() {
+            return Err(maily_core::engine::EnvironmentError::Unbound(environment.name.to_string()).into());
+        }
+        let cluster = connect(&self.globals, environment.cluster.context.as_deref()).await?;
+        let prober: Arc<dyn Prober> = Arc::new(ProgramProber::new(Arc::clone(&cluster)));
+        let cluster: Arc<dyn Cluster> = cluster;
+        Ok(Providers { cluster, frontend: None, prober: Some(prober) })
+    }
+
+    /// Writes what the sandbox has become.
+    pub(crate) fn close(&self) -> Result<(), CliError> {
+        match &self.sandbox {
+            Some(sandbox) => {
+                sandbox.shared.save().map_err(|message| CliError::new(crate::exit::Code::Failed, message))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Connects to a cluster by kubeconfig.
+pub(crate) async fn connect(globals: &Globals, context: Option<&str>) -> Result<Arc<KubeCluster>, CliError> {
+    let options =
+        ConnectOptions { kubeconfig: globals.kubeconfig.clone(), context: context.map(str::to_owned) };
+    Ok(Arc::new(KubeCluster::connect(&options).await?))
+}
+
+/// Opens the sandbox beside the project file.
+pub(crate) fn open_sandbox(globals: &Globals, project: &Project, mode: Mode) -> Result<Sandbox, CliError> {
+    let namespaces: Vec<&str> =
+        project.environments.values().map(|environment| environment.namespace.as_str()).collect();
+    Ok(Sandbox::open(&sandbox_path(globals), mode, runtime(), &namespaces)?)
+}
+
+fn simulated(shared: &Arc<Shared>, environment: &str) -> (Providers, Option<ClusterIdentity>) {
+    let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, "kube-system");
+    let uid =
+        shared.world().get(&key).and_then(|namespace| namespace.uid().map(str::to_owned)).unwrap_or_default();
+    let frontend: Arc<dyn FrontendHost> = Arc::new(SimFrontend::new(Arc::clone(shared), environment));
+    let prober: Arc<dyn Prober> = Arc::new(SimProber::new(Arc::clone(shared)));
+    let cluster: Arc<dyn Cluster> = Arc::new(SimCluster::new(Arc::clone(shared)));
+    let providers = Providers { cluster, frontend: Some(frontend), prober: Some(prober) };
+    (providers, Some(ClusterIdentity { uid, ca: String::new() }))
+}
+
+/// A time span of the command line.
+pub(crate) fn span(text: &str, option: &str) -> Result<Duration, CliError> {
+    text.parse::<Seconds>()
+        .map(|seconds| Duration::from_secs(seconds.0))
+        .map_err(|error| CliError::usage(format!("`--{option}`: {error}")))
+}
+
+/// Who runs this process: person, machine, process.
+#[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
+pub(crate) fn whoami() -> String {
+    let user =
+        std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .map_or_else(|| "unknown".to_owned(), |host| host.trim().to_owned());
+    format!("{user}@{host}/{}", std::process::id())
+}

@@ -1,0 +1,120 @@
+//! A project in an environment with everything resolved, and where each value comes from.
+
+use super::{
+    Approval, Resolved,
+    service::Source,
+    workload::{Scale, Workload},
+};
+use crate::yaml::{Content, Node};
+
+/// A resolved value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// Its path, such as `services.api.workload.port`.
+    pub path: String,
+    /// The value.
+    pub value: String,
+    /// `maily.yaml:12`, or `default`.
+    pub origin: String,
+}
+
+impl Resolved {
+    /// Every value with its origin, in the order of the file.
+    pub fn explain(&self) -> Vec<Explained> {
+        let mut values = Vec::new();
+        let mut default = |path: String, value: String| {
+            values.push(Explained { path, value, origin: "default".to_owned() });
+        };
+        let environment = &self.environment;
+        default("namespace".into(), environment.namespace.clone());
+        let approval = if environment.approval == Approval::Required { "required" } else { "none" };
+        default("approval".into(), approval.to_owned());
+        for phase in &self.phases {
+            let takes = self.services.values().filter(|service| phase.services.takes(service));
+            let takes: Vec<&str> = takes.map(|service| &*service.name).collect();
+            default(format!("phases.{}", phase.name), takes.join(", "));
+        }
+        for value in &mut values {
+            value.origin = self.origin_of_environment(&value.path);
+        }
+        for (name, service) in &self.services {
+            let change =
+                environment.services.iter().find(|(changed, _)| changed == name).map(|(_, node)| node);
+            let mut written = Vec::new();
+            if let Some(node) = change {
+                leaves(node, "", &mut written);
+            }
+            if let Some(node) = self.project.raw.get(name) {
+                let mut base = Vec::new();
+                leaves(node, "", &mut base);
+                let free = |path: &String| !written.iter().any(|(known, ..)| known == path);
+                let base: Vec<_> = base.into_iter().filter(|(path, ..)| free(path)).collect();
+                written.extend(base);
+            }
+            let fallbacks = defaults(service);
+            for (path, value, line) in &written {
+                values.push(Explained {
+                    path: format!("services.{name}.{path}"),
+                    value: value.clone(),
+                    origin: format!("{}:{line}", self.project.origin),
+                });
+            }
+            for (path, value) in fallbacks {
+                let inside = |known: &str| known == path || known.starts_with(&format!("{path}."));
+                if !written.iter().any(|(known, ..)| inside(known)) {
+                    let path = format!("services.{name}.{path}");
+                    values.push(Explained { path, value, origin: "default".to_owned() });
+                }
+            }
+        }
+        values
+    }
+
+    fn origin_of_environment(&self, key: &str) -> String {
+        let text = &self.project.text;
+        let parsed = crate::yaml::parse(&self.project.origin, text, super::edit::LIMITS).unwrap_or_default();
+        let root = parsed.first();
+        let node = match key.split_once('.') {
+            Some(("phases", _)) => root.and_then(|root| root.get("phases")),
+            _ => root
+                .and_then(|root| root.get("environments"))
+                .and_then(|environments| environments.get(&self.environment.name))
+                .and_then(|environment| environment.get(key)),
+        };
+        node.map_or_else(
+            || "default".to_owned(),
+            |node| format!("{}:{}", self.project.origin, node.place.line),
+        )
+    }
+}
+
+/// Values of a tree with their paths and lines; lists and scalars are leaves.
+fn leaves(node: &Node, path: &str, out: &mut Vec<(String, String, usize)>) {
+    if let Content::Map(entries) = &node.content {
+        for (key, value) in entries {
+            let path = if path.is_empty() { key.name.clone() } else { format!("{path}.{}", key.name) };
+            leaves(value, &path, out);
+        }
+        return;
+    }
+    let value = match &node.content {
+        Content::Scalar { text, .. } => text.clone(),
+        _ => crate::yaml::to_json(node).to_string(),
+    };
+    out.push((path.to_owned(), value, node.place.line));
+}
+
+fn defaults(service: &super::Service) -> Vec<(&'static str, String)> {
+    let mut values = vec![("critical", service.critical.to_string())];
+    if let Source::Workload(workload) = &service.source {
+        let Workload { cpu, memory, scale, .. } = &**workload;
+        values.push(("workload.cpu", format!("{}..{}", cpu.0, cpu.1)));
+        values.push(("workload.memory", format!("{}..{}", memory.0, memory.1)));
+        let scale = match scale {
+            Scale::Fixed(count) => count.to_string(),
+            Scale::Range { min, max, cpu } => format!("{{range: {min}..{max}, cpu: {}%}}", cpu.0),
+        };
+        values.push(("workload.scale", scale));
+    }
+    values
+}
