@@ -83,6 +83,15 @@ pub(crate) async fn write(
                 "it does not exist any more",
             ))
         }
+        // The server tells an apply onto an object of another uid that the uid cannot be changed.
+        Err(error)
+            if error.kind() == ErrorKind::Invalid
+                && matches!(options.precondition, Precondition::Exactly { .. })
+                && error.message().contains("metadata.uid: Invalid value") =>
+        {
+            let message = "another object has this name now";
+            Err(ProviderError::new(ErrorKind::Conflict, PROVIDER, operation, name, message))
+        }
         Err(error) => Err(error),
     }
 }

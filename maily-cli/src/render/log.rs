@@ -4,20 +4,27 @@ use std::{
     collections::BTreeMap,
     io::Write as _,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
+use jiff::Timestamp;
 use maily_core::engine::{Event, Failure, Listener, Outcome, StepId, What};
 
 use super::{
     paint::Paint,
-    text::{elapsed, plain},
+    text::{between, elapsed, plain},
 };
 
 /// Events as text, one line each.
 pub(super) struct Log {
     paint: Paint,
     names: Mutex<BTreeMap<StepId, String>>,
+    /// When a step last said something.
+    said: Mutex<BTreeMap<StepId, Timestamp>>,
 }
+
+/// Steps that go on as they should are silent for so long.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// Events as JSON, one line each.
 pub(super) struct JsonLines;
@@ -32,10 +39,31 @@ impl Listener for JsonLines {
 
 impl Log {
     pub(super) fn new(paint: Paint) -> Self {
-        Self { paint, names: Mutex::default() }
+        Self { paint, names: Mutex::default(), said: Mutex::default() }
+    }
+
+    /// Whether a step's progress is worth a line.
+    fn is_news(&self, event: &Event) -> bool {
+        let (What::StepStarted { step } | What::StepProgress { step, .. } | What::UndoStarted { step }) =
+            &event.what
+        else {
+            return true;
+        };
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_progress = matches!(event.what, What::StepProgress { .. });
+        match said.get(step) {
+            Some(last) if is_progress && between(*last, event.at) < SILENCE => false,
+            _ => {
+                said.insert(step.clone(), event.at);
+                true
+            }
+        }
     }
 
     fn line(&self, event: &Event) -> Option<String> {
+        if !self.is_news(event) {
+            return None;
+        }
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if let What::RunStarted { steps, .. } = &event.what {
             for step in steps {
@@ -58,7 +86,14 @@ impl Log {
                 steps.iter().filter(|step| step.kind != "barrier").count()
             ),
             What::Resumed { by, .. } => format!("taken over by {}", plain(by)),
-            What::StepStarted { step } | What::StepApplied { step, .. } if hidden(step) => return None,
+            What::StepStarted { step }
+            | What::StepApplied { step, .. }
+            | What::UndoStarted { step }
+            | What::Undone { step }
+                if hidden(step) =>
+            {
+                return None;
+            }
             What::StepStarted { step } => format!("{} {}", paint.busy("start"), name(step)),
             What::StepProgress { step, ready, desired, why } => {
                 let count = match (ready, desired) {
@@ -71,14 +106,14 @@ impl Log {
                 "{} {} in {}: {}",
                 paint.warn("retry"),
                 name(step),
-                elapsed(std::time::Duration::from_millis(*after_ms)),
+                elapsed(Duration::from_millis(*after_ms)),
                 plain(error)
             ),
             What::StepApplied { step, took_ms } => format!(
                 "{} {} ({})",
                 paint.good("done "),
                 name(step),
-                elapsed(std::time::Duration::from_millis(*took_ms))
+                elapsed(Duration::from_millis(*took_ms))
             ),
             What::StepFailed { step, failure } => {
                 format!("{} {}: {}", paint.bad("fail "), name(step), failed(failure))

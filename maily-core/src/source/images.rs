@@ -1,5 +1,7 @@
 //! Images: which belong to the project, and which version they get.
 
+use serde_json::Value;
+
 use crate::object::Object;
 
 /// An image reference in its parts.
@@ -56,6 +58,37 @@ fn pod_specs(kind: &str) -> Option<&'static str> {
     })
 }
 
+/// Writes out the pull policy that the server would give a container by its image.
+///
+/// The server does so only where nothing stands yet: an object that was once made with `latest` would keep `Always`,
+/// and differ from one that is made anew.
+pub(super) fn write_pull_policies(object: &mut Object) {
+    let Some(pointer) = pod_specs(object.kind()) else { return };
+    object.edit(|body| {
+        let mut spec = Some(body);
+        for part in pointer.trim_start_matches('/').split('/') {
+            spec = spec.and_then(|map| map.get_mut(part)).and_then(Value::as_object_mut);
+        }
+        let Some(spec) = spec else { return };
+        for list in ["initContainers", "containers"] {
+            for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                let Some(policy) =
+                    container.get("image").and_then(Value::as_str).and_then(reference).map(|parts| {
+                        let latest =
+                            parts.tag == Some("latest") || (parts.tag.is_none() && parts.digest.is_none());
+                        if latest { "Always" } else { "IfNotPresent" }
+                    })
+                else {
+                    continue;
+                };
+                if let Some(container) = container.as_object_mut() {
+                    container.entry("imagePullPolicy").or_insert_with(|| policy.into());
+                }
+            }
+        }
+    });
+}
+
 /// The images of an object with the names of their containers.
 pub(super) fn images(object: &Object) -> Vec<(String, String)> {
     let Some(spec) = pod_specs(object.kind()) else { return Vec::new() };
@@ -77,6 +110,24 @@ pub(crate) fn has_moving_image(object: &Object) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pull_policy_follows_the_image_and_not_the_past() {
+        let containers = [("a:latest", "Always"), ("a", "Always"), ("r.example:5000/a:v1", "IfNotPresent")];
+        for (image, policy) in containers {
+            let mut object = Object::from_value(serde_json::json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"},
+                "spec": {"template": {"spec": {"containers": [{"name": "a", "image": image}]}}},
+            }))
+            .expect("is an object");
+            write_pull_policies(&mut object);
+            assert_eq!(
+                object.text("/spec/template/spec/containers/0/imagePullPolicy"),
+                Some(policy),
+                "{image}"
+            );
+        }
+    }
 
     #[test]
     fn references_are_split() {

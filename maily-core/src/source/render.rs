@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use super::{
     bundle::{self, Tools},
     group::{Groups, group},
-    images::{images, reference},
+    images::{images, reference, write_pull_policies},
     jobs,
     manifests::{Found, SourceError, SourceErrors},
     order::{is_cluster_scoped, sort},
@@ -75,6 +75,8 @@ pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Re
     work.leftovers(bundles);
     work.jobs();
     work.gates();
+    let objects = work.rendered.services.values_mut().flat_map(|service| &mut service.objects);
+    objects.chain(&mut work.rendered.shared).for_each(write_pull_policies);
     for service in work.rendered.services.values_mut() {
         sort(&mut service.objects);
     }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use maily_core::{
     engine::digest,
     object::{Object, ObjectKey, ObjectKind},
-    provider::Precondition,
+    provider::{Precondition, WriteOptions},
 };
 use serde_json::{Value, json};
 
@@ -45,6 +45,9 @@ impl World {
 
     fn turn(&mut self) {
         self.play_pods();
+        for autoscaler in self.all("HorizontalPodAutoscaler") {
+            self.autoscale(&autoscaler);
+        }
         for deployment in self.all("Deployment") {
             self.deployment(&deployment);
         }
@@ -73,6 +76,25 @@ impl World {
             })
             .cloned()
             .collect()
+    }
+
+    /// Keeps the target between its bounds; load is not simulated.
+    fn autoscale(&mut self, autoscaler: &Object) {
+        let text = |pointer: &str| autoscaler.text(pointer).unwrap_or_default().to_owned();
+        let kind =
+            ObjectKind::new(text("/spec/scaleTargetRef/apiVersion"), text("/spec/scaleTargetRef/kind"));
+        let key = ObjectKey::new(kind, autoscaler.namespace(), text("/spec/scaleTargetRef/name"));
+        let Some(target) = self.get(&key) else { return };
+        let now = target.int("/spec/replicas").unwrap_or(1);
+        let least = autoscaler.int("/spec/minReplicas").unwrap_or(1);
+        let wanted = now.clamp(least, autoscaler.int("/spec/maxReplicas").unwrap_or(now).max(least));
+        // Zero means that somebody has turned it off.
+        if wanted != now && now != 0 {
+            let options = WriteOptions::merge("kube-controller-manager", Precondition::Any);
+            if let Ok(patch) = maily_core::provider::patch_of(&key, json!({"spec": {"replicas": wanted}})) {
+                let _ = self.write(&patch, &options);
+            }
+        }
     }
 
     fn deployment(&mut self, deployment: &Object) {

@@ -137,6 +137,14 @@ impl World {
                 );
             });
         }
+        if stored.is_terminating()
+            && stored.items("/metadata/finalizers").is_empty()
+            && stored.kind() != "Namespace"
+        {
+            // The last finalizer held it.
+            self.remove(stored.key());
+            self.collect(stored.uid().unwrap_or_default());
+        }
         Ok(self.get(stored.key()).cloned().unwrap_or(stored))
     }
 

@@ -1,0 +1,75 @@
+//! What people change by hand: before a plan is applied, and after a release.
+
+use serde_json::json;
+
+use crate::site::{Site, app};
+
+fn two() -> Vec<(&'static str, String)> {
+    ["v1", "v2"]
+        .map(|version| (version, app("alpha", version, json!({})) + &app("beta", version, json!({}))))
+        .to_vec()
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn an_edit_between_plan_and_apply_is_refused_object_by_object() {
+    let site = Site::bound("edit", &two()).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    site.run(&["plan", "--version", "v2", "--out", "plan.json"]).expect(0);
+    site.kubectl(&["set", "image", "deployment/beta", "main=registry.example/shop/beta:hotfix"]).expect(0);
+    site.kubectl(&["patch", "configmap", "alpha", "-p", r#"{"data":{"VERSION":"v1-edited"}}"#]).expect(0);
+    let before = site.content().await;
+    let done = site.run(&["apply", "plan.json", "--yes"]).expect(6);
+    let named =
+        |kind: &str, name: &str| done.err.contains(&format!("{kind} {}/{name} was changed", site.namespace));
+    assert!(named("Deployment", "beta") && named("ConfigMap", "alpha"), "{}", done.err);
+    assert!(!named("Deployment", "alpha"), "what did not change is not named: {}", done.err);
+    assert_eq!(site.content().await, before, "nothing was written");
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_manual_undo_is_drift_in_status_and_in_the_next_plan() {
+    let site = Site::bound("drift", &two()).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    site.run(&["deploy", "--version", "v2", "--yes"]).expect(0);
+    site.kubectl(&["rollout", "undo", "deployment/beta"]).expect(0);
+    let status = site.run(&["status", "-o", "json"]).expect(0).json();
+    let drift = |name: &str| {
+        let services = status["services"].as_array().expect("is a list");
+        services.iter().find(|service| service["name"] == name).expect("is there")["drift"].clone()
+    };
+    assert_eq!(drift("alpha"), json!([]));
+    let beta = drift("beta");
+    assert!(beta[0].as_str().expect("is text").contains("shop/beta:v1"), "{beta}");
+    // The undo made the fields kubectl's: to take them back is said aloud.
+    let refused = site.run(&["plan", "--version", "v2"]).expect(1);
+    assert!(refused.err.contains("kubectl") && refused.err.contains("--force-conflicts"), "{}", refused.err);
+    let plan = site.run(&["plan", "--version", "v2", "--force-conflicts"]).expect(0);
+    assert!(plan.out.contains("drift") && plan.out.contains("Deployment beta"), "{}", plan.out);
+    assert!(!plan.out.contains("Deployment alpha"), "{}", plan.out);
+    site.run(&["deploy", "--version", "v2", "--yes", "--force-conflicts"]).expect(0);
+    assert!(site.image("beta").await.ends_with(":v2"));
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn what_a_new_version_lacks_goes_and_what_is_not_ours_stays() {
+    let extra = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "beta-extra"}, "data": {"a": "1"}});
+    let with = app("alpha", "v1", json!({})) + &app("beta", "v1", json!({})) + &format!("---\n{extra}\n");
+    let without = app("alpha", "v2", json!({}));
+    let site = Site::bound("prune", &[("v1", with), ("v2", without)]).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    site.kubectl(&["create", "configmap", "theirs"]).expect(0);
+    // The file still names beta: the plan says that the manifests lack it.
+    let plan = site.run(&["plan", "--version", "v2"]).expect(0);
+    assert!(
+        plan.out.contains("- Deployment beta") && plan.out.contains("`beta` is not in source"),
+        "{}",
+        plan.out
+    );
+    site.run(&["deploy", "--version", "v2", "--yes"]).expect(0);
+    let names: Vec<String> = site.objects().await.iter().map(|object| object.key().short()).collect();
+    assert!(!names.iter().any(|name| name.contains("beta")), "{names:?}");
+    assert!(names.iter().any(|name| name.contains("theirs")), "{names:?}");
+}

@@ -1,0 +1,84 @@
+//! Versions that do not come up: seen at once, named, and taken back.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::site::{Done, Site, app, behaves};
+
+fn version(bad: Value) -> Vec<(&'static str, String)> {
+    let good = |version: &str| app("alpha", version, json!({})) + &app("beta", version, json!({}));
+    vec![("v1", good("v1")), ("v2", app("alpha", "v2", json!({})) + &app("beta", "v2", bad))]
+}
+
+async fn fails(behaviour: &str, extra: &[&str]) -> (Site, Done, Vec<Value>) {
+    let site = Site::bound("fails", &version(behaves(behaviour))).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let before = site.content().await;
+    let mut args = vec!["deploy", "--version", "v2", "--yes", "-o", "json"];
+    args.extend(extra);
+    let done = site.run(&args).expect(3);
+    assert_eq!(site.content().await, before, "everything is as it was");
+    let events: Vec<Value> =
+        done.out.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect();
+    (site, done, events)
+}
+
+fn failure(events: &[Value]) -> &Value {
+    events.iter().find(|event| event["event"] == "step-failed").expect("a step failed")
+}
+
+async fn is_seen_at_once(behaviour: &str, cause: &str) {
+    let (_site, done, events) = fails(behaviour, &[]).await;
+    let failed = failure(&events);
+    assert_eq!(failed["failure"]["cause"], cause, "{failed}");
+    assert_eq!(failed["step"], "production/beta/rollout");
+    let at: jiff::Timestamp = failed["at"].as_str().expect("is text").parse().expect("is a time");
+    let evidence = failed["failure"]["evidence_at"].as_str().expect("the evidence has its time");
+    let evidence: jiff::Timestamp = evidence.parse().expect("is a time");
+    let late = at.duration_since(evidence);
+    assert!(
+        late < jiff::SignedDuration::from_secs(6),
+        "the verdict came {late} after its evidence, which has whole seconds"
+    );
+    let end = events.last().expect("ends");
+    assert_eq!((&end["event"], &end["outcome"]["result"]), (&json!("run-finished"), &json!("rolled-back")));
+    assert!(done.took < Duration::from_secs(30), "{:?}", done.took);
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_crash_loop_is_seen_at_once() {
+    is_seen_at_once("crash-loop", "crash-loop").await;
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_missing_image_is_seen_at_once() {
+    is_seen_at_once("image-not-found", "image-not-found").await;
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_missing_secret_is_seen_at_once() {
+    is_seen_at_once("config-error", "config-error").await;
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_pod_that_never_is_ready_fails_at_its_deadline() {
+    let (_site, done, events) = fails("never-ready", &["--timeout", "5s"]).await;
+    assert_eq!(failure(&events)["failure"]["cause"], "deadline");
+    assert!(done.took > Duration::from_secs(5) && done.took < Duration::from_secs(20), "{:?}", done.took);
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_first_release_that_fails_leaves_nothing() {
+    let site = Site::bound("first", &[("v1", app("alpha", "v1", behaves("crash-loop")))]).await;
+    let done = site.run(&["deploy", "--version", "v1", "--yes"]).expect(3);
+    assert!(done.err.contains("crashes again and again"), "{}", done.err);
+    assert_eq!(site.content().await, Vec::<Value>::new());
+    let status = site.run(&["status", "-o", "json"]).expect(0).json();
+    assert_eq!((&status["release"], &status["run"]), (&Value::Null, &Value::Null));
+}

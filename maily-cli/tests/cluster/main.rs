@@ -1,0 +1,12 @@
+//! `mailyctl` on a real API server with real controllers and simulated nodes.
+
+#![allow(clippy::disallowed_methods, reason = "tests of processes live by the machine's clock and variables")]
+
+mod adoption;
+mod boutique;
+mod edits;
+mod failures;
+mod records;
+mod refusals;
+mod site;
+mod takeover;

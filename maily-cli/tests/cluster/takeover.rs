@@ -1,0 +1,106 @@
+//! Runs that are killed, interrupted, held and waited for.
+
+use std::{
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::site::{Done, Site, app, finished};
+
+/// Pods of the second version take their time.
+async fn slow(purpose: &str) -> Site {
+    let late = json!({"stack.maily.dev/ready-after": "4s"});
+    let versions = [
+        ("v1", app("alpha", "v1", json!({})) + &app("beta", "v1", json!({}))),
+        ("v2", app("alpha", "v2", json!({})) + &app("beta", "v2", late)),
+        ("v3", app("alpha", "v3", json!({})) + &app("beta", "v3", json!({}))),
+    ];
+    let site = Site::bound(purpose, &versions).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    site
+}
+
+async fn begun(site: &Site) -> Child {
+    let child = site.spawn(&["deploy", "--version", "v2", "--yes"]);
+    site.until("the run has changed something", async || site.image("beta").await.ends_with(":v2")).await;
+    child
+}
+
+fn end(child: Child) -> Done {
+    let start = Instant::now();
+    finished(child.wait_with_output().expect("ends"), start.elapsed())
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_killed_run_is_resumed_to_the_new_release() {
+    let site = slow("resume").await;
+    let mut child = begun(&site).await;
+    child.kill().expect("is killed");
+    child.wait().expect("is gone");
+    let refused = site.run(&["deploy", "--version", "v3", "--yes"]).expect(5);
+    assert!(refused.err.contains("mailyctl resume"), "{}", refused.err);
+    let status = site.run(&["status", "-o", "json"]).expect(0).json();
+    assert!(status["run"].is_string(), "{status}");
+    site.run(&["resume", "--env", "production"]).expect(0);
+    assert!(site.image("alpha").await.ends_with(":v2") && site.image("beta").await.ends_with(":v2"));
+    let again = site.run(&["resume", "--env", "production"]).expect(0);
+    assert!(again.out.contains("nothing to resume"), "{}", again.out);
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_killed_run_is_aborted_to_the_old_release() {
+    let site = slow("abort").await;
+    let before = site.content().await;
+    let mut child = begun(&site).await;
+    child.kill().expect("is killed");
+    child.wait().expect("is gone");
+    site.run(&["abort", "--env", "production"]).expect(3);
+    assert_eq!(site.content().await, before);
+    site.run(&["deploy", "--version", "v3", "--yes"]).expect(0);
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn an_interrupted_run_says_how_to_go_on() {
+    let site = slow("interrupt").await;
+    let child = begun(&site).await;
+    let id = i32::try_from(child.id()).expect("is small");
+    let pid = rustix::process::Pid::from_raw(id).expect("is a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("is told");
+    let done = end(child).expect(130);
+    assert!(done.err.contains("mailyctl resume"), "{}", done.err);
+    assert!(done.took < Duration::from_secs(3), "{:?}", done.took);
+    // The lease was given back: nobody waits for it to run out.
+    let resumed = site.run(&["resume", "--env", "production"]).expect(0);
+    assert!(resumed.took < Duration::from_secs(12), "{:?}", resumed.took);
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_second_run_is_told_who_holds_it_or_waits_in_line() {
+    let site = slow("queue").await;
+    let child = begun(&site).await;
+    let refused = site.run(&["deploy", "--version", "v3", "--yes"]).expect(5);
+    assert!(refused.err.contains("production"), "{}", refused.err);
+    end(child).expect(0);
+    let child = site.spawn(&["rollback", "--to-version", "v1", "--yes"]);
+    end(child).expect(0);
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_living_run_is_aborted_from_elsewhere() {
+    let site = slow("turn").await;
+    let before = site.content().await;
+    let child = begun(&site).await;
+    let aborted = site.run(&["abort", "--env", "production"]);
+    assert_eq!(end(child).code, 3, "the holder itself went back");
+    aborted.expect(3);
+    assert_eq!(site.content().await, before);
+    let history: Value = site.run(&["history", "-o", "json"]).expect(0).json();
+    assert_eq!(history["runs"][0]["outcome"]["result"], "rolled-back");
+}

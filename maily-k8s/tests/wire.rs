@@ -1,0 +1,209 @@
+//! What goes over the wire, and how answers are understood: against a scripted server, with a paused clock.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::StreamExt as _;
+use http::{Request, Response};
+use kube::client::Body;
+use maily_core::{
+    object::{ObjectKey, ObjectKind},
+    provider::{Cluster as _, Effect, ErrorKind, ListQuery, WatchEvent},
+    runtime::Runtime,
+};
+use maily_k8s::KubeCluster;
+use maily_testkit::sim::SimRuntime;
+use serde_json::{Value, json};
+
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// What a scripted server does with a request.
+enum Reply {
+    Json(u16, Value),
+    /// Lines of a watch, after which the connection ends.
+    Lines(Vec<Value>),
+    /// Nothing, ever.
+    Silence,
+}
+
+/// A cluster whose server answers by a script; discovery is answered by itself.
+fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeCluster, Asked, Arc<dyn Runtime>) {
+    let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+    let asked: Asked = Arc::default();
+    let told = Arc::clone(&asked);
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Some((request, answer)) = handle.next_request().await {
+            let uri = request.uri().to_string();
+            let path = request.uri().path().to_owned();
+            if path == "/api/v1" {
+                answer.send_response(respond(200, discovery().to_string()));
+                continue;
+            }
+            told.lock().expect("is not poisoned").push(uri.clone());
+            match script(&uri) {
+                Reply::Json(status, body) => answer.send_response(respond(status, body.to_string())),
+                Reply::Lines(lines) => {
+                    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+                    answer.send_response(respond(200, text));
+                }
+                Reply::Silence => kept.push(answer),
+            }
+        }
+    });
+    let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(1));
+    let client = kube::Client::new(service, "default");
+    (KubeCluster::with_client(client, Arc::clone(&runtime)), asked, runtime)
+}
+
+fn respond(status: u16, body: String) -> Response<Body> {
+    Response::builder().status(status).body(Body::from(body.into_bytes())).expect("is a response")
+}
+
+fn discovery() -> Value {
+    json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [
+        {"name": "configmaps", "kind": "ConfigMap", "namespaced": true, "singularName": "", "verbs": ["get", "list"]},
+    ]})
+}
+
+fn map(name: &str, version: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "n", "resourceVersion": version}})
+}
+
+fn key() -> ObjectKey {
+    ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("n"), "a")
+}
+
+fn query() -> ListQuery {
+    ListQuery::new(ObjectKind::new("v1", "ConfigMap"), Some("n"))
+}
+
+fn list(version: &str, items: Vec<Value>) -> Reply {
+    Reply::Json(
+        200,
+        json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}),
+    )
+}
+
+fn status(code: u16, reason: &str, message: &str) -> Reply {
+    Reply::Json(
+        code,
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message}),
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn t11_a_closed_watch_goes_on_where_it_was_and_lost_history_is_listed_again() {
+    let mut turn = 0;
+    let (cluster, asked, _) = cluster(move |_| {
+        turn += 1;
+        match turn {
+            1 => list("5", vec![map("a", "3")]),
+            // A bookmark moves on without an event, then the server closes.
+            2 => Reply::Lines(vec![
+                json!({"type": "ADDED", "object": map("b", "7")}),
+                json!({"type": "BOOKMARK", "object": {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"resourceVersion": "9"}}}),
+            ]),
+            3 => Reply::Lines(vec![
+                json!({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}}),
+            ]),
+            4 => list("20", vec![map("a", "3"), map("b", "7"), map("c", "15")]),
+            5 => Reply::Lines(vec![json!({"type": "DELETED", "object": map("a", "21")})]),
+            6 => status(410, "Expired", "too old resource version"),
+            7 => list("30", vec![map("b", "7")]),
+            _ => Reply::Silence,
+        }
+    });
+    let mut watch = cluster.watch(&query()).await.expect("opens");
+    let mut told = Vec::new();
+    for _ in 0..5 {
+        told.push(match watch.next().await.expect("goes on").expect("is no error") {
+            WatchEvent::Listed(objects) => format!("listed {}", objects.len()),
+            WatchEvent::Applied(object) => format!("applied {}", object.name()),
+            WatchEvent::Deleted(object) => format!("deleted {}", object.name()),
+            WatchEvent::Interrupted(why) => format!("interrupted {why}"),
+        });
+    }
+    assert_eq!(told, ["listed 1", "applied b", "listed 3", "deleted a", "listed 1"]);
+    let asked = asked.lock().expect("is not poisoned").clone();
+    let from: Vec<Option<&str>> = asked
+        .iter()
+        .map(|uri| {
+            uri.contains("watch=true")
+                .then(|| uri.split("resourceVersion=").nth(1)?.split('&').next())
+                .flatten()
+        })
+        .collect();
+    assert_eq!(from[..7], [None, Some("5"), Some("9"), None, Some("20"), Some("21"), None]);
+    assert!(asked[1].contains("allowWatchBookmarks=true"), "{}", asked[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t11_a_silent_watch_is_taken_up_again() {
+    let mut turn = 0;
+    let (cluster, asked, runtime) = cluster(move |_| {
+        turn += 1;
+        match turn {
+            1 => list("5", Vec::new()),
+            2 => Reply::Silence,
+            3 => Reply::Lines(vec![json!({"type": "ADDED", "object": map("b", "7")})]),
+            _ => Reply::Silence,
+        }
+    });
+    let start = runtime.now();
+    let mut watch = cluster.watch(&query()).await.expect("opens");
+    watch.next().await.expect("begins").expect("is no error");
+    let event = loop {
+        match watch.next().await.expect("goes on").expect("is no error") {
+            WatchEvent::Interrupted(_) => {}
+            event => break event,
+        }
+    };
+    assert!(matches!(event, WatchEvent::Applied(_)), "{event:?}");
+    assert!(runtime.now().since(start) < Duration::from_secs(200));
+    assert_eq!(asked.lock().expect("is not poisoned").len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t12_no_read_asks_for_an_old_version() {
+    let (cluster, asked, _) = cluster(|uri| match uri.contains("/a") && !uri.contains('?') {
+        true => Reply::Json(200, map("a", "3")),
+        false => list("5", Vec::new()),
+    });
+    cluster.get(&key()).await.expect("answers");
+    cluster.list(&query()).await.expect("answers");
+    let asked = asked.lock().expect("is not poisoned").clone();
+    assert_eq!(asked.len(), 2);
+    for uri in asked {
+        assert!(!uri.contains("resourceVersion"), "{uri}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t13_a_refusal_for_load_is_passed_on_and_not_hidden_by_retries() {
+    for (code, reason, kind) in [
+        (429, "TooManyRequests", ErrorKind::Throttled),
+        (503, "ServiceUnavailable", ErrorKind::Unavailable),
+        (504, "Timeout", ErrorKind::DeadlineExceeded),
+        (500, "InternalError", ErrorKind::Unavailable),
+    ] {
+        let (cluster, asked, runtime) = cluster(move |_| status(code, reason, "later"));
+        let start = runtime.now();
+        let error = cluster.get(&key()).await.expect_err("is refused");
+        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(asked.lock().expect("is not poisoned").len(), 1, "one request, no retry of {code}");
+        assert!(runtime.now().since(start) < Duration::from_secs(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t14_a_server_that_never_answers_is_given_up() {
+    let (cluster, _, runtime) = cluster(|_| Reply::Silence);
+    let start = runtime.now();
+    let error = cluster.get(&key()).await.expect_err("is given up");
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::DeadlineExceeded, Effect::Unknown));
+    let waited = runtime.now().since(start);
+    assert!(waited >= Duration::from_secs(15) && waited < Duration::from_secs(20), "{waited:?}");
+}

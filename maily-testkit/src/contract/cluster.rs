@@ -1,0 +1,314 @@
+//! What every [`Cluster`] does.
+//!
+//! Each function works in a namespace of its own, which exists and is empty, on a cluster with controllers.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use maily_core::{
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{
+        Cluster, Deleted, ErrorKind, ListQuery, LogOptions, Precondition, WatchEvent, WatchStream, WriteMode,
+        WriteOptions, patch_of,
+    },
+    runtime::{Runtime, within},
+};
+use serde_json::{Value, json};
+
+const MINE: &str = "maily";
+const OTHER: &str = "somebody-else";
+/// Time within which controllers and watches have to move.
+const SOON: Duration = Duration::from_secs(60);
+
+/// A place to run the suite in.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The cluster.
+    pub cluster: Arc<dyn Cluster>,
+    /// An empty namespace.
+    pub namespace: String,
+    /// The clock.
+    pub runtime: Arc<dyn Runtime>,
+}
+
+impl Place {
+    fn key(&self, name: &str) -> ObjectKey {
+        ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some(&self.namespace), name)
+    }
+
+    fn map(&self, name: &str, data: Value) -> Object {
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": self.namespace}, "data": data});
+        Object::from_value(body).expect("is an object")
+    }
+
+    async fn apply(&self, object: &Object) -> Object {
+        self.cluster.write(object, &forced(MINE)).await.expect("is applied")
+    }
+
+    async fn get(&self, name: &str) -> Option<Object> {
+        self.cluster.get(&self.key(name)).await.expect("answers")
+    }
+
+    async fn pod(&self, name: &str) -> ObjectKey {
+        let body = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {"containers": [{"name": "main", "image": "registry.example/shop/one:v1"}]},
+        });
+        let pod = self.apply(&Object::from_value(body).expect("is an object")).await;
+        let until = self.runtime.now() + SOON;
+        loop {
+            let now = self.cluster.get(pod.key()).await.expect("answers").expect("is there");
+            if now.text("/status/phase") == Some("Running") {
+                return pod.key().clone();
+            }
+            assert!(self.runtime.now() < until, "the pod does not run: {:?}", now.at("/status"));
+            self.runtime.sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+fn apply(manager: &'static str, force: bool, precondition: Precondition) -> WriteOptions {
+    WriteOptions { mode: WriteMode::Apply { force }, manager, precondition, dry_run: false }
+}
+
+fn forced(manager: &'static str) -> WriteOptions {
+    apply(manager, true, Precondition::Any)
+}
+
+fn exactly(object: &Object) -> Precondition {
+    Precondition::Exactly {
+        uid: object.uid().expect("has a uid").to_owned(),
+        resource_version: object.resource_version().expect("has a version").to_owned(),
+    }
+}
+
+/// Sentence 1: reads see every earlier write.
+pub async fn reads_see_earlier_writes(place: &Place) {
+    for turn in 0..5 {
+        place.apply(&place.map("one", json!({"turn": turn.to_string()}))).await;
+        let read = place.get("one").await.expect("is there");
+        assert_eq!(read.text("/data/turn"), Some(turn.to_string().as_str()));
+        let query = ListQuery::new(ObjectKind::new("v1", "ConfigMap"), Some(&place.namespace));
+        let listed = place.cluster.list(&query).await.expect("answers");
+        let listed = listed.iter().find(|object| object.key().name == "one").expect("is listed");
+        assert_eq!(listed.text("/data/turn"), Some(turn.to_string().as_str()));
+    }
+}
+
+/// Sentence 2: an absent object is none, an unknown kind is unsupported.
+pub async fn absent_objects_are_none_and_unknown_kinds_unsupported(place: &Place) {
+    assert_eq!(place.get("nothing").await, None);
+    let unknown =
+        ObjectKey::new(ObjectKind::new("nowhere.example/v1", "Nothing"), Some(&place.namespace), "x");
+    let error = place.cluster.get(&unknown).await.expect_err("is unknown");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+/// Sentence 3: a list has all pages.
+pub async fn lists_have_all_pages(place: &Place) {
+    const COUNT: usize = 520;
+    let objects: Vec<Object> = (0..COUNT).map(|n| place.map(&format!("many-{n:04}"), json!({}))).collect();
+    for some in objects.chunks(20) {
+        futures::future::join_all(some.iter().map(|object| place.apply(object))).await;
+    }
+    let query = ListQuery::new(ObjectKind::new("v1", "ConfigMap"), Some(&place.namespace));
+    let listed = place.cluster.list(&query).await.expect("answers");
+    assert_eq!(listed.iter().filter(|object| object.key().name.starts_with("many-")).count(), COUNT);
+}
+
+/// Sentence 4: what must be absent is created, or refused.
+pub async fn an_apply_onto_absence_creates_or_conflicts(place: &Place) {
+    let object = place.map("new", json!({"a": "1"}));
+    let options = apply(MINE, true, Precondition::Absent);
+    place.cluster.write(&object, &options).await.expect("is created");
+    let again = place.map("new", json!({"a": "2"}));
+    let error = place.cluster.write(&again, &options).await.expect_err("exists");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(place.get("new").await.expect("is there").text("/data/a"), Some("1"));
+    // One that is on its way out is there, too.
+    let mut held = place.map("held", json!({})).to_value();
+    held["metadata"]["finalizers"] = json!(["maily.dev/test"]);
+    place.apply(&Object::from_value(held).expect("is an object")).await;
+    place.cluster.delete(&place.key("held"), &Precondition::Any).await.expect("is accepted");
+    let error =
+        place.cluster.write(&place.map("held", json!({})), &options).await.expect_err("is terminating");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    release(place, "held").await;
+}
+
+async fn release(place: &Place, name: &str) {
+    let patch = patch_of(&place.key(name), json!({"metadata": {"finalizers": null}})).expect("is a patch");
+    place.cluster.write(&patch, &WriteOptions::merge(MINE, Precondition::Any)).await.expect("is released");
+}
+
+/// Sentence 5: a write for one exact state takes effect on that state alone.
+pub async fn a_write_onto_another_state_conflicts(place: &Place) {
+    let first = place.apply(&place.map("one", json!({"a": "1"}))).await;
+    let second = place.apply(&place.map("one", json!({"a": "2"}))).await;
+    let mut foreign = exactly(&second);
+    if let Precondition::Exactly { uid, .. } = &mut foreign {
+        *uid = "00000000-0000-0000-0000-000000000000".to_owned();
+    }
+    let third = place.map("one", json!({"a": "3"}));
+    for stale in [exactly(&first), foreign] {
+        let error = place.cluster.write(&third, &apply(MINE, true, stale)).await.expect_err("is stale");
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    }
+    assert_eq!(place.get("one").await.expect("is there").text("/data/a"), Some("2"));
+    place.cluster.write(&third, &apply(MINE, true, exactly(&second))).await.expect("fits");
+    place.cluster.delete(&place.key("one"), &Precondition::Any).await.expect("is deleted");
+    let error =
+        place.cluster.write(&third, &apply(MINE, true, exactly(&second))).await.expect_err("is absent");
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(place.get("one").await, None);
+}
+
+/// Sentence 6: the same apply again changes nothing.
+pub async fn the_same_apply_again_changes_nothing(place: &Place) {
+    let object = place.map("one", json!({"a": "1"}));
+    let first = place.apply(&object).await;
+    let second = place.apply(&object).await;
+    assert_eq!(first.resource_version(), second.resource_version());
+}
+
+/// Sentence 7: what is left out goes, unless somebody else owns it, too.
+pub async fn left_out_fields_are_removed(place: &Place) {
+    place.apply(&place.map("one", json!({"mine": "1", "ours": "1", "kept": "1"}))).await;
+    place
+        .cluster
+        .write(&place.map("one", json!({"ours": "1", "theirs": "1"})), &forced(OTHER))
+        .await
+        .expect("applies");
+    let now = place.apply(&place.map("one", json!({"kept": "1"}))).await;
+    assert_eq!(now.at("/data"), Some(&json!({"kept": "1", "ours": "1", "theirs": "1"})));
+}
+
+/// Sentence 8: fields of others are not taken by accident, and their owner is named.
+pub async fn fields_of_others_are_a_conflict_that_names_them(place: &Place) {
+    place.cluster.write(&place.map("one", json!({"a": "theirs"})), &forced(OTHER)).await.expect("applies");
+    let mine = place.map("one", json!({"a": "mine"}));
+    let error =
+        place.cluster.write(&mine, &apply(MINE, false, Precondition::Any)).await.expect_err("conflicts");
+    assert_eq!(error.kind(), ErrorKind::FieldConflict);
+    assert!(error.to_string().contains(OTHER), "{error}");
+    assert_eq!(place.get("one").await.expect("is there").text("/data/a"), Some("theirs"));
+    place.cluster.write(&mine, &forced(MINE)).await.expect("is taken");
+    assert_eq!(place.get("one").await.expect("is there").text("/data/a"), Some("mine"));
+}
+
+/// Sentence 9: a dry run tells and does not do.
+pub async fn a_dry_run_changes_nothing(place: &Place) {
+    let object = place.map("one", json!({"a": "1"}));
+    let told = place.cluster.write(&object, &forced(MINE).dry_run()).await.expect("answers");
+    assert_eq!(told.text("/data/a"), Some("1"));
+    assert_eq!(place.get("one").await, None);
+    let before = place.apply(&object).await;
+    let told = place
+        .cluster
+        .write(&place.map("one", json!({"a": "2"})), &forced(MINE).dry_run())
+        .await
+        .expect("answers");
+    assert_eq!(told.text("/data/a"), Some("2"));
+    assert_eq!(place.get("one").await.expect("is there").resource_version(), before.resource_version());
+}
+
+/// Sentence 10: only what exists can be patched.
+pub async fn a_merge_patch_needs_its_object(place: &Place) {
+    let patch = patch_of(&place.key("one"), json!({"data": {"a": "1"}})).expect("is a patch");
+    let options = WriteOptions::merge(MINE, Precondition::Any);
+    let error = place.cluster.write(&patch, &options).await.expect_err("is absent");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    place.apply(&place.map("one", json!({"b": "1"}))).await;
+    let now = place.cluster.write(&patch, &options).await.expect("is patched");
+    assert_eq!(now.at("/data"), Some(&json!({"a": "1", "b": "1"})));
+}
+
+/// Sentence 11: a delete says what became of it.
+pub async fn deletes_say_what_became_of_them(place: &Place) {
+    let key = place.key("one");
+    assert_eq!(
+        place.cluster.delete(&key, &Precondition::Any).await.expect("answers"),
+        Deleted::AlreadyAbsent
+    );
+    let first = place.apply(&place.map("one", json!({"a": "1"}))).await;
+    let second = place.apply(&place.map("one", json!({"a": "2"}))).await;
+    let error = place.cluster.delete(&key, &exactly(&first)).await.expect_err("is stale");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(place.cluster.delete(&key, &exactly(&second)).await.expect("fits"), Deleted::Gone);
+    let mut held = place.map("one", json!({})).to_value();
+    held["metadata"]["finalizers"] = json!(["maily.dev/test"]);
+    let held = place.apply(&Object::from_value(held).expect("is an object")).await;
+    let uid = held.uid().expect("has a uid").to_owned();
+    assert_eq!(
+        place.cluster.delete(&key, &exactly(&held)).await.expect("is accepted"),
+        Deleted::Pending { uid }
+    );
+    release(place, "one").await;
+    assert_eq!(place.get("one").await, None);
+}
+
+/// Sentence 12: a watch begins with all there is, and goes on.
+pub async fn a_watch_begins_with_all_and_goes_on(place: &Place) {
+    place.apply(&place.map("one", json!({"a": "1"}))).await;
+    let query = ListQuery::new(ObjectKind::new("v1", "ConfigMap"), Some(&place.namespace));
+    let mut watch = place.cluster.watch(&query).await.expect("opens");
+    match next(place, &mut watch).await {
+        WatchEvent::Listed(objects) => assert!(objects.iter().any(|object| object.key().name == "one")),
+        other => panic!("begins with {other:?}"),
+    }
+    place.apply(&place.map("one", json!({"a": "2"}))).await;
+    place.apply(&place.map("two", json!({}))).await;
+    place.cluster.delete(&place.key("two"), &Precondition::Any).await.expect("is deleted");
+    let (mut changed, mut gone) = (false, false);
+    while !(changed && gone) {
+        match next(place, &mut watch).await {
+            WatchEvent::Applied(object) if object.key().name == "one" => {
+                changed = object.text("/data/a") == Some("2")
+            }
+            WatchEvent::Deleted(object) if object.key().name == "two" => gone = true,
+            WatchEvent::Listed(objects) => {
+                // History may be told in one piece.
+                changed |= objects.iter().any(|object| object.text("/data/a") == Some("2"));
+                gone |= !objects.iter().any(|object| object.key().name == "two");
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn next(place: &Place, watch: &mut WatchStream) -> WatchEvent {
+    let event = within(&*place.runtime, SOON, watch.next()).await.expect("tells something in time");
+    event.expect("does not end").expect("is no error")
+}
+
+/// Sentence 13: what client-side apply had set can be removed after a migration.
+pub async fn migrated_fields_can_be_removed(place: &Place) {
+    // A merge patch under kubectl's name is what client-side apply sends.
+    place.apply(&place.map("one", json!({}))).await;
+    let patch = patch_of(&place.key("one"), json!({"data": {"old": "1", "new": "1"}})).expect("is a patch");
+    let client_side = WriteOptions::merge("kubectl-client-side-apply", Precondition::Any);
+    let before = place.cluster.write(&patch, &client_side).await.expect("is patched");
+    let migrate = WriteOptions {
+        mode: WriteMode::Migrate,
+        manager: MINE,
+        precondition: exactly(&before),
+        dry_run: false,
+    };
+    let after = place.cluster.write(&before, &migrate).await.expect("is migrated");
+    assert_eq!(after.at("/data"), before.at("/data"), "metadata alone changes");
+    let now = place.apply(&place.map("one", json!({"new": "1"}))).await;
+    assert_eq!(now.at("/data"), Some(&json!({"new": "1"})));
+}
+
+/// Sentence 14: logs come in order, and need their pod.
+pub async fn logs_come_in_order_and_need_their_pod(place: &Place) {
+    let key = place.pod("talks").await;
+    let lines = place.cluster.logs(&key, &LogOptions::default()).await.expect("opens");
+    let lines: Vec<_> = lines.map(|line| line.expect("is read")).collect().await;
+    assert!(!lines.is_empty());
+    assert!(lines.is_sorted_by_key(|line| line.time), "{lines:?}");
+    let missing = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some(&place.namespace), "nobody");
+    let error =
+        place.cluster.logs(&missing, &LogOptions::default()).await.map(|_| ()).expect_err("is absent");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}

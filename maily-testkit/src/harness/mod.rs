@@ -1,0 +1,5 @@
+//! For tests that run whole processes against real servers.
+
+mod stack;
+
+pub use stack::{Stack, StackError};

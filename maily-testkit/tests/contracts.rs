@@ -1,0 +1,140 @@
+//! The contracts, held against the simulated world and the record stores that need no server.
+
+use std::sync::Arc;
+
+use maily_core::{
+    provider::{Cluster, RecordStore},
+    records::{ClusterRecords, FolderRecords, MemoryRecords},
+    runtime::{Runtime, TokioRuntime},
+};
+use maily_testkit::{
+    contract::{cluster, frontend, records},
+    sim::{Shared, SimCluster, SimFrontend, SimRuntime},
+    world::World,
+};
+
+fn world() -> (Arc<Shared>, Arc<dyn Runtime>) {
+    let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(1));
+    let world = World::new(runtime.wall(), 1, &["shop"]);
+    (Shared::new(world, Arc::clone(&runtime)), runtime)
+}
+
+fn place() -> cluster::Place {
+    let (shared, runtime) = world();
+    cluster::Place { cluster: Arc::new(SimCluster::new(shared)), namespace: "shop".into(), runtime }
+}
+
+macro_rules! cluster_sentences {
+    ($($sentence:ident),+ $(,)?) => {
+        mod simulated_cluster {
+            $(#[tokio::test(start_paused = true)]
+            async fn $sentence() {
+                super::cluster::$sentence(&super::place()).await;
+            })+
+        }
+    };
+}
+
+cluster_sentences!(
+    reads_see_earlier_writes,
+    absent_objects_are_none_and_unknown_kinds_unsupported,
+    lists_have_all_pages,
+    an_apply_onto_absence_creates_or_conflicts,
+    a_write_onto_another_state_conflicts,
+    the_same_apply_again_changes_nothing,
+    left_out_fields_are_removed,
+    fields_of_others_are_a_conflict_that_names_them,
+    a_dry_run_changes_nothing,
+    a_merge_patch_needs_its_object,
+    deletes_say_what_became_of_them,
+    a_watch_begins_with_all_and_goes_on,
+    migrated_fields_can_be_removed,
+    logs_come_in_order_and_need_their_pod,
+);
+
+macro_rules! record_sentences {
+    ($backend:ident, $store:expr, [$($sentence:ident),+ $(,)?]) => {
+        mod $backend {
+            use super::*;
+            $(#[tokio::test(start_paused = true)]
+            async fn $sentence() {
+                let (_kept, store) = $store;
+                records::$sentence(store).await;
+            })+
+        }
+    };
+    ($backend:ident, $store:expr) => {
+        record_sentences!($backend, $store, [
+            created_records_are_read_back,
+            a_present_record_stays,
+            one_of_many_creates_wins,
+            lists_are_complete_and_ordered,
+            deleted_records_are_gone,
+            large_records_are_stored_whole,
+        ]);
+    };
+}
+
+fn memory() -> ((), Arc<dyn RecordStore>) {
+    ((), Arc::new(MemoryRecords::default()))
+}
+
+fn folder() -> (tempfile::TempDir, Arc<dyn RecordStore>) {
+    let folder = tempfile::tempdir().expect("can be made");
+    let store = Arc::new(FolderRecords::new(folder.path()));
+    (folder, store)
+}
+
+fn simulated() -> ((), Arc<dyn RecordStore>) {
+    let cluster: Arc<dyn Cluster> = Arc::new(SimCluster::new(world().0));
+    ((), Arc::new(ClusterRecords::new(cluster, "production", "shop")))
+}
+
+record_sentences!(records_in_memory, memory());
+record_sentences!(records_in_a_folder, folder());
+record_sentences!(records_in_the_simulated_cluster, simulated());
+
+mod simulated_frontend {
+    use super::*;
+
+    fn host() -> (SimFrontend, Arc<dyn Runtime>) {
+        let (shared, runtime) = world();
+        (SimFrontend::new(shared, "production"), runtime)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_build_takes_time() {
+        let (host, runtime) = host();
+        frontend::a_build_takes_time(&host, &*runtime, "web").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deployments_are_found_by_tag() {
+        let (host, runtime) = host();
+        frontend::deployments_are_found_by_tag(&host, &*runtime, "web").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_build_cannot_be_promoted() {
+        let (host, runtime) = host();
+        frontend::a_build_cannot_be_promoted(&host, &*runtime, "web").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_promoted_deployment_is_in_production() {
+        let (host, runtime) = host();
+        frontend::a_promoted_deployment_is_in_production(&host, &*runtime, "web").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_deployment_is_none() {
+        frontend::an_unknown_deployment_is_none(&host().0, "web").await;
+    }
+}
+
+#[tokio::test]
+async fn real_time_is_a_runtime_too() {
+    let before = TokioRuntime.now();
+    TokioRuntime.sleep(std::time::Duration::from_millis(5)).await;
+    assert!(TokioRuntime.now() > before);
+}
