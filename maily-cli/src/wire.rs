@@ -6,13 +6,12 @@ use maily_core::{
     Providers,
     engine::Environment,
     model::{Project, Resolved, Seconds},
-    object::{ObjectKey, ObjectKind},
-    provider::{Cluster, ClusterIdentity, FrontendHost, Prober},
+    provider::{Cluster, Prober},
     records::ClusterRecords,
     runtime::{Runtime, TokioRuntime},
 };
 use maily_k8s::{ConnectOptions, KubeCluster};
-use maily_testkit::sim::{Mode, Sandbox, Shared, SimCluster, SimFrontend, SimProber};
+use maily_testkit::sim::{Mode, Sandbox};
 
 use crate::{args::Globals, exit::CliError, prober::ProgramProber};
 
@@ -73,11 +72,13 @@ impl Workshop {
             .project
             .resolve(&name)
             .map_err(|error| CliError::usage(error.to_string()).help(error.help))?;
+        if let Some(sandbox) = &self.sandbox {
+            let environment = maily_testkit::sim::environment(&sandbox.shared, &resolved, runtime());
+            return Ok(Wired { environment, resolved });
+        }
         let namespace = resolved.environment.namespace.clone();
-        let (providers, identity) = match &self.sandbox {
-            Some(sandbox) => simulated(&sandbox.shared, &name),
-            None => (self.real(&resolved).await?, resolved.environment.cluster.identity.clone()),
-        };
+        let (providers, identity) =
+            (self.real(&resolved).await?, resolved.environment.cluster.identity.clone());
         let records = Arc::new(ClusterRecords::new(Arc::clone(&providers.cluster), &name, &namespace));
         let environment = Environment {
             project: self.project.name.to_string(),
@@ -125,17 +126,6 @@ pub(crate) fn open_sandbox(globals: &Globals, project: &Project, mode: Mode) -> 
     let namespaces: Vec<&str> =
         project.environments.values().map(|environment| environment.namespace.as_str()).collect();
     Ok(Sandbox::open(&sandbox_path(globals), mode, runtime(), &namespaces)?)
-}
-
-fn simulated(shared: &Arc<Shared>, environment: &str) -> (Providers, Option<ClusterIdentity>) {
-    let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, "kube-system");
-    let uid =
-        shared.world().get(&key).and_then(|namespace| namespace.uid().map(str::to_owned)).unwrap_or_default();
-    let frontend: Arc<dyn FrontendHost> = Arc::new(SimFrontend::new(Arc::clone(shared), environment));
-    let prober: Arc<dyn Prober> = Arc::new(SimProber::new(Arc::clone(shared)));
-    let cluster: Arc<dyn Cluster> = Arc::new(SimCluster::new(Arc::clone(shared)));
-    let providers = Providers { cluster, frontend: Some(frontend), prober: Some(prober) };
-    (providers, Some(ClusterIdentity { uid, ca: String::new() }))
 }
 
 /// A time span of the command line.

@@ -1,6 +1,7 @@
 //! The provider traits over one simulated world.
 
 mod cluster;
+mod environment;
 mod frontend;
 mod prober;
 mod runtime;
@@ -8,6 +9,7 @@ mod sandbox;
 mod shared;
 
 pub use cluster::SimCluster;
+pub use environment::environment;
 pub use frontend::SimFrontend;
 pub use prober::SimProber;
 pub use runtime::SimRuntime;

@@ -1,0 +1,63 @@
+//! The least that anybody can do: parallel applies and one watch, no plan, no record, no verdict.
+
+use std::{collections::BTreeSet, path::Path};
+
+use futures::{StreamExt as _, stream};
+use maily_core::{
+    object::{Object, ObjectKind},
+    provider::{Cluster as _, ListQuery, Precondition, WatchEvent, WriteOptions},
+    source::read_manifests,
+};
+use maily_k8s::{ConnectOptions, KubeCluster};
+
+/// Applies in flight.
+const PARALLEL: usize = 16;
+
+pub(crate) async fn run(kubeconfig: &Path, namespace: &str, size: usize, file: &Path) -> f64 {
+    let text = std::fs::read_to_string(file).expect("can be read");
+    let found = read_manifests(&file.display().to_string(), &text).expect("are manifests");
+    let objects: Vec<Object> = found
+        .into_iter()
+        .map(|found| {
+            let mut object = found.object;
+            object.edit(|body| body["metadata"]["namespace"] = namespace.into());
+            Object::from_value(object.to_value()).expect("is an object")
+        })
+        .collect();
+    let options = ConnectOptions { kubeconfig: Some(kubeconfig.to_owned()), context: None };
+    let cluster = KubeCluster::connect(&options).await.expect("connects");
+    let query = ListQuery::new(ObjectKind::new("apps/v1", "Deployment"), Some(namespace));
+    let mut watch = cluster.watch(&query).await.expect("opens");
+    let writing = stream::iter(&objects).for_each_concurrent(PARALLEL, |object| {
+        let cluster = cluster.clone();
+        async move {
+            let options = WriteOptions::apply("bare", Precondition::Any);
+            let written = cluster.write(object, &options).await;
+            written.unwrap_or_else(|error| panic!("{error}"));
+        }
+    });
+    writing.await;
+    let mut ready: BTreeSet<String> = BTreeSet::new();
+    while ready.len() < size {
+        let changed = match watch.next().await.expect("goes on").expect("is no error") {
+            WatchEvent::Listed(objects) => objects,
+            WatchEvent::Applied(object) => vec![object],
+            _ => continue,
+        };
+        for object in changed {
+            let int = |pointer: &str| object.int(pointer).unwrap_or_default();
+            let seen = int("/status/observedGeneration") >= object.generation().unwrap_or(1);
+            let done = seen
+                && int("/status/updatedReplicas") == 1
+                && int("/status/availableReplicas") == 1
+                && int("/status/replicas") == 1;
+            let at = text.contains(object.text("/spec/template/spec/containers/0/image").unwrap_or("none"));
+            if done && at {
+                ready.insert(object.name().to_owned());
+            } else {
+                ready.remove(object.name());
+            }
+        }
+    }
+    0.0
+}

@@ -1,0 +1,165 @@
+//! Input that cannot work: an error with its place and a remedy, and nothing written.
+
+use crate::desk::{Desk, done};
+
+const BASE: &str = "maily: 1\nproject: shop\nimages: 'registry.example/{service}:{version}'\nenvironments:\n  production: {namespace: shop}\n";
+
+/// A deploy of a project file is refused as wrong use, says this, and leaves no world behind.
+#[track_caller]
+fn refused(file: &str, said: &[&str]) -> String {
+    let desk = Desk::with(file);
+    refused_at(&desk, said)
+}
+
+#[track_caller]
+fn refused_at(desk: &Desk, said: &[&str]) -> String {
+    let done = desk.sandbox(&["deploy", "--env", "production", "--version", "v1", "--yes"]).expect(2);
+    for part in said {
+        assert!(done.err.contains(part), "`{part}` in:\n{}", done.err);
+    }
+    let history = desk.sandbox(&["history", "--env", "production", "-o", "json"]);
+    assert!(history.code == 2 || history.json()["runs"] == serde_json::json!([]), "something was written");
+    done.err
+}
+
+fn services(text: &str) -> String {
+    format!("{BASE}services:\n{text}\n")
+}
+
+#[test]
+fn mistakes_in_the_file_are_shown_at_their_place_all_at_once() {
+    let text = services(
+        "  api: {workload: {port: 8000, replcas: 2}}\n  web: {nedes: [api], workload: {port: http}}\n  db: {workload: {memory: 512}}",
+    );
+    let err = refused(
+        &text,
+        &["maily.yaml:7:32", "replcas", "maily.yaml:8:9", "nedes", "`needs`", "maily.yaml:9", "512Mi"],
+    );
+    assert!(err.matches('^').count() >= 3, "each with a caret:\n{err}");
+    insta::assert_snapshot!("three_mistakes", err);
+}
+
+#[test]
+fn keys_and_names_are_checked() {
+    refused(
+        &services("  api: {workload: {port: 1}}\n  api: {workload: {port: 2}}"),
+        &["api", "maily.yaml:8"],
+    );
+    refused(
+        &services("  a: {needs: [b], workload: {port: 1}}\n  b: {needs: [a], workload: {port: 1}}"),
+        &["cycle"],
+    );
+    refused(
+        &services("  a: {needs: [bb], workload: {port: 1}}\n  b: {workload: {port: 1}}"),
+        &["bb", "help"],
+    );
+    refused(&services("  Api: {workload: {port: 1}}"), &["Api"]);
+    refused(&services("  a: {}"), &["maily.yaml:7"]);
+    refused(&services("  a: {workload: {port: 1}, manifests: x.yaml}"), &["maily.yaml:7"]);
+    refused(&services("  a: {image: 'UPPER CASE', workload: {port: 1}}"), &["UPPER CASE"]);
+    refused(&services("  a: {workload: {port: 1, secrets: {A: 'vault:x/y#z'}}}"), &["vault"]);
+    refused(&services("  a: {workload: {port: 1, env: {A: '{nope}'}}}"), &["{nope}"]);
+}
+
+#[test]
+fn texts_that_are_no_project_file_are_refused() {
+    refused("\tmaily: 1\n", &["tab"]);
+    refused("maily: 1\n---\nmaily: 1\n", &["document"]);
+    refused("", &["maily.yaml"]);
+    refused("[]", &["maily.yaml:1:1"]);
+    refused("maily: 2\nproject: shop\n", &["maily.yaml:1"]);
+    let bomb = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n";
+    refused(bomb, &["maily.yaml:1"]);
+    let desk = Desk::empty();
+    desk.write_bytes("maily.yaml", b"maily: 1\nproject: \xff\xfe\n");
+    refused_at(&desk, &["UTF-8"]);
+    desk.write_bytes("maily.yaml", &vec![b'#'; 50 * 1024 * 1024]);
+    refused_at(&desk, &["no project file"]);
+    let desk = Desk::empty();
+    let missing = desk.run(&["status"]).expect(2);
+    assert!(missing.err.contains("mailyctl init"), "{}", missing.err);
+}
+
+#[test]
+fn a_byte_order_mark_does_no_harm_or_is_named() {
+    let desk = Desk::with(&format!("\u{feff}{}", services("  a: {workload: {port: 1}}")));
+    let done = desk.sandbox(&["plan", "--version", "v1"]);
+    assert!(done.code == 0 || done.err.contains("byte order mark"), "{}", done.err);
+}
+
+#[test]
+fn versions_and_components_are_checked() {
+    let desk = Desk::with(&services("  api: {workload: {port: 1}}"));
+    for version in ["latest", "", "a/b", "a b", "-x"] {
+        let refused = desk.sandbox(&["deploy", &format!("--version={version}"), "--yes"]).expect(2);
+        assert!(refused.err.contains("--version"), "{version:?}: {}", refused.err);
+    }
+    let refused = desk.sandbox(&["deploy", "--version", "v1", "--components", "apii", "--yes"]).expect(2);
+    assert!(refused.err.contains("apii") && refused.err.contains("`api`"), "{}", refused.err);
+    let refused = desk.sandbox(&["rollback", "--to-version", "v9", "--yes"]).expect(2);
+    assert!(refused.err.contains("nothing was released"), "{}", refused.err);
+    let refused = desk.sandbox(&["deploy", "--version", "v1", "--timeout", "5", "--yes"]).expect(2);
+    assert!(refused.err.contains("--timeout"), "{}", refused.err);
+    let refused = desk.sandbox(&["logs", "nobody"]).expect(2);
+    assert!(refused.err.contains("nobody"), "{}", refused.err);
+    let refused = desk.sandbox(&["sandbox", "fault", "add", "explode", "api"]).expect(2);
+    assert!(refused.err.contains("crash SERVICE"), "{}", refused.err);
+    desk.sandbox(&["deploy", "--version", "v1", "-f"]).expect(2);
+}
+
+#[test]
+fn manifests_are_checked() {
+    let manifests = |text: &str, said: &[&str]| {
+        let desk = Desk::with(&services("  api: {manifests: m.yaml}"));
+        desk.write("m.yaml", text);
+        refused_at(&desk, said);
+    };
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    manifests("apiVersion: v1\nmetadata: {name: a}\n", &["m.yaml:1", "kind"]);
+    manifests("kind: ConfigMap\nmetadata: {name: a}\n", &["m.yaml:1", "apiVersion"]);
+    manifests(&format!("{map}---\n{map}"), &["m.yaml:5", "m.yaml:1"]);
+    manifests("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: elsewhere}\n", &["elsewhere"]);
+    manifests(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: api}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: x, image: 'not an image'}]}}}\n",
+        &["not an image"],
+    );
+    manifests("a: b: c\n", &["m.yaml:1"]);
+    let desk = Desk::with(&services("  api: {manifests: nowhere.yaml}"));
+    refused_at(&desk, &["nowhere.yaml"]);
+    let twice = services("  api: {manifests: m.yaml}\n  web: {manifests: n.yaml}");
+    let desk = Desk::with(&twice);
+    desk.write("m.yaml", map);
+    desk.write("n.yaml", map);
+    refused_at(&desk, &["ConfigMap", "twice"]);
+    let desk = Desk::with(&services("  api: {helm: {chart: charts/none}}"));
+    let mut command = desk.command(&["--sandbox", "deploy", "--version", "v1", "--yes"]);
+    command.env("PATH", desk.path());
+    let refused = done(command).expect(2);
+    assert!(refused.err.contains("helm") && refused.err.contains("is not installed"), "{}", refused.err);
+}
+
+#[test]
+fn the_sandbox_file_is_checked() {
+    let desk = Desk::with(&services("  api: {workload: {port: 1}}"));
+    desk.write(".maily/sandbox.json", "{");
+    let damaged = desk.sandbox(&["status"]).expect(1);
+    assert!(damaged.err.contains("damaged"), "{}", damaged.err);
+    let desk = Desk::with(&services("  api: {workload: {port: 1}}"));
+    // A folder stands where the file has to be: nobody can write there, not even root.
+    std::fs::create_dir_all(desk.path().join(".maily/sandbox.new")).expect("can be made");
+    let refused = desk.sandbox(&["deploy", "--version", "v1", "--yes"]).expect(1);
+    assert!(refused.err.contains("sandbox.json"), "{}", refused.err);
+    let unbound = desk.run(&["deploy", "--version", "v1", "--yes"]).expect(2);
+    assert!(unbound.err.contains("mailyctl env bind"), "{}", unbound.err);
+}
+
+#[test]
+fn a_full_disk_is_told_before_anything_happens() {
+    if !std::path::Path::new("/dev/full").exists() {
+        return;
+    }
+    let desk = Desk::with(&services("  api: {workload: {port: 1}}"));
+    std::os::unix::fs::symlink("/dev/full", desk.path().join("full")).expect("can be made");
+    let refused = desk.sandbox(&["plan", "--version", "v1", "--out", "nowhere/plan.json"]).expect(1);
+    assert!(refused.err.contains("nowhere/plan.json"), "{}", refused.err);
+}

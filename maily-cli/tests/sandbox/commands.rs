@@ -1,0 +1,269 @@
+//! What the commands do, from the first release to the last.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::desk::{Desk, done};
+
+fn released() -> Desk {
+    let desk = Desk::example();
+    desk.sandbox(&["phased-deploy", "--version", "v1.0.0", "--yes"]).expect(0);
+    desk
+}
+
+fn version(desk: &Desk, service: &str) -> Value {
+    let status = desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json();
+    let services = status["services"].as_array().expect("is a list").clone();
+    services.into_iter().find(|one| one["name"] == service).map_or(Value::Null, |one| one["version"].clone())
+}
+
+#[test]
+fn the_platform_is_released_in_three_phases_in_under_ten_seconds() {
+    let desk = Desk::example();
+    let start = Instant::now();
+    let done = desk.sandbox(&["phased-deploy", "--version", "v1.0.0", "--yes"]).expect(0);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(done.out.contains("staging is at release 1") && done.out.contains("production is at release 1"));
+    let status = desk.sandbox(&["status", "--env=production", "--output=json"]).expect(0).json();
+    assert_eq!(status["kind"], "status");
+    let services = status["services"].as_array().expect("is a list");
+    let names: Vec<&str> = services.iter().filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(names, ["ai-service", "analytics", "api", "blockchain", "canvas", "email", "frontend"]);
+    for service in services {
+        assert_eq!(
+            (&service["state"], &service["version"]),
+            (&json!("serving"), &json!("v1.0.0")),
+            "{service}"
+        );
+    }
+    let api = services.iter().find(|one| one["name"] == "api").expect("is there");
+    assert_eq!((&api["ready"], &api["desired"]), (&json!(2), &json!(2)), "the autoscaler's least");
+}
+
+#[test]
+fn a_new_version_goes_out_and_back() {
+    let desk = released();
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.1.0", "--yes"]).expect(0);
+    assert_eq!(version(&desk, "api"), "v1.1.0");
+    desk.sandbox(&[
+        "rollback",
+        "--environment",
+        "production",
+        "--components",
+        "api,email",
+        "--to-version",
+        "v1.0.0",
+        "--yes",
+    ])
+    .expect(0);
+    assert_eq!((version(&desk, "api"), version(&desk, "canvas")), (json!("v1.0.0"), json!("v1.1.0")));
+    desk.sandbox(&["rollback", "--env", "production", "--release", "1", "--yes"]).expect(0);
+    assert_eq!(version(&desk, "canvas"), "v1.0.0");
+    desk.sandbox(&["rollback", "--env", "production", "--last-good", "--yes"]).expect(0);
+    assert_eq!(version(&desk, "canvas"), "v1.1.0");
+    let history = desk.sandbox(&["history", "--env", "production", "-o", "json"]).expect(0).json();
+    let titles: Vec<&str> = history["runs"]
+        .as_array()
+        .expect("is a list")
+        .iter()
+        .filter_map(|run| run["title"].as_str())
+        .collect();
+    assert_eq!(
+        titles,
+        [
+            "roll back to release 3",
+            "roll back to release 1",
+            "roll back to v1.0.0",
+            "deploy v1.1.0",
+            "deploy v1.0.0"
+        ]
+    );
+    let logs = desk.sandbox(&["logs", "--env", "production", "api", "--tail", "1"]).expect(0);
+    assert!(logs.out.lines().count() == 2 && logs.out.contains("maily-api-"), "{}", logs.out);
+}
+
+#[test]
+fn a_fault_is_named_and_the_release_taken_back() {
+    let desk = released();
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "api@v1.1.0"]).expect(0);
+    let failed = desk.sandbox(&["deploy", "--env", "production", "--version", "v1.1.0", "--yes"]).expect(3);
+    assert!(
+        failed.err.contains("[crash-loop]") && failed.err.contains("last lines of its log"),
+        "{}",
+        failed.err
+    );
+    assert_eq!((version(&desk, "api"), version(&desk, "email")), (json!("v1.0.0"), json!("v1.0.0")));
+    let listed = desk.sandbox(&["sandbox", "fault", "list", "-o", "json"]).expect(0).json();
+    assert_eq!(listed["faults"], json!(["crash api@v1.1.0"]));
+    desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.1.0", "--yes"]).expect(0);
+    // A failure in a later phase of a phased deploy leaves staging at the new version.
+    desk.sandbox(&["sandbox", "fault", "add", "never-ready", "blockchain@v1.2.0"]).expect(0);
+    let failed =
+        desk.sandbox(&["phased-deploy", "--version", "v1.2.0", "--yes", "--timeout", "3s"]).expect(3);
+    assert!(failed.err.contains("not begun: production"), "{}", failed.err);
+}
+
+#[test]
+fn phases_are_chosen_and_contradictions_refused() {
+    let desk = released();
+    let phased = |args: &[&str]| {
+        let mut all = vec!["phased-deploy", "--version", "v1.1.0"];
+        all.extend(args);
+        desk.sandbox(&all)
+    };
+    for (args, said) in [
+        (&["--env", "staging", "--skip-staging", "--yes"][..], "contradict"),
+        (&["--start-phase", "3", "--end-phase", "2", "--yes"], "comes after"),
+        (&["--end-phase", "4", "--yes"], "there is no phase 4"),
+        (&["--canary", "--yes"], "cannot be shifted"),
+        (&["--canary-weight", "10", "--yes"], "cannot be shifted"),
+        (&["--canary-weight", "100", "--yes"], "100 is not in 1..=99"),
+        (&["--canary-weight=0", "--yes"], "0 is not in 1..=99"),
+        (&["--env", "production", "--start-phase", "1", "--end-phase", "1", "--yes"], "no phase is left"),
+        (&["--env", "prodction", "--yes"], "unknown environment"),
+    ] {
+        let refused = phased(args).expect(2);
+        assert!(refused.err.contains(said), "{args:?}: {}", refused.err);
+    }
+    // Production without staging: only with a reason.
+    for args in [&["--skip-staging", "--yes"][..], &["--start-phase", "2", "--yes"], &["--start-phase=2"]] {
+        let waits = phased(args).expect(7);
+        assert!(waits.err.contains("never seen to succeed on staging"), "{}", waits.err);
+    }
+    phased(&["--start-phase", "2", "--end-phase", "2", "--yes", "--reason", "a test"]).expect(0);
+    assert_eq!((version(&desk, "email"), version(&desk, "api")), (json!("v1.1.0"), json!("v1.0.0")));
+    let run = desk.sandbox(&["show", "run", "--env", "production", "-o", "json"]).expect(0).json();
+    assert_eq!(run["summary"]["reason"], "a test");
+    phased(&["--env", "staging", "--yes"]).expect(0);
+    phased(&["--skip-staging", "--yes"]).expect(0);
+    assert_eq!(version(&desk, "api"), "v1.1.0");
+}
+
+#[test]
+fn approval_is_asked_for_and_dry_runs_change_nothing() {
+    let desk = released();
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.1.0"]).expect(7);
+    desk.sandbox(&["deploy", "--env", "staging", "--version", "v1.1.0"]).expect(2);
+    let dry = desk.sandbox(&["deploy", "--env", "production", "--version", "v1.1.0", "--dry-run"]).expect(0);
+    assert!(dry.out.contains("to change"), "{}", dry.out);
+    desk.sandbox(&["phased-deploy", "--version", "v1.1.0", "--dry-run"]).expect(0);
+    assert_eq!(version(&desk, "api"), "v1.0.0");
+    desk.sandbox(&["plan", "--env", "production", "--version", "v1.1.0", "--exit-code"]).expect(8);
+    desk.sandbox(&["plan", "--env", "production", "--version", "v1.0.0", "--exit-code"]).expect(0);
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.0.0", "--yes"]).expect(0);
+}
+
+#[test]
+fn a_run_tells_its_story_as_json_lines() {
+    let desk = released();
+    let done = desk
+        .sandbox(&["deploy", "--env", "production", "--version", "v1.1.0", "--yes", "-o", "json"])
+        .expect(0);
+    let events: Vec<Value> =
+        done.out.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect();
+    assert_eq!(events[0]["event"], "run-started");
+    assert!(events.iter().all(|event| event["format"] == 1 && event["environment"] == "production"));
+    let end = events.last().expect("ends");
+    assert_eq!(
+        (&end["event"], &end["outcome"]["result"], &end["release"]),
+        (&json!("run-finished"), &json!("succeeded"), &json!(2))
+    );
+    let again = desk
+        .sandbox(&["deploy", "--env", "production", "--version", "v1.1.0", "--yes", "-o", "json"])
+        .expect(0)
+        .json();
+    assert_eq!(again["event"], "unchanged");
+    let error = desk.sandbox(&["status", "--env", "nowhere", "-o", "json"]).expect(2);
+    let error: Value = serde_json::from_str(&error.err).expect("is JSON");
+    assert_eq!((&error["kind"], &error["code"]), (&json!("error"), &json!(2)));
+}
+
+#[test]
+fn services_are_removed_by_a_plan_and_can_be_had_again() {
+    let desk = released();
+    desk.sandbox(&["remove", "--env", "production", "--components", "canvas", "--yes"]).expect(0);
+    assert_eq!(version(&desk, "canvas"), Value::Null);
+    desk.sandbox(&["rollback", "--env", "production", "--last-good", "--yes"]).expect(0);
+    assert_eq!(version(&desk, "canvas"), "v1.0.0");
+    desk.sandbox(&["remove", "--env", "production", "--components", "all", "--yes"]).expect(0);
+    let status = desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json();
+    assert_eq!(status["services"], json!([]));
+}
+
+#[test]
+fn a_killed_run_is_resumed_or_aborted_by_another_process() {
+    let desk = released();
+    for (command, code, wanted) in [("resume", 0, "v1.1.0"), ("abort", 3, "v1.1.0")] {
+        let next = if command == "resume" { "v1.1.0" } else { "v1.2.0" };
+        desk.sandbox(&["sandbox", "fault", "add", "slow", &format!("email@{next}")]).expect(0);
+        let mut child =
+            desk.spawn(&["--sandbox", "deploy", "--env", "production", "--version", next, "--yes"]);
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            std::thread::sleep(Duration::from_millis(100));
+            let status = desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json();
+            if status["run"].is_string() {
+                break;
+            }
+            assert!(Instant::now() < until, "the run never began");
+        }
+        child.kill().expect("is ours");
+        child.wait().expect("is ours");
+        desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
+        let held = desk.sandbox(&["deploy", "--env", "production", "--version", "v9.0.0", "--yes"]).expect(5);
+        assert!(held.err.contains("mailyctl resume"), "{}", held.err);
+        desk.sandbox(&[command, "--env", "production"]).expect(code);
+        assert_eq!(version(&desk, "email"), wanted);
+    }
+    desk.sandbox(&["resume", "--env", "production"]).expect(0);
+    desk.sandbox(&["abort", "--env", "production"]).expect(0);
+}
+
+#[test]
+fn two_processes_do_not_change_one_sandbox_at_once() {
+    let desk = released();
+    desk.sandbox(&["sandbox", "fault", "add", "slow", "email@v1.1.0"]).expect(0);
+    let mut child =
+        desk.spawn(&["--sandbox", "deploy", "--env", "production", "--version", "v1.1.0", "--yes"]);
+    std::thread::sleep(Duration::from_secs(1));
+    let refused = desk.sandbox(&["deploy", "--env", "production", "--version", "v1.2.0", "--yes"]).expect(5);
+    assert!(refused.err.contains("in use by process"), "{}", refused.err);
+    desk.sandbox(&["status", "--env", "production"]).expect(0);
+    child.kill().expect("is ours");
+    child.wait().expect("is ours");
+}
+
+#[test]
+fn github_actions_gets_groups_annotations_and_a_summary() {
+    let desk = released();
+    desk.sandbox(&["sandbox", "fault", "add", "image-missing", "canvas@v1.1.0"]).expect(0);
+    let mut command =
+        desk.command(&["--sandbox", "deploy", "--env", "production", "--version", "v1.1.0", "--yes"]);
+    let summary = desk.path().join("summary.md");
+    command.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", &summary);
+    let failed = done(command).expect(3);
+    for part in
+        ["::group::deploy v1.1.0 to production", "::endgroup::", "::error title=release to production::"]
+    {
+        assert!(failed.out.contains(part), "{part} in {}", failed.out);
+    }
+    assert!(std::fs::read_to_string(summary).expect("is written").contains("was rolled back"));
+}
+
+#[test]
+fn documents_for_shells_editors_and_readers_are_made() {
+    let desk = Desk::empty();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(desk.run(&["completions", shell]).expect(0).out.contains("phased-deploy"));
+    }
+    desk.run(&["man", "pages"]).expect(0);
+    assert!(desk.path().join("pages/mailyctl-deploy.1").is_file());
+    let schema = desk.run(&["schema"]).expect(0).json();
+    assert!(schema["properties"]["services"].is_object());
+    desk.run(&["init", "--name", "shop"]).expect(0);
+    desk.sandbox(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    desk.run(&["init", "--name", "shop"]).expect(2);
+    desk.sandbox(&["doctor"]).expect(0);
+}

@@ -1,0 +1,7 @@
+//! `mailyctl --sandbox`: what a person sees and a machine reads, without any server.
+#![allow(clippy::disallowed_methods, reason = "tests of processes live by the machine's clock and variables")]
+
+mod bad_input;
+mod commands;
+mod desk;
+mod screens;

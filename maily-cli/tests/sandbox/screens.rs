@@ -1,0 +1,58 @@
+//! Screens, as a person sees them.
+
+use crate::desk::Desk;
+
+/// Names and times that differ from run to run.
+fn settled(text: &str) -> String {
+    let mut settings = Vec::new();
+    for (pattern, name) in [
+        (r"\d{8}-\d{6}-[0-9a-f]{6}", "[run]"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[time]"),
+        (r"tester@[^\s/]+/\d+", "tester@host/1"),
+        (r"\b\d+(\.\d)?s\b", "[span]"),
+        (r"-[0-9a-f]{10}-[0-9a-z]{5}\b", "-[pod]"),
+        (r"plan [0-9a-f]{11}", "plan [digest]"),
+    ] {
+        settings.push((pattern, name));
+    }
+    let mut text = text.to_owned();
+    for (pattern, name) in settings {
+        text = regex::Regex::new(pattern).expect("is a pattern").replace_all(&text, name).into_owned();
+    }
+    // Columns are as wide as what was replaced.
+    regex::Regex::new(" {2,}").expect("is a pattern").replace_all(&text, "  ").into_owned()
+}
+
+#[test]
+fn plans_tables_and_failures() {
+    let desk = Desk::example();
+    let first = desk.sandbox(&["plan", "--env", "production", "--version", "v1.0.0"]).expect(0);
+    insta::assert_snapshot!("plan_of_a_first_release", settled(&first.out));
+    desk.sandbox(&["phased-deploy", "--version", "v1.0.0", "--yes"]).expect(0);
+    let next = desk.sandbox(&["plan", "--env", "production", "--version", "v1.1.0"]).expect(0);
+    insta::assert_snapshot!("plan_of_a_new_version", settled(&next.out));
+    let status = desk.sandbox(&["status", "--env", "production"]).expect(0);
+    insta::assert_snapshot!("status", settled(&status.out));
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "api@v1.1.0"]).expect(0);
+    let failed = desk.sandbox(&["deploy", "--env", "production", "--version", "v1.1.0", "--yes"]).expect(3);
+    insta::assert_snapshot!("failed_deploy", settled(&failed.err));
+    let history = desk.sandbox(&["history", "--env", "production"]).expect(0);
+    insta::assert_snapshot!("history", settled(&history.out));
+    let release = desk.sandbox(&["show", "release", "--env", "production"]).expect(0);
+    insta::assert_snapshot!("release", settled(&release.out));
+    let project = desk.sandbox(&["show", "project", "--env", "staging"]).expect(0);
+    insta::assert_snapshot!("project", settled(&project.out));
+    let doctor = desk.sandbox(&["doctor", "--env", "production"]).expect(0);
+    insta::assert_snapshot!("doctor", settled(&doctor.out));
+}
+
+#[test]
+fn help() {
+    let desk = Desk::empty();
+    for command in ["", "deploy", "phased-deploy", "rollback", "plan", "env bind", "logs"] {
+        let mut args: Vec<&str> = command.split_whitespace().collect();
+        args.push("--help");
+        let name = format!("help {command}").trim().replace([' ', '-'], "_");
+        insta::assert_snapshot!(name, desk.run(&args).expect(0).out);
+    }
+}
