@@ -117,7 +117,7 @@ fn manifests_are_checked() {
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
     manifests("apiVersion: v1\nmetadata: {name: a}\n", &["m.yaml:1", "kind"]);
     manifests("kind: ConfigMap\nmetadata: {name: a}\n", &["m.yaml:1", "apiVersion"]);
-    manifests(&format!("{map}---\n{map}"), &["m.yaml:5", "m.yaml:1"]);
+    manifests(&format!("{map}---\n{map}"), &["m.yaml:5", "twice (first in line 1)"]);
     manifests("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: elsewhere}\n", &["elsewhere"]);
     manifests(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: api}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: x, image: 'not an image'}]}}}\n",

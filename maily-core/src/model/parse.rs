@@ -711,7 +711,7 @@ fn references(project: &Project, errors: &Errors<'_>) {
             let place = place_of("needs", &path[1]);
             errors.add(
                 place,
-                format!("services need each other: {}", path.join(" -> ")),
+                format!("needs form a cycle: {}", path.join(" -> ")),
                 Some("drop one of the needs".into()),
             );
         }

@@ -73,7 +73,7 @@ pub enum PlanProblem {
         need: String,
     },
     /// Needs form a circle.
-    #[error("services need each other: {path}")]
+    #[error("needs form a cycle: {path}")]
     Cycle {
         /// The way round.
         path: String,
