@@ -1,5 +1,7 @@
 //! One Kubernetes object as JSON with the few fields that every object has.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -21,11 +23,13 @@ pub enum ObjectError {
 }
 
 /// A Kubernetes object: apiVersion, kind, metadata.name are present; the rest is as the source gave it.
+///
+/// A clone shares its content until one of the two is changed: watches, plans and records hand the same object on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
 pub struct Object {
-    key: ObjectKey,
-    body: Map<String, Value>,
+    key: Arc<ObjectKey>,
+    body: Arc<Map<String, Value>>,
 }
 
 impl Object {
@@ -55,7 +59,7 @@ impl Object {
         let namespace =
             metadata.and_then(|m| m.get("namespace")).and_then(Value::as_str).filter(|n| !n.is_empty());
         let key = ObjectKey::new(ObjectKind::new(api_version, kind), namespace, name);
-        Ok(Self { key, body })
+        Ok(Self { key: Arc::new(key), body: Arc::new(body) })
     }
 
     /// Address of the object.
@@ -150,28 +154,29 @@ impl Object {
 
     /// Moves the object into a namespace.
     pub fn set_namespace(&mut self, namespace: &str) {
-        self.key.namespace = Some(namespace.to_owned());
+        Arc::make_mut(&mut self.key).namespace = Some(namespace.to_owned());
         self.metadata().insert("namespace".into(), namespace.into());
     }
 
     /// Changes the body below `metadata`-independent fields; identity fields must stay as they are, which is
     /// restored afterwards.
     pub fn edit(&mut self, change: impl FnOnce(&mut Map<String, Value>)) {
-        change(&mut self.body);
-        let key = self.key.clone();
-        self.body.insert("apiVersion".into(), key.kind.api_version.into());
-        self.body.insert("kind".into(), key.kind.kind.into());
+        let body = Arc::make_mut(&mut self.body);
+        change(body);
+        let key = Arc::clone(&self.key);
+        keep(body, "apiVersion", &key.kind.api_version);
+        keep(body, "kind", &key.kind.kind);
         let metadata = self.metadata();
-        metadata.insert("name".into(), key.name.into());
-        if let Some(namespace) = key.namespace {
-            metadata.insert("namespace".into(), namespace.into());
+        keep(metadata, "name", &key.name);
+        if let Some(namespace) = &key.namespace {
+            keep(metadata, "namespace", namespace);
         }
     }
 
     /// The object without what only the server sets: status, uid, resourceVersion, generation,
     /// creationTimestamp, managedFields.
     pub fn without_server_fields(mut self) -> Self {
-        self.body.remove("status");
+        Arc::make_mut(&mut self.body).remove("status");
         let metadata = self.metadata();
         for field in [
             "uid",
@@ -190,16 +195,17 @@ impl Object {
 
     /// The object as a JSON value.
     pub fn into_value(self) -> Value {
-        Value::Object(self.body)
+        Value::Object(Arc::unwrap_or_clone(self.body))
     }
 
     /// A copy as a JSON value.
     pub fn to_value(&self) -> Value {
-        Value::Object(self.body.clone())
+        Value::Object(Map::clone(&self.body))
     }
 
     fn metadata(&mut self) -> &mut Map<String, Value> {
-        let slot = self.body.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+        let slot =
+            Arc::make_mut(&mut self.body).entry("metadata").or_insert_with(|| Value::Object(Map::new()));
         if !slot.is_object() {
             *slot = Value::Object(Map::new());
         }
@@ -228,6 +234,13 @@ impl Object {
                 metadata.remove(field);
             }
         }
+    }
+}
+
+/// Sets a text, unless it stands there.
+fn keep(map: &mut Map<String, Value>, field: &str, text: &str) {
+    if map.get(field).and_then(Value::as_str) != Some(text) {
+        map.insert(field.to_owned(), text.into());
     }
 }
 

@@ -17,7 +17,7 @@ use maily_core::{
 use super::shared::Shared;
 use crate::world::World;
 
-/// How often a watch looks at the world while nobody else moves it.
+/// How often a log that is followed is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Kinds that the simulated cluster serves: plural and whether they live in namespaces.
@@ -270,9 +270,7 @@ impl Watching {
                     continue;
                 }
             }
-            let changed = self.shared.changed.notified();
-            futures::pin_mut!(changed);
-            futures::future::select(changed, self.shared.runtime().sleep(LOOK)).await;
+            self.shared.moved().await;
         }
     }
 }

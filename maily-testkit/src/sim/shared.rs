@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +14,11 @@ use maily_core::{
 use tokio::sync::Notify;
 
 use crate::world::{Fault, Refusal, World};
+
+/// How long nobody looks at a world in which nothing is due.
+const QUIET: Duration = Duration::from_millis(500);
+/// Clocks are not finer than this.
+const LEAST: Duration = Duration::from_millis(1);
 
 type Save = Box<dyn Fn(&World) -> Result<(), String> + Send + Sync>;
 
@@ -79,6 +85,20 @@ impl Shared {
         &self.runtime
     }
 
+    /// Ends when the world may have changed: somebody changed it, or its controllers have something to do.
+    pub(super) async fn moved(&self) {
+        let changed = self.changed.notified();
+        futures::pin_mut!(changed);
+        // A change between the look and this wait is not lost.
+        changed.as_mut().enable();
+        let (now, due) = {
+            let world = self.world();
+            (world.now, world.next_due())
+        };
+        let next = due.and_then(|due| Duration::try_from(due.duration_since(now)).ok()).unwrap_or(QUIET);
+        futures::future::select(changed, self.runtime.sleep(next.clamp(LEAST, QUIET))).await;
+    }
+
     /// Kills the client at a request: the request and everything after it never return.
     pub fn crash_at(&self, crash: Option<Crash>) {
         *self.crash.lock().unwrap_or_else(PoisonError::into_inner) = crash;
@@ -108,7 +128,7 @@ impl Shared {
         act: impl FnOnce(&mut World) -> Result<T, Refusal>,
     ) -> Result<T, ProviderError> {
         // A request takes time, and lets others go on.
-        self.runtime.sleep(std::time::Duration::from_millis(2)).await;
+        self.runtime.sleep(Duration::from_millis(2)).await;
         let error = |kind, message: &str| ProviderError::new(kind, "sandbox", operation, resource, message);
         let outcome = {
             let mut world = self.world();

@@ -1,4 +1,4 @@
-//! Deployments, StatefulSets and DaemonSets over time.
+//! Deployments and autoscalers over time, and namespaces on their way out.
 
 use jiff::{SignedDuration, Timestamp};
 use maily_core::{
@@ -8,78 +8,34 @@ use maily_core::{
 };
 use serde_json::{Value, json};
 
-use super::{World, pods::is_ready, pods::pod_key};
+use super::{World, pods::is_ready};
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 const HASH: &str = "pod-template-hash";
-/// Length of a controller's turn.
-const TURN: SignedDuration = SignedDuration::from_millis(100);
 
 impl World {
-    /// Lets time pass until a moment.
-    pub fn advance(&mut self, to: Timestamp) {
-        // After a long pause nothing is gained by playing every turn of it.
-        let quiet = SignedDuration::from_secs(120);
-        if to.duration_since(self.now) > quiet {
-            for _ in 0..50 {
-                self.now += TURN;
-                self.turn();
-            }
-            self.now = to - quiet;
-        }
-        while self.now + TURN <= to {
-            self.now += TURN;
-            let before = self.version;
-            self.turn();
-            // Nothing moves and nothing is on its way: the rest of the time is quiet.
-            if before == self.version && !self.restless() {
-                self.now = to;
-            }
-        }
-    }
-
-    /// Whether some pod is not where it is going to be.
-    fn restless(&self) -> bool {
-        self.of_kind("Pod").iter().any(|pod| !is_ready(pod))
-    }
-
-    fn turn(&mut self) {
-        self.play_pods();
-        for autoscaler in self.all("HorizontalPodAutoscaler") {
-            self.autoscale(&autoscaler);
-        }
-        for deployment in self.all("Deployment") {
-            self.deployment(&deployment);
-        }
-        for set in self.all("StatefulSet") {
-            self.stateful_set(&set);
-        }
-        for set in self.all("DaemonSet") {
-            self.daemon_set(&set);
-        }
-        for job in self.all("Job") {
-            self.job(&job);
-        }
-        self.finalize_namespaces();
-    }
-
-    fn all(&self, kind: &str) -> Vec<Object> {
-        self.of_kind(kind).into_iter().filter(|object| !object.is_terminating()).cloned().collect()
-    }
-
     /// Pods that an object owns, by name.
     pub(super) fn pods_of(&self, owner: &Object) -> Vec<Object> {
-        self.of_kind("Pod")
-            .into_iter()
-            .filter(|pod| {
-                pod.items("/metadata/ownerReferences").iter().any(|o| o["uid"].as_str() == owner.uid())
-            })
-            .cloned()
-            .collect()
+        let owned = self.objects.owned_by(owner.uid().unwrap_or_default());
+        owned.filter(|object| object.kind() == "Pod").cloned().collect()
+    }
+
+    /// Hash of a workload's pod template.
+    pub(super) fn template_hash(&mut self, workload: &Object, template: &Value) -> String {
+        let (uid, generation) =
+            (workload.uid().unwrap_or_default(), workload.generation().unwrap_or_default());
+        if let Some((known, hash)) = self.agenda.hashes.get(uid)
+            && *known == generation
+        {
+            return hash.clone();
+        }
+        let hash = digest(template)[..10].to_owned();
+        self.agenda.hashes.insert(uid.to_owned(), (generation, hash.clone()));
+        hash
     }
 
     /// Keeps the target between its bounds; load is not simulated.
-    fn autoscale(&mut self, autoscaler: &Object) {
+    pub(super) fn autoscale(&mut self, autoscaler: &Object) {
         let text = |pointer: &str| autoscaler.text(pointer).unwrap_or_default().to_owned();
         let kind =
             ObjectKind::new(text("/spec/scaleTargetRef/apiVersion"), text("/spec/scaleTargetRef/kind"));
@@ -97,19 +53,13 @@ impl World {
         }
     }
 
-    fn deployment(&mut self, deployment: &Object) {
+    pub(super) fn deployment(&mut self, deployment: &Object) {
         let template = deployment.at("/spec/template").cloned().unwrap_or_default();
-        let hash = digest(&template)[..10].to_owned();
+        let hash = self.template_hash(deployment, &template);
         let desired = usize::try_from(deployment.int("/spec/replicas").unwrap_or(1)).unwrap_or_default();
         let name = format!("{}-{hash}", deployment.name());
-        let sets: Vec<Object> = self
-            .of_kind("ReplicaSet")
-            .into_iter()
-            .filter(|set| {
-                set.items("/metadata/ownerReferences").iter().any(|o| o["uid"].as_str() == deployment.uid())
-            })
-            .cloned()
-            .collect();
+        let owned = self.objects.owned_by(deployment.uid().unwrap_or_default());
+        let sets: Vec<Object> = owned.filter(|object| object.kind() == "ReplicaSet").cloned().collect();
         let newest = sets.iter().filter_map(revision).max().unwrap_or_default();
         let current = sets.iter().find(|set| set.name() == name).and_then(revision);
         // A template that comes back takes its old replica set up again, under a new revision.
@@ -122,7 +72,7 @@ impl World {
         if !paused {
             self.roll(deployment, &set, &hash, &template, desired, &new, &old);
         }
-        self.report(deployment, &set, &sets, desired, wanted);
+        self.describe(deployment, &set, &sets, desired, wanted);
     }
 
     fn replica_set(
@@ -208,7 +158,14 @@ impl World {
         }
     }
 
-    fn report(&mut self, deployment: &Object, set: &Object, sets: &[Object], desired: usize, revision: u64) {
+    fn describe(
+        &mut self,
+        deployment: &Object,
+        set: &Object,
+        sets: &[Object],
+        desired: usize,
+        revision: u64,
+    ) {
         let new = self.pods_of(set);
         let old: Vec<Object> =
             sets.iter().filter(|s| s.name() != set.name()).flat_map(|s| self.pods_of(s)).collect();
@@ -230,6 +187,10 @@ impl World {
             (false, false) => ("True", "ReplicaSetUpdated"),
         };
         let updated = if known["reason"] == reason { updated } else { time };
+        if !done && !late {
+            let due = since + SignedDuration::from_secs(deadline);
+            self.look_after(deployment.key(), due.duration_since(self.now));
+        }
         let mut status = json!({
             "observedGeneration": deployment.generation(),
             "replicas": new.len() + old.len(), "updatedReplicas": new.len(),
@@ -240,7 +201,7 @@ impl World {
         if let Some(map) = status.as_object_mut() {
             map.retain(|_, value| *value != json!(0));
         }
-        self.edit(deployment.key(), |body| {
+        self.report(deployment.key(), |body| {
             body.insert("status".into(), status);
             let metadata = &mut body["metadata"];
             if metadata.get("annotations").is_none() {
@@ -250,102 +211,21 @@ impl World {
         });
     }
 
-    fn stateful_set(&mut self, set: &Object) {
-        let template = set.at("/spec/template").cloned().unwrap_or_default();
-        let hash = format!("{}-{}", set.name(), &digest(&template)[..10]);
-        let desired = usize::try_from(set.int("/spec/replicas").unwrap_or(1)).unwrap_or_default();
-        let label = "controller-revision-hash";
-        let pods = self.pods_of(set);
-        let find = |index: usize| pods.iter().find(|pod| pod.name() == format!("{}-{index}", set.name()));
-        let mut moved = false;
-        // Up in order, one after the other; changed from the last to the first.
-        for index in 0..desired {
-            match find(index) {
-                None => {
-                    self.make_pod(set, &format!("{}-{index}", set.name()), &template, &[(label, &hash)]);
-                    moved = true;
-                }
-                Some(pod) if !is_ready(pod) => moved = true,
-                Some(_) => continue,
-            }
-            break;
-        }
-        let rolls = set.text("/spec/updateStrategy/type") != Some("OnDelete");
-        let partition = set.int("/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
-        let partition = usize::try_from(partition).unwrap_or_default();
-        let stale = (partition..desired).rev().filter_map(find).find(|pod| pod.label(label) != Some(&hash));
-        if let Some(pod) = stale.filter(|pod| rolls && (!moved || !is_ready(pod))) {
-            let key = pod.key().clone();
-            let _ = self.delete(&key, &Precondition::Any);
-        }
-        for index in desired..pods.len() {
-            let _ = self
-                .delete(&pod_key(set.namespace(), &format!("{}-{index}", set.name())), &Precondition::Any);
-        }
-        let pods = self.pods_of(set);
-        let updated = pods.iter().filter(|pod| pod.label(label) == Some(&hash)).count();
-        let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-        let old = set.text("/status/currentRevision").unwrap_or(&hash).to_owned();
-        let current = if updated == desired && ready == desired { hash.clone() } else { old };
-        let status = json!({"observedGeneration": set.generation(), "replicas": pods.len(), "readyReplicas": ready,
-            "availableReplicas": ready, "updatedReplicas": updated, "currentRevision": current, "updateRevision": hash});
-        self.edit(set.key(), |body| {
-            body.insert("status".into(), status);
-        });
-    }
-
-    fn daemon_set(&mut self, set: &Object) {
-        let template = set.at("/spec/template").cloned().unwrap_or_default();
-        let hash = digest(&template)[..10].to_owned();
-        let known = set.text("/status/maily-template").unwrap_or_default().to_owned();
-        let generation = set.int("/status/maily-generation").unwrap_or(0) + i64::from(known != hash);
-        let nodes: Vec<String> = self.of_kind("Node").iter().map(|node| node.name().to_owned()).collect();
-        let (label, text) = ("pod-template-generation", generation.to_string());
-        let pods = self.pods_of(set);
-        let stale = pods.iter().find(|pod| pod.label(label) != Some(&text));
-        let all_ready = pods.iter().all(is_ready);
-        if let Some(pod) = stale.filter(|pod| all_ready || !is_ready(pod)) {
-            let key = pod.key().clone();
-            let _ = self.delete(&key, &Precondition::Any);
-        }
-        for node in &nodes {
-            let name = format!("{}-{node}", set.name());
-            if self.get(&pod_key(set.namespace(), &name)).is_none() {
-                self.make_pod(set, &name, &template, &[(label, &text)]);
-            }
-        }
-        let pods = self.pods_of(set);
-        let updated = pods.iter().filter(|pod| pod.label(label) == Some(&text)).count();
-        let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-        let status = json!({"observedGeneration": set.generation(), "desiredNumberScheduled": nodes.len(),
-            "currentNumberScheduled": pods.len(), "updatedNumberScheduled": updated, "numberReady": ready,
-            "numberAvailable": ready, "maily-template": hash, "maily-generation": generation});
-        self.edit(set.key(), |body| {
-            body.insert("status".into(), status);
-            let metadata = &mut body["metadata"];
-            if metadata.get("annotations").is_none() {
-                metadata["annotations"] = json!({});
-            }
-            metadata["annotations"]["deprecated.daemonset.template.generation"] = json!(text);
-        });
-    }
-
     /// A namespace that was deleted goes when everything in it is gone.
-    fn finalize_namespaces(&mut self) {
-        let going: Vec<Object> =
-            self.of_kind("Namespace").into_iter().filter(|n| n.is_terminating()).cloned().collect();
-        for namespace in going {
-            let inside: Vec<ObjectKey> = self
-                .objects()
-                .filter(|object| object.namespace() == Some(namespace.name()))
-                .map(|object| object.key().clone())
-                .collect();
-            if inside.is_empty() {
-                self.remove(namespace.key());
-            }
-            for key in inside {
-                let _ = self.delete(&key, &Precondition::Any);
-            }
+    pub(super) fn finalize_namespace(&mut self, namespace: &Object) {
+        if !namespace.is_terminating() {
+            return;
+        }
+        let inside: Vec<ObjectKey> = self
+            .objects()
+            .filter(|object| object.namespace() == Some(namespace.name()))
+            .map(|object| object.key().clone())
+            .collect();
+        if inside.is_empty() {
+            self.remove(namespace.key());
+        }
+        for key in inside {
+            let _ = self.delete(&key, &Precondition::Any);
         }
     }
 }

@@ -36,7 +36,7 @@ impl World {
             self.make_pod(job, &name, &template, &[("job-name", job.name())]);
             status["active"] = json!(1);
         }
-        self.edit(job.key(), |body| {
+        self.report(job.key(), |body| {
             body.insert("status".into(), status);
         });
     }

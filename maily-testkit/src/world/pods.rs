@@ -11,6 +11,12 @@ use super::{
 
 /// Label by which a fault finds the pods of a service.
 const NAMES: &[&str] = &["app.kubernetes.io/name", "app"];
+/// Milliseconds until the fastest pod is ready.
+const FIRST_MS: i64 = 300;
+/// Pods are ready within this many milliseconds more.
+const SPREAD_MS: u64 = 600;
+/// How much longer a slow pod takes.
+const SLOW: SignedDuration = SignedDuration::from_secs(30);
 
 impl World {
     /// Makes a pod of a template for an owner.
@@ -62,31 +68,33 @@ impl World {
     fn due(&self, pod: &Object) -> Timestamp {
         let made: Timestamp =
             pod.text("/metadata/creationTimestamp").and_then(|time| time.parse().ok()).unwrap_or(self.now);
-        let spread = pod
-            .name()
-            .bytes()
-            .fold(self.seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
-        let extra = i64::try_from(spread % 600).unwrap_or_default();
-        made + SignedDuration::from_millis(300 + extra)
+        made + self.time_of(pod)
     }
 
-    /// Brings the pods on.
-    pub(super) fn play_pods(&mut self) {
-        let pods: Vec<Object> = self.of_kind("Pod").into_iter().cloned().collect();
-        for pod in pods {
-            let old = pod.at("/status").cloned().unwrap_or_default();
-            if matches!(old.get("phase").and_then(Value::as_str), Some("Succeeded" | "Failed")) {
-                continue;
-            }
-            if self.now < self.due(&pod) {
-                continue;
-            }
-            let status = self.status(&pod, &old);
-            if status != old {
-                self.edit(pod.key(), |body| {
-                    body.insert("status".into(), status);
-                });
-            }
+    /// How long a pod in no trouble takes to be ready.
+    pub(super) fn time_of(&self, pod: &Object) -> SignedDuration {
+        let spread = i64::try_from(spread(self.seed, pod.name())).unwrap_or_default();
+        SignedDuration::from_millis(FIRST_MS + spread)
+    }
+
+    /// Brings a pod on.
+    pub(super) fn play_pod(&mut self, pod: &Object) {
+        let old = pod.at("/status").cloned().unwrap_or_default();
+        if matches!(old.get("phase").and_then(Value::as_str), Some("Succeeded" | "Failed")) {
+            return;
+        }
+        if self.now < self.due(pod) {
+            return self.look_after(pod.key(), self.due(pod).duration_since(self.now));
+        }
+        if self.trouble(pod) == Some(PodTrouble::Slow) && self.now < self.due(pod) + SLOW {
+            let ready = self.due(pod) + SLOW;
+            self.look_after(pod.key(), ready.duration_since(self.now));
+        }
+        let status = self.status(pod, &old);
+        if status != old {
+            self.edit(pod.key(), |body| {
+                body.insert("status".into(), status);
+            });
         }
     }
 
@@ -94,8 +102,7 @@ impl World {
         let time = self.time();
         let of_job = pod.items("/metadata/ownerReferences").iter().any(|owner| owner["kind"] == "Job");
         let trouble = self.trouble(pod);
-        let slow =
-            trouble == Some(PodTrouble::Slow) && self.now < self.due(pod) + SignedDuration::from_secs(30);
+        let slow = trouble == Some(PodTrouble::Slow) && self.now < self.due(pod) + SLOW;
         let containers = pod.items("/spec/containers");
         let entry = |state: Value, ready: bool, restarts: u32, last: Value| -> Vec<Value> {
             containers
@@ -189,6 +196,11 @@ impl World {
         }
         Some(lines)
     }
+}
+
+/// Milliseconds that a pod of this name takes longer than the fastest.
+fn spread(seed: u64, name: &str) -> u64 {
+    name.bytes().fold(seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))) % SPREAD_MS
 }
 
 /// Whether a pod is ready.

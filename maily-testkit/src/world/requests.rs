@@ -68,7 +68,7 @@ impl World {
                 migrate(live, options.manager, &time)
             }
         };
-        self.store(live.as_ref(), written, options.dry_run)
+        self.accept(live.as_ref(), written, options.dry_run)
     }
 
     /// Changes an object as another client does: by update, under that client's name. For tests.
@@ -86,7 +86,7 @@ impl World {
         self.write(&object, &WriteOptions::merge(manager, Precondition::Any))
     }
 
-    fn store(&mut self, live: Option<&Object>, written: Object, dry_run: bool) -> Result<Object, Refusal> {
+    fn accept(&mut self, live: Option<&Object>, written: Object, dry_run: bool) -> Result<Object, Refusal> {
         let mut written = written;
         // A dry run must not move the counter of addresses.
         fill(&mut written, self.version);

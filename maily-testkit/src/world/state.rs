@@ -10,7 +10,7 @@ use maily_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::fault::Fault;
+use super::{agenda::Agenda, fault::Fault, store::Store};
 
 /// Changes that are kept for watches.
 const HISTORY: usize = 4096;
@@ -30,12 +30,14 @@ pub struct World {
     /// Projects of the frontend host.
     #[serde(default)]
     pub frontends: BTreeMap<String, Frontend>,
-    pub(super) objects: BTreeMap<String, Object>,
+    pub(super) objects: Store,
     /// Number of requests so far.
     #[serde(default)]
     pub calls: u64,
     #[serde(skip)]
     pub(super) history: VecDeque<Change>,
+    #[serde(skip)]
+    pub(super) agenda: Agenda,
 }
 
 /// A project of the frontend host.
@@ -58,16 +60,6 @@ pub struct Change {
     pub deleted: bool,
 }
 
-pub(super) fn path(key: &ObjectKey) -> String {
-    format!(
-        "{}|{}|{}|{}",
-        key.kind.group(),
-        key.kind.kind,
-        key.namespace.as_deref().unwrap_or_default(),
-        key.name
-    )
-}
-
 impl World {
     /// An empty cluster with these namespaces and some nodes.
     pub fn new(now: Timestamp, seed: u64, namespaces: &[&str]) -> Self {
@@ -77,9 +69,10 @@ impl World {
             seed,
             faults: Vec::new(),
             frontends: BTreeMap::new(),
-            objects: BTreeMap::new(),
+            objects: Store::default(),
             calls: 0,
             history: VecDeque::new(),
+            agenda: Agenda::default(),
         };
         for name in ["kube-system", "default"].iter().chain(namespaces) {
             world.add_namespace(name);
@@ -109,17 +102,17 @@ impl World {
 
     /// An object.
     pub fn get(&self, key: &ObjectKey) -> Option<&Object> {
-        self.objects.get(&path(key))
+        self.objects.get(key)
     }
 
     /// All objects.
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
-        self.objects.values()
+        self.objects.all()
     }
 
     /// All objects of a kind.
     pub fn of_kind(&self, kind: &str) -> Vec<&Object> {
-        self.objects.values().filter(|object| object.kind() == kind).collect()
+        self.objects.of_kind(kind).collect()
     }
 
     /// Changes after a resource version; `None` where the history does not reach back so far.
@@ -138,21 +131,29 @@ impl World {
         format!("{:08x}-0000-4000-8000-{:012x}", self.seed & 0xffff_ffff, self.version)
     }
 
-    /// Stores an object under a new resource version.
+    /// Stores an object under a new resource version, and tells the controllers.
     pub(super) fn put(&mut self, object: Object) -> Object {
+        let object = self.store(object);
+        self.notice(&object);
+        object
+    }
+
+    fn store(&mut self, object: Object) -> Object {
         self.version += 1;
         let version = self.version;
         let mut object = object;
         object.edit(|body| body["metadata"]["resourceVersion"] = Value::String(version.to_string()));
-        self.objects.insert(path(object.key()), object.clone());
+        self.objects.insert(object.clone());
         self.remember(Change { version, object: object.clone(), deleted: false });
         object
     }
 
     /// Removes an object.
     pub(super) fn remove(&mut self, key: &ObjectKey) {
-        if let Some(object) = self.objects.remove(&path(key)) {
+        if let Some(object) = self.objects.remove(key) {
             self.version += 1;
+            self.agenda.forget(key);
+            self.notice(&object);
             self.remember(Change { version: self.version, object, deleted: true });
         }
     }
@@ -166,12 +167,31 @@ impl World {
 
     /// Changes an object in place; nothing happens where it is absent or stays the same.
     pub(super) fn edit(&mut self, key: &ObjectKey, change: impl FnOnce(&mut serde_json::Map<String, Value>)) {
-        let Some(old) = self.get(key) else { return };
-        let mut new = old.clone();
-        new.edit(change);
-        if new != *old {
+        if let Some(new) = self.edited(key, change) {
             self.put(new);
         }
+    }
+
+    /// A controller writes down what it found: nothing that it would have to look at again itself.
+    pub(super) fn report(
+        &mut self,
+        key: &ObjectKey,
+        change: impl FnOnce(&mut serde_json::Map<String, Value>),
+    ) {
+        if let Some(new) = self.edited(key, change) {
+            self.store(new);
+        }
+    }
+
+    fn edited(
+        &self,
+        key: &ObjectKey,
+        change: impl FnOnce(&mut serde_json::Map<String, Value>),
+    ) -> Option<Object> {
+        let old = self.get(key)?;
+        let mut new = old.clone();
+        new.edit(change);
+        (new != *old).then_some(new)
     }
 
     /// The time as the API writes it.
