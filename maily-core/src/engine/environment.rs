@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
     history::{self, Head, Release, record_release},
     journal::{JournalError, JournalEvent},
     observe,
+    patience::patiently,
     planner::{self, PlanOptions, PlanProblems, Wanted},
     state::RunState,
 };
@@ -211,6 +213,10 @@ impl Environment {
     /// # Errors
     /// When it is not, or the cluster cannot be reached.
     pub async fn check(&self) -> Result<ClusterIdentity, EnvironmentError> {
+        patiently(&*self.runtime, || self.check_once().boxed()).await
+    }
+
+    async fn check_once(&self) -> Result<ClusterIdentity, EnvironmentError> {
         let bound = self.identity.as_ref().ok_or_else(|| EnvironmentError::Unbound(self.name.clone()))?;
         let namespace = crate::object::ObjectKind::new("v1", "Namespace");
         let key = ObjectKey::new(namespace, None, &self.namespace);
@@ -240,7 +246,7 @@ impl Environment {
     /// # Errors
     /// When they cannot be read.
     pub async fn head(&self) -> Result<Head, EnvironmentError> {
-        Ok(history::head(&*self.records).await?)
+        patiently(&*self.runtime, || async { Ok(history::head(&*self.records).await?) }.boxed()).await
     }
 
     /// The release in force, with its objects.
@@ -248,10 +254,10 @@ impl Environment {
     /// # Errors
     /// When the records cannot be read.
     pub async fn released(&self, head: &Head) -> Result<Option<Release>, EnvironmentError> {
-        match &head.release {
-            Some((_, release)) => Ok(history::release(&*self.records, release.id).await?),
-            None => Ok(None),
-        }
+        let Some((_, release)) = &head.release else { return Ok(None) };
+        let id = release.id;
+        patiently(&*self.runtime, || async move { Ok(history::release(&*self.records, id).await?) }.boxed())
+            .await
     }
 
     /// Makes a plan from what is wanted and what is there.
@@ -269,13 +275,13 @@ impl Environment {
     ) -> Result<Planned, EnvironmentError> {
         let identity = self.check().await?;
         let cluster = &*self.providers.cluster;
-        let sealer = Sealer::open(cluster, &*self.runtime, &self.name, &self.namespace, storage)
-            .await
-            .map_err(EnvironmentError::Provider)?;
-        let mut observed = observe::observe(cluster, wanted, base, depth).await?;
+        let sealer = self.sealer(storage).await?;
+        let mut observed =
+            patiently(&*self.runtime, || observe::observe(cluster, wanted, base, depth).boxed()).await?;
         observed.identity = Some(identity);
         let mut options = options.clone();
-        options.frontends = observe::frontends(self.providers.frontend.as_deref(), wanted).await?;
+        let host = self.providers.frontend.as_deref();
+        options.frontends = patiently(&*self.runtime, || observe::frontends(host, wanted).boxed()).await?;
         let plan =
             planner::plan(wanted, &observed, base, &sealer, &options).map_err(EnvironmentError::Problems)?;
         Ok(Planned { plan, head, seen: observed.objects, sealer: Arc::new(sealer) })
@@ -301,12 +307,11 @@ impl Environment {
             let found = format!("it starts from release {}, in force is {}", text(plan.base), text(release));
             return Err(EnvironmentError::OutOfDate(vec![found]));
         }
+        let sealer = self.sealer(Storage::Lasting).await?;
+        let keys: Vec<&ObjectKey> =
+            plan.steps.iter().flat_map(|step| step.work.changes()).map(|change| &change.key).collect();
         let cluster = &*self.providers.cluster;
-        let sealer = Sealer::open(cluster, &*self.runtime, &self.name, &self.namespace, Storage::Lasting)
-            .await
-            .map_err(EnvironmentError::Provider)?;
-        let seen =
-            observe::read(cluster, plan.steps.iter().flat_map(|s| s.work.changes()).map(|c| &c.key)).await?;
+        let seen = patiently(&*self.runtime, || observe::read(cluster, keys.iter().copied()).boxed()).await?;
         let stale = observe::out_of_date(&plan, &seen, &sealer);
         if stale.is_empty() {
             Ok(Planned { plan, head, seen, sealer: Arc::new(sealer) })
@@ -315,20 +320,33 @@ impl Environment {
         }
     }
 
+    /// The environment's sealer.
+    pub(super) async fn sealer(&self, storage: Storage) -> Result<Sealer, EnvironmentError> {
+        let open = || {
+            let (cluster, runtime) = (&*self.providers.cluster, &*self.runtime);
+            async move {
+                let sealer = Sealer::open(cluster, runtime, &self.name, &self.namespace, storage).await;
+                sealer.map_err(EnvironmentError::Provider)
+            }
+            .boxed()
+        };
+        patiently(&*self.runtime, open).await
+    }
+
     /// Stores the values of Secrets that a plan refers to, so that it can be applied by another process.
     ///
     /// # Errors
     /// When they cannot be written.
     pub async fn keep_values(&self, planned: &Planned) -> Result<(), EnvironmentError> {
-        let objects = planned.plan.steps.iter().flat_map(|step| step.work.changes()).flat_map(|change| {
-            change.desired.iter().chain(change.before.as_ref().map(|before| &before.object))
-        });
-        for object in objects.chain(planned.plan.unchanged.iter().map(|kept| &kept.desired)) {
-            planned
-                .sealer
-                .store(&*self.providers.cluster, object)
-                .await
-                .map_err(EnvironmentError::Provider)?;
+        let plan = &planned.plan;
+        let mut objects: Vec<&Object> = plan.unchanged.iter().map(|kept| &kept.desired).collect();
+        for change in plan.steps.iter().flat_map(|step| step.work.changes()) {
+            objects.extend(&change.desired);
+            objects.extend(change.before.as_ref().map(|before| &before.object));
+        }
+        for object in objects {
+            let stored = planned.sealer.store(&*self.providers.cluster, object).await;
+            stored.map_err(EnvironmentError::Provider)?;
         }
         Ok(())
     }
@@ -474,5 +492,31 @@ impl Head {
     /// Deployments of the frontends in the release in force.
     pub fn frontends(&self) -> BTreeMap<String, String> {
         self.release.as_ref().map(|(_, release)| release.frontends.clone()).unwrap_or_default()
+    }
+}
+
+/// Who embeds the engine runs it as a task of his own: every future can be sent to another thread.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Depth, takeover::Wish};
+
+    fn send<T: Send>(_: T) {}
+
+    #[expect(dead_code, reason = "it only has to compile")]
+    fn futures_are_send(
+        environment: &'static Environment,
+        (wanted, release): (&'static Wanted, &'static Release),
+        (head, planned): (Head, Planned),
+        (plan, options): (&'static PlanOptions, &'static RunOptions),
+    ) {
+        send(environment.check());
+        send(environment.head());
+        send(environment.released(&planned.head));
+        send(environment.plan(wanted, head, Some(release), plan, Depth::DryRun, Storage::Lasting));
+        send(environment.adopt_plan(planned.plan.clone()));
+        send(environment.keep_values(&planned));
+        send(environment.take_over(None, Wish::Resume, options));
+        send(environment.run(planned.clone(), options));
     }
 }

@@ -1,10 +1,12 @@
 //! Claiming an environment: every holder raises the epoch, and the highest one writes.
 
+use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Epoch, RunId,
     journal::{JournalError, pack, unpack},
+    patience::patiently,
 };
 use crate::{
     provider::{Created, ErrorKind, RecordStore},
@@ -66,20 +68,22 @@ pub(super) async fn claim(
 ) -> Result<Epoch, JournalError> {
     let highest = match known {
         Some(epoch) => Some(epoch),
-        None => claimed(records).await?.last().copied(),
+        None => patiently(runtime, || claimed(records).boxed()).await?.last().copied(),
     };
     let epoch = Epoch(highest.max(seen).unwrap_or_default().0 + 1);
     let claim =
         Claim { format: 1, run: run.clone(), by: by.to_owned(), at: runtime.wall(), nonce: runtime.random() };
     let bytes = pack(&claim);
+    let name = key(epoch);
     let taken = JournalError::NotHolder { epoch, other: epoch };
     let mut tries = 0;
     loop {
-        match records.create(&key(epoch), &bytes).await {
+        match records.create(&name, &bytes).await {
             Ok(Created::Created) => break,
             Ok(Created::Exists) => {
                 // Our own answer may have been lost.
-                if records.get(&key(epoch)).await?.as_deref() == Some(&bytes[..]) {
+                let there = patiently(runtime, || records.get(&name)).await?;
+                if there.as_deref() == Some(&bytes[..]) {
                     break;
                 }
                 return Err(taken);
@@ -91,9 +95,14 @@ pub(super) async fn claim(
             Err(error) => return Err(error.into()),
         }
     }
-    // A claimer that was paused between reading and creating may have made a lower number: the highest counts.
-    match claimed(records).await?.last() {
-        Some(highest) if *highest > epoch => Err(JournalError::NotHolder { epoch, other: *highest }),
+    // A claimer that was paused between reading and creating may have made a lower number: the highest counts. And what
+    // was planned from a known state counts only as long as nobody has held the environment since, whatever number
+    // the objects made us take.
+    let all = patiently(runtime, || claimed(records).boxed()).await?;
+    let other = all.into_iter().rev().find(|other| *other != epoch);
+    match (other, known) {
+        (Some(other), _) if other > epoch => Err(JournalError::NotHolder { epoch, other }),
+        (Some(other), Some(known)) if other > known => Err(JournalError::NotHolder { epoch, other }),
         _ => Ok(epoch),
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{ENVIRONMENT, RECORDS_MANAGER, RunId};
+use super::{ENVIRONMENT, RECORDS_MANAGER, RunId, patience::patiently};
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster, ErrorKind, Precondition, ProviderError, WriteOptions},
@@ -25,6 +25,8 @@ pub(super) const RENEW: Duration = Duration::from_secs(5);
 pub(super) const STOP_WRITING: Duration = Duration::from_secs(10);
 
 const RUN: &str = "maily.dev/run";
+/// How often taking a lease is tried again while the cluster cannot answer.
+const TRIES: u32 = 5;
 
 /// Why the lease was not obtained or kept.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +106,12 @@ pub async fn holder(
     Ok(cluster.get(&key).await?.and_then(|object| describe(&object)))
 }
 
+/// Whether a lease was taken by this very request.
+fn is_of(object: &Object, request: &LeaseRequest) -> bool {
+    object.text("/spec/holderIdentity") == Some(&request.holder)
+        && object.annotation(RUN) == Some(request.run.as_str())
+}
+
 fn describe(object: &Object) -> Option<String> {
     let holder = object.text("/spec/holderIdentity").filter(|holder| !holder.is_empty())?;
     let since = object.text("/spec/acquireTime").unwrap_or("an unknown time");
@@ -128,11 +136,14 @@ impl Lease {
         let key = key_of(request);
         let begun = runtime.now();
         let mut seen: Option<(String, Moment)> = None;
+        let mut tries = 0;
         loop {
-            let found = cluster.get(&key).await.map_err(LeaseError::Provider)?;
+            let found = patiently(&*runtime, || cluster.get(&key)).await.map_err(LeaseError::Provider)?;
             let now = runtime.now();
             let precondition = match &found {
                 None => Precondition::Absent,
+                // Our own, whose answer was lost.
+                Some(object) if tries > 0 && is_of(object, request) => exactly(object),
                 Some(object) => {
                     if let Some(holder) = describe(object) {
                         let version = object.resource_version().unwrap_or_default();
@@ -161,6 +172,10 @@ impl Lease {
             match cluster.write(&wanted(request, &key, &*runtime), &options(precondition)).await {
                 Ok(object) => return Ok(Self::start(cluster, runtime, key, request, &object, sent)),
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) if error.is_transient() && tries < TRIES => {
+                    tries += 1;
+                    runtime.sleep(error.retry_after().unwrap_or(Duration::from_millis(500))).await;
+                }
                 Err(error) => return Err(LeaseError::Provider(error)),
             }
         }

@@ -15,6 +15,7 @@ pub mod journal;
 mod lease;
 mod observe;
 mod outcome;
+mod patience;
 mod plan;
 pub mod planner;
 mod seal;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 
 use super::{
     ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer, digest,
@@ -96,25 +96,36 @@ pub(crate) async fn read<'a>(
     for key in keys {
         groups.entry((key.kind.clone(), key.namespace.clone())).or_default().insert(key);
     }
-    let reads = groups.into_iter().map(|((kind, namespace), keys)| async move {
-        // A list over the whole cluster may be large, and forbidden.
-        if keys.len() >= LIST_FROM && namespace.is_some() {
-            let query = ListQuery::new(kind, namespace.as_deref());
-            let found = cluster.list(&query).await?;
-            return Ok(found.into_iter().filter(|object| keys.contains(object.key())).collect::<Vec<_>>());
-        }
-        let mut found = Vec::new();
-        for key in keys {
-            found.extend(cluster.get(key).await.or_else(unknown_is_absent)?);
-        }
-        Ok(found)
-    });
+    // Boxed one by one: a stream over borrowing closures could not be sent to another thread.
+    let mut reads: Vec<BoxFuture<'_, Result<Vec<Object>, ProviderError>>> = Vec::new();
+    for ((kind, namespace), keys) in groups {
+        reads.push(read_group(cluster, kind, namespace, keys).boxed());
+    }
     let found: Vec<Vec<Object>> = stream::iter(reads)
         .buffered(8)
         .try_collect()
         .await
         .map_err(|error: ProviderError| EnvironmentError::Provider(error))?;
     Ok(found.into_iter().flatten().map(|object| (object.key().clone(), object)).collect())
+}
+
+async fn read_group(
+    cluster: &dyn Cluster,
+    kind: ObjectKind,
+    namespace: Option<String>,
+    keys: BTreeSet<&ObjectKey>,
+) -> Result<Vec<Object>, ProviderError> {
+    // A list over the whole cluster may be large, and forbidden.
+    if keys.len() >= LIST_FROM && namespace.is_some() {
+        let query = ListQuery::new(kind, namespace.as_deref());
+        let found = cluster.list(&query).await?;
+        return Ok(found.into_iter().filter(|object| keys.contains(object.key())).collect());
+    }
+    let mut found = Vec::new();
+    for key in keys {
+        found.extend(cluster.get(key).await.or_else(unknown_is_absent)?);
+    }
+    Ok(found)
 }
 
 /// Of a kind that is not served any more nothing is there.
@@ -129,44 +140,54 @@ async fn dry_runs(
     observed: &Observed,
     base: Option<&Release>,
 ) -> Result<BTreeMap<ObjectKey, DryRun>, EnvironmentError> {
-    let asks = objects.iter().map(|(service, object)| async move {
+    let mut asks: Vec<BoxFuture<'_, Result<Option<(ObjectKey, DryRun)>, ProviderError>>> = Vec::new();
+    for (service, object) in objects {
         // In force and just as wanted: the comparison with the live fingerprint says the rest.
         let known = base.and_then(|base| base.objects.get(object.key()));
-        if known.is_some_and(|known| known.desired == **object) && observed.objects.contains_key(object.key())
-        {
-            return Ok(None);
+        let live = observed.objects.get(object.key());
+        if live.is_none() || known.is_none_or(|known| known.desired != **object) {
+            asks.push(dry_run(cluster, wanted, *service, object, live).boxed());
         }
-        let mut object = (*object).clone();
-        object.set_label(PROJECT, Some(&wanted.project));
-        object.set_label(ENVIRONMENT, Some(&wanted.environment));
-        if let Some(service) = service {
-            object.set_label(SERVICE, Some(service));
-        }
-        // A fence would judge an object without an epoch.
-        if let Some(epoch) = observed.objects.get(object.key()).and_then(super::epoch_of) {
-            object.set_annotation(super::EPOCH, Some(&epoch.to_string()));
-        }
-        let options = WriteOptions::apply(MANAGER, Precondition::Any).dry_run();
-        let answer = match cluster.write(&object, &options).await {
-            Ok(answer) => DryRun::Would(Box::new(answer)),
-            Err(error) if error.kind() == ErrorKind::Invalid && immutable(error.message()) => {
-                DryRun::Immutable(error.message().to_owned())
-            }
-            Err(error) if error.kind() == ErrorKind::Invalid => DryRun::Refused(error.message().to_owned()),
-            // Its namespace or its kind comes with this very plan; or it was just deleted.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(Some((object.key().clone(), answer)))
-    });
+    }
     let answers: Vec<Option<(ObjectKey, DryRun)>> = stream::iter(asks)
         .buffer_unordered(PARALLEL)
         .try_collect()
         .await
         .map_err(|error: ProviderError| EnvironmentError::Provider(error))?;
     Ok(answers.into_iter().flatten().collect())
+}
+
+async fn dry_run(
+    cluster: &dyn Cluster,
+    wanted: &Wanted,
+    service: Option<&str>,
+    object: &Object,
+    live: Option<&Object>,
+) -> Result<Option<(ObjectKey, DryRun)>, ProviderError> {
+    let mut object = object.clone();
+    object.set_label(PROJECT, Some(&wanted.project));
+    object.set_label(ENVIRONMENT, Some(&wanted.environment));
+    if let Some(service) = service {
+        object.set_label(SERVICE, Some(service));
+    }
+    // A fence would judge an object without an epoch.
+    if let Some(epoch) = live.and_then(super::epoch_of) {
+        object.set_annotation(super::EPOCH, Some(&epoch.to_string()));
+    }
+    let options = WriteOptions::apply(MANAGER, Precondition::Any).dry_run();
+    let answer = match cluster.write(&object, &options).await {
+        Ok(answer) => DryRun::Would(Box::new(answer)),
+        Err(error) if error.kind() == ErrorKind::Invalid && immutable(error.message()) => {
+            DryRun::Immutable(error.message().to_owned())
+        }
+        Err(error) if error.kind() == ErrorKind::Invalid => DryRun::Refused(error.message().to_owned()),
+        // Its namespace or its kind comes with this very plan; or it was just deleted.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Some((object.key().clone(), answer)))
 }
 
 fn immutable(message: &str) -> bool {

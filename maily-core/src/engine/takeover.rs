@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Direction, Environment, EnvironmentError, Failure, LeaseError, Outcome, RunEnd, RunId, RunOptions,
-    Sealer, Storage,
+    Storage,
     executor::{Executor, Finish, abort_key},
     history::Unfinished,
     journal::{self, JournalEvent, pack},
@@ -94,7 +94,6 @@ impl Environment {
         options: &RunOptions,
     ) -> Result<RunEnd, EnvironmentError> {
         let run = unfinished.recorded.run.clone();
-        let cluster = &*self.providers.cluster;
         let epoch =
             super::epoch::claim(&*self.records, &*self.runtime, head.epoch, None, &run, &options.by).await?;
         let next = unfinished.recorded.next;
@@ -144,9 +143,7 @@ impl Environment {
             lease.release().await;
             return Err(EnvironmentError::NoReturn(run));
         }
-        let sealer = Sealer::open(cluster, &*self.runtime, &self.name, &self.namespace, Storage::Lasting)
-            .await
-            .map_err(EnvironmentError::Provider)?;
+        let sealer = self.sealer(Storage::Lasting).await?;
         let context = Arc::new(Context::new(
             self.providers.clone(),
             Arc::clone(&self.runtime),

@@ -1,5 +1,26 @@
-//! For tests that run whole processes against real servers.
+//! Crash and simulation runs, and what tests need that run whole processes against real servers.
+//!
+//! A simulation is the whole engine on the simulated world: virtual time, one thread, one seed, and a witness who
+//! checks what must always hold at every effect.
 
+mod chance;
+mod network;
+mod place;
+mod scheduler;
+mod script;
+mod simulation;
 mod stack;
+mod stage;
+mod weather;
+mod witness;
 
+pub use chance::Chance;
+pub use network::NetCluster;
+pub use place::Place;
+pub use scheduler::{Participant, Scheduler, Seat};
+pub use script::{Act, Script};
+pub use simulation::{Report, simulate};
 pub use stack::{Stack, StackError};
+pub use stage::{PLATFORM, Stage, StageError, VERSIONS, content, environment, release};
+pub use weather::{Fate, Tally, Weather};
+pub use witness::Witness;

@@ -71,7 +71,7 @@ impl SimCluster {
     }
 }
 
-fn served(world: &World, kind: &ObjectKind) -> Option<ApiResource> {
+pub(crate) fn served(world: &World, kind: &ObjectKind) -> Option<ApiResource> {
     let built_in = SERVED.iter().find(|(api, name, ..)| *api == kind.api_version && *name == kind.kind);
     if let Some((_, _, plural, namespaced)) = built_in {
         return Some(ApiResource {
@@ -94,7 +94,7 @@ fn served(world: &World, kind: &ObjectKind) -> Option<ApiResource> {
         })
 }
 
-fn fits(query: &ListQuery, object: &Object) -> bool {
+pub(crate) fn fits(query: &ListQuery, object: &Object) -> bool {
     object.kind() == query.kind.kind
         && object.key().kind.group() == query.kind.group()
         && query.namespace.as_deref().is_none_or(|namespace| object.namespace() == Some(namespace))

@@ -9,6 +9,8 @@ mod sandbox;
 mod shared;
 
 pub use cluster::SimCluster;
+#[cfg(feature = "harness")]
+pub(crate) use cluster::{fits, served};
 pub use environment::environment;
 pub use frontend::SimFrontend;
 pub use prober::SimProber;

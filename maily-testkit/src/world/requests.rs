@@ -168,16 +168,8 @@ impl World {
 
     /// Removes what an object that is gone owned.
     pub(super) fn collect(&mut self, owner: &str) {
-        let orphans: Vec<ObjectKey> = self
-            .objects()
-            .filter(|object| {
-                object
-                    .items("/metadata/ownerReferences")
-                    .iter()
-                    .any(|reference| reference.get("uid").and_then(Value::as_str) == Some(owner))
-            })
-            .map(|object| object.key().clone())
-            .collect();
+        let orphans: Vec<ObjectKey> =
+            self.objects.owned_by(owner).map(|object| object.key().clone()).collect();
         for key in orphans {
             let _ = self.delete(&key, &Precondition::Any);
         }

@@ -100,6 +100,12 @@ impl World {
         }
     }
 
+    /// What tells this cluster from another: the uid of its namespace `kube-system`.
+    pub fn identity(&self) -> String {
+        let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, "kube-system");
+        self.get(&key).and_then(Object::uid).unwrap_or_default().to_owned()
+    }
+
     /// An object.
     pub fn get(&self, key: &ObjectKey) -> Option<&Object> {
         self.objects.get(key)
@@ -121,8 +127,8 @@ impl World {
             return Some(Vec::new());
         }
         let first = self.history.front().map_or(self.version + 1, |change| change.version);
-        (first <= version + 1)
-            .then(|| self.history.iter().filter(|change| change.version > version).cloned().collect())
+        let seen = self.history.partition_point(|change| change.version <= version);
+        (first <= version + 1).then(|| self.history.range(seen..).cloned().collect())
     }
 
     /// A new uid.

@@ -1,0 +1,60 @@
+//! Reading again what could not be read for the moment: a busy or restarting API server must not end a command.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use super::{EnvironmentError, LeaseError, journal::JournalError};
+use crate::{provider::ProviderError, runtime::Runtime};
+
+/// How often something is tried again.
+const TRIES: u32 = 4;
+
+/// An error that may come from a provider.
+pub(super) trait OfProvider {
+    /// The provider's error, where it is one.
+    fn of_provider(&self) -> Option<&ProviderError>;
+}
+
+impl OfProvider for ProviderError {
+    fn of_provider(&self) -> Option<&ProviderError> {
+        Some(self)
+    }
+}
+
+impl OfProvider for JournalError {
+    fn of_provider(&self) -> Option<&ProviderError> {
+        match self {
+            Self::Store(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl OfProvider for EnvironmentError {
+    fn of_provider(&self) -> Option<&ProviderError> {
+        match self {
+            Self::Provider(error) | Self::Lease(LeaseError::Provider(error)) => Some(error),
+            Self::Journal(error) => error.of_provider(),
+            _ => None,
+        }
+    }
+}
+
+/// Does something that may be repeated, again while the provider cannot answer.
+pub(super) async fn patiently<'a, T, E: OfProvider>(
+    runtime: &dyn Runtime,
+    act: impl Fn() -> BoxFuture<'a, Result<T, E>> + Send,
+) -> Result<T, E> {
+    let mut pause = Duration::from_millis(250);
+    for _ in 0..TRIES {
+        let error = match act().await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let Some(after) = error.of_provider().filter(|error| error.is_transient()) else { return Err(error) };
+        runtime.sleep(after.retry_after().unwrap_or(pause)).await;
+        pause *= 2;
+    }
+    act().await
+}

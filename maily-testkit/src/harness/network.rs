@@ -1,0 +1,230 @@
+//! The cluster as one participant reaches it.
+
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::{StreamExt as _, stream};
+use maily_core::{
+    object::{Object, ObjectKey},
+    provider::{
+        Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, ErrorKind, ListQuery, LogLine,
+        LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream,
+        WriteOptions,
+    },
+    runtime::Runtime as _,
+};
+
+use super::{
+    place::{Place, Request},
+    scheduler::Seat,
+    weather::span,
+};
+use crate::{
+    sim::{fits, served},
+    world::Refusal,
+};
+
+/// The cluster of a place, over the network.
+#[derive(Clone)]
+pub struct NetCluster {
+    place: Arc<Place>,
+    seat: Seat,
+}
+
+impl fmt::Debug for NetCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetCluster").field("seat", &self.seat).finish_non_exhaustive()
+    }
+}
+
+impl NetCluster {
+    /// The cluster for one participant.
+    pub fn new(place: Arc<Place>, seat: Seat) -> Self {
+        Self { place, seat }
+    }
+
+    fn reads(&self, operation: &'static str, resource: impl Into<String>) -> Request {
+        Request::read(self.seat.participant(), operation, resource)
+    }
+}
+
+fn unserved(kind: &maily_core::object::ObjectKind) -> Refusal {
+    Refusal { kind: ErrorKind::Unsupported, message: format!("the cluster does not serve {kind}") }
+}
+
+#[async_trait]
+impl Cluster for NetCluster {
+    async fn describe(&self) -> Result<ClusterInfo, ProviderError> {
+        let request = self.reads("describe", "cluster");
+        let answer = |world: &mut crate::world::World| {
+            Ok(ClusterInfo {
+                identity: ClusterIdentity { uid: world.identity(), ca: String::new() },
+                server: "simulated".to_owned(),
+                version: "1.36.0".to_owned(),
+                clock_skew_ms: None,
+            })
+        };
+        self.place.send(&self.seat, request, answer).await
+    }
+
+    async fn resources(
+        &self,
+        kinds: &[maily_core::object::ObjectKind],
+    ) -> Result<Vec<ApiResource>, ProviderError> {
+        let kinds = kinds.to_vec();
+        let request = self.reads("discover", "resources");
+        let answer = move |world: &mut crate::world::World| {
+            Ok(kinds.iter().filter_map(|kind| served(world, kind)).collect())
+        };
+        self.place.send(&self.seat, request, answer).await
+    }
+
+    async fn allowed(&self, permissions: &[Permission]) -> Result<Vec<Access>, ProviderError> {
+        Ok(permissions.iter().map(|_| Access::Allowed).collect())
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
+        let request = self.reads("get", key.to_string());
+        let key = key.clone();
+        let answer = move |world: &mut crate::world::World| match served(world, &key.kind) {
+            Some(_) => Ok(world.get(&key).cloned()),
+            None => Err(unserved(&key.kind)),
+        };
+        self.place.send(&self.seat, request, answer).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        let request = self.reads("list", query.kind.to_string());
+        let query = query.clone();
+        let answer = move |world: &mut crate::world::World| match served(world, &query.kind) {
+            Some(_) => {
+                Ok(world.of_kind(&query.kind.kind).into_iter().filter(|o| fits(&query, o)).cloned().collect())
+            }
+            None => Err(unserved(&query.kind)),
+        };
+        self.place.send(&self.seat, request, answer).await
+    }
+
+    async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
+        let request = Request {
+            by: self.seat.participant(),
+            operation: "write",
+            resource: object.key().to_string(),
+            writes: (!options.dry_run).then(|| object.key().clone()),
+            manager: options.manager,
+            body: Some(object.clone()),
+        };
+        let (object, options) = (object.clone(), options.clone());
+        let answer = move |world: &mut crate::world::World| world.write(&object, &options);
+        self.place.send(&self.seat, request, answer).await
+    }
+
+    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
+        let request = Request {
+            by: self.seat.participant(),
+            operation: "delete",
+            resource: key.to_string(),
+            writes: Some(key.clone()),
+            manager: maily_core::engine::MANAGER,
+            body: None,
+        };
+        let (key, precondition) = (key.clone(), precondition.clone());
+        let answer = move |world: &mut crate::world::World| world.delete(&key, &precondition);
+        self.place.send(&self.seat, request, answer).await
+    }
+
+    async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {
+        let first = Watching {
+            place: Arc::clone(&self.place),
+            seat: self.seat.clone(),
+            query: query.clone(),
+            version: None,
+            known: BTreeSet::new(),
+        };
+        Ok(stream::unfold(first, |mut watching| async move {
+            let events = watching.next().await;
+            Some((stream::iter(events.into_iter().map(Ok)), watching))
+        })
+        .flatten()
+        .boxed())
+    }
+
+    async fn logs(&self, pod: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError> {
+        let request = self.reads("logs", pod.to_string());
+        let (pod, previous) = (pod.clone(), options.previous);
+        let answer = move |world: &mut crate::world::World| {
+            let missing =
+                || Refusal { kind: ErrorKind::NotFound, message: "there is no such pod".to_owned() };
+            let lines = world.log(&pod, previous).ok_or_else(missing)?;
+            Ok(lines.into_iter().map(|(time, text)| LogLine { time: Some(time), text }).collect::<Vec<_>>())
+        };
+        let lines: Vec<LogLine> = self.place.send(&self.seat, request, answer).await?;
+        Ok(stream::iter(lines.into_iter().map(Ok)).boxed())
+    }
+}
+
+/// A watch that lags, breaks and repeats itself.
+struct Watching {
+    place: Arc<Place>,
+    seat: Seat,
+    query: ListQuery,
+    version: Option<u64>,
+    known: BTreeSet<ObjectKey>,
+}
+
+impl Watching {
+    async fn next(&mut self) -> Vec<WatchEvent> {
+        loop {
+            let until = self.place.world().version;
+            let (lag, cut, forgotten, repeated) = self.place.draw(|chance, weather| {
+                let lag = span(chance, Duration::from_millis(weather.lag_ms));
+                (lag, chance.hits(weather.cut), chance.hits(weather.forgotten), chance.hits(weather.repeated))
+            });
+            if self.version != Some(until) {
+                self.seat.sleep(lag).await;
+            }
+            let mut events = self.read(until);
+            if !events.is_empty() {
+                if repeated && let Some(last) = events.last().cloned() {
+                    self.place.count("watch event repeated");
+                    events.push(last);
+                }
+                if cut {
+                    self.place.count("watch cut");
+                    if forgotten {
+                        self.place.count("watch history lost (410)");
+                        self.version = None;
+                    }
+                    events.push(WatchEvent::Interrupted("the connection was closed".to_owned()));
+                }
+                return events;
+            }
+            self.place.moved().await;
+        }
+    }
+
+    /// What the watch shows of the world up to a version.
+    fn read(&mut self, until: u64) -> Vec<WatchEvent> {
+        let world = self.place.world();
+        let Some(changes) = self.version.and_then(|version| world.since(version)) else {
+            self.version = Some(world.version);
+            let of_kind = world.of_kind(&self.query.kind.kind);
+            let found: Vec<Object> = of_kind.into_iter().filter(|o| fits(&self.query, o)).cloned().collect();
+            self.known = found.iter().map(|object| object.key().clone()).collect();
+            return vec![WatchEvent::Listed(found)];
+        };
+        self.version = self.version.max(Some(until));
+        let mut events = Vec::new();
+        for change in changes.into_iter().filter(|change| change.version <= until) {
+            if change.deleted || !fits(&self.query, &change.object) {
+                if self.known.remove(change.object.key()) {
+                    events.push(WatchEvent::Deleted(change.object));
+                }
+            } else {
+                self.known.insert(change.object.key().clone());
+                events.push(WatchEvent::Applied(change.object));
+            }
+        }
+        events
+    }
+}

@@ -1,0 +1,109 @@
+//! What a seed does to a simulation: a list of acts, drawn before it begins.
+
+use std::time::Duration;
+
+use super::{
+    chance::Chance,
+    weather::{Weather, span},
+};
+
+/// Something that is done to the world or its participants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// The network turns bad.
+    Weather(Weather),
+    /// The first operator's process dies.
+    Kill,
+    /// The first operator's process is halted for a time.
+    Halt(Duration),
+    /// The first operator's clock jumps, and goes at another rate (parts of a million).
+    Wind(Duration, u64),
+    /// Pods of a service get into trouble at a version.
+    Trouble(String),
+    /// The troubles are over.
+    Relief,
+    /// A second operator tries to bring the third version.
+    Rival {
+        /// Whether he waits for his turn.
+        waits: bool,
+    },
+    /// A second operator asks to abort.
+    Abort,
+    /// The first operator interrupts.
+    Interrupt,
+}
+
+/// Acts in order, each so long after the one before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    /// The acts.
+    pub acts: Vec<(Duration, Act)>,
+    /// Whether whoever settles the matter takes unfinished runs back instead of going on.
+    pub settle_back: bool,
+    /// Rate of the first operator's clock, in parts of a million.
+    pub rate: u64,
+}
+
+const TROUBLES: &[&str] = &["never-ready", "crash", "image-missing", "config-error", "slow", "unschedulable"];
+const SERVICES: &[&str] = &["api", "web", "worker", "search", "ledger", "reports"];
+
+impl Script {
+    /// The script of a seed.
+    pub fn draw(chance: &mut Chance) -> Self {
+        let mut script = Self { settle_back: chance.hits(300_000), rate: rate(chance), ..Self::default() };
+        // A quarter of all runs meets nothing at all: they show that the ordinary path is ordinary.
+        if chance.hits(250_000) {
+            return script;
+        }
+        if chance.hits(700_000) {
+            let strength = 1 + chance.below(3);
+            script.acts.push((Duration::ZERO, Act::Weather(Weather::storm(strength))));
+        }
+        if chance.hits(350_000) {
+            let trouble = chance.pick(TROUBLES).copied().unwrap_or("crash");
+            let service = chance.pick(SERVICES).copied().unwrap_or("api");
+            script.acts.push((Duration::ZERO, Act::Trouble(format!("{trouble} {service}@v2"))));
+        }
+        for _ in 0..=chance.below(3) {
+            let after = span(chance, Duration::from_secs(6));
+            let act = match chance.below(12) {
+                0..=3 => Act::Kill,
+                4..=6 => Act::Halt(Duration::from_secs(1) + span(chance, Duration::from_secs(60))),
+                7 => Act::Wind(span(chance, Duration::from_secs(30)), rate(chance)),
+                8 => Act::Rival { waits: chance.hits(500_000) },
+                9 => Act::Abort,
+                10 => Act::Interrupt,
+                _ => Act::Relief,
+            };
+            script.acts.push((after, act));
+        }
+        script
+    }
+}
+
+/// Most clocks are right; some are a tenth off, few much more.
+fn rate(chance: &mut Chance) -> u64 {
+    match chance.below(10) {
+        0..=6 => 1_000_000,
+        7 => 900_000 + chance.below(200_000),
+        8 => 980_000 + chance.below(40_000),
+        _ => 700_000 + chance.below(700_000),
+    }
+}
+
+impl Act {
+    /// Name for counting.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Weather(_) => "bad network",
+            Self::Kill => "crash",
+            Self::Halt(_) => "halt",
+            Self::Wind(..) => "clock wound",
+            Self::Trouble(_) => "pod trouble",
+            Self::Relief => "pod trouble over",
+            Self::Rival { .. } => "rival",
+            Self::Abort => "abort asked",
+            Self::Interrupt => "interrupt",
+        }
+    }
+}

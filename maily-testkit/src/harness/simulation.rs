@@ -1,0 +1,385 @@
+//! One seed: the script is played, the matter is settled by somebody else, and the world has to be the new or the old
+//! one.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use maily_core::{
+    engine::{EnvironmentError, Event, LeaseError, Outcome, RunEnd, RunOptions, Wish, journal::JournalError},
+    model::Version,
+    runtime::Runtime as _,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    chance::Chance,
+    place::{Place, lock},
+    scheduler::{Scheduler, Seat},
+    script::{Act, Script},
+    stage::{Stage, VERSIONS, content, environment, release},
+    weather::{Tally, Weather},
+    witness::Witness,
+};
+
+/// Everything has to be settled within this virtual time.
+const LIMIT: Duration = Duration::from_secs(3 * 3_600);
+/// After this time nothing of a former process can be on its way any more.
+const AFTERMATH: Duration = Duration::from_secs(180);
+
+/// What a seed came to.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Virtual time that passed.
+    pub time: Duration,
+    /// Faults by kind.
+    pub faults: Tally,
+    /// Steps that were seen to end.
+    pub steps: u64,
+    /// How the runs ended, by name.
+    pub ends: BTreeMap<String, u64>,
+    /// What must never happen and did.
+    pub violations: Vec<String>,
+    /// Digest of everything that happened.
+    pub digest: u64,
+    /// Everything that happened, where it is kept.
+    pub log: Vec<String>,
+}
+
+struct Play {
+    stage: Arc<Stage>,
+    place: Arc<Place>,
+    scheduler: Scheduler,
+    script: Script,
+    ends: Mutex<BTreeMap<String, u64>>,
+    cancel: CancellationToken,
+    over: Mutex<bool>,
+    /// The first operator has nothing more to do.
+    first_done: Mutex<bool>,
+}
+
+/// Plays one seed.
+pub fn simulate(stage: &Arc<Stage>, seed: u64, keep_log: bool) -> Report {
+    let mut chance = Chance::new(seed);
+    let script = Script::draw(&mut chance);
+    let scheduler = Scheduler::new();
+    let network = scheduler.join(chance.next(), 1_000_000);
+    let director = scheduler.join(chance.next(), 1_000_000);
+    let first = scheduler.join(chance.next(), script.rate);
+    let mut witness = Witness::new(Stage::secrets(), keep_log);
+    witness.note(&format!("{script:?}"));
+    let place = Place::new(stage.world(), network, chance.next(), witness);
+    let play = Arc::new(Play {
+        stage: Arc::clone(stage),
+        place: Arc::clone(&place),
+        scheduler: scheduler.clone(),
+        script,
+        ends: Mutex::default(),
+        cancel: CancellationToken::new(),
+        over: Mutex::new(false),
+        first_done: Mutex::new(false),
+    });
+    {
+        let (play, seat) = (Arc::clone(&play), first.clone());
+        first.detach(async move {
+            play.phased(&seat, "first", VERSIONS[1]).await;
+            *lock(&play.first_done) = true;
+        });
+    }
+    {
+        let (play, seat) = (Arc::clone(&play), director.clone());
+        director.detach(async move {
+            play.direct(&seat, &first).await;
+            *lock(&play.over) = true;
+        });
+    }
+    let settled = scheduler.run(&mut chance, LIMIT, || *lock(&play.over));
+    if !settled {
+        lock(&place.witness).violation("I8", "it is not settled");
+    }
+    let mut witness = std::mem::take(&mut *lock(&place.witness));
+    let faults = lock(&place.tally).clone();
+    let ends = lock(&play.ends).clone();
+    Report {
+        seed,
+        time: scheduler.now(),
+        faults,
+        steps: witness.steps,
+        ends,
+        violations: std::mem::take(&mut witness.violations),
+        digest: witness.digest,
+        log: witness.log.take().unwrap_or_default(),
+    }
+}
+
+/// Stable name of an error.
+fn error_name(error: &EnvironmentError) -> &'static str {
+    match error {
+        EnvironmentError::OutOfDate(_) => "out of date",
+        EnvironmentError::Unfinished { .. } => "unfinished run in the way",
+        EnvironmentError::Problems(_) => "no plan",
+        EnvironmentError::Lease(LeaseError::Held { .. }) => "held",
+        EnvironmentError::Journal(JournalError::NotHolder { .. }) => "lost to another holder",
+        EnvironmentError::Provider(_)
+        | EnvironmentError::Journal(JournalError::Store(_))
+        | EnvironmentError::Lease(LeaseError::Provider(_)) => "no answer",
+        EnvironmentError::NoReturn(_) => "no way back",
+        _ => "another error",
+    }
+}
+
+impl Play {
+    fn options(self: &Arc<Self>, seat: &Seat, name: &str) -> RunOptions {
+        let mut options = RunOptions::new(name);
+        let (place, by) = (Arc::clone(&self.place), seat.participant());
+        options.listener = Arc::new(move |event: &Event| lock(&place.witness).hears(by, event));
+        options.cancel = self.cancel.clone();
+        options
+    }
+
+    /// Brings a version through all environments, as `phased-deploy` does.
+    async fn phased(self: &Arc<Self>, seat: &Seat, name: &str, version: &str) {
+        let Ok(parsed) = version.parse::<Version>() else { return };
+        for index in 0..self.stage.environments.len() {
+            let mut tries = 0;
+            let end = loop {
+                let end = self.deploy(seat, name, index, &parsed, None).await;
+                match &end {
+                    // A person tries again when the API does not answer.
+                    Err(EnvironmentError::Provider(_) | EnvironmentError::Journal(_)) if tries < 3 => {
+                        tries += 1;
+                        seat.sleep(Duration::from_secs(5)).await;
+                    }
+                    _ => break end,
+                }
+            };
+            if !matches!(
+                end,
+                Ok(RunEnd::Over { outcome: Outcome::Succeeded { .. } | Outcome::Unchanged, .. })
+            ) {
+                return;
+            }
+        }
+    }
+
+    async fn deploy(
+        self: &Arc<Self>,
+        seat: &Seat,
+        name: &str,
+        index: usize,
+        version: &Version,
+        wait: Option<Duration>,
+    ) -> Result<RunEnd, EnvironmentError> {
+        let resolved = &self.stage.environments[index];
+        let environment = environment(&self.place, seat, resolved);
+        let rendered = self.stage.rendered_of(&resolved.environment.name, version);
+        let mut options = self.options(seat, name);
+        options.wait = wait;
+        let end = release(&environment, resolved, rendered, version, &options).await;
+        self.ended(name, index, Some(version), &end);
+        end
+    }
+
+    /// An end that a process reports has to be true in the world.
+    fn ended(&self, name: &str, index: usize, version: Option<&str>, end: &Result<RunEnd, EnvironmentError>) {
+        let resolved = &self.stage.environments[index];
+        let word = match end {
+            Ok(RunEnd::Over { outcome, .. }) => match outcome {
+                Outcome::Succeeded { .. } => "succeeded",
+                Outcome::Unchanged => "unchanged",
+                Outcome::RolledBack { .. } => "rolled back",
+                Outcome::Stuck { .. } => "left",
+                Outcome::Cancelled { .. } => "cancelled",
+            },
+            Ok(RunEnd::Paused { .. }) => "paused",
+            Ok(RunEnd::Stuck { .. }) => "stuck",
+            Err(error) => error_name(error),
+        };
+        *lock(&self.ends).entry(word.to_owned()).or_default() += 1;
+        let environment = resolved.environment.name.to_string();
+        let said = match end {
+            Err(error) => format!("{error}"),
+            Ok(end) => format!("{end:?}"),
+        };
+        let mut witness = lock(&self.place.witness);
+        witness.leaks("an error", &said);
+        witness.note(&format!("{name} in {environment}: {said}"));
+        drop(witness);
+        if let (Ok(RunEnd::Over { outcome: Outcome::Succeeded { .. }, .. }), Some(version)) = (end, version) {
+            self.compare("I1", index, version);
+        }
+    }
+
+    /// Holds the world against what a version leaves behind.
+    fn compare(&self, invariant: &str, index: usize, version: &str) {
+        let resolved = &self.stage.environments[index];
+        let world = self.place.world();
+        let found = content(&world, &resolved.environment.namespace);
+        drop(world);
+        let Some(wanted) = self.stage.content_of(&resolved.environment.name, version) else { return };
+        if found == *wanted {
+            return;
+        }
+        let mut differences: Vec<String> = Vec::new();
+        for object in wanted {
+            match found.iter().find(|other| other.key() == object.key()) {
+                None => differences.push(format!("{} is missing", object.key())),
+                Some(other) => differences.extend(
+                    maily_core::engine::difference(object, other).into_iter().map(|field| {
+                        format!("{}: {} is {:?}, not {:?}", object.key(), field.path, field.to, field.from)
+                    }),
+                ),
+            }
+        }
+        differences.extend(
+            found
+                .iter()
+                .filter(|object| !wanted.iter().any(|other| other.key() == object.key()))
+                .map(|object| format!("{} is there", object.key())),
+        );
+        differences.truncate(4);
+        let what = format!("{} is not {version}: {}", resolved.environment.name, differences.join("; "));
+        lock(&self.place.witness).violation(invariant, what);
+    }
+
+    async fn direct(self: &Arc<Self>, seat: &Seat, first: &Seat) {
+        for (after, act) in self.script.acts.clone() {
+            seat.sleep(after).await;
+            self.place.count(act.name());
+            lock(&self.place.witness).note(&format!("-- {act:?}"));
+            self.play(seat, first, act);
+        }
+        // Let the first operator finish what he can, for a while.
+        let until = seat.now() + Duration::from_secs(400);
+        while !*lock(&self.first_done) && seat.now() < until {
+            seat.sleep(Duration::from_secs(2)).await;
+        }
+        *lock(&self.place.weather) = Weather::calm();
+        self.place.world().faults.clear();
+        self.settle(seat).await;
+        // Whoever was halted wakes up now, and every request that is still on its way has time to land.
+        self.scheduler.halt(first.participant(), false);
+        seat.sleep(AFTERMATH).await;
+        self.conclude(seat).await;
+    }
+
+    fn play(self: &Arc<Self>, seat: &Seat, first: &Seat, act: Act) {
+        let who = first.participant();
+        match act {
+            Act::Weather(weather) => *lock(&self.place.weather) = weather,
+            Act::Kill => self.scheduler.kill(who),
+            Act::Halt(time) => {
+                self.scheduler.halt(who, true);
+                let (scheduler, timer) = (self.scheduler.clone(), seat.clone());
+                seat.detach(async move {
+                    timer.sleep(time).await;
+                    scheduler.halt(who, false);
+                });
+            }
+            Act::Wind(jump, rate) => self.scheduler.wind(who, jump, rate),
+            Act::Trouble(fault) => {
+                if let Ok(fault) = fault.parse() {
+                    self.place.world().faults.push(fault);
+                }
+            }
+            Act::Relief => self.place.world().faults.clear(),
+            Act::Interrupt => self.cancel.cancel(),
+            Act::Rival { waits } => {
+                let rival = self.scheduler.join(seat.random(), 1_000_000);
+                let (play, seat) = (Arc::clone(self), rival.clone());
+                rival.detach(async move {
+                    let Ok(version) = VERSIONS[2].parse::<Version>() else { return };
+                    let last = play.stage.environments.len() - 1;
+                    let wait = waits.then_some(Duration::from_secs(120));
+                    let _ = play.deploy(&seat, "rival", last, &version, wait).await;
+                });
+            }
+            Act::Abort => {
+                let other = self.scheduler.join(seat.random(), 1_000_000);
+                let (play, seat) = (Arc::clone(self), other.clone());
+                other.detach(async move {
+                    for index in 0..play.stage.environments.len() {
+                        play.take_over(&seat, "aborter", index, Wish::Abort).await;
+                    }
+                });
+            }
+        }
+    }
+
+    async fn take_over(self: &Arc<Self>, seat: &Seat, name: &str, index: usize, wish: Wish) -> bool {
+        let environment = environment(&self.place, seat, &self.stage.environments[index]);
+        let mut options = self.options(seat, name);
+        options.cancel = CancellationToken::new();
+        match environment.take_over(None, wish, &options).await {
+            Ok(None) => true,
+            Ok(Some(end)) => {
+                let over = matches!(end, RunEnd::Over { .. });
+                self.ended(name, index, None, &Ok(end));
+                over
+            }
+            Err(error) => {
+                self.ended(name, index, None, &Err(error));
+                false
+            }
+        }
+    }
+
+    /// Another operator ends whatever has not ended.
+    async fn settle(self: &Arc<Self>, seat: &Seat) {
+        for index in 0..self.stage.environments.len() {
+            let mut tries = 0;
+            loop {
+                let back = self.script.settle_back && tries == 0;
+                let wish = if back { Wish::Abort } else { Wish::Resume };
+                if self.take_over(seat, "settler", index, wish).await {
+                    break;
+                }
+                tries += 1;
+                if tries > 8 {
+                    let name = &self.stage.environments[index].environment.name;
+                    lock(&self.place.witness)
+                        .violation("I8", format!("{name} is not settled after {tries} tries"));
+                    break;
+                }
+                seat.sleep(Duration::from_secs(20)).await;
+            }
+        }
+    }
+
+    /// The world is what the release in force says, and nothing is left over.
+    async fn conclude(self: &Arc<Self>, seat: &Seat) {
+        for (index, resolved) in self.stage.environments.iter().enumerate() {
+            let name = &resolved.environment.name;
+            let head = match environment(&self.place, seat, resolved).head().await {
+                Ok(head) => head,
+                Err(error) => {
+                    lock(&self.place.witness).violation("I8", format!("{name} cannot be read: {error}"));
+                    continue;
+                }
+            };
+            if let Some(unfinished) = &head.unfinished {
+                let run = &unfinished.recorded.run;
+                lock(&self.place.witness).violation("I8", format!("{name}: run {run} has not ended"));
+                continue;
+            }
+            let versions: Vec<&String> =
+                head.release.iter().flat_map(|(_, release)| release.versions.values()).collect();
+            match versions.first() {
+                Some(first) if versions.iter().all(|version| version == first) => {
+                    let version = (*first).clone();
+                    self.compare("I12", index, &version);
+                }
+                _ => lock(&self.place.witness).violation("I1", format!("{name} is mixed: {versions:?}")),
+            }
+        }
+        let unfinished: Vec<String> =
+            lock(&self.place.witness).unfinished().into_iter().map(str::to_owned).collect();
+        for run in unfinished {
+            lock(&self.place.witness).violation("I8", format!("run {run} has no end"));
+        }
+    }
+}

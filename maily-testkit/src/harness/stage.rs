@@ -1,0 +1,297 @@
+//! What is the same for every seed: the project, its versions, a world in which the first one is in force, and what
+//! each version leaves behind when nothing goes wrong.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use maily_core::{
+    Providers,
+    engine::{
+        Depth, Environment, EnvironmentError, Outcome, Planned, RunEnd, RunOptions, Storage,
+        planner::PlanOptions,
+    },
+    model::{Project, Resolved, Version},
+    object::Object,
+    provider::{Cluster, ClusterIdentity},
+    records::ClusterRecords,
+    release::{DeployScope, deploy},
+    runtime::Runtime,
+    source::{ProgramTools, RenderRequest, Rendered, render},
+};
+use serde_json::json;
+
+use super::{
+    chance::Chance,
+    network::NetCluster,
+    place::{Place, lock},
+    scheduler::{Scheduler, Seat},
+    witness::Witness,
+};
+use crate::world::World;
+
+/// The versions of a simulation: in force at the beginning, brought by the first operator, by the second.
+pub const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
+
+/// A secret value that stands in the application and must stand in no record.
+const SECRET: &str = "hunter2-hunter2-hunter2";
+
+/// Why a stage cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to build the stage: {0}")]
+pub struct StageError(String);
+
+fn failed(error: impl std::fmt::Display) -> StageError {
+    StageError(error.to_string())
+}
+
+/// The stage.
+pub struct Stage {
+    /// Environments in the order of the phases, resolved.
+    pub environments: Vec<Resolved>,
+    rendered: BTreeMap<(String, String), Rendered>,
+    world: World,
+    content: BTreeMap<(String, String), Vec<Object>>,
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stage").field("environments", &self.environments.len()).finish_non_exhaustive()
+    }
+}
+
+/// A project of twelve services in two environments and three phases.
+pub const PLATFORM: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  staging: {namespace: shop-staging}
+  production: {namespace: shop}
+services:
+  api: {critical: true, workload: {port: 8000, scale: 3}}
+  web: {critical: true, needs: [api], workload: {port: 8080, scale: 2..4}}
+  checkout: {critical: true, needs: [api], workload: {port: 8081, scale: 2}}
+  worker: {workload: {command: [work], scale: 1}}
+  mailer: {needs: [worker], workload: {command: [mail], scale: 1}}
+  queue: {workload: {port: 6379, scale: 1, config: {q.conf: 'size {version}'}}}
+  search: {needs: [queue], workload: {port: 9200, scale: 2}}
+  images: {workload: {port: 8082, scale: 1}}
+  canvas: {workload: {port: 8083, scale: 1}}
+  reports: {needs: [search, worker], workload: {port: 8084, scale: 1}}
+  ledger: {workload: {port: 8085, scale: 1}}
+  audit: {needs: [ledger], workload: {port: 8086, scale: 1}}
+phases:
+  - {name: staging, environment: staging, services: all}
+  - {name: non-critical, environment: production, services: non-critical}
+  - {name: critical, environment: production, services: critical}
+";
+
+impl Stage {
+    /// Builds the stage of a project: renders its versions, and installs each in a world of its own.
+    ///
+    /// # Errors
+    /// When the project is invalid or a calm run does not succeed.
+    pub fn new(project: &str) -> Result<Self, StageError> {
+        let project = Project::parse(project, "maily.yaml").map_err(failed)?;
+        let mut names: Vec<String> = Vec::new();
+        for phase in &project.phases {
+            if !names.iter().any(|name| *name == *phase.environment) {
+                names.push(phase.environment.to_string());
+            }
+        }
+        let mut environments = Vec::new();
+        for name in &names {
+            environments.push(project.resolve(name).map_err(failed)?);
+        }
+        let rendered = render_all(environments.clone())?;
+        let mut stage = Self {
+            environments,
+            rendered,
+            world: World::new(jiff::Timestamp::UNIX_EPOCH, 0, &[]),
+            content: BTreeMap::new(),
+        };
+        for version in VERSIONS.iter().rev() {
+            stage.install(version)?;
+        }
+        Ok(stage)
+    }
+
+    /// A copy of the world in which the first version is in force.
+    pub fn world(&self) -> World {
+        self.world.clone()
+    }
+
+    /// What a version leaves in an environment.
+    pub fn content_of(&self, environment: &str, version: &str) -> Option<&Vec<Object>> {
+        self.content.get(&(environment.to_owned(), version.to_owned()))
+    }
+
+    /// Secrets that are planted in the application.
+    pub fn secrets() -> Vec<String> {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+        vec![SECRET.to_owned(), STANDARD.encode(SECRET)]
+    }
+
+    fn install(&mut self, version: &str) -> Result<(), StageError> {
+        let scheduler = Scheduler::new();
+        let (network, operator) = (scheduler.join(1, 1_000_000), scheduler.join(2, 1_000_000));
+        let namespaces: Vec<&str> =
+            self.environments.iter().map(|e| e.environment.namespace.as_str()).collect();
+        let world = World::new(operator.wall(), 1, &namespaces);
+        let place = Place::new(world, network, 1, Witness::default());
+        let ends: Arc<Mutex<Vec<Result<RunEnd, EnvironmentError>>>> = Arc::default();
+        let work = {
+            let (place, ends) = (Arc::clone(&place), Arc::clone(&ends));
+            let parts: Vec<(Resolved, Rendered)> = self
+                .environments
+                .iter()
+                .map(|e| (e.clone(), self.rendered_of(&e.environment.name, version)))
+                .collect();
+            let version: Version = version.parse().map_err(failed)?;
+            let seat = operator.clone();
+            async move {
+                for (resolved, rendered) in parts {
+                    let environment = environment(&place, &seat, &resolved);
+                    let end =
+                        release(&environment, &resolved, rendered, &version, &RunOptions::new("stage")).await;
+                    lock(&ends).push(end);
+                }
+            }
+        };
+        operator.detach(work);
+        let count = self.environments.len();
+        scheduler.run(&mut Chance::new(1), Duration::from_secs(3_600), || lock(&ends).len() == count);
+        for end in lock(&ends).iter() {
+            match end {
+                Ok(RunEnd::Over { outcome: Outcome::Succeeded { .. }, .. }) => {}
+                other => return Err(StageError(format!("{other:?}"))),
+            }
+        }
+        let mut world = place.world();
+        let settled = world.now + jiff::SignedDuration::from_secs(60);
+        world.advance(settled);
+        for resolved in &self.environments {
+            let key = (resolved.environment.name.to_string(), version.to_owned());
+            self.content.insert(key, content(&world, &resolved.environment.namespace));
+        }
+        self.world = world.clone();
+        Ok(())
+    }
+
+    /// What a version renders to in an environment.
+    pub fn rendered_of(&self, environment: &str, version: &str) -> Rendered {
+        self.rendered.get(&(environment.to_owned(), version.to_owned())).cloned().unwrap_or_default()
+    }
+}
+
+fn render_all(environments: Vec<Resolved>) -> Result<BTreeMap<(String, String), Rendered>, StageError> {
+    type Rendering = Result<BTreeMap<(String, String), Rendered>, StageError>;
+    let done: Arc<Mutex<Option<Rendering>>> = Arc::default();
+    let scheduler = Scheduler::new();
+    let told = Arc::clone(&done);
+    scheduler.join(1, 1_000_000).detach(async move {
+        let mut all = BTreeMap::new();
+        for resolved in &environments {
+            for version in VERSIONS {
+                match render_one(resolved, version).await {
+                    Ok(rendered) => {
+                        all.insert((resolved.environment.name.to_string(), version.to_owned()), rendered);
+                    }
+                    Err(error) => {
+                        *lock(&told) = Some(Err(error));
+                        return;
+                    }
+                }
+            }
+        }
+        *lock(&told) = Some(Ok(all));
+    });
+    scheduler.run(&mut Chance::new(1), Duration::from_secs(60), || lock(&done).is_some());
+    lock(&done).take().unwrap_or_else(|| Err(StageError("rendering does not end".to_owned())))
+}
+
+async fn render_one(resolved: &Resolved, version: &str) -> Result<Rendered, StageError> {
+    let version: Version = version.parse().map_err(failed)?;
+    let request =
+        RenderRequest { resolved, version: &version, only: None, accept_new: false, timeout_s: Some(120) };
+    let mut rendered = render(&request, &ProgramTools).await.map_err(failed)?;
+    // A Secret whose value changes with the version.
+    if let Some(api) = rendered.services.get_mut("api") {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "api-token", "namespace": resolved.environment.namespace},
+            "stringData": {"token": SECRET, "version": version.to_string()}});
+        api.objects.insert(0, Object::from_value(secret).map_err(failed)?);
+    }
+    Ok(rendered)
+}
+
+/// An environment as one participant sees it.
+pub fn environment(place: &Arc<Place>, seat: &Seat, resolved: &Resolved) -> Environment {
+    let name = resolved.environment.name.to_string();
+    let namespace = resolved.environment.namespace.clone();
+    let cluster: Arc<dyn Cluster> = Arc::new(NetCluster::new(Arc::clone(place), seat.clone()));
+    let uid = place.world().identity();
+    Environment {
+        project: resolved.project.name.to_string(),
+        records: Arc::new(ClusterRecords::new(Arc::clone(&cluster), &name, &namespace)),
+        name,
+        namespace,
+        identity: Some(ClusterIdentity { uid, ca: String::new() }),
+        providers: Providers { cluster, frontend: None, prober: None },
+        runtime: Arc::new(seat.clone()),
+    }
+}
+
+/// Plans and carries out a deploy.
+pub async fn release(
+    environment: &Environment,
+    resolved: &Resolved,
+    rendered: Rendered,
+    version: &Version,
+    options: &RunOptions,
+) -> Result<RunEnd, EnvironmentError> {
+    let planned = planned(environment, resolved, rendered, version).await?;
+    environment.run(planned, options).await
+}
+
+async fn planned(
+    environment: &Environment,
+    resolved: &Resolved,
+    rendered: Rendered,
+    version: &Version,
+) -> Result<Planned, EnvironmentError> {
+    environment.check().await?;
+    let head = environment.head().await?;
+    let base = environment.released(&head).await?;
+    let wanted = deploy(resolved, rendered, version, base.as_ref(), &DeployScope::default());
+    environment
+        .plan(&wanted, head, base.as_ref(), &PlanOptions::default(), Depth::Read, Storage::Lasting)
+        .await
+}
+
+/// What belongs to the application in a namespace, without what the server and the engine keep on it.
+pub fn content(world: &World, namespace: &str) -> Vec<Object> {
+    let mut objects: Vec<Object> = world
+        .objects()
+        .filter(|object| object.namespace() == Some(namespace) && object.label("maily.dev/project").is_some())
+        .map(|object| {
+            let mut object = object.clone().without_server_fields();
+            for annotation in ["maily.dev/epoch", "maily.dev/stamp", "deployment.kubernetes.io/revision"] {
+                object.set_annotation(annotation, None);
+            }
+            if object.kind() == "Service" {
+                object.edit(|body| {
+                    if let Some(spec) = body.get_mut("spec").and_then(|spec| spec.as_object_mut()) {
+                        spec.remove("clusterIP");
+                    }
+                });
+            }
+            object
+        })
+        .collect();
+    objects.sort_by(|a, b| a.key().cmp(b.key()));
+    objects
+}

@@ -1,0 +1,370 @@
+//! Who saw everything: the invariants, checked at every effect, every record and every told event.
+//!
+//! It reads the journal as the records store it, so that only what is durable counts, and the world as it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use maily_core::{
+    engine::{
+        self, Claim, Course, ENVIRONMENT, Event, MANAGER, Progress, Reversibility, RunState, SCALE_MANAGER,
+        STAMP, StepId, What, epoch_of,
+        journal::{JournalEvent, Segment, unpack},
+    },
+    object::{Object, ObjectKey},
+};
+
+use super::scheduler::Participant;
+use crate::world::World;
+
+/// An effect of a request on an object.
+pub(super) struct Deed<'a> {
+    pub(super) by: Participant,
+    pub(super) operation: &'static str,
+    pub(super) manager: &'static str,
+    pub(super) key: &'a ObjectKey,
+    pub(super) body: Option<&'a Object>,
+    pub(super) old: Option<Object>,
+    pub(super) new: Option<Object>,
+}
+
+/// What the durable journal of a run says.
+struct Book {
+    state: RunState,
+    next: u64,
+    /// Steps that may change an object.
+    steps: BTreeMap<ObjectKey, Vec<StepId>>,
+    told: BTreeMap<(StepId, &'static str), u32>,
+}
+
+/// The witness.
+#[derive(Default)]
+pub struct Witness {
+    /// What must never happen and did, in words.
+    pub violations: Vec<String>,
+    /// One line for everything that happened, where it is kept.
+    pub log: Option<Vec<String>>,
+    /// Digest over all lines.
+    pub digest: u64,
+    /// Steps that were seen to end.
+    pub steps: u64,
+    /// Texts that must not be seen in any record, event or error.
+    pub secrets: Vec<String>,
+    books: BTreeMap<String, Book>,
+    /// The run that claimed an epoch of an environment.
+    claims: BTreeMap<(String, u64), String>,
+    /// The last epoch that a participant claimed in an environment.
+    held: BTreeMap<(Participant, String), u64>,
+    /// The newest epoch that had an effect on an object that exists.
+    newest: BTreeMap<String, u64>,
+    /// Deployments that were seen to serve.
+    serving: BTreeSet<ObjectKey>,
+    now: String,
+}
+
+impl Witness {
+    /// A witness who keeps his log if asked to.
+    pub fn new(secrets: Vec<String>, keep: bool) -> Self {
+        Self { secrets, log: keep.then(Vec::new), ..Self::default() }
+    }
+
+    /// Notes something.
+    pub fn note(&mut self, line: &str) {
+        // FNV-1a: what counts is that two equal runs give equal digests.
+        for byte in line.bytes().chain([b'\n']) {
+            self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        if let Some(log) = &mut self.log {
+            log.push(format!("{} {line}", self.now));
+        }
+    }
+
+    /// Notes a violation.
+    pub fn violation(&mut self, invariant: &str, what: impl std::fmt::Display) {
+        let line = format!("{invariant}: {what}");
+        self.note(&line);
+        self.violations.push(format!("{} {line}", self.now));
+    }
+
+    /// Sees an effect.
+    pub(super) fn deed(&mut self, deed: &Deed<'_>, world: &World) {
+        self.now = world.now.to_string();
+        let verb = if deed.new.is_none() { "delete" } else { deed.operation };
+        let stamp = deed.body.and_then(|body| body.annotation(STAMP)).unwrap_or_default();
+        self.note(&format!("{:?} {verb} {} [{}] {stamp}", deed.by, deed.key, deed.manager));
+        match deed.manager {
+            MANAGER | SCALE_MANAGER => self.effect(deed),
+            _ if deed.key.kind.kind == "Secret" && deed.old.is_none() => self.record(deed),
+            _ => {}
+        }
+    }
+
+    fn environment(object: &Object) -> String {
+        object.label(ENVIRONMENT).unwrap_or_default().to_owned()
+    }
+
+    /// An effect on an object of the application.
+    fn effect(&mut self, deed: &Deed<'_>) {
+        let Some(any) = deed.new.as_ref().or(deed.old.as_ref()) else { return };
+        let environment = Self::environment(any);
+        let held = self.held.get(&(deed.by, environment.clone())).copied();
+        let epoch = deed.body.and_then(epoch_of).map(|epoch| epoch.0).or(held);
+        let Some(epoch) = epoch else {
+            return self.violation("I2", format!("{} without an epoch", deed.key));
+        };
+        if let Some(uid) = deed.old.as_ref().and_then(Object::uid) {
+            let newest = self.newest.get(uid).copied().unwrap_or_default();
+            if epoch < newest {
+                let what = format!(
+                    "{:?}: {} of epoch {epoch} on {} after epoch {newest}",
+                    deed.by, deed.operation, deed.key
+                );
+                self.violation("I2", what);
+            }
+        }
+        if let Some(uid) = any.uid() {
+            let newest = self.newest.entry(uid.to_owned()).or_default();
+            *newest = epoch.max(*newest);
+        }
+        let Some(run) = self.claims.get(&(environment.clone(), epoch)).cloned() else {
+            return self
+                .violation("I3", format!("{}: epoch {epoch} of {environment} was never claimed", deed.key));
+        };
+        let stamp = deed.body.and_then(|body| body.annotation(STAMP)).map(str::to_owned);
+        if let Some(problem) = self.books.get(&run).and_then(|book| book.covers(deed.key, stamp.as_deref())) {
+            let (invariant, what) = problem;
+            self.violation(invariant, format!("{:?} {} {}: {what}", deed.by, deed.operation, deed.key));
+        }
+    }
+
+    /// A record became durable.
+    fn record(&mut self, deed: &Deed<'_>) {
+        let Some(object) = &deed.new else { return };
+        let bytes = object.text("/data/record").and_then(|text| STANDARD.decode(text).ok());
+        let (Some(key), Some(bytes)) = (object.annotation("maily.dev/key"), bytes) else { return };
+        let environment = Self::environment(object);
+        self.leaks(&format!("record {key}"), &String::from_utf8_lossy(&bytes));
+        let parts: Vec<&str> = key.split('/').collect();
+        match parts.as_slice() {
+            ["epoch", number] => {
+                let claim: Option<Claim> = unpack(key, &bytes).ok();
+                if let (Ok(epoch), Some(claim)) = (number.parse(), claim) {
+                    self.claims.insert((environment.clone(), epoch), claim.run.to_string());
+                    self.held.insert((deed.by, environment), epoch);
+                }
+            }
+            ["run", run, number] => match (number.parse(), unpack::<Segment>(key, &bytes)) {
+                (Ok(number), Ok(segment)) => self.segment(run, number, segment),
+                _ => self.violation("I3", format!("{key} cannot be read")),
+            },
+            _ => {}
+        }
+    }
+
+    fn segment(&mut self, run: &str, number: u64, segment: Segment) {
+        if let (0, Some(plan)) = (number, &segment.plan) {
+            let mut steps: BTreeMap<ObjectKey, Vec<StepId>> = BTreeMap::new();
+            for step in &plan.steps {
+                for change in step.work.changes() {
+                    steps.entry(change.key.clone()).or_default().push(step.id.clone());
+                }
+            }
+            let state = RunState::new(plan.clone());
+            self.books.insert(run.to_owned(), Book { state, next: 0, steps, told: BTreeMap::new() });
+        }
+        let Some(mut book) = self.books.remove(run) else {
+            return self.violation("I3", format!("run {run} begins without a plan"));
+        };
+        if book.next != number {
+            self.violation("I3", format!("run {run}: segment {number} follows segment {}", book.next));
+        }
+        book.next = number + 1;
+        for event in &segment.events {
+            for (invariant, what) in book.breaks(event) {
+                self.violation(invariant, format!("run {run}: {what}"));
+            }
+            if matches!(event, JournalEvent::StepApplied { .. } | JournalEvent::Undone { .. }) {
+                self.steps += 1;
+            }
+            let line = format!("  {run} {} {}", segment.epoch, name(event));
+            self.note(&line);
+            book.state.fold(segment.epoch, event);
+        }
+        self.books.insert(run.to_owned(), book);
+    }
+
+    /// Sees what the world made of itself since a version.
+    pub(super) fn saw(&mut self, world: &World, since: u64) {
+        self.now = world.now.to_string();
+        for change in world.since(since).unwrap_or_default() {
+            if change.object.kind() != "Deployment" {
+                continue;
+            }
+            let key = change.object.key();
+            let available = change.object.int("/status/availableReplicas").unwrap_or_default();
+            if change.deleted || change.object.int("/spec/replicas") == Some(0) {
+                self.serving.remove(key);
+            } else if available > 0 {
+                self.serving.insert(key.clone());
+            } else if self.serving.remove(key) {
+                self.violation("I7", format!("{key} has no available replica any more"));
+            }
+        }
+    }
+
+    /// Hears what a listener is told.
+    pub fn hears(&mut self, by: Participant, event: &Event) {
+        let text = serde_json::to_string(&event.what).unwrap_or_default();
+        self.leaks("an event", &text);
+        self.note(&format!("{by:?} tells{} {text}", if event.replayed { " again" } else { "" }));
+        let (step, end) = match &event.what {
+            What::StepApplied { step, .. } => (step, "applied"),
+            What::StepFailed { step, .. } => (step, "failed"),
+            What::Undone { step } => (step, "undone"),
+            _ => return,
+        };
+        let Some(book) = self.books.get_mut(event.run.as_str()) else {
+            return self.violation("I13", format!("{step} of an unknown run is told"));
+        };
+        if event.replayed {
+            return;
+        }
+        let count = book.told.entry((step.clone(), end)).or_default();
+        *count += 1;
+        let often = *count > 1 && end != "failed";
+        let known = match (&book.state.of(step).map(|state| &state.progress), end) {
+            (Some(Progress::Undone), _) => true,
+            (Some(Progress::Applied), "applied") | (Some(Progress::Failed(_)), "failed") => true,
+            // It has gone on since it was committed.
+            (Some(Progress::Undoing | Progress::UndoFailed(..)), "applied" | "failed") => true,
+            _ => false,
+        };
+        if often {
+            self.violation("I13", format!("{step} is told to be {end} again"));
+        }
+        if !known {
+            self.violation("I13", format!("{step} is told to be {end}, and the journal does not say so"));
+        }
+    }
+
+    /// Looks for planted secrets.
+    pub fn leaks(&mut self, place: &str, text: &str) {
+        let found = self.secrets.iter().any(|secret| text.contains(secret.as_str()));
+        if found {
+            self.violation("I11", format!("{place} holds a secret"));
+        }
+    }
+
+    /// Runs whose journal does not say how they ended.
+    pub fn unfinished(&self) -> Vec<&str> {
+        let open = self.books.iter().filter(|(_, book)| book.state.finished.is_none());
+        open.map(|(run, _)| run.as_str()).collect()
+    }
+
+    /// Objects that a run may have touched.
+    pub fn is_planned(&self, key: &ObjectKey) -> bool {
+        self.books.values().any(|book| book.steps.contains_key(key))
+    }
+}
+
+impl Book {
+    /// Whether the journal announces an effect on an object; else what is wrong.
+    fn covers(&self, key: &ObjectKey, stamp: Option<&str>) -> Option<(&'static str, String)> {
+        let Some(steps) = self.steps.get(key) else {
+            return Some(("I10", "it is in no step of the run's plan".to_owned()));
+        };
+        let open = |step: &StepId, back: Option<bool>| {
+            self.state.of(step).is_some_and(|state| match &state.progress {
+                Progress::Started => back != Some(true),
+                Progress::Undoing => back != Some(false),
+                // A takeover stamps what may still be written.
+                Progress::Failed(_) | Progress::UndoFailed(..) => state.may_have_effect,
+                _ => false,
+            })
+        };
+        let mut words = stamp.unwrap_or_default().split(' ').skip(1);
+        let (step, back) = (words.next(), words.next().map(|direction| direction == "back"));
+        let announced = match step {
+            Some(step) => steps.iter().any(|known| known.as_str() == step && open(known, back)),
+            None => steps.iter().any(|known| open(known, None)),
+        };
+        (!announced)
+            .then(|| ("I3", format!("no step that is announced covers it ({})", stamp.unwrap_or("no stamp"))))
+    }
+
+    /// What an event breaks.
+    fn breaks(&self, event: &JournalEvent) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        let progress = |step: &StepId| self.state.of(step).map(|state| state.progress.clone());
+        if self.state.finished.is_some() && !matches!(event, JournalEvent::EpochClaimed { .. }) {
+            found.push(("I3", format!("{} after the end", name(event))));
+        }
+        match event {
+            JournalEvent::StepStarted { step, .. } => {
+                if self.state.course != Course::Forward {
+                    found.push(("I5", format!("{step} starts after the turn")));
+                }
+                let Some(planned) = self.state.step(step) else {
+                    found.push(("I5", format!("{step} is not in the plan")));
+                    return found;
+                };
+                for need in &planned.needs {
+                    if progress(need) != Some(Progress::Applied) {
+                        found.push(("I5", format!("{step} starts before {need} is applied")));
+                    }
+                }
+            }
+            JournalEvent::UndoStarted { step } => {
+                if self.state.course == Course::Forward {
+                    found.push(("I5", format!("{step} is undone going forward")));
+                }
+                for other in &self.state.plan().steps {
+                    let rests = matches!(progress(&other.id), Some(Progress::Pending | Progress::Undone));
+                    if other.needs.contains(step) && !rests {
+                        found.push(("I5", format!("{step} is undone before {}", other.id)));
+                    }
+                }
+            }
+            JournalEvent::Turned { .. } => {
+                if self.state.course != Course::Forward {
+                    found.push(("I5", "it turns twice".to_owned()));
+                }
+                let begun = self.state.plan().steps.iter().find(|step| {
+                    step.reversibility == Reversibility::Irreversible
+                        && self.state.of(&step.id).is_some_and(|state| state.may_have_effect)
+                });
+                if let Some(step) = begun {
+                    found.push(("I6", format!("it turns although {} has begun", step.id)));
+                }
+            }
+            JournalEvent::RunFinished { outcome: engine::Outcome::Succeeded { .. }, .. } => {
+                for step in &self.state.plan().steps {
+                    if progress(&step.id) != Some(Progress::Applied) {
+                        found.push(("I1", format!("it succeeds without {}", step.id)));
+                    }
+                }
+            }
+            _ => {}
+        }
+        found
+    }
+}
+
+fn name(event: &JournalEvent) -> String {
+    match event {
+        JournalEvent::RunStarted { .. } => "begins".to_owned(),
+        JournalEvent::EpochClaimed { epoch, by } => format!("epoch {epoch} claimed by {by}"),
+        JournalEvent::StepStarted { step, .. } => format!("{step} started"),
+        JournalEvent::StepApplied { step, .. } => format!("{step} applied"),
+        JournalEvent::StepFailed { step, failure, .. } => format!("{step} failed: {}", failure.cause),
+        JournalEvent::Turned { why, .. } => format!("turned: {}", why.cause),
+        JournalEvent::UndoStarted { step } => format!("{step} undo started"),
+        JournalEvent::Undone { step, .. } => format!("{step} undone"),
+        JournalEvent::UndoFailed { step, failure, .. } => {
+            format!("{step} undo failed: {}: {}", failure.cause, failure.message)
+        }
+        JournalEvent::GateDecided { step, verdict, .. } => format!("{step} {verdict}"),
+        JournalEvent::Paused { why } => format!("paused: {why}"),
+        JournalEvent::RunFinished { outcome, .. } => format!("finished: {outcome:?}"),
+    }
+}
