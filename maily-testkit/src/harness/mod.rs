@@ -4,6 +4,7 @@
 //! checks what must always hold at every effect.
 
 mod chance;
+mod drill;
 mod network;
 mod place;
 mod scheduler;
@@ -15,6 +16,7 @@ mod weather;
 mod witness;
 
 pub use chance::Chance;
+pub use drill::{Drill, Drilled, Trap, drill, steps};
 pub use network::NetCluster;
 pub use place::Place;
 pub use scheduler::{Participant, Scheduler, Seat};

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use super::{
     chance::Chance,
+    drill::{Armed, Door},
     scheduler::{Participant, Seat},
     weather::{Fate, Tally, Weather, span},
     witness::{Deed, Witness},
@@ -37,6 +38,8 @@ pub struct Place {
     chance: Mutex<Chance>,
     pub(super) tally: Mutex<Tally>,
     pub(super) witness: Mutex<Witness>,
+    /// The trap of a drill.
+    pub(super) armed: Mutex<Option<Armed>>,
 }
 
 impl fmt::Debug for Place {
@@ -84,6 +87,7 @@ impl Place {
             chance: Mutex::new(Chance::new(seed)),
             tally: Mutex::default(),
             witness: Mutex::new(witness),
+            armed: Mutex::default(),
         });
         let driven = Arc::clone(&place);
         seat.detach(async move {
@@ -235,6 +239,17 @@ impl Place {
         request: &Request,
         act: &impl Fn(&mut World) -> Result<T, Refusal>,
     ) -> Result<T, ProviderError> {
+        let door = lock(&self.armed).as_mut().map_or(Door::Open, |armed| {
+            armed.meets(request.by, request.body.as_ref(), request.writes.is_some())
+        });
+        match door {
+            Door::Open | Door::DiesAfter => {}
+            Door::Dies => {
+                self.seat.scheduler().kill(request.by);
+                return Err(request.error(ErrorKind::Unavailable, "nobody waits for this any more"));
+            }
+            Door::Refuses => return Err(request.error(ErrorKind::Invalid, "refused by the drill")),
+        }
         let mut world = self.world();
         world.calls += 1;
         let before = world.version;
@@ -251,6 +266,9 @@ impl Place {
             witness.saw(&world, before);
             drop(witness);
             self.changed.notify_waiters();
+        }
+        if door == Door::DiesAfter {
+            self.seat.scheduler().kill(request.by);
         }
         answer.map_err(|refusal| request.error(refusal.kind, &refusal.message))
     }

@@ -310,6 +310,11 @@ impl Seat {
         self.participant
     }
 
+    /// The scheduler that he belongs to.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
     /// Lets others go first; who is halted meanwhile goes on when he is let.
     pub async fn step_back(&self) {
         let mut stepped = false;

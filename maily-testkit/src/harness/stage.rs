@@ -97,7 +97,10 @@ impl Stage {
     pub fn new(project: &str) -> Result<Self, StageError> {
         let project = Project::parse(project, "maily.yaml").map_err(failed)?;
         let mut names: Vec<String> = Vec::new();
-        for phase in &project.phases {
+        // Phases of environments that the project does not have are skipped.
+        for phase in
+            project.phases.iter().filter(|phase| project.environments.contains_key(&phase.environment))
+        {
             if !names.iter().any(|name| *name == *phase.environment) {
                 names.push(phase.environment.to_string());
             }

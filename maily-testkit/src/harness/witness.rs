@@ -350,6 +350,13 @@ impl Book {
     }
 }
 
+/// The key of a record, and the segment of a journal in it.
+pub(super) fn segment_of(object: &Object) -> Option<(String, Segment)> {
+    let key = object.annotation("maily.dev/key").filter(|key| key.starts_with("run/"))?;
+    let bytes = STANDARD.decode(object.text("/data/record")?).ok()?;
+    Some((key.to_owned(), unpack(key, &bytes).ok()?))
+}
+
 fn name(event: &JournalEvent) -> String {
     match event {
         JournalEvent::RunStarted { .. } => "begins".to_owned(),

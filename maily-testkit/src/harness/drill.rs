@@ -1,0 +1,238 @@
+//! Drills: one run, killed or refused at one exact point, taken over by somebody else, and compared with a run to which
+//! nothing happened. An embedder drills his own project: the steps are those of his plan.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use maily_core::{
+    engine::{EnvironmentError, Outcome, RunEnd, RunOptions, STAMP, StepId, Wish, journal::JournalEvent},
+    model::Version,
+    runtime::Runtime as _,
+};
+
+use super::{
+    chance::Chance,
+    place::{Place, lock},
+    scheduler::{Participant, Scheduler},
+    stage::{Stage, VERSIONS, content, environment, release},
+    witness::{Witness, segment_of},
+};
+
+/// Where the run is disturbed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trap {
+    /// The process dies at a request, counted from 1.
+    Request {
+        /// Which.
+        number: u64,
+        /// Whether the request takes effect.
+        after_effect: bool,
+    },
+    /// The process dies when it is about to write down that a step was applied: the step is carried out again.
+    BeforeApplied(StepId),
+    /// The process dies when it is about to write down that a step was undone: it is undone again.
+    BeforeUndone(StepId),
+}
+
+/// What a drill does to the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drill {
+    /// Where the process dies.
+    pub trap: Option<Trap>,
+    /// The step whose writes are all refused.
+    pub refused: Option<StepId>,
+    /// Take the run back instead of going on with it.
+    pub back: bool,
+}
+
+/// What came of a drill.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drilled {
+    /// Whether the process died.
+    pub died: bool,
+    /// How the run ended; none where nothing was on record yet.
+    pub outcome: Option<Outcome>,
+    /// What must not be and is.
+    pub violations: Vec<String>,
+    /// Requests that the first process sent.
+    pub requests: u64,
+}
+
+/// The trap at the server's door.
+#[derive(Debug)]
+pub(super) struct Armed {
+    pub(super) who: Participant,
+    pub(super) drill: Drill,
+    pub(super) requests: u64,
+    pub(super) sprung: bool,
+}
+
+/// What the door does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    Open,
+    /// The sender dies before the request has its effect.
+    Dies,
+    /// The request has its effect, and the sender dies.
+    DiesAfter,
+    /// The server refuses.
+    Refuses,
+}
+
+impl Armed {
+    /// Decides over a request of a participant.
+    pub(super) fn meets(
+        &mut self,
+        by: Participant,
+        body: Option<&maily_core::object::Object>,
+        writes: bool,
+    ) -> Door {
+        if by != self.who || self.sprung {
+            return Door::Open;
+        }
+        self.requests += 1;
+        let door = match &self.drill.trap {
+            Some(Trap::Request { number, after_effect }) if self.requests == *number => {
+                if *after_effect {
+                    Door::DiesAfter
+                } else {
+                    Door::Dies
+                }
+            }
+            Some(Trap::BeforeApplied(step)) if writes && announces(body, step, true) => Door::Dies,
+            Some(Trap::BeforeUndone(step)) if writes && announces(body, step, false) => Door::Dies,
+            _ => Door::Open,
+        };
+        if door != Door::Open {
+            self.sprung = true;
+            return door;
+        }
+        let stamp = body.and_then(|body| body.annotation(STAMP)).unwrap_or_default();
+        let mut words = stamp.split(' ').skip(1);
+        let step = words.next();
+        let refused = self.drill.refused.as_ref().is_some_and(|refused| step == Some(refused.as_str()));
+        if refused && words.next() == Some("forward") { Door::Refuses } else { Door::Open }
+    }
+}
+
+/// Whether a record says that a step was applied, or undone.
+fn announces(body: Option<&maily_core::object::Object>, step: &StepId, applied: bool) -> bool {
+    let Some((_, segment)) = body.and_then(segment_of) else { return false };
+    segment.events.iter().any(|event| match event {
+        JournalEvent::StepApplied { step: known, .. } => applied && known == step,
+        JournalEvent::Undone { step: known, .. } => !applied && known == step,
+        _ => false,
+    })
+}
+
+/// Runs a deploy of the second version in the first environment of a stage under a drill.
+pub fn drill(stage: &Arc<Stage>, drill: &Drill) -> Drilled {
+    let scheduler = Scheduler::new();
+    let (network, first, second) =
+        (scheduler.join(1, 1_000_000), scheduler.join(2, 1_000_000), scheduler.join(3, 1_000_000));
+    let place = Place::new(stage.world(), network, 1, Witness::new(Stage::secrets(), false));
+    let who = first.participant();
+    *lock(&place.armed) = Some(Armed { who, drill: drill.clone(), requests: 0, sprung: false });
+    let result: Arc<Mutex<Option<Result<RunEnd, EnvironmentError>>>> = Arc::default();
+    {
+        let (stage, place, result, seat) =
+            (Arc::clone(stage), Arc::clone(&place), Arc::clone(&result), first.clone());
+        first.detach(async move {
+            let Ok(version) = VERSIONS[1].parse::<Version>() else { return };
+            let resolved = &stage.environments[0];
+            let environment = environment(&place, &seat, resolved);
+            let rendered = stage.rendered_of(&resolved.environment.name, VERSIONS[1]);
+            let end = release(&environment, resolved, rendered, &version, &RunOptions::new("first")).await;
+            *lock(&result) = Some(end);
+        });
+    }
+    let limit = Duration::from_secs(1_800);
+    let sprung = || lock(&place.armed).as_ref().is_some_and(|armed| armed.sprung);
+    let mut chance = Chance::new(1);
+    let mut drilled = Drilled::default();
+    if !scheduler.run(&mut chance, limit, || sprung() || lock(&result).is_some()) {
+        drilled.violations.push("the first process does not end".to_owned());
+    }
+    drilled.died = sprung();
+    drilled.requests = lock(&place.armed).as_ref().map(|armed| armed.requests).unwrap_or_default();
+    if !drilled.died {
+        match lock(&result).take() {
+            Some(Ok(RunEnd::Over { outcome, .. })) => drilled.outcome = Some(outcome),
+            other => drilled.violations.push(format!("the first process ends with {other:?}")),
+        }
+    } else {
+        take_over(stage, &place, &scheduler, &second, &mut chance, drill.back, &mut drilled);
+    }
+    judge(stage, &place, &mut drilled);
+    drilled
+}
+
+fn take_over(
+    stage: &Arc<Stage>,
+    place: &Arc<Place>,
+    scheduler: &Scheduler,
+    second: &super::scheduler::Seat,
+    chance: &mut Chance,
+    back: bool,
+    drilled: &mut Drilled,
+) {
+    type Taken = Result<Option<RunEnd>, EnvironmentError>;
+    let result: Arc<Mutex<Option<Taken>>> = Arc::default();
+    {
+        let (stage, place, result, seat) =
+            (Arc::clone(stage), Arc::clone(place), Arc::clone(&result), second.clone());
+        second.detach(async move {
+            let environment = environment(&place, &seat, &stage.environments[0]);
+            let wish = if back { Wish::Abort } else { Wish::Resume };
+            let end = environment.take_over(None, wish, &RunOptions::new("second")).await;
+            // Whatever the dead process sent has landed by now.
+            seat.sleep(Duration::from_secs(30)).await;
+            *lock(&result) = Some(end);
+        });
+    }
+    scheduler.run(chance, Duration::from_secs(7_200), || lock(&result).is_some());
+    match lock(&result).take() {
+        Some(Ok(None)) => {}
+        Some(Ok(Some(RunEnd::Over { outcome, .. }))) => drilled.outcome = Some(outcome),
+        other => drilled.violations.push(format!("the takeover ends with {other:?}")),
+    }
+}
+
+/// The world has to be the one that the outcome says.
+fn judge(stage: &Arc<Stage>, place: &Arc<Place>, drilled: &mut Drilled) {
+    let resolved = &stage.environments[0];
+    let found = content(&place.world(), &resolved.environment.namespace);
+    let is = |version: &str| stage.content_of(&resolved.environment.name, version) == Some(&found);
+    let (old, new) = (is(VERSIONS[0]), is(VERSIONS[1]));
+    let fits = match &drilled.outcome {
+        Some(Outcome::Succeeded { .. }) => new,
+        Some(Outcome::RolledBack { .. } | Outcome::Cancelled { .. }) => old,
+        // Nothing was on record, or everything was.
+        None | Some(Outcome::Unchanged) => old || new,
+        Some(Outcome::Stuck { .. }) => false,
+    };
+    if !fits {
+        let state = if old {
+            "old"
+        } else if new {
+            "new"
+        } else {
+            "mixed"
+        };
+        drilled.violations.push(format!("the world is {state}, and the outcome is {:?}", drilled.outcome));
+    }
+    let mut witness = lock(&place.witness);
+    drilled.violations.append(&mut witness.violations);
+    let unfinished: Vec<String> = witness.unfinished().into_iter().map(str::to_owned).collect();
+    drilled.violations.extend(unfinished.into_iter().map(|run| format!("run {run} has no end")));
+}
+
+/// The steps of a stage's plan that change something, in order.
+pub fn steps(stage: &Arc<Stage>) -> Vec<StepId> {
+    let environment = &stage.environments[0];
+    let name = &environment.environment.name;
+    let rendered = stage.rendered_of(name, VERSIONS[1]);
+    rendered.services.keys().map(|service| StepId::new(name, service, "rollout")).collect()
+}

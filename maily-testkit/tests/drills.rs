@@ -1,0 +1,99 @@
+//! Drills of a small project: killed at every request, refused at every step, every step and every undo carried out
+//! twice.
+
+use std::sync::{Arc, OnceLock};
+
+use maily_core::engine::Outcome;
+use maily_testkit::harness::{Drill, Stage, Trap, drill, steps};
+
+const SHOP: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 3}}
+  web: {needs: [api], workload: {port: 8080, scale: 2..4}}
+  worker: {workload: {command: [work], scale: 1}}
+  queue: {workload: {port: 6379, scale: 1, config: {q.conf: 'size {version}'}}}
+";
+
+fn stage() -> &'static Arc<Stage> {
+    static STAGE: OnceLock<Arc<Stage>> = OnceLock::new();
+    STAGE.get_or_init(|| Arc::new(Stage::new(SHOP).expect("can be built")))
+}
+
+fn clean(wanted: &Drill) -> Option<Outcome> {
+    let drilled = drill(stage(), wanted);
+    assert!(drilled.violations.is_empty(), "{wanted:?}: {:#?}", drilled.violations);
+    drilled.outcome
+}
+
+/// Every prefix of the journal, with the pending call having taken effect and not having.
+fn killed_at_every_request(back: bool, refused: bool) {
+    let refused =
+        if refused { steps(stage()).into_iter().find(|step| step.as_str().contains("web")) } else { None };
+    let mut deaths = 0;
+    for number in 1.. {
+        let mut survived = false;
+        for after_effect in [false, true] {
+            let trap = Some(Trap::Request { number, after_effect });
+            let drilled = drill(stage(), &Drill { trap: trap.clone(), refused: refused.clone(), back });
+            assert!(drilled.violations.is_empty(), "{trap:?}: {:#?}", drilled.violations);
+            survived |= !drilled.died;
+            deaths += u32::from(drilled.died);
+        }
+        if survived {
+            break;
+        }
+    }
+    assert!(deaths > 60, "{deaths} deaths");
+}
+
+#[test]
+fn killed_at_every_request_and_resumed() {
+    killed_at_every_request(false, false);
+}
+
+#[test]
+fn killed_at_every_request_and_aborted() {
+    killed_at_every_request(true, false);
+}
+
+#[test]
+fn killed_at_every_request_on_the_way_back() {
+    killed_at_every_request(false, true);
+}
+
+#[test]
+fn failing_at_every_step_everything_goes_back() {
+    for step in steps(stage()) {
+        let outcome = clean(&Drill { refused: Some(step.clone()), ..Drill::default() });
+        assert!(matches!(outcome, Some(Outcome::RolledBack { .. })), "{step}: {outcome:?}");
+    }
+}
+
+#[test]
+fn every_step_may_be_carried_out_twice() {
+    for step in steps(stage()) {
+        let trap = Some(Trap::BeforeApplied(step.clone()));
+        let outcome = clean(&Drill { trap, ..Drill::default() });
+        assert!(matches!(outcome, Some(Outcome::Succeeded { .. })), "{step}: {outcome:?}");
+    }
+}
+
+#[test]
+fn every_undo_may_be_carried_out_twice() {
+    let all = steps(stage());
+    let refused = all.iter().find(|step| step.as_str().contains("web")).cloned();
+    let mut undone = 0;
+    for step in all.iter().filter(|step| Some(*step) != refused.as_ref()) {
+        let trap = Some(Trap::BeforeUndone(step.clone()));
+        let drilled = drill(stage(), &Drill { trap, refused: refused.clone(), back: false });
+        assert!(drilled.violations.is_empty(), "{step}: {:#?}", drilled.violations);
+        assert!(matches!(drilled.outcome, Some(Outcome::RolledBack { .. })), "{step}: {:?}", drilled.outcome);
+        undone += u32::from(drilled.died);
+    }
+    assert!(undone > 0, "no undo was repeated");
+}
