@@ -61,6 +61,7 @@ impl World {
             self.job(&job);
         }
         self.finalize_namespaces();
+        self.measure();
     }
 
     fn all(&self, kind: &str) -> Vec<Object> {
