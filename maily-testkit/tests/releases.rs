@@ -1,4 +1,5 @@
-//! Releases in the simulated world: to the new state, back to the old one, and through every kind of death.
+//! Releases in the simulated world: to the new state, and back to the old one. How they survive their process is the
+//! matter of the drills.
 
 use std::{
     collections::BTreeSet,
@@ -9,7 +10,7 @@ use std::{
 use maily_core::{
     Providers,
     engine::{
-        Depth, Environment, Goal, Outcome, RunEnd, RunOptions, Storage, What, Wish, history,
+        Depth, Environment, Goal, Outcome, RunEnd, RunOptions, Storage, What,
         planner::{PlanOptions, Wanted, WantedPhase},
     },
     model::Project,
@@ -20,7 +21,7 @@ use maily_core::{
     source::{ProgramTools, RenderRequest, render},
 };
 use maily_testkit::{
-    sim::{Crash, Shared, SimCluster, SimRuntime},
+    sim::{Shared, SimCluster, SimRuntime},
     world::{Fault, World},
 };
 
@@ -278,88 +279,4 @@ async fn a_second_run_is_told_who_holds_the_environment() {
     };
     let (end, seen) = futures::future::join(first, second).await;
     assert!(succeeded(&end) && seen);
-}
-
-/// Runs an upgrade that is killed at a request, and takes it over.
-async fn killed(seed: u64, crash: Crash, wish: Wish, trouble: Option<&str>) -> (Setup, Option<RunEnd>) {
-    let setup = Setup::new(seed);
-    setup.deploy("v1").await;
-    if let Some(trouble) = trouble {
-        setup.shared.world().faults.push(fault(trouble));
-    }
-    let now = setup.shared.world().calls;
-    setup.shared.crash_at(Some(Crash { at: now + crash.at, ..crash }));
-    let died = {
-        let run = setup.deploy("v2");
-        let death = setup.shared.crashed();
-        futures::pin_mut!(run, death);
-        matches!(futures::future::select(death, run).await, futures::future::Either::Left(_))
-    };
-    setup.shared.crash_at(None);
-    if !died {
-        return (setup, None);
-    }
-    let end = setup.environment().take_over(None, wish, &setup.options("another machine")).await;
-    let end = end.expect("can be taken over");
-    let end = end.unwrap_or(RunEnd::Over { run: None, outcome: Outcome::Unchanged });
-    (setup, Some(end))
-}
-
-async fn every_death(wish: Wish, trouble: Option<&str>) {
-    let old = Setup::new(100);
-    old.deploy("v1").await;
-    let new = Setup::new(101);
-    new.deploy("v2").await;
-    let (old, new) = (old.content(), new.content());
-    let mut deaths = 0;
-    for at in 1.. {
-        let mut survived = false;
-        for after_effect in [false, true] {
-            let (setup, end) = killed(200 + at, Crash { at, after_effect }, wish, trouble).await;
-            let Some(end) = end else {
-                survived = true;
-                continue;
-            };
-            deaths += 1;
-            let content = setup.content();
-            let told = format!("killed at request {at} (after its effect: {after_effect}), ended as {end:?}");
-            match &end {
-                RunEnd::Over { outcome: Outcome::Succeeded { .. }, .. } => {
-                    assert!(content == new, "{told}");
-                    assert!(trouble.is_none(), "{told}");
-                }
-                RunEnd::Over { outcome: Outcome::RolledBack { .. } | Outcome::Cancelled { .. }, .. } => {
-                    assert!(content == old, "{told}");
-                }
-                // Killed before the run was on record, or after its end.
-                RunEnd::Over { outcome: Outcome::Unchanged, .. } => {
-                    let head = setup.environment().head().await.expect("can be read");
-                    let version = &head.release.expect("a release").1.versions["api"];
-                    assert!(content == if version == "v2" { new.clone() } else { old.clone() }, "{told}");
-                }
-                other => panic!("{told}: {other:?}"),
-            }
-            let head = history::head(&*setup.environment().records).await.expect("can be read");
-            assert!(head.unfinished.is_none(), "{told}");
-        }
-        if survived {
-            break;
-        }
-    }
-    assert!(deaths > 40, "{deaths}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn killed_anywhere_and_resumed_it_ends_at_the_new_release() {
-    every_death(Wish::Resume, None).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn killed_anywhere_and_aborted_it_ends_at_the_old_release() {
-    every_death(Wish::Abort, None).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn killed_anywhere_on_the_way_back_it_ends_at_the_old_release() {
-    every_death(Wish::Resume, Some("crash web@v2")).await;
 }

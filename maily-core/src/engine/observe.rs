@@ -213,9 +213,11 @@ pub(super) async fn frontends(
             .with_hint("the adapter for Vercel is not there yet: leave the service out with `--components`");
             return Err(EnvironmentError::Provider(error));
         };
-        let production = host.production(&frontend.project).await.map_err(EnvironmentError::Provider)?;
-        if let Some(production) = production {
-            shown.insert(name.clone(), production.id);
+        let domain = frontend.domain.as_deref();
+        let production =
+            host.production(&frontend.project, domain).await.map_err(EnvironmentError::Provider)?;
+        if let Some(id) = production.coming.or(production.shown.map(|shown| shown.id)) {
+            shown.insert(name.clone(), id);
         }
     }
     Ok(shown)

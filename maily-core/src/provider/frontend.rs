@@ -31,8 +31,17 @@ pub enum FrontendState {
     Building,
     /// Can be shown.
     Ready,
-    /// Failed, with the host's words.
+    /// Failed or was cancelled, with the host's words.
     Failed(String),
+}
+
+/// What a domain shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Production {
+    /// The deployment that it shows now.
+    pub shown: Option<FrontendDeployment>,
+    /// Id of the one that it was told to show and does not yet.
+    pub coming: Option<String>,
 }
 
 /// A frontend host, such as Vercel.
@@ -41,8 +50,12 @@ pub enum FrontendState {
 /// 1. `create` answers before the build is through; `get` tells how far it is.
 /// 2. The host knows no idempotency token: two `create`s make two deployments. `find` looks them up by tag.
 /// 3. `promote` of a deployment that is not ready fails with `Conflict` and changes nothing.
-/// 4. After `promote` answered, `production` returns that deployment.
+/// 4. `promote` answers before the domain shows the deployment: until then it is `coming`, and the former one is
+///    `shown`; afterwards it is `shown`, and nothing is `coming`. While another deployment is coming, `promote` fails
+///    with `Unavailable` and has no effect.
 /// 5. `get` of an unknown id is `None`.
+/// 6. A deployment that was built is not shown before it is promoted, also when it is the project's first.
+/// 7. `remove` of what is shown or coming fails with `Conflict`; of an unknown deployment it succeeds.
 #[async_trait]
 pub trait FrontendHost: fmt::Debug + Send + Sync + 'static {
     /// Starts a deployment of a version.
@@ -72,13 +85,13 @@ pub trait FrontendHost: fmt::Debug + Send + Sync + 'static {
         tags: &BTreeMap<String, String>,
     ) -> Result<Vec<FrontendDeployment>, ProviderError>;
 
-    /// The deployment that the project's domain shows.
+    /// What a domain shows; the project's production domains where none is given.
     ///
     /// # Errors
     /// When the project is unknown or the host cannot be reached.
-    async fn production(&self, project: &str) -> Result<Option<FrontendDeployment>, ProviderError>;
+    async fn production(&self, project: &str, domain: Option<&str>) -> Result<Production, ProviderError>;
 
-    /// Shows a deployment on the project's domain.
+    /// Lets a domain show a deployment; all production domains of the project where none is given.
     ///
     /// # Errors
     /// See the contract.
@@ -87,6 +100,6 @@ pub trait FrontendHost: fmt::Debug + Send + Sync + 'static {
     /// Removes a deployment that no domain shows; absence is success.
     ///
     /// # Errors
-    /// When it is in production, or the host cannot be reached.
+    /// See the contract.
     async fn remove(&self, project: &str, id: &str) -> Result<(), ProviderError>;
 }

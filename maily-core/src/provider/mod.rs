@@ -4,17 +4,35 @@
 //! the testkit, which runs against the real adapters and the simulated world alike.
 
 mod cluster;
+mod databases;
 mod error;
 mod frontend;
+mod identities;
+mod monitoring;
 mod probe;
 mod records;
+mod secrets;
+mod storage;
 
 pub use cluster::{
     Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, Follow, ListQuery, LogLine,
     LogOptions, LogStream, Permission, Precondition, WatchEvent, WatchStream, WriteMode, WriteOptions,
     patch_of,
 };
+pub use databases::{
+    Database, DatabaseSettings, DatabaseState, Databases, Endpoint, NewSnapshot, Restore, RestoreFrom,
+    Snapshot, SnapshotQuery, SnapshotState,
+};
 pub use error::{Effect, ErrorKind, ProviderError};
-pub use frontend::{FrontendDeployment, FrontendHost, FrontendState};
+pub use frontend::{FrontendDeployment, FrontendHost, FrontendState, Production};
+pub use identities::{CallerIdentity, Identities, Role, TrustedWorkload};
+pub use monitoring::{
+    Answer, Found, Marker, MarkerQuery, Monitor, MonitorState, Monitoring, RangeQuery, Reading, Series,
+    Silence, Value,
+};
 pub use probe::{ProbeRequest, ProbeService, Prober, Verdict};
 pub use records::{Created, RecordStore};
+pub use secrets::{
+    Cas, SecretData, SecretMetadata, SecretVersion, Secrets, VersionChange, VersionInfo, VersionState,
+};
+pub use storage::{ObjectInfo, ObjectStorage, PutIf, StoredObject};

@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, time::Duration};
 use super::context::{Context, End, Trouble};
 use crate::{
     engine::{Direction, Failure, Step, What},
-    provider::{Effect, FrontendDeployment, FrontendHost, FrontendState, ProviderError},
+    provider::{Effect, FrontendDeployment, FrontendHost, FrontendState, Production, ProviderError},
     runtime::Moment,
 };
 
 /// After this time an unanswered call of the host has had its effect or never will.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// Between two looks at a domain that is being changed, which takes a moment and not minutes.
+const SWITCH: Duration = Duration::from_millis(300);
 
 /// What a frontend step is about.
 pub(super) struct Wish<'a> {
@@ -175,20 +178,24 @@ impl Work<'_> {
     }
 
     async fn show(&mut self, wish: &Wish<'_>, id: &str) -> Result<(), Trouble> {
+        let mut ask = true;
         loop {
-            self.context.may_send(self.direction).await?;
-            let shown = match self.host.promote(wish.project, id, wish.domain).await {
-                Ok(()) => {
-                    self.effect = Effect::Done;
-                    self.host.production(wish.project).await
+            if ask {
+                self.context.may_send(self.direction).await?;
+                match self.host.promote(wish.project, id, wish.domain).await {
+                    Ok(()) => self.effect = Effect::Done,
+                    Err(error) => {
+                        self.after(error).await?;
+                        continue;
+                    }
                 }
-                Err(error) => Err(error),
-            };
-            match shown {
+            }
+            match self.host.production(wish.project, wish.domain).await {
                 // Only what was seen counts.
-                Ok(Some(shown)) if shown.id == id => return Ok(()),
-                Ok(_) => {}
+                Ok(Production { shown: Some(shown), coming: None }) if shown.id == id => return Ok(()),
+                Ok(production) => ask = production.coming.is_none(),
                 Err(error) => {
+                    ask = false;
                     self.after(error).await?;
                     continue;
                 }
@@ -197,19 +204,14 @@ impl Work<'_> {
                 let message = format!("the host does not show {id} although it accepted to");
                 return Err(Failure::new("deadline", message).into());
             }
-            self.context.pause(self.direction, Duration::from_secs(1)).await?;
+            self.context.pause(self.direction, SWITCH).await?;
         }
     }
 
     async fn back(&mut self, wish: &Wish<'_>) -> Result<(), Trouble> {
         let tags = self.tags();
         let made = self.surplus(wish, &tags).await?;
-        let shown = loop {
-            match self.host.production(wish.project).await {
-                Ok(shown) => break shown.map(|shown| shown.id),
-                Err(error) => self.after(error).await?,
-            }
-        };
+        let shown = self.settled(wish).await?;
         let ours = made.as_ref().map(|made| made.id.as_str());
         match (shown.as_deref(), wish.before) {
             (shown, before) if shown == before => {}
@@ -234,6 +236,20 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What the domain shows once nothing is on its way there.
+    async fn settled(&mut self, wish: &Wish<'_>) -> Result<Option<String>, Trouble> {
+        loop {
+            match self.host.production(wish.project, wish.domain).await {
+                Ok(Production { shown, coming: None }) => return Ok(shown.map(|shown| shown.id)),
+                Ok(_) if self.context.runtime.now() >= self.deadline => {
+                    return Err(Failure::new("deadline", "the domain is still being changed").into());
+                }
+                Ok(_) => self.context.pause(self.direction, SWITCH).await?,
+                Err(error) => self.after(error).await?,
+            }
+        }
     }
 
     async fn after(&mut self, error: ProviderError) -> Result<(), Trouble> {

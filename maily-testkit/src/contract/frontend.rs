@@ -3,12 +3,32 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use maily_core::{
-    provider::{ErrorKind, FrontendDeployment, FrontendHost, FrontendState},
+    provider::{Effect, ErrorKind, FrontendDeployment, FrontendHost, FrontendState, Production},
     runtime::Runtime,
 };
 
-/// Longest that a build may take.
+/// Longest that a build, or a change of a domain, may take.
 const BUILD: Duration = Duration::from_secs(300);
+
+/// Promotes, and waits until it is shown.
+async fn shown(
+    host: &dyn FrontendHost,
+    runtime: &dyn Runtime,
+    project: &str,
+    id: &str,
+) -> FrontendDeployment {
+    host.promote(project, id, None).await.expect("is accepted");
+    let until = runtime.now() + BUILD;
+    loop {
+        let production = host.production(project, None).await.expect("answers");
+        match (production.shown, production.coming) {
+            (Some(found), None) if found.id == id => return found,
+            (_, coming) => assert_eq!(coming.as_deref(), Some(id), "it is on its way"),
+        }
+        assert!(runtime.now() < until, "the domain does not change");
+        runtime.sleep(Duration::from_millis(100)).await;
+    }
+}
 
 fn tags(value: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("maily-run".to_owned(), value.to_owned())])
@@ -54,26 +74,55 @@ pub async fn deployments_are_found_by_tag(host: &dyn FrontendHost, runtime: &dyn
 pub async fn a_build_cannot_be_promoted(host: &dyn FrontendHost, runtime: &dyn Runtime, project: &str) {
     let first = host.create(project, "v1.0.0", &tags("a")).await.expect("is created");
     built(host, runtime, project, &first.id).await;
-    host.promote(project, &first.id, None).await.expect("is promoted");
+    shown(host, runtime, project, &first.id).await;
     let second = host.create(project, "v1.1.0", &tags("b")).await.expect("is created");
     let error = host.promote(project, &second.id, None).await.expect_err("is building");
     assert_eq!(error.kind(), ErrorKind::Conflict);
-    let shown = host.production(project).await.expect("answers").expect("is there");
-    assert_eq!(shown.id, first.id);
+    let production = host.production(project, None).await.expect("answers");
+    assert_eq!((production.shown.map(|shown| shown.id), production.coming), (Some(first.id), None));
 }
 
-/// Sentence 4: what was promoted is in production.
+/// Sentence 4: what was promoted is coming, then shown; another one has to wait.
 pub async fn a_promoted_deployment_is_in_production(
     host: &dyn FrontendHost,
     runtime: &dyn Runtime,
     project: &str,
 ) {
+    let mut ids = Vec::new();
     for version in ["v1.0.0", "v1.1.0"] {
         let created = host.create(project, version, &tags(version)).await.expect("is created");
         built(host, runtime, project, &created.id).await;
-        host.promote(project, &created.id, None).await.expect("is promoted");
-        let shown = host.production(project).await.expect("answers").expect("is there");
-        assert_eq!((shown.id, shown.version), (created.id, version.to_owned()));
+        let found = shown(host, runtime, project, &created.id).await;
+        assert_eq!((found.id, found.version), (created.id.clone(), version.to_owned()));
+        ids.push(created.id);
+    }
+    host.promote(project, &ids[0], None).await.expect("is accepted");
+    if host.production(project, None).await.expect("answers").coming.is_some() {
+        let error = host.promote(project, &ids[1], None).await.expect_err("another one is coming");
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::None));
+    }
+}
+
+/// Sentence 6: a build is not shown by itself, not even the first.
+pub async fn a_build_is_not_shown_by_itself(host: &dyn FrontendHost, runtime: &dyn Runtime, project: &str) {
+    let created = host.create(project, "v1.0.0", &tags("a")).await.expect("is created");
+    built(host, runtime, project, &created.id).await;
+    let production = host.production(project, None).await.expect("answers");
+    assert_eq!(production, Production::default());
+}
+
+/// Sentence 7: what is shown cannot be removed; what is unknown is removed already.
+pub async fn what_is_shown_cannot_be_removed(host: &dyn FrontendHost, runtime: &dyn Runtime, project: &str) {
+    let first = host.create(project, "v1.0.0", &tags("a")).await.expect("is created");
+    let second = host.create(project, "v1.0.0", &tags("b")).await.expect("is created");
+    built(host, runtime, project, &first.id).await;
+    built(host, runtime, project, &second.id).await;
+    host.promote(project, &first.id, None).await.expect("is accepted");
+    let error = host.remove(project, &first.id).await.expect_err("is shown or coming");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    for _ in 0..2 {
+        host.remove(project, &second.id).await.expect("absence is success");
+        assert_eq!(host.get(project, &second.id).await.expect("answers"), None);
     }
 }
 

@@ -3,5 +3,10 @@
 //! One function per sentence; a test of a backend calls it with a fresh place to work in.
 
 pub mod cluster;
+pub mod databases;
 pub mod frontend;
+pub mod identities;
+pub mod monitoring;
 pub mod records;
+pub mod secrets;
+pub mod storage;

@@ -5,6 +5,7 @@
 
 mod chance;
 mod drill;
+mod loopback;
 mod network;
 mod place;
 mod scheduler;
@@ -17,6 +18,7 @@ mod witness;
 
 pub use chance::Chance;
 pub use drill::{Drill, Drilled, Trap, drill, steps};
+pub use loopback::{HttpRequest, Loopback, Reply, decode};
 pub use network::NetCluster;
 pub use place::Place;
 pub use scheduler::{Participant, Scheduler, Seat};

@@ -14,7 +14,10 @@ use maily_core::{
     },
 };
 
-use super::shared::Shared;
+use super::{
+    door::{self, Door, client},
+    shared::Shared,
+};
 use crate::world::World;
 
 /// How often a log that is followed is looked at.
@@ -53,15 +56,12 @@ const SERVED: &[(&str, &str, &str, bool)] = &[
 /// A client of the simulated cluster.
 #[derive(Clone, Debug)]
 pub struct SimCluster {
-    shared: Arc<Shared>,
+    door: Door,
 }
 
-impl SimCluster {
-    /// A client of a world.
-    pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
-    }
+client!(SimCluster, "cluster");
 
+impl SimCluster {
     fn known(&self, world: &World, kind: &ObjectKind, operation: &'static str) -> Result<(), ProviderError> {
         if served(world, kind).is_some() {
             return Ok(());
@@ -109,8 +109,8 @@ fn lasting(object: &Object) -> bool {
 #[async_trait]
 impl Cluster for SimCluster {
     async fn describe(&self) -> Result<ClusterInfo, ProviderError> {
-        self.shared
-            .request("describe", "cluster", false, false, |world| {
+        self.door
+            .read("describe", "cluster", |world| {
                 let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, "kube-system");
                 let uid =
                     world.get(&key).and_then(|namespace| namespace.uid()).unwrap_or_default().to_owned();
@@ -125,8 +125,8 @@ impl Cluster for SimCluster {
     }
 
     async fn resources(&self, kinds: &[ObjectKind]) -> Result<Vec<ApiResource>, ProviderError> {
-        self.shared
-            .request("discover", "resources", false, false, |world| {
+        self.door
+            .read("discover", "resources", |world| {
                 Ok(kinds.iter().filter_map(|kind| served(world, kind)).collect())
             })
             .await
@@ -137,40 +137,42 @@ impl Cluster for SimCluster {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
-        self.known(&self.shared.world(), &key.kind, "get")?;
-        self.shared.request("get", &key.to_string(), false, false, |world| Ok(world.get(key).cloned())).await
+        self.known(&self.door.shared.world(), &key.kind, "get")?;
+        self.door.read("get", &key.to_string(), |world| Ok(world.get(key).cloned())).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
-        self.known(&self.shared.world(), &query.kind, "list")?;
-        self.shared
-            .request("list", &query.kind.to_string(), false, false, |world| {
+        self.known(&self.door.shared.world(), &query.kind, "list")?;
+        self.door
+            .read("list", &query.kind.to_string(), |world| {
                 Ok(world.objects().filter(|object| fits(query, object)).cloned().collect())
             })
             .await
     }
 
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
-        self.known(&self.shared.world(), &object.key().kind, "write")?;
-        let lasting = lasting(object) && !options.dry_run;
-        self.shared
-            .request("write", &object.key().to_string(), !options.dry_run, lasting, |world| {
-                world.write(object, options)
-            })
+        self.known(&self.door.shared.world(), &object.key().kind, "write")?;
+        let access = match options.dry_run {
+            true => door::Access::Read,
+            false if lasting(object) => door::Access::Record,
+            false => door::Access::Write,
+        };
+        let resource = object.key().to_string();
+        self.door
+            .shared
+            .request(&self.door, "write", &resource, access, |world| world.write(object, options))
             .await
     }
 
     async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
-        self.known(&self.shared.world(), &key.kind, "delete")?;
-        self.shared
-            .request("delete", &key.to_string(), true, false, |world| world.delete(key, precondition))
-            .await
+        self.known(&self.door.shared.world(), &key.kind, "delete")?;
+        self.door.write("delete", &key.to_string(), |world| world.delete(key, precondition)).await
     }
 
     async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {
-        self.known(&self.shared.world(), &query.kind, "watch")?;
+        self.known(&self.door.shared.world(), &query.kind, "watch")?;
         let first = Watching {
-            shared: Arc::clone(&self.shared),
+            shared: Arc::clone(&self.door.shared),
             query: query.clone(),
             version: None,
             known: BTreeSet::new(),
@@ -206,7 +208,7 @@ impl Cluster for SimCluster {
                 "there is no such pod",
             )
         };
-        let first = read(&self.shared.world(), pod, 0).ok_or_else(missing)?;
+        let first = read(&self.door.shared.world(), pod, 0).ok_or_else(missing)?;
         let total = first.len();
         let tail =
             options.tail.map_or(0, |tail| total.saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX)));
@@ -214,7 +216,7 @@ impl Cluster for SimCluster {
         if options.follow == Follow::No {
             return Ok(stream::iter(first.into_iter().map(Ok)).boxed());
         }
-        let (shared, pod) = (Arc::clone(&self.shared), pod.clone());
+        let (shared, pod) = (Arc::clone(&self.door.shared), pod.clone());
         let more = stream::unfold(total, move |seen| {
             let (shared, pod, read) = (Arc::clone(&shared), pod.clone(), read);
             async move {

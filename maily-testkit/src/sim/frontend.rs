@@ -3,19 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
-use maily_core::provider::{ErrorKind, FrontendDeployment, FrontendHost, FrontendState, ProviderError};
+use maily_core::provider::{FrontendDeployment, FrontendHost, Production, ProviderError};
 
-use super::shared::Shared;
-use crate::world::{Fault, Frontend, Refusal, World};
-
-/// Time of a build.
-const BUILD: SignedDuration = SignedDuration::from_millis(1200);
+use super::{door::Door, shared::Shared};
 
 /// A client of the simulated frontend host.
 #[derive(Clone, Debug)]
 pub struct SimFrontend {
-    shared: Arc<Shared>,
+    door: Door,
     /// Projects of this environment have names of their own, so that staging does not show on production's domain.
     suffix: String,
 }
@@ -23,7 +18,7 @@ pub struct SimFrontend {
 impl SimFrontend {
     /// A client for one environment.
     pub fn new(shared: Arc<Shared>, environment: &str) -> Self {
-        Self { shared, suffix: format!("@{environment}") }
+        Self { door: Door::new(shared, "frontend"), suffix: format!("@{environment}") }
     }
 
     fn name(&self, project: &str) -> String {
@@ -31,67 +26,25 @@ impl SimFrontend {
     }
 }
 
-fn project<'w>(world: &'w mut World, name: &str) -> &'w mut Frontend {
-    world.frontends.entry(name.to_owned()).or_default()
-}
-
-/// A deployment as it is now.
-fn present(
-    world: &World,
-    deployment: &FrontendDeployment,
-    done: jiff::Timestamp,
-    name: &str,
-) -> FrontendDeployment {
-    let mut deployment = deployment.clone();
-    let fails = world.faults.iter().any(|fault| match fault {
-        Fault::BuildFails { project } => name.split('@').next() == Some(project),
-        _ => false,
-    });
-    deployment.state = match (world.now >= done, fails, &deployment.state) {
-        (_, _, FrontendState::Ready) => FrontendState::Ready,
-        (false, ..) => FrontendState::Building,
-        (true, true, _) => FrontendState::Failed("simulated build error".to_owned()),
-        (true, false, _) => FrontendState::Ready,
-    };
-    deployment
-}
-
-fn find(world: &World, name: &str, id: &str) -> Option<FrontendDeployment> {
-    let frontend = world.frontends.get(name)?;
-    let (deployment, done) = frontend.deployments.iter().find(|(deployment, _)| deployment.id == id)?;
-    Some(present(world, deployment, *done, name))
-}
-
 #[async_trait]
 impl FrontendHost for SimFrontend {
     async fn create(
         &self,
-        project_name: &str,
+        project: &str,
         version: &str,
         tags: &BTreeMap<String, String>,
     ) -> Result<FrontendDeployment, ProviderError> {
-        let name = self.name(project_name);
-        self.shared
-            .request("create", &name.clone(), true, false, |world| {
-                let done = world.now + BUILD;
-                let frontend = project(world, &name);
-                let id = format!("dpl-{}-{}", project_name, frontend.deployments.len() + 1);
-                let deployment = FrontendDeployment {
-                    url: format!("https://{id}.sandbox.invalid"),
-                    id,
-                    version: version.to_owned(),
-                    state: FrontendState::Building,
-                    tags: tags.clone(),
-                };
-                frontend.deployments.push((deployment.clone(), done));
-                Ok(deployment)
-            })
-            .await
+        let name = self.name(project);
+        self.door.write("create", &name, |world| Ok(world.create_frontend(&name, version, tags))).await
     }
 
     async fn get(&self, project: &str, id: &str) -> Result<Option<FrontendDeployment>, ProviderError> {
         let name = self.name(project);
-        self.shared.request("get", id, false, false, |world| Ok(find(world, &name, id))).await
+        self.door
+            .read("get", id, |world| {
+                Ok(world.frontend_deployments(&name).into_iter().find(|one| one.id == id))
+            })
+            .await
     }
 
     async fn find(
@@ -100,72 +53,27 @@ impl FrontendHost for SimFrontend {
         tags: &BTreeMap<String, String>,
     ) -> Result<Vec<FrontendDeployment>, ProviderError> {
         let name = self.name(project);
-        self.shared
-            .request("find", &name.clone(), false, false, |world| {
-                let Some(frontend) = world.frontends.get(&name) else { return Ok(Vec::new()) };
-                Ok(frontend
-                    .deployments
-                    .iter()
-                    .rev()
-                    .filter(|(deployment, _)| {
-                        tags.iter().all(|(key, value)| deployment.tags.get(key) == Some(value))
-                    })
-                    .map(|(deployment, done)| present(world, deployment, *done, &name))
-                    .collect())
+        let carries =
+            |one: &FrontendDeployment| tags.iter().all(|(key, value)| one.tags.get(key) == Some(value));
+        self.door
+            .read("find", &name, |world| {
+                Ok(world.frontend_deployments(&name).into_iter().filter(carries).collect())
             })
             .await
     }
 
-    async fn production(&self, project: &str) -> Result<Option<FrontendDeployment>, ProviderError> {
+    async fn production(&self, project: &str, domain: Option<&str>) -> Result<Production, ProviderError> {
         let name = self.name(project);
-        self.shared
-            .request("production", &name.clone(), false, false, |world| {
-                let id = world.frontends.get(&name).and_then(|frontend| frontend.production.clone());
-                Ok(id.and_then(|id| find(world, &name, &id)))
-            })
-            .await
+        self.door.read("production", &name, |world| Ok(world.frontend_production(&name, domain))).await
     }
 
-    async fn promote(
-        &self,
-        project_name: &str,
-        id: &str,
-        _domain: Option<&str>,
-    ) -> Result<(), ProviderError> {
-        let name = self.name(project_name);
-        self.shared
-            .request("promote", id, true, false, |world| match find(world, &name, id) {
-                None => {
-                    Err(Refusal { kind: ErrorKind::NotFound, message: "there is no such deployment".into() })
-                }
-                Some(found) if found.state == FrontendState::Ready => {
-                    let frontend = project(world, &name);
-                    for (deployment, _) in frontend.deployments.iter_mut().filter(|(known, _)| known.id == id)
-                    {
-                        deployment.state = FrontendState::Ready;
-                    }
-                    frontend.production = Some(id.to_owned());
-                    Ok(())
-                }
-                Some(_) => {
-                    Err(Refusal { kind: ErrorKind::Conflict, message: "the deployment is not ready".into() })
-                }
-            })
-            .await
+    async fn promote(&self, project: &str, id: &str, domain: Option<&str>) -> Result<(), ProviderError> {
+        let name = self.name(project);
+        self.door.write("promote", id, |world| world.promote_frontend(&name, id, domain)).await
     }
 
-    async fn remove(&self, project_name: &str, id: &str) -> Result<(), ProviderError> {
-        let name = self.name(project_name);
-        self.shared
-            .request("remove", id, true, false, |world| {
-                let frontend = project(world, &name);
-                if frontend.production.as_deref() == Some(id) {
-                    let message = "the deployment is in production".to_owned();
-                    return Err(Refusal { kind: ErrorKind::Conflict, message });
-                }
-                frontend.deployments.retain(|(deployment, _)| deployment.id != id);
-                Ok(())
-            })
-            .await
+    async fn remove(&self, project: &str, id: &str) -> Result<(), ProviderError> {
+        let name = self.name(project);
+        self.door.write("remove", id, |world| world.remove_frontend(&name, id)).await
     }
 }

@@ -13,7 +13,15 @@ use maily_core::{
 };
 use tokio::sync::Notify;
 
-use crate::world::{Fault, Refusal, World};
+use super::door::{Access, Door};
+use crate::world::{Call, CallOutcome, Fault, Refusal, World};
+
+/// Time that the world is brought on at once.
+const STRETCH: SignedDuration = SignedDuration::from_secs(1);
+/// After such a pause the world does not play every turn of it.
+const PAUSE: SignedDuration = SignedDuration::from_secs(120);
+/// Time that may be spent on bringing it on.
+const MOST: Duration = Duration::from_millis(500);
 
 /// How long nobody looks at a world in which nothing is due.
 const QUIET: Duration = Duration::from_millis(500);
@@ -22,24 +30,15 @@ const LEAST: Duration = Duration::from_millis(1);
 
 type Save = Box<dyn Fn(&World) -> Result<(), String> + Send + Sync>;
 
-/// A point at which the client is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crash {
-    /// The request, counted from 1.
-    pub at: u64,
-    /// Whether the request takes effect before the client dies.
-    pub after_effect: bool,
-}
-
 /// A world that is in use.
 pub struct Shared {
     world: Mutex<World>,
     runtime: Arc<dyn Runtime>,
     started: (Moment, Timestamp),
+    /// By how much the world's clock has fallen behind.
+    behind: Mutex<SignedDuration>,
     /// Told on every change.
     pub(crate) changed: Notify,
-    crash: Mutex<Option<Crash>>,
-    crashed: Notify,
     save: Option<Save>,
 }
 
@@ -61,9 +60,8 @@ impl Shared {
             world: Mutex::new(world),
             runtime,
             started,
+            behind: Mutex::new(SignedDuration::ZERO),
             changed: Notify::new(),
-            crash: Mutex::new(None),
-            crashed: Notify::new(),
             save,
         })
     }
@@ -71,9 +69,21 @@ impl Shared {
     /// The world, brought to the present.
     pub fn world(&self) -> MutexGuard<'_, World> {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        let passed = self.runtime.now().since(self.started.0);
-        let now = self.started.1 + SignedDuration::try_from(passed).unwrap_or(SignedDuration::ZERO);
+        let begun = self.runtime.now();
+        let passed = SignedDuration::try_from(begun.since(self.started.0)).unwrap_or(SignedDuration::ZERO);
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.started.1 + passed - *behind;
         let before = world.version;
+        while world.now + STRETCH < now && now.duration_since(world.now) <= PAUSE {
+            let to = world.now + STRETCH;
+            world.advance(to);
+            // On a machine that cannot keep up the world goes slower; else it would be chased forever.
+            if self.runtime.now().since(begun) > MOST {
+                *behind += now.duration_since(to);
+                break;
+            }
+        }
+        let now = self.started.1 + passed - *behind;
         world.advance(now);
         if world.version != before {
             self.changed.notify_waiters();
@@ -99,16 +109,6 @@ impl Shared {
         futures::future::select(changed, self.runtime.sleep(next.clamp(LEAST, QUIET))).await;
     }
 
-    /// Kills the client at a request: the request and everything after it never return.
-    pub fn crash_at(&self, crash: Option<Crash>) {
-        *self.crash.lock().unwrap_or_else(PoisonError::into_inner) = crash;
-    }
-
-    /// Ends when the client was killed.
-    pub async fn crashed(&self) {
-        self.crashed.notified().await;
-    }
-
     /// Writes the world to its file, where it has one.
     ///
     /// # Errors
@@ -118,56 +118,62 @@ impl Shared {
         self.save.as_ref().map_or(Ok(()), |save| save(&world))
     }
 
-    /// Carries out a request. `lasting` ones are on the disk before they are answered.
+    /// Carries out a request.
     pub(super) async fn request<T>(
         &self,
+        door: &Door,
         operation: &'static str,
         resource: &str,
-        writes: bool,
-        lasting: bool,
+        access: Access,
         act: impl FnOnce(&mut World) -> Result<T, Refusal>,
     ) -> Result<T, ProviderError> {
         // A request takes time, and lets others go on.
         self.runtime.sleep(Duration::from_millis(2)).await;
         let error = |kind, message: &str| ProviderError::new(kind, "sandbox", operation, resource, message);
-        let outcome = {
+        let answer = {
             let mut world = self.world();
             world.calls += 1;
-            let crash = *self.crash.lock().unwrap_or_else(PoisonError::into_inner);
-            let dies = crash.filter(|crash| world.calls >= crash.at);
-            if dies.is_some_and(|crash| !crash.after_effect || world.calls > crash.at) {
-                None
-            } else if take(&mut world, |fault| matches!(fault, Fault::ApiDown { .. })) {
-                Some(Err(
-                    error(ErrorKind::Unavailable, "the API server does not answer").with_effect(Effect::None)
-                ))
+            let (answer, came) = if take(&mut world, |fault| matches!(fault, Fault::ApiDown { .. })) {
+                let down = error(ErrorKind::Unavailable, "the API server does not answer");
+                (Err(down.with_effect(Effect::None)), CallOutcome::Down)
             } else {
                 let before = world.version;
-                let answer = act(&mut world).map_err(|refusal| error(refusal.kind, &refusal.message));
+                let answer = act(&mut world).map_err(|refusal| {
+                    // What the world refuses has had no effect.
+                    error(refusal.kind, &refusal.message).with_effect(Effect::None)
+                });
                 if world.version != before {
                     self.changed.notify_waiters();
                 }
-                let lost = writes
+                let lost = access != Access::Read
                     && answer.is_ok()
                     && take(&mut world, |fault| matches!(fault, Fault::LostAnswer { .. }));
-                match dies {
-                    Some(_) => None,
-                    None if lost => Some(Err(error(ErrorKind::DeadlineExceeded, "no answer in time"))),
-                    None => Some(answer),
+                match answer {
+                    _ if lost => {
+                        (Err(error(ErrorKind::DeadlineExceeded, "no answer in time")), CallOutcome::Lost)
+                    }
+                    Ok(answer) => (Ok(answer), CallOutcome::Done),
+                    Err(error) => {
+                        let kind = error.kind();
+                        (Err(error), CallOutcome::Refused(kind))
+                    }
                 }
-            }
+            };
+            let call = Call {
+                at: world.now,
+                who: door.who.to_string(),
+                provider: door.provider.to_owned(),
+                operation: operation.to_owned(),
+                resource: resource.to_owned(),
+                outcome: came,
+            };
+            world.log.add(call);
+            answer
         };
-        if lasting {
+        if access == Access::Record {
             self.save().map_err(|message| error(ErrorKind::Internal, &message))?;
         }
-        match outcome {
-            Some(answer) => answer,
-            None => {
-                self.crashed.notify_waiters();
-                self.crashed.notify_one();
-                std::future::pending().await
-            }
-        }
+        answer
     }
 }
 

@@ -9,6 +9,8 @@ use super::{World, fault::Fault};
 
 /// A controller reacts after at least this time, so that every client meets the moment before.
 const REACTION: SignedDuration = SignedDuration::from_millis(20);
+/// Time between two counts of the pods.
+const SAMPLE: SignedDuration = SignedDuration::from_secs(1);
 /// Reactions are spread over this much more.
 const SPREAD_MS: u64 = 60;
 
@@ -22,6 +24,9 @@ pub(super) struct Agenda {
     /// Hash of a template by uid and generation of its workload: hashing is most of a controller's work.
     pub(super) hashes: BTreeMap<String, (i64, String)>,
     filled: bool,
+    /// Whether pods have changed since they were counted, and when that was.
+    pods_changed: bool,
+    sampled: Option<Timestamp>,
 }
 
 impl Agenda {
@@ -82,12 +87,24 @@ impl World {
             for pod in self.keys_of("Pod") {
                 self.agenda.add(&pod, self.now);
             }
+            self.agenda.pods_changed = true;
         }
         while let Some((at, key)) = self.agenda.take(to) {
             self.now = self.now.max(at);
             self.reconcile(&key);
+            self.sample();
         }
         self.now = self.now.max(to);
+        self.sample();
+    }
+
+    /// Counts the pods, not more often than a scraper would.
+    fn sample(&mut self) {
+        let again = self.agenda.sampled.is_none_or(|last| self.now.duration_since(last) >= SAMPLE);
+        if again && std::mem::take(&mut self.agenda.pods_changed) {
+            self.agenda.sampled = Some(self.now);
+            self.measure();
+        }
     }
 
     /// When something changes by itself next.
@@ -128,6 +145,7 @@ impl World {
         }
         match object.kind() {
             "Pod" => {
+                self.agenda.pods_changed = true;
                 if matches!(object.text("/status/phase"), None | Some("Pending")) {
                     self.look_after(object.key(), self.time_of(object));
                 }

@@ -27,6 +27,11 @@ pub enum Fault {
         /// Writes.
         requests: u32,
     },
+    /// The metrics of a service are not delivered.
+    MetricsDown {
+        /// Name of the service.
+        service: String,
+    },
     /// Builds of a frontend project fail.
     BuildFails {
         /// The project.
@@ -49,6 +54,10 @@ pub enum PodTrouble {
     Slow,
     /// No node takes it.
     Unschedulable,
+    /// It is ready, and half of its answers are errors.
+    Errors,
+    /// It is ready, and takes 2 s for an answer.
+    Lagging,
 }
 
 const TROUBLES: &[(&str, PodTrouble)] = &[
@@ -58,6 +67,8 @@ const TROUBLES: &[(&str, PodTrouble)] = &[
     ("never-ready", PodTrouble::NeverReady),
     ("slow", PodTrouble::Slow),
     ("unschedulable", PodTrouble::Unschedulable),
+    ("errors", PodTrouble::Errors),
+    ("lagging", PodTrouble::Lagging),
 ];
 
 /// A text that means no fault.
@@ -75,6 +86,9 @@ impl Fault {
             ("never-ready SERVICE[@VERSION]", "its pods run and never become ready"),
             ("slow SERVICE[@VERSION]", "its pods become ready after 30 s"),
             ("unschedulable SERVICE[@VERSION]", "no node takes its pods"),
+            ("errors SERVICE[@VERSION]", "its pods are ready, and half of their answers are errors"),
+            ("lagging SERVICE[@VERSION]", "its pods are ready, and take 2 s for an answer"),
+            ("metrics-down SERVICE", "its metrics are not delivered"),
             ("build-fails PROJECT", "builds of the frontend project fail"),
             ("api-down N", "the API refuses the next N requests"),
             ("lost-answer N", "the next N writes take effect, and their answers are lost"),
@@ -105,6 +119,7 @@ impl FromStr for Fault {
         match word {
             "api-down" => Ok(Self::ApiDown { requests: rest.parse().map_err(|_| refuse())? }),
             "lost-answer" => Ok(Self::LostAnswer { requests: rest.parse().map_err(|_| refuse())? }),
+            "metrics-down" => Ok(Self::MetricsDown { service: rest.to_owned() }),
             "build-fails" => Ok(Self::BuildFails { project: rest.to_owned() }),
             _ => Err(refuse()),
         }
@@ -122,6 +137,7 @@ impl fmt::Display for Fault {
             }
             Self::ApiDown { requests } => write!(f, "api-down {requests}"),
             Self::LostAnswer { requests } => write!(f, "lost-answer {requests}"),
+            Self::MetricsDown { service } => write!(f, "metrics-down {service}"),
             Self::BuildFails { project } => write!(f, "build-fails {project}"),
         }
     }
@@ -147,9 +163,16 @@ mod tests {
 
     #[test]
     fn faults_are_read_as_they_are_written() {
-        for text in
-            ["crash api", "never-ready ai-service@v1.1.0", "api-down 3", "lost-answer 1", "build-fails web"]
-        {
+        for text in [
+            "crash api",
+            "never-ready ai-service@v1.1.0",
+            "errors api@v1.1.0",
+            "lagging api",
+            "metrics-down api",
+            "api-down 3",
+            "lost-answer 1",
+            "build-fails web",
+        ] {
             assert_eq!(text.parse::<Fault>().expect("a fault").to_string(), text);
         }
         for text in ["", "crash", "crash @v1", "crash api@", "explode api", "api-down many", "crash a b"] {

@@ -1,18 +1,32 @@
-//! The world: objects, controllers over time, faults. A plain value without threads or clocks of its own.
+//! The world: objects, controllers over time, databases, buckets, secrets, metrics, faults. A plain value without
+//! threads or clocks of its own.
 
 mod agenda;
 mod apply;
 mod budget;
+mod calls;
 mod controllers;
+mod databases;
 mod defaults;
 mod fault;
+mod frontend;
 mod jobs;
+mod metrics;
 mod pods;
+mod query;
 mod requests;
+mod secrets;
 mod sets;
 mod state;
+mod storage;
 mod store;
 
+pub use calls::{Call, CallLog, CallOutcome};
+pub use databases::DatabaseService;
 pub use fault::{Fault, FaultError, PodTrouble};
+pub use frontend::Frontend;
+pub use metrics::Telemetry;
 pub use requests::Refusal;
-pub use state::{Change, Frontend, World};
+pub use secrets::SecretStore;
+pub use state::{Change, World};
+pub use storage::Account;

@@ -42,7 +42,7 @@ impl World {
     }
 
     /// The trouble that a pod is in.
-    fn trouble(&self, pod: &Object) -> Option<PodTrouble> {
+    pub(super) fn trouble(&self, pod: &Object) -> Option<PodTrouble> {
         let service = pod.label("maily.dev/service");
         let names: Vec<&str> = NAMES.iter().filter_map(|label| pod.label(label)).chain(service).collect();
         let tags: Vec<&str> = pod

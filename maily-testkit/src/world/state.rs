@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
-use maily_core::{
-    object::{Object, ObjectKey, ObjectKind},
-    provider::FrontendDeployment,
-};
+use maily_core::object::{Object, ObjectKey, ObjectKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{agenda::Agenda, fault::Fault, store::Store};
+use super::{
+    Account, CallLog, DatabaseService, Fault, Frontend, SecretStore, Telemetry, agenda::Agenda, store::Store,
+};
 
 /// Changes that are kept for watches.
 const HISTORY: usize = 4096;
@@ -34,19 +33,22 @@ pub struct World {
     /// Number of requests so far.
     #[serde(default)]
     pub calls: u64,
+    /// The last calls.
+    #[serde(default)]
+    pub log: CallLog,
+    /// The cloud's account: roles and buckets.
+    #[serde(default)]
+    pub account: Account,
+    #[serde(default)]
+    pub(super) database_service: DatabaseService,
+    #[serde(default)]
+    pub(crate) secrets: SecretStore,
+    #[serde(default)]
+    pub(super) telemetry: Telemetry,
     #[serde(skip)]
     pub(super) history: VecDeque<Change>,
     #[serde(skip)]
     pub(super) agenda: Agenda,
-}
-
-/// A project of the frontend host.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Frontend {
-    /// Its deployments, oldest first, with the time at which the build is through.
-    pub deployments: Vec<(FrontendDeployment, Timestamp)>,
-    /// The one that the domain shows.
-    pub production: Option<String>,
 }
 
 /// A change of an object.
@@ -71,6 +73,11 @@ impl World {
             frontends: BTreeMap::new(),
             objects: Store::default(),
             calls: 0,
+            log: CallLog::default(),
+            account: Account::default(),
+            database_service: DatabaseService::default(),
+            secrets: SecretStore::default(),
+            telemetry: Telemetry::default(),
             history: VecDeque::new(),
             agenda: Agenda::default(),
         };

@@ -1,5 +1,9 @@
 //! The contracts, held against the simulated world and the record stores that need no server.
 
+mod cloud;
+mod monitoring;
+mod secrets;
+
 use std::sync::Arc;
 
 use maily_core::{
@@ -124,6 +128,18 @@ mod simulated_frontend {
     async fn a_promoted_deployment_is_in_production() {
         let (host, runtime) = host();
         frontend::a_promoted_deployment_is_in_production(&host, &*runtime, "web").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_build_is_not_shown_by_itself() {
+        let (host, runtime) = host();
+        frontend::a_build_is_not_shown_by_itself(&host, &*runtime, "web").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_shown_cannot_be_removed() {
+        let (host, runtime) = host();
+        frontend::what_is_shown_cannot_be_removed(&host, &*runtime, "web").await;
     }
 
     #[tokio::test(start_paused = true)]
