@@ -46,6 +46,11 @@ pub(crate) async fn objects(
     only: Option<&[ServiceName]>,
     args: &PlanArgs,
 ) -> Result<Rendered, CliError> {
+    if wired.resolved.services.is_empty() {
+        // A deploy of nothing would take everything out that is there.
+        return Err(CliError::usage("the project has no services")
+            .help("describe what is released under `services`; `mailyctl remove` takes services out"));
+    }
     let request = RenderRequest {
         resolved: &wired.resolved,
         version,

@@ -2,11 +2,11 @@
 
 use crate::desk::{Desk, done};
 
-const BASE: &str = "maily: 1\nproject: shop\nimages: 'registry.example/{service}:{version}'\nenvironments:\n  production: {namespace: shop}\n";
+pub(crate) const BASE: &str = "maily: 1\nproject: shop\nimages: 'registry.example/{service}:{version}'\nenvironments:\n  production: {namespace: shop}\n";
 
 /// A deploy of a project file is refused as wrong use, says this, and leaves no world behind.
 #[track_caller]
-fn refused(file: &str, said: &[&str]) -> String {
+pub(crate) fn refused(file: &str, said: &[&str]) -> String {
     let desk = Desk::with(file);
     refused_at(&desk, said)
 }
@@ -22,7 +22,7 @@ fn refused_at(desk: &Desk, said: &[&str]) -> String {
     done.err
 }
 
-fn services(text: &str) -> String {
+pub(crate) fn services(text: &str) -> String {
     format!("{BASE}services:\n{text}\n")
 }
 

@@ -62,6 +62,14 @@ impl Node {
         }
     }
 
+    /// The entries of a map.
+    pub fn entries(&self) -> Option<&[(Key, Node)]> {
+        match &self.content {
+            Content::Map(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
     /// Whether it is an unquoted empty value or `null`.
     pub fn is_null(&self) -> bool {
         matches!(&self.content, Content::Scalar { text, quoted: false } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
