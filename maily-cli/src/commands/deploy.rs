@@ -39,7 +39,8 @@ pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Resu
         if let Some(path) = &args.out {
             wired.environment.keep_values(&planned).await?;
             save(path, &planned.plan)?;
-            ui.tell(&format!("saved; carry it out with `mailyctl apply {}`", path.display()));
+            let apply = ui.tool.call(&format!("apply {}", path.display()));
+            ui.tell(&format!("saved; carry it out with `{apply}`"));
         }
         Ok(if args.exit_code && !planned.plan.is_empty() { Code::Changes } else { Code::Done })
     })

@@ -51,7 +51,7 @@ fn parts(workshop: &Workshop, args: &PhasedCommand) -> Result<Vec<Part>, CliErro
         return Err(CliError::usage(format!("there is no phase {end}"))
             .help(format!("the project has {count} phases")));
     }
-    let limit = args.env.env.as_deref();
+    let limit = args.env.as_deref();
     if let Some(name) = limit {
         project.resolve(name).map_err(|error| CliError::usage(error.to_string()).help(error.help))?;
         if args.skip_staging && name == STAGING {

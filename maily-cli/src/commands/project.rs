@@ -1,4 +1,4 @@
-//! `init`, `env`, `show project`, `schema`.
+//! `init`, `env`, `show project`.
 
 use std::path::{Path, PathBuf};
 
@@ -68,7 +68,8 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
         )?;
     } else {
         ui.tell(&format!("wrote `{}`: {} services", path.display(), project.services.len()));
-        ui.tell("next: mailyctl env bind production --context CONTEXT --namespace NAMESPACE");
+        let bind = ui.tool.call("env bind production --context CONTEXT --namespace NAMESPACE");
+        ui.tell(&format!("next: {bind}"));
     }
     Ok(Code::Done)
 }
@@ -186,13 +187,6 @@ pub(super) fn list(ui: &Ui, globals: &Globals) -> Result<Code, CliError> {
     } else {
         ui.print(&render::environments(&project, ui.paint))?;
     }
-    Ok(Code::Done)
-}
-
-pub(super) fn schema(ui: &Ui) -> Result<Code, CliError> {
-    let text = serde_json::to_string_pretty(&maily_core::model::schema())
-        .map_err(|error| CliError::new(Code::Failed, error.to_string()))?;
-    ui.print(&text)?;
     Ok(Code::Done)
 }
 

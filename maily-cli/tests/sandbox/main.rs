@@ -4,5 +4,6 @@
 mod bad_input;
 mod commands;
 mod desk;
+mod machines;
 mod model;
 mod screens;

@@ -105,6 +105,15 @@ impl Work<'_> {
         self.errors.push(SourceError::Service { service, message, help });
     }
 
+    /// Where an object was written, or which it is.
+    fn place(&self, object: &Object) -> String {
+        self.places.get(object.key()).cloned().unwrap_or_else(|| object.key().short())
+    }
+
+    fn refuse_object(&mut self, object: &Object, message: String, help: &str) {
+        self.errors.push(SourceError::File { path: self.place(object), message, help: help.to_owned() });
+    }
+
     fn placeholders<'s>(&'s self, service: Option<&'s str>) -> Placeholders<'s> {
         Placeholders {
             version: Some(self.request.version),
@@ -244,8 +253,8 @@ impl Work<'_> {
         let own = pattern.and_then(|pattern| expand(&pattern, &self.placeholders(Some(&name))).ok());
         for (container, image) in images(&object) {
             let Some(parts) = reference(&image) else {
-                let message = format!("{}: `{image}` is no image", object.key().short());
-                self.refuse(&name, message, "write it like `registry/name:version`");
+                let message = format!("container `{container}`: `{image}` is no image");
+                self.refuse_object(&object, message, "write it like `registry/name:version`");
                 return None;
             };
             let ours = own.as_deref().and_then(reference).is_some_and(|own| own.name == parts.name);
@@ -254,14 +263,13 @@ impl Work<'_> {
                 continue;
             }
             if parts.moves() {
-                let place = self.places.get(object.key()).cloned().unwrap_or_else(|| object.key().short());
-                let text = format!(
-                    "{place}: container `{container}` uses `{image}`, which may be another image tomorrow"
-                );
+                let text =
+                    format!("container `{container}` uses `{image}`, which may be another image tomorrow");
                 if ours || self.request.resolved.project.strict {
-                    self.refuse(&name, text, "give it a version or a digest");
+                    self.refuse_object(&object, text, "give it a version or a digest");
                     return None;
                 }
+                let text = format!("{}: {text}", self.place(&object));
                 self.rendered.notes.push(Note { topic: "moving-image".into(), text });
             }
         }
