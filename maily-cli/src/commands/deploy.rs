@@ -19,9 +19,13 @@ use crate::{
 };
 
 pub(super) fn version(text: &str) -> Result<Version, CliError> {
-    text.parse().map_err(|error: maily_core::model::NameError| {
-        CliError::usage(format!("`--version {text}`: {error}"))
-    })
+    version_of("--version", text)
+}
+
+/// A version of the command line, and where it stands there.
+pub(super) fn version_of(place: &str, text: &str) -> Result<Version, CliError> {
+    text.parse()
+        .map_err(|error: maily_core::model::NameError| CliError::usage(format!("`{place} {text}`: {error}")))
 }
 
 pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Result<Code, CliError> {
@@ -89,7 +93,7 @@ pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &DeployCommand) -> 
 
 pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand) -> Result<Code, CliError> {
     let to = match (&args.to_version, args.release) {
-        (Some(text), _) => RollbackTo::Version(version(text)?.to_string()),
+        (Some(text), _) => RollbackTo::Version(version_of("--to-version", text)?.to_string()),
         (None, Some(release)) => RollbackTo::Release(ReleaseId(release)),
         (None, None) => RollbackTo::LastGood,
     };

@@ -104,7 +104,26 @@ fn versions_and_components_are_checked() {
     assert!(refused.err.contains("nobody"), "{}", refused.err);
     let refused = desk.sandbox(&["sandbox", "fault", "add", "explode", "api"]).expect(2);
     assert!(refused.err.contains("crash SERVICE"), "{}", refused.err);
+    for (fault, said) in
+        [("crash apii", "there are api"), ("crash api@latest", "latest"), ("build-fails web", "none")]
+    {
+        let refused = desk.sandbox(&["sandbox", "fault", "add", fault]).expect(2);
+        assert!(refused.err.contains(said), "{fault}: {}", refused.err);
+    }
+    let refused = desk.sandbox(&["plan", "--version", "v1", "--allow-replace", "api"]).expect(2);
+    assert!(refused.err.contains("KIND/NAME"), "{}", refused.err);
     desk.sandbox(&["deploy", "--version", "v1", "-f"]).expect(2);
+    desk.sandbox(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let never = desk.sandbox(&["rollback", "--to-version", "v9", "--yes"]).expect(2);
+    assert!(
+        never.err.contains("version v9 was never in this environment\n  help: it had v1"),
+        "{}",
+        never.err
+    );
+    let refused = desk.sandbox(&["rollback", "--to-version", "latest", "--yes"]).expect(2);
+    assert!(refused.err.contains("--to-version latest"), "{}", refused.err);
+    let none = desk.sandbox(&["logs", "api", "--previous"]).expect(0);
+    assert!(none.out.is_empty() && none.err.contains("no earlier instance"), "{}", none.err);
 }
 
 #[test]
