@@ -246,7 +246,7 @@ pub(crate) struct PhasedCommand {
     /// The version
     #[arg(long)]
     pub(crate) version: String,
-    /// Only show the plans
+    /// Only show the plans; as JSON one a line
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Leave staging out; a version that never succeeded there needs `--yes --reason TEXT`

@@ -164,7 +164,11 @@ pub(super) async fn part(
     let wanted = release::deploy(&wired.resolved, rendered, version, seen.base.as_ref(), &scope);
     let (depth, storage) = depth(&args.run, args.dry_run);
     let planned = session::plan(&wired, seen, &wanted, &args.plan, depth, storage).await?;
-    carry_out(ui, &wired, planned, &args.run, args.dry_run).await
+    if args.dry_run {
+        ui.one_plan(&planned)?;
+        return Ok(Code::Done);
+    }
+    carry_out(ui, &wired, planned, &args.run, false).await
 }
 
 /// The sandbox is written to by everything that goes through here.

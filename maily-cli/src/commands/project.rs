@@ -67,7 +67,9 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
             &json!({"file": path, "project": project.name.to_string(), "services": services}),
         )?;
     } else {
-        ui.tell(&format!("wrote `{}`: {} services", path.display(), project.services.len()));
+        let count = project.services.len();
+        let services = if count == 1 { "service" } else { "services" };
+        ui.tell(&format!("wrote `{}`: {count} {services}", path.display()));
         let bind = ui.tool.call("env bind production --context CONTEXT --namespace NAMESPACE");
         ui.tell(&format!("next: {bind}"));
     }

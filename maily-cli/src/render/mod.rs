@@ -140,6 +140,15 @@ impl Ui {
         self.print(&serde_json::to_string_pretty(&document).map_err(failed)?)
     }
 
+    /// Shows one of several plans: as JSON one a line, so that each line is a document.
+    pub(crate) fn one_plan(&self, planned: &Planned) -> Result<(), CliError> {
+        if self.is_json() {
+            let document = json!({"format": FORMAT, "kind": "plan", "plan": planned.plan});
+            return self.print(&document.to_string());
+        }
+        self.plan(planned)
+    }
+
     /// Shows a plan.
     pub(crate) fn plan(&self, planned: &Planned) -> Result<(), CliError> {
         if self.is_json() {

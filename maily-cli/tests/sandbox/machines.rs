@@ -129,6 +129,17 @@ fn the_schema_check_notices_what_does_not_fit() {
     }
 }
 
+#[test]
+fn several_plans_are_one_document_a_line() {
+    let desk = Desk::example();
+    let told = desk.sandbox(&["phased-deploy", "--version", "v1.0.0", "--dry-run", "-o", "json"]).expect(0);
+    let plans: Vec<Value> =
+        told.out.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect();
+    let environments: Vec<&Value> = plans.iter().map(|document| &document["plan"]["environment"]).collect();
+    assert_eq!(environments, ["staging", "production"]);
+    check(&desk, "plan", &plans[0]);
+}
+
 /// A command in GitHub Actions.
 fn github(desk: &Desk, args: &[&str]) -> crate::desk::Done {
     let mut command = desk.command(args);
