@@ -143,6 +143,10 @@ fn manifests_are_checked() {
         &["not an image"],
     );
     manifests("a: b: c\n", &["m.yaml:1"]);
+    manifests(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: kube-system}\n",
+        &["m.yaml:1", "belongs to the cluster"],
+    );
     let desk = Desk::with(&services("  api: {manifests: nowhere.yaml}"));
     refused_at(&desk, &["nowhere.yaml"]);
     let twice = services("  api: {manifests: m.yaml}\n  web: {manifests: n.yaml}");

@@ -29,6 +29,9 @@ use crate::{
 /// Seconds within which a service must serve, where nothing else is said.
 pub(crate) const TIMEOUT_S: u64 = 600;
 
+/// Namespaces that every cluster has: whoever owned one would take it away with the project.
+const SYSTEM: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
+
 /// What shall be rendered.
 #[derive(Clone, Debug)]
 pub struct RenderRequest<'a> {
@@ -231,6 +234,14 @@ impl Work<'_> {
                     return None;
                 }
             }
+        }
+        if object.kind() == "Namespace" && SYSTEM.contains(&object.name()) {
+            self.errors.push(SourceError::File {
+                path: place,
+                message: format!("namespace `{}` belongs to the cluster, not to a project", object.name()),
+                help: "take it out of the manifests".to_owned(),
+            });
+            return None;
         }
         if let Some(first) = self.places.insert(object.key().clone(), place.clone()) {
             self.errors.push(SourceError::File {
