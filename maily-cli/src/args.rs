@@ -21,6 +21,7 @@ pub(crate) struct Args {
 
 /// Options of every command.
 #[derive(Clone, Debug, ClapArgs)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Globals {
     /// Folder of the project
     #[arg(short = 'C', long = "directory", global = true, value_name = "DIR")]
@@ -66,7 +67,7 @@ pub(crate) struct EnvArg {
 /// How a run is carried out.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct RunArgs {
-    /// Say yes to every question
+    /// Say yes to every question, and to approval
     #[arg(short, long)]
     pub(crate) yes: bool,
     /// Why; goes on record
@@ -89,7 +90,7 @@ pub(crate) struct PlanArgs {
     /// Take new services of a shared source along that have no line in the file yet
     #[arg(long)]
     pub(crate) accept_new: bool,
-    /// Time for each service, such as 5m
+    /// Time for each service, such as 5m; else what the file says, else 10m
     #[arg(long, value_name = "TIME")]
     pub(crate) timeout: Option<String>,
 }
@@ -128,8 +129,8 @@ pub(crate) enum Command {
     Abort(AbortCommand),
     /// Check identity, permissions, versions and clocks
     Doctor(EnvOnly),
-    /// Print the JSON Schema of the project file
-    Schema,
+    /// Print the JSON Schema of the project file, or of what `--output json` prints
+    Schema(SchemaCommand),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -239,18 +240,19 @@ pub(crate) struct DeployCommand {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PhasedCommand {
-    #[command(flatten)]
-    pub(crate) env: EnvArg,
+    /// Only the phases of this environment
+    #[arg(short, long, visible_alias = "environment", value_name = "NAME")]
+    pub(crate) env: Option<String>,
     /// The version
     #[arg(long)]
     pub(crate) version: String,
-    /// Only show the plans
+    /// Only show the plans; as JSON one a line
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Leave staging out
+    /// Leave staging out; a version that never succeeded there needs `--yes --reason TEXT`
     #[arg(long)]
     pub(crate) skip_staging: bool,
-    /// First phase
+    /// First phase; after staging as with `--skip-staging`
     #[arg(long, value_name = "1..3", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) start_phase: u8,
     /// Last phase
@@ -353,6 +355,31 @@ pub(crate) enum ShowCommand {
         #[command(flatten)]
         env: EnvArg,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SchemaCommand {
+    /// What the schema is for
+    #[arg(long = "for", value_name = "WHAT", value_enum, default_value_t = SchemaFor::Project)]
+    pub(crate) of: SchemaFor,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaFor {
+    /// The project file
+    Project,
+    /// The document of `status`
+    Status,
+    /// The document of `history`
+    History,
+    /// The document of `plan`, and of every `--dry-run`
+    Plan,
+    /// The lines of a run: one event each
+    Event,
+    /// The lines of `logs`
+    Log,
+    /// The document on standard error when a command fails
+    Error,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -16,11 +16,11 @@ use clap::Parser as _;
 async fn main() -> ExitCode {
     let args = args::Args::parse();
     render::logging(args.globals.verbose);
-    let json = args.globals.output == args::Output::Json;
+    let globals = args.globals.clone();
     match commands::dispatch(args).await {
         Ok(code) => code.into(),
         Err(error) => {
-            render::error(&error, json);
+            render::error(&error, &globals);
             error.code.into()
         }
     }

@@ -3,6 +3,9 @@
 use std::{process::Stdio, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use http::Request;
+use http_body_util::Empty;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use maily_core::provider::{ErrorKind, ProbeRequest, Prober, ProviderError, Verdict};
 use maily_k8s::KubeCluster;
 
@@ -36,16 +39,50 @@ impl Prober for ProgramProber {
                     Err(error) => Verdict::Insufficient { evidence: error.to_string() },
                 })
             }
-            ProbeRequest::Http { url, service: None, .. } => Err(ProviderError::new(
-                ErrorKind::Unsupported,
-                "probe",
-                "get",
-                url.clone(),
-                "requests to addresses outside of the cluster are not there yet",
-            )
-            .with_hint("use a `command` check, such as `[curl, --fail, URL]`")),
+            ProbeRequest::Http { url, service: None, expect } => get(url, *expect, limit).await,
         }
     }
+}
+
+/// One GET from this machine. Redirects are answers like any other: a check says what it expects.
+async fn get(url: &str, expect: u16, limit: Duration) -> Result<Verdict, ProviderError> {
+    let refuse = |message: String| ProviderError::new(ErrorKind::Invalid, "probe", "get", url, message);
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_native_roots()
+        .map_err(|error| refuse(format!("no certificate authorities of this machine: {error}")))?
+        .https_or_http()
+        .enable_http1()
+        .build();
+    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<&[u8]>>(connector);
+    let request = Request::get(url)
+        .header("user-agent", concat!("mailyctl/", env!("CARGO_PKG_VERSION")))
+        .body(Empty::new())
+        .map_err(|error| refuse(format!("it is no URL: {error}")))?;
+    #[expect(clippy::disallowed_methods, reason = "an address outside lives by the machine's clock")]
+    let answer = tokio::time::timeout(limit, client.request(request)).await;
+    Ok(match answer {
+        Err(_) => {
+            Verdict::Insufficient { evidence: format!("GET {url}: no answer within {} s", limit.as_secs()) }
+        }
+        Ok(Err(error)) => Verdict::Insufficient { evidence: format!("GET {url}: {}", causes(&error)) },
+        Ok(Ok(answer)) => {
+            let evidence = format!("GET {url} answered {}", answer.status().as_u16());
+            match answer.status().as_u16() == expect {
+                true => Verdict::Pass { evidence },
+                false => Verdict::Fail { evidence },
+            }
+        }
+    })
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
 }
 
 async fn command(argv: &[String], limit: Duration) -> Result<Verdict, ProviderError> {
@@ -73,5 +110,55 @@ async fn command(argv: &[String], limit: Duration) -> Result<Verdict, ProviderEr
             let last = said.lines().next_back().unwrap_or_default();
             Ok(Verdict::Fail { evidence: format!("`{program}` ended with {}: {last}", output.status) })
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests of programs live by the machine's clock")]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn addresses_outside_are_asked_from_here() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}/health", listener.local_addr().expect("is bound"));
+        let server = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            for status in ["200 OK", "302 Found"] {
+                let (mut stream, _) = listener.accept().await.expect("is asked");
+                let mut buffer = vec![0; 1024];
+                let length = stream.read(&mut buffer).await.expect("says something");
+                asked.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.expect("listens");
+            }
+            asked
+        });
+        let evidence = format!("GET {url} answered 200");
+        assert_eq!(get(&url, 200, LIMIT).await.expect("is asked"), Verdict::Pass { evidence });
+        let evidence = format!("GET {url} answered 302");
+        assert_eq!(get(&url, 200, LIMIT).await.expect("is asked"), Verdict::Fail { evidence });
+        assert!(server.await.expect("ends")[0].starts_with("GET /health HTTP/1.1"));
+        // Nobody listens any more: that is no verdict about the service.
+        let silent = get(&url, 200, LIMIT).await.expect("is asked");
+        assert!(matches!(silent, Verdict::Insufficient { .. }), "{silent:?}");
+        assert!(get("http://a b/", 200, LIMIT).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn programs_pass_fail_or_are_missing() {
+        let run = |program: &str| [program.to_owned()];
+        let passed = command(&run("true"), LIMIT).await.expect("runs");
+        assert!(matches!(passed, Verdict::Pass { .. }), "{passed:?}");
+        let failed = command(&run("false"), LIMIT).await.expect("runs");
+        assert!(matches!(failed, Verdict::Fail { .. }), "{failed:?}");
+        assert_eq!(
+            command(&run("/nowhere"), LIMIT).await.expect_err("is missing").kind(),
+            ErrorKind::NotFound
+        );
     }
 }

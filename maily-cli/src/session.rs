@@ -46,6 +46,11 @@ pub(crate) async fn objects(
     only: Option<&[ServiceName]>,
     args: &PlanArgs,
 ) -> Result<Rendered, CliError> {
+    if wired.resolved.services.is_empty() {
+        // A deploy of nothing would take everything out that is there.
+        return Err(CliError::usage("the project has no services")
+            .help("describe what is released under `services`; `mailyctl remove` takes services out"));
+    }
     let request = RenderRequest {
         resolved: &wired.resolved,
         version,
@@ -86,6 +91,12 @@ pub(crate) async fn plan(
     depth: Depth,
     storage: Storage,
 ) -> Result<Planned, CliError> {
+    for object in &args.allow_replace {
+        if object.split_once('/').is_none_or(|(kind, name)| kind.is_empty() || name.is_empty()) {
+            return Err(CliError::usage(format!("`--allow-replace {object}` names no object"))
+                .help("write KIND/NAME, such as `Deployment/api`"));
+        }
+    }
     let options = PlanOptions {
         force_conflicts: args.force_conflicts,
         replace: args.allow_replace.iter().cloned().collect(),

@@ -19,9 +19,13 @@ use crate::{
 };
 
 pub(super) fn version(text: &str) -> Result<Version, CliError> {
-    text.parse().map_err(|error: maily_core::model::NameError| {
-        CliError::usage(format!("`--version {text}`: {error}"))
-    })
+    version_of("--version", text)
+}
+
+/// A version of the command line, and where it stands there.
+pub(super) fn version_of(place: &str, text: &str) -> Result<Version, CliError> {
+    text.parse()
+        .map_err(|error: maily_core::model::NameError| CliError::usage(format!("`{place} {text}`: {error}")))
 }
 
 pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Result<Code, CliError> {
@@ -39,7 +43,8 @@ pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Resu
         if let Some(path) = &args.out {
             wired.environment.keep_values(&planned).await?;
             save(path, &planned.plan)?;
-            ui.tell(&format!("saved; carry it out with `mailyctl apply {}`", path.display()));
+            let apply = ui.tool.call(&format!("apply {}", path.display()));
+            ui.tell(&format!("saved; carry it out with `{apply}`"));
         }
         Ok(if args.exit_code && !planned.plan.is_empty() { Code::Changes } else { Code::Done })
     })
@@ -88,7 +93,7 @@ pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &DeployCommand) -> 
 
 pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand) -> Result<Code, CliError> {
     let to = match (&args.to_version, args.release) {
-        (Some(text), _) => RollbackTo::Version(version(text)?.to_string()),
+        (Some(text), _) => RollbackTo::Version(version_of("--to-version", text)?.to_string()),
         (None, Some(release)) => RollbackTo::Release(ReleaseId(release)),
         (None, None) => RollbackTo::LastGood,
     };
@@ -159,7 +164,11 @@ pub(super) async fn part(
     let wanted = release::deploy(&wired.resolved, rendered, version, seen.base.as_ref(), &scope);
     let (depth, storage) = depth(&args.run, args.dry_run);
     let planned = session::plan(&wired, seen, &wanted, &args.plan, depth, storage).await?;
-    carry_out(ui, &wired, planned, &args.run, args.dry_run).await
+    if args.dry_run {
+        ui.one_plan(&planned)?;
+        return Ok(Code::Done);
+    }
+    carry_out(ui, &wired, planned, &args.run, false).await
 }
 
 /// The sandbox is written to by everything that goes through here.

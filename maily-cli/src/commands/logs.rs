@@ -45,13 +45,20 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
         return Err(CliError::new(Code::Failed, format!("`{service}` has no pods in the release in force"))
             .help(format!("`mailyctl status --env {}`", wired.environment.name)));
     };
+    let mut any = false;
     loop {
         let next = tokio::select! {
             next = lines.next() => next,
             _ = tokio::signal::ctrl_c() => return Ok(Code::Done),
         };
-        let Some(line) = next else { return Ok(Code::Done) };
+        let Some(line) = next else {
+            if !any && args.previous {
+                ui.tell(&format!("no container of `{service}` was restarted: there is no earlier instance"));
+            }
+            return Ok(Code::Done);
+        };
         let line = line?;
+        any = true;
         if ui.is_json() {
             let text = json!({"format": 1, "pod": line.pod, "container": line.container, "time": line.line.time, "line": line.line.text});
             ui.print(&text.to_string())?;

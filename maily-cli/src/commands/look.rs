@@ -32,7 +32,7 @@ pub(super) async fn status(ui: &Ui, globals: &Globals, args: &StatusCommand) -> 
             ui.document("status", &status)?;
         } else {
             let clear = if args.watch && ui.form == render::Form::Live { "\u{1b}[H\u{1b}[2J" } else { "" };
-            ui.print(&format!("{clear}{}", render::status(&status, ui.paint)))?;
+            ui.print(&format!("{clear}{}", render::status(&status, ui.paint, &ui.tool)))?;
         }
         if !args.watch {
             return Ok(Code::Done);

@@ -7,6 +7,7 @@ mod look;
 mod phased;
 mod project;
 mod sandbox;
+mod schema;
 mod shell;
 
 use maily_core::engine::Wish;
@@ -59,7 +60,7 @@ pub(crate) async fn dispatch(args: Args) -> Result<Code, CliError> {
             .await
         }
         Command::Doctor(args) => doctor::doctor(&ui, &globals, &args.env).await,
-        Command::Schema => project::schema(&ui),
+        Command::Schema(args) => schema::schema(&ui, args.of),
         Command::Completions { shell } => shell::completions(&ui, shell),
         Command::Man { folder } => shell::man(&ui, &folder),
         Command::Sandbox(command) => sandbox::sandbox(&ui, &globals, &command),

@@ -51,15 +51,18 @@ fn parts(workshop: &Workshop, args: &PhasedCommand) -> Result<Vec<Part>, CliErro
         return Err(CliError::usage(format!("there is no phase {end}"))
             .help(format!("the project has {count} phases")));
     }
-    let limit = args.env.env.as_deref();
+    let limit = args.env.as_deref();
     if let Some(name) = limit {
         project.resolve(name).map_err(|error| CliError::usage(error.to_string()).help(error.help))?;
         if args.skip_staging && name == STAGING {
             return Err(CliError::usage("`--env staging` and `--skip-staging` contradict each other"));
         }
     }
+    // The phases of an environment that the file does not declare are left out.
+    let declared = |phase: &&Phase| project.environments.contains_key(&phase.environment);
     let chosen: Vec<&Phase> = project.phases[start - 1..end]
         .iter()
+        .filter(declared)
         .filter(|phase| limit.is_none_or(|name| *phase.environment == *name))
         .filter(|phase| !(args.skip_staging && &*phase.environment == STAGING))
         .collect();
@@ -73,6 +76,17 @@ fn parts(workshop: &Workshop, args: &PhasedCommand) -> Result<Vec<Part>, CliErro
         }
     }
     if parts.is_empty() {
+        if !project.phases.iter().any(|phase| declared(&phase)) {
+            let mut wanted: Vec<&str> = project.phases.iter().map(|phase| &*phase.environment).collect();
+            wanted.dedup();
+            return Err(CliError::usage(format!(
+                "no phase has an environment: the phases are for {}",
+                wanted.join(", ")
+            ))
+            .help(
+                "bind one: `mailyctl env bind NAME`, or write `phases` for the environments that there are",
+            ));
+        }
         return Err(
             CliError::usage("no phase is left to deploy").help("`mailyctl show project` lists the phases")
         );
@@ -95,7 +109,9 @@ async fn run(
     version: &Version,
     args: &PhasedCommand,
 ) -> Result<Code, CliError> {
-    let has_staging = workshop.project.phases.iter().any(|phase| &*phase.environment == STAGING);
+    let project = &workshop.project;
+    let has_staging = project.environments.contains_key(STAGING)
+        && project.phases.iter().any(|phase| &*phase.environment == STAGING);
     let begins_later = parts.iter().all(|part| part.environment != STAGING);
     if has_staging && begins_later && !args.dry_run {
         seen_on_staging(ui, workshop, version, args).await?;

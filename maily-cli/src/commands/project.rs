@@ -1,4 +1,4 @@
-//! `init`, `env`, `show project`, `schema`.
+//! `init`, `env`, `show project`.
 
 use std::path::{Path, PathBuf};
 
@@ -67,8 +67,11 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
             &json!({"file": path, "project": project.name.to_string(), "services": services}),
         )?;
     } else {
-        ui.tell(&format!("wrote `{}`: {} services", path.display(), project.services.len()));
-        ui.tell("next: mailyctl env bind production --context CONTEXT --namespace NAMESPACE");
+        let count = project.services.len();
+        let services = if count == 1 { "service" } else { "services" };
+        ui.tell(&format!("wrote `{}`: {count} {services}", path.display()));
+        let bind = ui.tool.call("env bind production --context CONTEXT --namespace NAMESPACE");
+        ui.tell(&format!("next: {bind}"));
     }
     Ok(Code::Done)
 }
@@ -189,13 +192,6 @@ pub(super) fn list(ui: &Ui, globals: &Globals) -> Result<Code, CliError> {
     Ok(Code::Done)
 }
 
-pub(super) fn schema(ui: &Ui) -> Result<Code, CliError> {
-    let text = serde_json::to_string_pretty(&maily_core::model::schema())
-        .map_err(|error| CliError::new(Code::Failed, error.to_string()))?;
-    ui.print(&text)?;
-    Ok(Code::Done)
-}
-
 pub(super) fn show(ui: &Ui, globals: &Globals, env: &EnvArg) -> Result<Code, CliError> {
     let project = Project::load(&project_path(globals))?;
     let names: Vec<String> = match &env.env {
@@ -223,12 +219,13 @@ pub(super) fn show(ui: &Ui, globals: &Globals, env: &EnvArg) -> Result<Code, Cli
     }
     for (name, values) in shown {
         let mut text = format!("{}\n", ui.paint.strong(&format!("{} in {name}", project.name)));
-        for value in values {
-            text.push_str(&format!(
-                "  {:44} {}\n",
-                format!("{}: {}", value.path, value.value),
-                ui.paint.faint(&value.origin)
-            ));
+        // What few lines need is no reason to move the column of all others out of sight.
+        let written: Vec<String> =
+            values.iter().map(|value| format!("{}: {}", value.path, value.value)).collect();
+        let width = written.iter().map(|text| text.chars().count()).filter(|width| *width <= 60).max();
+        let width = width.unwrap_or_default();
+        for (value, written) in values.iter().zip(written) {
+            text.push_str(&format!("  {written:width$}  {}\n", ui.paint.faint(&value.origin)));
         }
         ui.print(&text)?;
     }

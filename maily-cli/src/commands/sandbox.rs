@@ -1,6 +1,6 @@
 //! `sandbox`: faults, and a new beginning.
 
-use maily_core::model::Project;
+use maily_core::model::{Project, Service, Source};
 use maily_testkit::{sim::Mode, world::Fault};
 use serde_json::json;
 
@@ -28,6 +28,7 @@ pub(super) fn sandbox(ui: &Ui, globals: &Globals, command: &SandboxCommand) -> R
             let text = fault.join(" ");
             let fault: Fault =
                 text.parse().map_err(|error| CliError::usage(format!("{error}")).help(help()))?;
+            known(&project, &fault)?;
             let sandbox = open_sandbox(globals, &project, Mode::Write)?;
             sandbox.shared.world().faults.push(fault);
             save(&sandbox)?;
@@ -51,6 +52,54 @@ pub(super) fn sandbox(ui: &Ui, globals: &Globals, command: &SandboxCommand) -> R
         }
     }
     Ok(Code::Done)
+}
+
+/// A fault of something that is not there would wait for ever.
+fn known(project: &Project, fault: &Fault) -> Result<(), CliError> {
+    let (what, name, names): (&str, &str, Vec<&str>) = match fault {
+        Fault::Pods { service, version, .. } => {
+            if let Some(version) = version {
+                super::deploy::version_of("fault", version)?;
+            }
+            // Files of others may have workloads of any name.
+            let is_open = |service: &Service| matches!(service.source, Source::Bundle(_) | Source::From(_));
+            if project.services.values().any(is_open) {
+                return Ok(());
+            }
+            ("service", service, project.services.values().flat_map(names).collect())
+        }
+        Fault::BuildFails { project: name } => ("frontend project", name, frontends(project)),
+        _ => return Ok(()),
+    };
+    if names.contains(&name) {
+        return Ok(());
+    }
+    let help = if names.is_empty() {
+        "there are none".to_owned()
+    } else {
+        format!("there are {}", names.join(", "))
+    };
+    Err(CliError::usage(format!("unknown {what} `{name}`")).help(help))
+}
+
+/// Names under which a service's pods are known.
+fn names(service: &Service) -> Vec<&str> {
+    let mut names = vec![&*service.name];
+    names.extend(service.aliases.iter().map(String::as_str));
+    if let Source::Workload(workload) = &service.source {
+        names.extend(workload.name.as_deref());
+    }
+    names
+}
+
+fn frontends(project: &Project) -> Vec<&str> {
+    let sources = project.services.values().map(|service| &service.source);
+    sources
+        .filter_map(|source| match source {
+            Source::Frontend { project, .. } => Some(project.as_str()),
+            _ => None,
+        })
+        .collect()
 }
 
 fn save(sandbox: &maily_testkit::sim::Sandbox) -> Result<(), CliError> {

@@ -1,15 +1,22 @@
 //! GitHub Actions: groups, annotations and the summary of the job.
 
-use std::{fs::OpenOptions, io::Write as _, path::PathBuf};
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use maily_core::engine::{Outcome, RunEnd};
-
-use super::{outcome, paint::Paint};
 
 /// A job of GitHub Actions.
 #[derive(Debug)]
 pub(super) struct Github {
     summary: Option<PathBuf>,
+    /// Standard output carries JSON and nothing else: commands for the page of the job go to standard error.
+    aside: bool,
+    /// Whether a group is open.
+    open: AtomicBool,
 }
 
 /// A message that the page of the job shows.
@@ -20,41 +27,70 @@ pub(super) fn annotation(level: &str, title: &str, message: &str) -> String {
     format!("::{level} title={}::{}", property(title), data(message.trim_end()))
 }
 
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
-}
-
 impl Github {
-    pub(super) fn detect(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    pub(super) fn detect(variable: impl Fn(&str) -> Option<String>, aside: bool) -> Option<Self> {
         variable("GITHUB_ACTIONS").filter(|value| value == "true")?;
-        Some(Self { summary: variable("GITHUB_STEP_SUMMARY").map(PathBuf::from) })
+        let summary = variable("GITHUB_STEP_SUMMARY").map(PathBuf::from);
+        Some(Self { summary, aside, open: AtomicBool::new(false) })
+    }
+
+    fn say(&self, line: &str) {
+        let _ = match self.aside {
+            true => writeln!(std::io::stderr().lock(), "{line}"),
+            false => writeln!(std::io::stdout().lock(), "{line}"),
+        };
     }
 
     pub(super) fn begin(&self, title: &str) {
-        say(&format!("::group::{}", title.replace(['\r', '\n'], " ")));
+        self.close();
+        self.open.store(true, Ordering::Relaxed);
+        self.say(&format!("::group::{}", title.replace(['\r', '\n'], " ")));
     }
 
-    pub(super) fn end(&self, environment: &str, end: &RunEnd) {
-        say("::endgroup::");
-        let report = outcome::report(environment, end, Paint::default());
+    fn close(&self) {
+        if self.open.swap(false, Ordering::Relaxed) {
+            self.say("::endgroup::");
+        }
+    }
+
+    /// The command failed without a run that could tell why.
+    pub(super) fn failed(&self, message: &str) {
+        self.say(&annotation("error", "mailyctl", message));
+        self.summarise("mailyctl failed", message);
+    }
+
+    pub(super) fn end(&self, environment: &str, end: &RunEnd, report: &str) {
+        self.close();
         let title = format!("release to {environment}");
         match end {
             RunEnd::Over { outcome: Outcome::Succeeded { .. } | Outcome::Unchanged, .. } => {}
             RunEnd::Over { outcome: Outcome::Cancelled { .. }, .. } | RunEnd::Paused { .. } => {
-                say(&annotation("warning", &title, &report));
+                self.say(&annotation("warning", &title, report));
             }
-            RunEnd::Over { .. } | RunEnd::Stuck { .. } => say(&annotation("error", &title, &report)),
+            RunEnd::Over { .. } | RunEnd::Stuck { .. } => self.say(&annotation("error", &title, report)),
         }
-        if let Some(path) = &self.summary {
-            let written = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
-                .and_then(|mut file| writeln!(file, "### {title}\n\n```\n{report}\n```\n"));
-            if let Err(error) = written {
-                say(&annotation("warning", "mailyctl", &format!("failed to write the summary: {error}")));
-            }
+        self.summarise(&title, report);
+    }
+
+    fn summarise(&self, title: &str, text: &str) {
+        let Some(path) = &self.summary else { return };
+        // Backticks of others must not end the block.
+        let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+        let fence = "`".repeat(longest.max(2) + 1);
+        let written =
+            OpenOptions::new().create(true).append(true).open(path).and_then(|mut file| {
+                writeln!(file, "### {title}\n\n{fence}\n{}\n{fence}\n", text.trim_end())
+            });
+        if let Err(error) = written {
+            self.say(&annotation("warning", "mailyctl", &format!("failed to write the summary: {error}")));
         }
+    }
+}
+
+impl Drop for Github {
+    fn drop(&mut self) {
+        // A run that ended with an error has told nobody.
+        self.close();
     }
 }
 

@@ -8,6 +8,7 @@ mod paint;
 mod plan;
 mod tables;
 mod text;
+mod tool;
 mod tree;
 
 use std::{
@@ -27,9 +28,10 @@ use crate::{
 pub(crate) use paint::Paint;
 pub(crate) use tables::{environments, history, release, run, status};
 pub(crate) use text::plain;
+pub(crate) use tool::Tool;
 
 /// Version of the documents of `--output json`.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// How results are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub(crate) struct Ui {
     pub(crate) paint: Paint,
     quiet: bool,
     verbose: bool,
+    /// How this program is called here.
+    pub(crate) tool: Tool,
     github: Option<github::Github>,
 }
 
@@ -75,7 +79,7 @@ fn variable(name: &str) -> Option<String> {
 impl Ui {
     pub(crate) fn new(globals: &Globals) -> Self {
         let terminal = io::stdout().is_terminal() && variable("TERM").is_none_or(|term| term != "dumb");
-        let github = github::Github::detect(variable);
+        let github = github::Github::detect(variable, globals.output == Output::Json);
         let form = match globals.output {
             Output::Json => Form::Json,
             Output::Text => Form::Log,
@@ -88,6 +92,7 @@ impl Ui {
             paint: Paint { on: colour && form != Form::Json },
             quiet: globals.quiet,
             verbose: globals.verbose > 0,
+            tool: Tool::of(globals),
             github,
         }
     }
@@ -135,6 +140,15 @@ impl Ui {
         self.print(&serde_json::to_string_pretty(&document).map_err(failed)?)
     }
 
+    /// Shows one of several plans: as JSON one a line, so that each line is a document.
+    pub(crate) fn one_plan(&self, planned: &Planned) -> Result<(), CliError> {
+        if self.is_json() {
+            let document = json!({"format": FORMAT, "kind": "plan", "plan": planned.plan});
+            return self.print(&document.to_string());
+        }
+        self.plan(planned)
+    }
+
     /// Shows a plan.
     pub(crate) fn plan(&self, planned: &Planned) -> Result<(), CliError> {
         if self.is_json() {
@@ -162,6 +176,10 @@ impl Ui {
         if let Show::Live(live) = show {
             self.print(&live.finish())?;
         }
+        let report = outcome::report(environment, end, self.paint, &self.tool);
+        if let Some(github) = &self.github {
+            github.end(environment, end, &outcome::report(environment, end, Paint::default(), &self.tool));
+        }
         if self.is_json() {
             if matches!(end, RunEnd::Over { run: None, .. }) {
                 let line = json!({"format": FORMAT, "event": "unchanged", "environment": environment});
@@ -169,16 +187,12 @@ impl Ui {
             }
             return Ok(());
         }
-        let report = outcome::report(environment, end, self.paint);
         match outcome::is_good(end) {
             true if self.quiet => {}
             true => self.print(&report)?,
             false => {
                 let _ = writeln!(io::stderr().lock(), "{report}");
             }
-        }
-        if let Some(github) = &self.github {
-            github.end(environment, end);
         }
         Ok(())
     }
@@ -197,19 +211,21 @@ pub(crate) fn logging(verbose: u8) {
 }
 
 /// Shows why the program ends.
-pub(crate) fn error(error: &CliError, json: bool) {
+pub(crate) fn error(error: &CliError, globals: &Globals) {
+    let tool = Tool::of(globals);
+    let help = error.help.as_deref().map(|help| tool.in_text(help));
+    if let Some(github) = github::Github::detect(variable, globals.output == Output::Json) {
+        github.failed(&error.message);
+    }
     let mut err = io::stderr().lock();
-    if json {
-        let document = json!({"format": FORMAT, "kind": "error", "code": error.code as u8, "message": error.message, "help": error.help});
+    if globals.output == Output::Json {
+        let document = json!({"format": FORMAT, "kind": "error", "code": error.code as u8, "message": error.message, "help": help});
         let _ = writeln!(err, "{document}");
         return;
     }
     let paint = Paint { on: variable("NO_COLOR").is_none() && io::stderr().is_terminal() };
     let _ = writeln!(err, "{}: {}", paint.bad("error"), error.message.trim_end());
-    if let Some(help) = &error.help {
+    if let Some(help) = help {
         let _ = writeln!(err, "  {}: {help}", paint.strong("help"));
-    }
-    if variable("GITHUB_ACTIONS").is_some() {
-        let _ = writeln!(io::stdout().lock(), "{}", github::annotation("error", "mailyctl", &error.message));
     }
 }

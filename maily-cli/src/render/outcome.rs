@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use maily_core::engine::{Failure, Outcome, RunEnd, Stuck};
 
-use super::{paint::Paint, text::plain};
+use super::{paint::Paint, text::plain, tool::Tool};
 
 pub(super) fn is_good(end: &RunEnd) -> bool {
     matches!(end, RunEnd::Over { outcome: Outcome::Succeeded { .. } | Outcome::Unchanged, .. })
 }
 
-pub(super) fn report(environment: &str, end: &RunEnd, paint: Paint) -> String {
+pub(super) fn report(environment: &str, end: &RunEnd, paint: Paint, tool: &Tool) -> String {
     let mut text = String::new();
     match end {
         RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } => {
@@ -27,7 +27,7 @@ pub(super) fn report(environment: &str, end: &RunEnd, paint: Paint) -> String {
             );
             failure(&mut text, why, paint);
             if let Some(run) = run {
-                next(&mut text, paint, &format!("mailyctl show run --env {environment} {run}"));
+                next(&mut text, paint, &tool.call(&format!("show run --env {environment} {run}")));
             }
         }
         RunEnd::Over { outcome: Outcome::Cancelled { why }, .. } => {
@@ -45,29 +45,38 @@ pub(super) fn report(environment: &str, end: &RunEnd, paint: Paint) -> String {
         RunEnd::Stuck { items, .. } => {
             let _ = writeln!(text, "{} {environment} needs a person", paint.bad("✗"));
             stuck(&mut text, items, paint);
-            next(&mut text, paint, &format!("mend the cause, then `mailyctl resume --env {environment}`"));
             next(
                 &mut text,
                 paint,
-                &format!("or leave it as it is: `mailyctl abort --leave --env {environment}`"),
+                &format!("mend the cause, then `{}`", tool.call(&format!("resume --env {environment}"))),
+            );
+            next(
+                &mut text,
+                paint,
+                &format!(
+                    "or leave it as it is: `{}`",
+                    tool.call(&format!("abort --leave --env {environment}"))
+                ),
             );
         }
         RunEnd::Paused { run, why } => {
             let _ = writeln!(
                 text,
-                "{} run {run} of {environment} is interrupted: {}",
+                "{} run {run} of {environment} stopped and can be resumed: {}",
                 paint.warn("◌"),
                 plain(why)
             );
+            next(&mut text, paint, &tool.call(&format!("resume --env {environment}")));
             next(
                 &mut text,
                 paint,
-                &format!("mailyctl resume --env {environment}   (or: mailyctl abort --env {environment})"),
+                &format!("or go back: {}", tool.call(&format!("abort --env {environment}"))),
             );
         }
     }
     text.truncate(text.trim_end().len());
-    text
+    // Hints of the library name this program in backticks.
+    tool.in_text(&text)
 }
 
 fn next(text: &mut String, paint: Paint, what: &str) {

@@ -18,6 +18,7 @@ use super::{
     outcome,
     paint::Paint,
     text::{between, elapsed, plain, short},
+    tool::Tool,
 };
 
 /// Lays out rows in columns; widths count characters, not bytes of colours.
@@ -46,7 +47,7 @@ fn columns(rows: &[Vec<String>], paints: impl Fn(usize, usize, &str) -> String) 
     text
 }
 
-pub(crate) fn status(status: &Status, paint: Paint) -> String {
+pub(crate) fn status(status: &Status, paint: Paint, tool: &Tool) -> String {
     let mut text = String::new();
     let release =
         status.release.map_or_else(|| "nothing released yet".to_owned(), |id| format!("release {id}"));
@@ -59,7 +60,7 @@ pub(crate) fn status(status: &Status, paint: Paint) -> String {
             "run {run} has not ended: `mailyctl resume --env {0}` or `mailyctl abort --env {0}`",
             status.environment
         );
-        let _ = writeln!(text, "{}", paint.warn(&note));
+        let _ = writeln!(text, "{}", paint.warn(&tool.in_text(&note)));
     }
     if !status.services.is_empty() {
         let mut rows = vec![["SERVICE", "VERSION", "READY", "STATE", ""].map(str::to_owned).to_vec()];

@@ -2,11 +2,11 @@
 
 use crate::desk::{Desk, done};
 
-const BASE: &str = "maily: 1\nproject: shop\nimages: 'registry.example/{service}:{version}'\nenvironments:\n  production: {namespace: shop}\n";
+pub(crate) const BASE: &str = "maily: 1\nproject: shop\nimages: 'registry.example/{service}:{version}'\nenvironments:\n  production: {namespace: shop}\n";
 
 /// A deploy of a project file is refused as wrong use, says this, and leaves no world behind.
 #[track_caller]
-fn refused(file: &str, said: &[&str]) -> String {
+pub(crate) fn refused(file: &str, said: &[&str]) -> String {
     let desk = Desk::with(file);
     refused_at(&desk, said)
 }
@@ -22,7 +22,7 @@ fn refused_at(desk: &Desk, said: &[&str]) -> String {
     done.err
 }
 
-fn services(text: &str) -> String {
+pub(crate) fn services(text: &str) -> String {
     format!("{BASE}services:\n{text}\n")
 }
 
@@ -104,7 +104,26 @@ fn versions_and_components_are_checked() {
     assert!(refused.err.contains("nobody"), "{}", refused.err);
     let refused = desk.sandbox(&["sandbox", "fault", "add", "explode", "api"]).expect(2);
     assert!(refused.err.contains("crash SERVICE"), "{}", refused.err);
+    for (fault, said) in
+        [("crash apii", "there are api"), ("crash api@latest", "latest"), ("build-fails web", "none")]
+    {
+        let refused = desk.sandbox(&["sandbox", "fault", "add", fault]).expect(2);
+        assert!(refused.err.contains(said), "{fault}: {}", refused.err);
+    }
+    let refused = desk.sandbox(&["plan", "--version", "v1", "--allow-replace", "api"]).expect(2);
+    assert!(refused.err.contains("KIND/NAME"), "{}", refused.err);
     desk.sandbox(&["deploy", "--version", "v1", "-f"]).expect(2);
+    desk.sandbox(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let never = desk.sandbox(&["rollback", "--to-version", "v9", "--yes"]).expect(2);
+    assert!(
+        never.err.contains("version v9 was never in this environment\n  help: it had v1"),
+        "{}",
+        never.err
+    );
+    let refused = desk.sandbox(&["rollback", "--to-version", "latest", "--yes"]).expect(2);
+    assert!(refused.err.contains("--to-version latest"), "{}", refused.err);
+    let none = desk.sandbox(&["logs", "api", "--previous"]).expect(0);
+    assert!(none.out.is_empty() && none.err.contains("no earlier instance"), "{}", none.err);
 }
 
 #[test]
@@ -124,6 +143,10 @@ fn manifests_are_checked() {
         &["not an image"],
     );
     manifests("a: b: c\n", &["m.yaml:1"]);
+    manifests(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: kube-system}\n",
+        &["m.yaml:1", "belongs to the cluster"],
+    );
     let desk = Desk::with(&services("  api: {manifests: nowhere.yaml}"));
     refused_at(&desk, &["nowhere.yaml"]);
     let twice = services("  api: {manifests: m.yaml}\n  web: {manifests: n.yaml}");

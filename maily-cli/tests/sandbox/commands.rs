@@ -213,7 +213,7 @@ fn a_killed_run_is_resumed_or_aborted_by_another_process() {
         child.wait().expect("is ours");
         desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
         let held = desk.sandbox(&["deploy", "--env", "production", "--version", "v9.0.0", "--yes"]).expect(5);
-        assert!(held.err.contains("mailyctl resume"), "{}", held.err);
+        assert!(held.err.contains("mailyctl --sandbox resume"), "{}", held.err);
         desk.sandbox(&[command, "--env", "production"]).expect(code);
         assert_eq!(version(&desk, "email"), wanted);
     }

@@ -4,4 +4,8 @@
 mod bad_input;
 mod commands;
 mod desk;
+mod interrupts;
+mod machines;
+mod model;
 mod screens;
+mod tools;

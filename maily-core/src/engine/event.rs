@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Epoch, Failure, Outcome, ReleaseId, RunId, StepId};
@@ -11,7 +12,7 @@ use super::{Epoch, Failure, Outcome, ReleaseId, RunId, StepId};
 pub const EVENT_FORMAT: u32 = 1;
 
 /// One event of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// [`EVENT_FORMAT`].
     pub format: u32,
@@ -30,7 +31,7 @@ pub struct Event {
 }
 
 /// A step as a reader of events needs it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepInfo {
     /// Its id.
     pub id: StepId,
@@ -47,7 +48,7 @@ pub struct StepInfo {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum What {
     /// The run waits for its turn.

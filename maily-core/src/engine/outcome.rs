@@ -1,13 +1,14 @@
 //! How a step or a run ended, as values.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ReleaseId, StepId};
 use crate::provider::{Effect, ErrorKind, ProviderError};
 
 /// Why a step failed, with what a person needs to act on it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// Stable name of the cause, such as `crash-loop` or `deadline`.
     pub cause: String,
@@ -100,7 +101,7 @@ fn cause_of(kind: ErrorKind) -> &'static str {
 }
 
 /// A step that a person has to look after.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stuck {
     /// The step.
     pub step: StepId,
@@ -111,7 +112,7 @@ pub struct Stuck {
 }
 
 /// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "result", rename_all = "kebab-case")]
 pub enum Outcome {
     /// Every step was seen to succeed.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ReleaseId, StepId, canonical::digest};
@@ -14,7 +15,7 @@ use crate::{
 pub const PLAN_FORMAT: u32 = 1;
 
 /// What would be done to one environment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// [`PLAN_FORMAT`].
@@ -47,7 +48,7 @@ pub struct Plan {
 }
 
 /// What a plan is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Goal {
     /// Bring a version.
@@ -76,7 +77,7 @@ impl Goal {
 }
 
 /// Something worth knowing.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Note {
     /// Stable name, such as `adopt`, `drift`, `shared`, `latest-image`.
     pub topic: String,
@@ -85,7 +86,7 @@ pub struct Note {
 }
 
 /// An object of the release that no step touches.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Kept {
     /// The service; none where it is shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,7 +98,7 @@ pub struct Kept {
 }
 
 /// What happens when a step is undone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reversibility {
     /// It changes nothing.
@@ -109,7 +110,7 @@ pub enum Reversibility {
 }
 
 /// One step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// Its id.
@@ -132,7 +133,7 @@ pub struct Step {
 }
 
 /// What a step does. The tag carries the version of the kind's meaning.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind")]
 pub enum Work {
     /// Writes objects in order and waits until their workloads serve.
@@ -210,7 +211,7 @@ impl Work {
 }
 
 /// How an object changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
     /// It is made.
@@ -226,7 +227,7 @@ pub enum Operation {
 }
 
 /// An object as it was found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Before {
     /// Its uid.
     pub uid: String,
@@ -238,7 +239,7 @@ pub struct Before {
 }
 
 /// One change of one object.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// Which object.
     pub key: ObjectKey,
@@ -262,7 +263,7 @@ pub struct Change {
 }
 
 /// A field that changes. Values of Secrets are shown as their keyed hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldChange {
     /// Path, such as `spec.replicas`.
     pub path: String,

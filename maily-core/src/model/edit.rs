@@ -13,7 +13,9 @@ pub enum EditError {
     #[error(transparent)]
     Errors(#[from] ProjectErrors),
     /// The text is laid out in a way that cannot be edited safely.
-    #[error("`{0}` is written in a form that cannot be edited safely")]
+    #[error(
+        "`{0}` stands on one line, or in another form that cannot be edited safely: write it as a block, one entry a line"
+    )]
     Layout(String),
 }
 

@@ -51,7 +51,7 @@ impl Resolved {
                 let base: Vec<_> = base.into_iter().filter(|(path, ..)| free(path)).collect();
                 written.extend(base);
             }
-            let fallbacks = defaults(service);
+            let fallbacks = defaults(service, &self.project);
             for (path, value, line) in &written {
                 values.push(Explained {
                     path: format!("services.{name}.{path}"),
@@ -61,9 +61,15 @@ impl Resolved {
             }
             for (path, value) in fallbacks {
                 let inside = |known: &str| known == path || known.starts_with(&format!("{path}."));
-                if !written.iter().any(|(known, ..)| inside(known)) {
+                let known = written.iter().any(|(known, ..)| inside(known));
+                // An image of the service, or of all, stands elsewhere in the file.
+                let elsewhere =
+                    path == "workload.image" && written.iter().any(|(known, ..)| known == "image");
+                if !known && !elsewhere {
+                    let from = if path == "workload.image" { self.origin_of(&["images"]) } else { None };
+                    let origin = from.unwrap_or_else(|| "default".to_owned());
                     let path = format!("services.{name}.{path}");
-                    values.push(Explained { path, value, origin: "default".to_owned() });
+                    values.push(Explained { path, value, origin });
                 }
             }
         }
@@ -71,20 +77,19 @@ impl Resolved {
     }
 
     fn origin_of_environment(&self, key: &str) -> String {
-        let text = &self.project.text;
-        let parsed = crate::yaml::parse(&self.project.origin, text, super::edit::LIMITS).unwrap_or_default();
-        let root = parsed.first();
-        let node = match key.split_once('.') {
-            Some(("phases", _)) => root.and_then(|root| root.get("phases")),
-            _ => root
-                .and_then(|root| root.get("environments"))
-                .and_then(|environments| environments.get(&self.environment.name))
-                .and_then(|environment| environment.get(key)),
+        let path: &[&str] = match key.split_once('.') {
+            Some(("phases", _)) => &["phases"],
+            _ => &["environments", &self.environment.name, key],
         };
-        node.map_or_else(
-            || "default".to_owned(),
-            |node| format!("{}:{}", self.project.origin, node.place.line),
-        )
+        self.origin_of(path).unwrap_or_else(|| "default".to_owned())
+    }
+
+    /// The file and line of a key.
+    fn origin_of(&self, path: &[&str]) -> Option<String> {
+        let text = &self.project.text;
+        let parsed = crate::yaml::parse(&self.project.origin, text, super::edit::LIMITS).ok()?;
+        let found = path.iter().try_fold(parsed.first()?, |node, key| node.get(key))?;
+        Some(format!("{}:{}", self.project.origin, found.place.line))
     }
 }
 
@@ -104,10 +109,13 @@ fn leaves(node: &Node, path: &str, out: &mut Vec<(String, String, usize)>) {
     out.push((path.to_owned(), value, node.place.line));
 }
 
-fn defaults(service: &super::Service) -> Vec<(&'static str, String)> {
+fn defaults(service: &super::Service, project: &super::Project) -> Vec<(&'static str, String)> {
     let mut values = vec![("critical", service.critical.to_string())];
     if let Source::Workload(workload) = &service.source {
-        let Workload { cpu, memory, scale, .. } = &**workload;
+        let Workload { cpu, memory, scale, port, health, ingress, .. } = &**workload;
+        values.push(("workload.name", workload.name.clone().unwrap_or_else(|| service.name.to_string())));
+        let image = workload.image.as_ref().or(service.image.as_ref()).or(project.images.as_ref());
+        values.extend(image.map(|image| ("workload.image", image.clone())));
         values.push(("workload.cpu", format!("{}..{}", cpu.0, cpu.1)));
         values.push(("workload.memory", format!("{}..{}", memory.0, memory.1)));
         let scale = match scale {
@@ -115,6 +123,14 @@ fn defaults(service: &super::Service) -> Vec<(&'static str, String)> {
             Scale::Range { min, max, cpu } => format!("{{range: {min}..{max}, cpu: {}%}}", cpu.0),
         };
         values.push(("workload.scale", scale));
+        if let (Some(port), None) = (port, &health.ready) {
+            values.push(("workload.health.ready", format!("port {port} takes connections")));
+        }
+        values.extend(ingress.as_ref().map(|ingress| ("workload.ingress.path", ingress.path.clone())));
+    }
+    if matches!(service.source, Source::Workload(_) | Source::Bundle(_) | Source::From(_)) {
+        let seconds = service.timeout.map_or(crate::source::TIMEOUT_S, |time| time.0);
+        values.push(("timeout", format!("{seconds}s")));
     }
     values
 }

@@ -176,9 +176,19 @@ impl<'n, 'e> Fields<'n, 'e> {
 
     /// Refuses what was not taken.
     pub(super) fn finish(self) {
+        self.finish_with(&[]);
+    }
+
+    /// Refuses what was not taken; for words that people know from elsewhere it says how that is written here.
+    pub(super) fn finish_with(self, synonyms: &[(&str, &str)]) {
         let known = self.known.into_inner();
         for (key, _) in self.entries.into_iter().flatten() {
+            let written = synonyms
+                .iter()
+                .find(|(word, _)| strsim::damerau_levenshtein(word, &key.name) <= word.len() / 6)
+                .map(|(_, written)| format!("write {written}"));
             let help = nearest(&key.name, known.iter().copied())
+                .or(written)
                 .unwrap_or_else(|| format!("{} knows {}", self.what, known.join(", ")));
             self.errors.add(key.place, format!("unknown key `{}`", key.name), Some(help));
         }

@@ -22,13 +22,14 @@ pub use fields::ProjectErrors;
 pub use names::{
     EnvironmentName, GateName, NameError, PhaseName, ProjectName, ServiceName, SourceName, Version,
 };
+pub(crate) use placeholder::expand_words;
 pub use placeholder::{Placeholders, expand};
 pub use project::{
     Approval, Bundle, ClusterBinding, Environment, Gate, GateLook, HelmChart, LoadError, Phase, Project,
     Selection,
 };
-pub use quantity::{Percent, Quantity, Seconds};
+pub use quantity::{Percent, Port, Quantity, Seconds, Status};
 pub use resolve::Resolved;
 pub use schema::schema;
 pub use service::{Check, JobSource, Service, Source};
-pub use workload::{Health, Ingress, Permission, Scale, SecretRef, Volume, Workload};
+pub use workload::{Health, Ingress, Permission, Scale, SecretRef, Volume, VolumeSource, Workload};

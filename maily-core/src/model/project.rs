@@ -93,6 +93,8 @@ pub struct HelmChart {
     pub release: Option<String>,
     /// Files of values.
     pub values: Vec<String>,
+    /// Single values by path, above those of the files.
+    pub set: Vec<(String, String)>,
 }
 
 /// A phase.
@@ -150,7 +152,7 @@ pub enum GateLook {
     /// As a check.
     Check(Check),
     /// By a Kubernetes Job.
-    Job(JobSource),
+    Job(Box<JobSource>),
 }
 
 /// Why a project file could not be loaded.

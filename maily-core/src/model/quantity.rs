@@ -31,6 +31,11 @@ impl Quantity {
         split(&self.0).map_or(0.0, |(number, factor)| number * factor)
     }
 
+    /// The unit, empty where none is written.
+    pub fn unit(&self) -> &str {
+        self.0.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
+    }
+
     /// The text, as the API takes it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -93,6 +98,38 @@ impl FromStr for Percent {
     }
 }
 
+/// A TCP port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Port(pub u16);
+
+impl FromStr for Port {
+    type Err = QuantityError;
+
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        match text.parse() {
+            Ok(number) if number > 0 => Ok(Self(number)),
+            _ => Err(QuantityError(format!("`{text}` is no port; write a number from 1 to 65535"))),
+        }
+    }
+}
+
+/// A status of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Status(pub u16);
+
+impl FromStr for Status {
+    type Err = QuantityError;
+
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        match text.parse() {
+            Ok(number) if (100..600).contains(&number) => Ok(Self(number)),
+            _ => Err(QuantityError(format!("`{text}` is no status of HTTP; write one like `200`"))),
+        }
+    }
+}
+
 /// A time span in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -148,6 +185,16 @@ mod tests {
         for text in ["", "15", "m", "1x", "1h3", "99999999999999999999d"] {
             assert!(text.parse::<Seconds>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn ports_and_statuses_are_in_their_range() {
+        assert_eq!("8080".parse::<Port>().unwrap(), Port(8080));
+        for text in ["0", "65536", "http", "-1", ""] {
+            assert!(text.parse::<Port>().unwrap_err().to_string().contains("1 to 65535"), "{text:?}");
+        }
+        assert_eq!("204".parse::<Status>().unwrap(), Status(204));
+        assert!("99".parse::<Status>().is_err() && "600".parse::<Status>().is_err());
     }
 
     #[test]

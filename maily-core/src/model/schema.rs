@@ -10,13 +10,22 @@ pub fn schema() -> Value {
     let span =
         json!({"type": "string", "pattern": "^([0-9]+[smhd])+$", "description": "such as 90s, 15m, 1h30m"});
     let pairs = json!({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}});
+    let secrets = json!({"type": "object", "additionalProperties": {"type": "string", "pattern": "^secret:[^#]+#.+$"},
+        "description": "variables from Secrets of the cluster: secret:NAME#KEY"});
+    let cpu = json!({"type": ["string", "number"], "description": "request..limit, such as 250m..1"});
+    let memory = json!({"type": "string", "description": "request..limit, such as 512Mi..1Gi"});
+    let port = json!({"type": "integer", "minimum": 1, "maximum": 65535});
+    let path = json!({"type": "string", "pattern": "^/"});
     let map = |properties: Value, required: &[&str]| json!({"type": "object", "additionalProperties": false, "properties": properties, "required": required});
-    let helm =
-        map(json!({"chart": {"type": "string"}, "release": {"type": "string"}, "values": words}), &["chart"]);
+    let helm = map(
+        json!({"chart": {"type": "string"}, "release": {"type": "string"}, "values": words, "set": pairs}),
+        &["chart"],
+    );
     let bundle =
         map(json!({"manifests": {"type": "string"}, "kustomize": {"type": "string"}, "helm": helm}), &[]);
     let job = map(
-        json!({"image": {"type": "string"}, "command": words, "args": words, "undo": words, "env": pairs, "timeout": span}),
+        json!({"image": {"type": "string"}, "command": words, "args": words, "undo": words, "env": pairs, "secrets": secrets, "cpu": cpu,
+            "memory": memory, "timeout": span}),
         &[],
     );
     let check =
@@ -27,19 +36,22 @@ pub fn schema() -> Value {
     );
     let workload = map(
         json!({
-            "name": {"type": "string"}, "image": {"type": "string"}, "port": {"type": "integer"},
-            "command": words, "args": words,
-            "cpu": {"type": ["string", "number"], "description": "request..limit, such as 250m..1"},
-            "memory": {"type": "string", "description": "request..limit, such as 512Mi..1Gi"},
+            "name": name, "image": {"type": "string"},
+            "port": port, "ports": {"type": "object", "additionalProperties": port, "description": "further ports by name"},
+            "command": words, "args": words, "cpu": cpu, "memory": memory,
             "scale": {"oneOf": [{"type": "integer"}, {"type": "string"},
                 map(json!({"range": {"type": "string"}, "cpu": {"type": "string"}}), &["range"])]},
-            "health": map(json!({"ready": {"type": "string"}, "live": {"type": "string"}}), &[]),
+            "health": map(json!({"ready": path, "live": path, "start": path}), &[]),
             "env": pairs, "config": pairs,
-            "secrets": {"type": "object", "additionalProperties": {"type": "string", "pattern": "^secret:[^#]+#.+$"}},
+            "secrets": secrets,
             "volumes": {"type": "object", "additionalProperties":
-                map(json!({"mount": {"type": "string"}, "size": {"type": "string"}}), &["mount"])},
-            "ingress": map(json!({"host": {"type": "string"}, "path": {"type": "string"}, "tls": {"type": "string"},
-                "class": {"type": "string"}, "gateway": {"type": "string"}}), &["host"]),
+                map(json!({"mount": path, "size": {"type": "string"}, "class": {"type": "string"},
+                    "access": {"enum": ["one-node", "many-nodes"]}, "claim": {"type": "string"},
+                    "secret": {"type": "string"}, "config": {"type": "string"}}), &["mount"])},
+            "ingress": map(json!({"host": {"type": "string"}, "path": path, "tls": {"type": "string"},
+                "class": {"type": "string"}, "gateway": {"type": "string"}, "listener": {"type": "string"}}), &["host"]),
+            "patch": {"type": "object", "additionalProperties": {"type": ["object", "null"]},
+                "description": "changes of the rendered objects by kind, such as {Deployment: {spec: {…}}}; null takes one out"},
             "permissions": {"type": "array", "items":
                 map(json!({"group": {"type": "string"}, "resources": words, "verbs": words}), &["resources", "verbs"])},
             "talks-to": words,
@@ -89,7 +101,9 @@ pub fn schema() -> Value {
             "environments": named(&nullable(&environment)),
             "services": named(&service),
             "sources": named(&bundle),
-            "data": {"type": "object"},
+            "data": {"type": "object", "additionalProperties":
+                {"type": "object", "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
+                    "properties": {"rds": {"type": "string"}, "redis": {"type": "string"}, "s3": {"type": "string"}, "host": {"type": "string"}}}},
             "phases": {"type": "array", "items": phase},
             "gates": named(&gate),
         },

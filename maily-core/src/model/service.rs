@@ -1,9 +1,9 @@
 //! A service and where its objects come from.
 
 use super::{
-    Seconds, ServiceName, SourceName,
+    Quantity, Seconds, ServiceName, SourceName,
     project::{Bundle, HelmChart},
-    workload::Workload,
+    workload::{SecretRef, Workload},
 };
 
 /// Something that is released.
@@ -79,6 +79,12 @@ pub struct JobSource {
     pub undo: Option<Vec<String>>,
     /// Variables.
     pub env: Vec<(String, String)>,
+    /// Variables from existing Secrets.
+    pub secrets: Vec<(String, SecretRef)>,
+    /// CPUs: request and limit.
+    pub cpu: (Quantity, Quantity),
+    /// Bytes: request and limit.
+    pub memory: (Quantity, Quantity),
     /// Time within which it must end.
     pub timeout: Option<Seconds>,
 }

@@ -1,5 +1,7 @@
 //! A workload that the file describes itself.
 
+use serde_json::Value;
+
 use super::{Percent, Quantity};
 
 /// A Deployment and what belongs to it.
@@ -11,6 +13,8 @@ pub struct Workload {
     pub image: Option<String>,
     /// Port that it serves; a worker has none.
     pub port: Option<u16>,
+    /// Further ports by name.
+    pub ports: Vec<(String, u16)>,
     /// What it runs; the image's own where empty.
     pub command: Vec<String>,
     /// Arguments.
@@ -37,6 +41,8 @@ pub struct Workload {
     pub permissions: Vec<Permission>,
     /// Whom it talks to; given, everything else is refused by a NetworkPolicy.
     pub talks_to: Option<Vec<String>>,
+    /// Changes of the objects that come of all this, by kind; `null` takes an object out.
+    pub patch: Vec<(String, Value)>,
 }
 
 /// Number of replicas.
@@ -62,6 +68,8 @@ pub struct Health {
     pub ready: Option<String>,
     /// Lives.
     pub live: Option<String>,
+    /// Has started: until then nothing else is asked.
+    pub start: Option<String>,
 }
 
 /// A key of an existing Secret.
@@ -80,8 +88,30 @@ pub struct Volume {
     pub name: String,
     /// Where it is mounted.
     pub mount: String,
-    /// Size of a PersistentVolumeClaim; none: it ends with the pod.
-    pub size: Option<Quantity>,
+    /// What is in it.
+    pub source: VolumeSource,
+}
+
+/// What is in a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeSource {
+    /// Nothing at first; it ends with the pod.
+    Empty,
+    /// A PersistentVolumeClaim of its own.
+    Own {
+        /// Its size.
+        size: Quantity,
+        /// Its storage class; the cluster's default where none is given.
+        class: Option<String>,
+        /// Whether several nodes may write it at once.
+        many: bool,
+    },
+    /// A PersistentVolumeClaim that is there.
+    Claim(String),
+    /// A Secret that is there.
+    Secret(String),
+    /// A ConfigMap that is there.
+    Config(String),
 }
 
 /// The way in from outside.
@@ -93,10 +123,12 @@ pub struct Ingress {
     pub path: String,
     /// Secret with the certificate.
     pub tls: Option<String>,
-    /// Class of the Ingress, or name of the Gateway.
+    /// Class of the Ingress.
     pub class: Option<String>,
-    /// An HTTPRoute on this Gateway instead of an Ingress.
+    /// An HTTPRoute on this Gateway, `NAME` or `NAMESPACE/NAME`, instead of an Ingress.
     pub gateway: Option<String>,
+    /// The Gateway's listener: it has the certificate.
+    pub listener: Option<String>,
 }
 
 /// Something that it may do in its namespace.

@@ -5,7 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Group, version and kind of an object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 pub struct ObjectKind {
     /// `group/version`, or the version alone for the core group (`v1`).
     pub api_version: String,
@@ -38,7 +40,7 @@ impl fmt::Display for ObjectKind {
 
 /// Address of one object. Two keys that differ only in the API version name the same object, so equality
 /// and order ignore it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ObjectKey {
     /// Group, version and kind.
     #[serde(flatten)]

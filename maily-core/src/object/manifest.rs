@@ -25,7 +25,7 @@ pub enum ObjectError {
 /// A Kubernetes object: apiVersion, kind, metadata.name are present; the rest is as the source gave it.
 ///
 /// A clone shares its content until one of the two is changed: watches, plans and records hand the same object on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Value", into = "Value")]
 pub struct Object {
     key: Arc<ObjectKey>,

@@ -11,7 +11,7 @@ use super::ProviderError;
 use crate::object::{Object, ObjectKey, ObjectKind};
 
 /// What tells one cluster from another, whatever its address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ClusterIdentity {
     /// UID of the namespace `kube-system`, which lives as long as the cluster.
     pub uid: String,

@@ -34,7 +34,7 @@ pub enum ErrorKind {
 }
 
 /// Whether the call changed anything, as far as can be known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {
     /// The provider refused: nothing was changed.

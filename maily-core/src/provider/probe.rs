@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ProviderError;
 
 /// One look.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "probe", rename_all = "kebab-case")]
 pub enum ProbeRequest {
     /// A GET request.
@@ -29,7 +29,7 @@ pub enum ProbeRequest {
 }
 
 /// A Service object of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ProbeService {
     /// Namespace.
     pub namespace: String,

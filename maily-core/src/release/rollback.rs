@@ -38,10 +38,10 @@ pub enum RollbackError {
     #[error("there is no release {0} on record")]
     UnknownRelease(ReleaseId),
     /// A component never had the version.
-    #[error("{component} never had version {version} in this environment")]
+    #[error("version {version} was never in this environment{}", component.as_ref().map(|name| format!(" for `{name}`")).unwrap_or_default())]
     NeverHad {
-        /// The component, or all of them.
-        component: String,
+        /// The component; none: no one of them all.
+        component: Option<String>,
         /// The version.
         version: String,
         /// Versions that it had.
@@ -84,11 +84,7 @@ pub async fn rollback(
                 history.newest(|release| release.head.versions.values().any(|v| v == version)).await?;
             let Some(newest) = newest else {
                 let had = history.versions(None).await?;
-                return Err(RollbackError::NeverHad {
-                    component: "no component".into(),
-                    version: version.clone(),
-                    had,
-                });
+                return Err(RollbackError::NeverHad { component: None, version: version.clone(), had });
             };
             let names: Vec<String> = match components {
                 Some(names) => names.to_vec(),
@@ -106,7 +102,7 @@ pub async fn rollback(
                     None => {
                         let had = history.versions(Some(&name)).await?;
                         return Err(RollbackError::NeverHad {
-                            component: name,
+                            component: Some(name),
                             version: version.clone(),
                             had,
                         });

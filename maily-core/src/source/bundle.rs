@@ -5,7 +5,7 @@ use std::{fmt, path::Path, process::Stdio, time::Duration};
 use async_trait::async_trait;
 
 use super::manifests::{Found, SourceError, SourceErrors, read_files, read_manifests};
-use crate::model::{Bundle, Placeholders, expand};
+use crate::model::{Bundle, Placeholders, expand, expand_words};
 
 /// Time for one program.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -79,8 +79,8 @@ pub(super) async fn read(
         })
     };
     let folder = if root.as_os_str().is_empty() { Path::new(".") } else { root };
-    match bundle {
-        Bundle::Manifests(pattern) => read_files(folder, &expand(pattern)?),
+    let found = match bundle {
+        Bundle::Manifests(pattern) => read_files(folder, &expand(pattern)?)?,
         Bundle::Kustomize(path) => {
             let args = ["build".to_owned(), expand(path)?];
             let text = match tools.run("kustomize", &args, folder).await {
@@ -91,40 +91,49 @@ pub(super) async fn read(
                 }
                 Err(error) => return Err(error.into()),
             };
-            read_manifests(&format!("kustomize {}", args[1]), &text)
+            read_manifests(&format!("kustomize {}", args[1]), &text)?
         }
         Bundle::Helm(chart) => {
             let release = chart.release.as_deref().unwrap_or(name);
             let mut args = vec!["template".to_owned(), release.to_owned(), expand(&chart.chart)?];
             args.extend(["--namespace".to_owned(), namespace.to_owned(), "--include-crds".to_owned()]);
+            // A chart's tests are for `helm test`: nothing of a release.
+            args.push("--skip-tests".to_owned());
             for file in &chart.values {
                 args.extend(["--values".to_owned(), expand(file)?]);
             }
+            for (path, value) in &chart.set {
+                let value = expand_words(value, values).map_err(|message| SourceError::File {
+                    path: format!("{}: {path}", chart.chart),
+                    message,
+                    help: "correct the placeholder".to_owned(),
+                })?;
+                // A comma would begin the next value.
+                args.extend(["--set".to_owned(), format!("{path}={}", value.replace(',', "\\,"))]);
+            }
             let text = tools.run("helm", &args, folder).await?;
-            let found = read_manifests(&format!("helm template {}", chart.chart), &text)?;
-            refuse_hooks(&found, &chart.chart)?;
-            Ok(found)
+            read_manifests(&format!("helm template {}", chart.chart), &text)?
         }
-    }
+    };
+    refuse_hooks(&found)?;
+    Ok(found)
 }
 
-/// Hooks run at moments that a plan does not know: a test hook is left out by nobody silently.
-fn refuse_hooks(found: &[Found], chart: &str) -> Result<(), SourceErrors> {
-    let hooks: Vec<String> = found
+/// Hooks run at moments that a plan does not know: applied with everything else, they would run at the wrong one.
+fn refuse_hooks(found: &[Found]) -> Result<(), SourceErrors> {
+    let hook = |found: &Found| found.object.annotation("helm.sh/hook").map(str::to_owned);
+    let errors: Vec<SourceError> = found
         .iter()
         .filter_map(|found| {
-            let hook = found.object.annotation("helm.sh/hook")?;
-            Some(format!("{} ({hook})", found.object.key().short()))
+            let hook = hook(found)?;
+            Some(SourceError::File {
+                path: found.place.clone(),
+                message: format!("{} is a Helm hook (`{hook}`)", found.object.key().short()),
+                help:
+                    "turn it off by the chart's values, and describe it as a `job` with `before` or `after`"
+                        .to_owned(),
+            })
         })
         .collect();
-    if hooks.is_empty() {
-        return Ok(());
-    }
-    Err(SourceError::Program {
-        program: "helm".to_owned(),
-        message: format!("chart `{chart}` has hooks: {}", hooks.join(", ")),
-        help: "turn them off by values, and describe them as `job` services with `before` or `after`"
-            .to_owned(),
-    }
-    .into())
+    if errors.is_empty() { Ok(()) } else { Err(SourceErrors(errors)) }
 }

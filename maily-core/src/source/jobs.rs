@@ -2,12 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::workload::NAME;
+use super::workload::{NAME, environment};
 use crate::{model::JobSource, object::Object};
 
 /// Renders a Job, or the one that takes it back.
 pub(super) fn render(job: &JobSource, name: &str, image: &str, namespace: &str, undo: bool) -> Object {
     let mut container = json!({"name": name, "image": image,
+        "resources": {
+            "requests": {"cpu": job.cpu.0, "memory": job.memory.0},
+            "limits": {"cpu": job.cpu.1, "memory": job.memory.1},
+        },
         "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}});
     let command = if undo { job.undo.clone().unwrap_or_default() } else { job.command.clone() };
     if !command.is_empty() {
@@ -16,9 +20,9 @@ pub(super) fn render(job: &JobSource, name: &str, image: &str, namespace: &str, 
     if !undo && !job.args.is_empty() {
         container["args"] = json!(job.args);
     }
-    if !job.env.is_empty() {
-        container["env"] =
-            Value::Array(job.env.iter().map(|(key, value)| json!({"name": key, "value": value})).collect());
+    let env = environment(&job.env, &job.secrets);
+    if !env.is_empty() {
+        container["env"] = Value::Array(env);
     }
     let mut spec = json!({
         // A migration that failed half-way is not simply run again.

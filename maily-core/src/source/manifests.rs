@@ -57,15 +57,21 @@ pub enum SourceError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceErrors(pub Vec<SourceError>);
 
+/// Errors that a person reads before mending one cause of them all.
+const SHOWN: usize = 25;
+
 impl fmt::Display for SourceErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
+        for (index, error) in self.0.iter().take(SHOWN).enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }
             write!(f, "{error}")?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
     }
 }
 
@@ -148,6 +154,11 @@ impl Reader<'_> {
             return self.refuse(node, "an object with `generateName`", help);
         }
         match Object::from_value(value) {
+            Ok(object) if !is_name(&object) => {
+                let place = node.get("metadata").and_then(|metadata| metadata.get("name")).unwrap_or(node);
+                let message = format!("`{}` is no name of a {}", object.name(), object.kind());
+                self.refuse(place, message, "write lower-case letters, digits, `-` and `.`, not at the ends");
+            }
             Ok(object) => {
                 let line = node.place.line;
                 if let Some(first) = self.seen.insert(object.key().clone(), line) {
@@ -159,6 +170,21 @@ impl Reader<'_> {
             Err(error) => self.refuse(node, error.to_string(), "correct the object"),
         }
     }
+}
+
+/// Rule of the API server: most names are DNS subdomains, those of roles and their bindings only fit into a path.
+fn is_name(object: &Object) -> bool {
+    let name = object.name();
+    if object.key().kind.api_version.starts_with("rbac.authorization.k8s.io/") {
+        return !name.contains(['/', '%']) && name != "." && name != "..";
+    }
+    let label = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
 }
 
 /// The files that a path means: a file, all YAML of a folder, or a pattern with `*` in its last part.
@@ -276,6 +302,14 @@ mod tests {
         assert!(
             refusal("kind: Pod\napiVersion: v1\nmetadata: {generateName: a-}\n").contains("generateName")
         );
+        let named = |kind: &str, name: &str| format!("apiVersion: {kind}\nmetadata: {{name: '{name}'}}\n");
+        assert!(
+            refusal(&named("v1\nkind: ConfigMap", "UP_CASE"))
+                .starts_with("m.yaml:3:18: `UP_CASE` is no name of a ConfigMap")
+        );
+        let role = named("rbac.authorization.k8s.io/v1\nkind: Role", "system:Reader");
+        assert!(read_manifests("m", &role).is_ok());
+        assert!(refusal(&"---\nmetadata: {}\n".repeat(40)).ends_with("and 15 more"));
         assert!(refusal(&format!("{SERVICE}---\n{SERVICE}")).contains("stands twice (first in line 1)"));
     }
 }

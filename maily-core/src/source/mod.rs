@@ -9,12 +9,14 @@ mod images;
 mod jobs;
 mod manifests;
 mod order;
+mod patch;
 mod render;
 mod workload;
 
 pub use bundle::{ProgramTools, Tools};
 pub use derive::{DeriveRequest, Derived, derive};
 pub use manifests::{SourceError, SourceErrors, read_manifests};
+pub(crate) use render::TIMEOUT_S;
 pub use render::{RenderRequest, Rendered, render};
 
 pub(crate) use images::has_moving_image;

@@ -16,18 +16,21 @@ use super::{
 use crate::{
     engine::{
         Note,
-        planner::{Frontend, Gate, JobSpec, WantedService},
+        planner::{Frontend, Gate, JobSpec, Look, WantedService},
     },
     model::{
         Bundle, Check, Gate as GateModel, GateLook, JobSource, Placeholders, Resolved, Service, ServiceName,
-        Source, Version, expand,
+        Source, Version, Workload, expand, expand_words,
     },
     object::{Object, ObjectKey},
     provider::{ProbeRequest, ProbeService},
 };
 
 /// Seconds within which a service must serve, where nothing else is said.
-const TIMEOUT_S: u64 = 600;
+pub(crate) const TIMEOUT_S: u64 = 600;
+
+/// Namespaces that every cluster has: whoever owned one would take it away with the project.
+const SYSTEM: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /// What shall be rendered.
 #[derive(Clone, Debug)]
@@ -105,6 +108,15 @@ impl Work<'_> {
         self.errors.push(SourceError::Service { service, message, help });
     }
 
+    /// Where an object was written, or which it is.
+    fn place(&self, object: &Object) -> String {
+        self.places.get(object.key()).cloned().unwrap_or_else(|| object.key().short())
+    }
+
+    fn refuse_object(&mut self, object: &Object, message: String, help: &str) {
+        self.errors.push(SourceError::File { path: self.place(object), message, help: help.to_owned() });
+    }
+
     fn placeholders<'s>(&'s self, service: Option<&'s str>) -> Placeholders<'s> {
         Placeholders {
             version: Some(self.request.version),
@@ -141,7 +153,10 @@ impl Work<'_> {
                         namespace: &namespace,
                         peers: self.peers(workload.talks_to.as_deref().unwrap_or_default()),
                     };
-                    wanted.objects = workload::render(workload, &around);
+                    match workload::render(&self.spoken(&name, workload), &around) {
+                        Ok(objects) => wanted.objects = objects,
+                        Err(message) => self.refuse(&name, message, "correct the patch"),
+                    }
                     wanted.checks = self.checks(service, Some((around.name, workload.port)));
                 }
             }
@@ -220,10 +235,18 @@ impl Work<'_> {
                 }
             }
         }
+        if object.kind() == "Namespace" && SYSTEM.contains(&object.name()) {
+            self.errors.push(SourceError::File {
+                path: place,
+                message: format!("namespace `{}` belongs to the cluster, not to a project", object.name()),
+                help: "take it out of the manifests".to_owned(),
+            });
+            return None;
+        }
         if let Some(first) = self.places.insert(object.key().clone(), place.clone()) {
             self.errors.push(SourceError::File {
                 path: place,
-                message: format!("{} stands in {first}, too", object.key()),
+                message: format!("{} stands twice (first in {first})", object.key()),
                 help: "keep it in one place".to_owned(),
             });
             return None;
@@ -241,8 +264,8 @@ impl Work<'_> {
         let own = pattern.and_then(|pattern| expand(&pattern, &self.placeholders(Some(&name))).ok());
         for (container, image) in images(&object) {
             let Some(parts) = reference(&image) else {
-                let message = format!("{}: `{image}` is no image", object.key().short());
-                self.refuse(&name, message, "write it like `registry/name:version`");
+                let message = format!("container `{container}`: `{image}` is no image");
+                self.refuse_object(&object, message, "write it like `registry/name:version`");
                 return None;
             };
             let ours = own.as_deref().and_then(reference).is_some_and(|own| own.name == parts.name);
@@ -251,14 +274,13 @@ impl Work<'_> {
                 continue;
             }
             if parts.moves() {
-                let place = self.places.get(object.key()).cloned().unwrap_or_else(|| object.key().short());
-                let text = format!(
-                    "{place}: container `{container}` uses `{image}`, which may be another image tomorrow"
-                );
+                let text =
+                    format!("container `{container}` uses `{image}`, which may be another image tomorrow");
                 if ours || self.request.resolved.project.strict {
-                    self.refuse(&name, text, "give it a version or a digest");
+                    self.refuse_object(&object, text, "give it a version or a digest");
                     return None;
                 }
+                let text = format!("{}: {text}", self.place(&object));
                 self.rendered.notes.push(Note { topic: "moving-image".into(), text });
             }
         }
@@ -306,6 +328,19 @@ impl Work<'_> {
         }
     }
 
+    /// A workload with its placeholders replaced. The parser has refused those that mean nothing.
+    fn spoken(&self, service: &str, workload: &Workload) -> Workload {
+        let values = self.placeholders(Some(service));
+        let mut workload = workload.clone();
+        let env = workload.env.iter_mut().map(|(_, value)| value);
+        for text in workload.command.iter_mut().chain(&mut workload.args).chain(env) {
+            if let Ok(spoken) = expand_words(text, &values) {
+                *text = spoken;
+            }
+        }
+        workload
+    }
+
     /// Kubernetes names of the services that a workload talks to.
     fn peers(&self, names: &[String]) -> Vec<Option<String>> {
         names
@@ -325,25 +360,32 @@ impl Work<'_> {
         let mut probes = Vec::new();
         for check in &service.checks {
             match check {
-                Check::Command(argv) => probes.push(ProbeRequest::Command { argv: argv.clone() }),
-                Check::Http { url, expect } if url.starts_with("http://") || url.starts_with("https://") => {
-                    probes.push(ProbeRequest::Http { url: url.clone(), service: None, expect: *expect });
-                }
-                Check::Http { url, expect } => match own {
-                    Some((name, Some(port))) => {
-                        let service =
-                            Some(ProbeService { namespace: namespace.clone(), name: name.to_owned(), port });
-                        probes.push(ProbeRequest::Http { url: url.clone(), service, expect: *expect });
-                    }
-                    _ => {
+                Check::Command(argv) => probes.push(self.command(argv, Some(&service.name))),
+                Check::Http { url, expect } => {
+                    let values = self.placeholders(Some(&service.name));
+                    let url = expand_words(url, &values).unwrap_or_else(|_| url.clone());
+                    let inside = own.and_then(|(name, port)| {
+                        let (namespace, name) = (namespace.clone(), name.to_owned());
+                        Some(ProbeService { namespace, name, port: port? })
+                    });
+                    if url.starts_with('/') && inside.is_none() {
                         let message =
                             format!("check `{url}` is a path, and the service has no port of its own");
                         self.refuse(&service.name, message, "write a full URL");
+                        continue;
                     }
-                },
+                    let service = inside.filter(|_| url.starts_with('/'));
+                    probes.push(ProbeRequest::Http { url, service, expect: *expect });
+                }
             }
         }
         probes
+    }
+
+    fn command(&self, argv: &[String], service: Option<&str>) -> ProbeRequest {
+        let values = self.placeholders(service);
+        let argv = argv.iter().map(|word| expand_words(word, &values).unwrap_or_else(|_| word.clone()));
+        ProbeRequest::Command { argv: argv.collect() }
     }
 
     /// What of the shared sources no service of the file took.
@@ -408,40 +450,57 @@ impl Work<'_> {
 
     fn job(&mut self, name: &str, job: &JobSource, image: Option<&String>) -> Option<JobSpec> {
         let image = self.image(name, job.image.as_ref().or(image))?;
+        let values = self.placeholders(Some(name));
+        let mut job = job.clone();
+        let env = job.env.iter_mut().map(|(_, value)| value);
+        let words = job.command.iter_mut().chain(&mut job.args).chain(job.undo.iter_mut().flatten());
+        for text in words.chain(env) {
+            if let Ok(spoken) = expand_words(text, &values) {
+                *text = spoken;
+            }
+        }
+        let job = &job;
         let namespace = self.namespace().to_owned();
         let undo = job.undo.as_ref().map(|_| jobs::render(job, name, &image, &namespace, true));
-        let job = jobs::render(job, name, &image, &namespace, false);
-        Some(JobSpec { name: name.to_owned(), job, undo })
+        let rendered = jobs::render(job, name, &image, &namespace, false);
+        Some(JobSpec {
+            name: name.to_owned(),
+            job: rendered,
+            undo,
+            timeout_s: job.timeout.map(|time| time.0),
+        })
     }
 
     fn gates(&mut self) {
         let resolved = self.request.resolved;
         let used: BTreeSet<_> = resolved.phases.iter().flat_map(|phase| &phase.gates).collect();
         for name in used {
-            let Some(GateModel { look, .. }) = resolved.project.gates.get(name) else { continue };
-            let gate = match look {
+            let Some(GateModel { look, timeout, .. }) = resolved.project.gates.get(name) else { continue };
+            let look = match look {
                 GateLook::Job(job) => {
-                    self.job(&format!("gate-{name}"), job, None).map(|spec| Gate::Job(spec.job))
+                    let job = JobSource { timeout: *timeout, ..(**job).clone() };
+                    self.job(&format!("gate-{name}"), &job, None).map(|spec| Look::Job(spec.job))
                 }
-                GateLook::Check(Check::Command(argv)) => {
-                    Some(Gate::Probe(ProbeRequest::Command { argv: argv.clone() }))
+                GateLook::Check(Check::Command(argv)) => Some(Look::Probe(self.command(argv, None))),
+                GateLook::Check(Check::Http { url, expect }) => {
+                    match expand_words(url, &self.placeholders(None)) {
+                        Ok(url) if url.starts_with("http") => {
+                            Some(Look::Probe(ProbeRequest::Http { url, service: None, expect: *expect }))
+                        }
+                        Ok(_) => {
+                            self.refuse(name, "a gate's `http` is a full URL", "write `https://…`");
+                            None
+                        }
+                        Err(message) => {
+                            self.refuse(name, message, "correct the placeholder");
+                            None
+                        }
+                    }
                 }
-                GateLook::Check(Check::Http { url, expect }) => match expand(url, &self.placeholders(None)) {
-                    Ok(url) if url.starts_with("http") => {
-                        Some(Gate::Probe(ProbeRequest::Http { url, service: None, expect: *expect }))
-                    }
-                    Ok(_) => {
-                        self.refuse(name, "a gate's `http` is a full URL", "write `https://…`");
-                        None
-                    }
-                    Err(message) => {
-                        self.refuse(name, message, "correct the placeholder");
-                        None
-                    }
-                },
             };
-            if let Some(gate) = gate {
-                self.rendered.gates.insert(name.to_string(), gate);
+            if let Some(look) = look {
+                let timeout_s = timeout.map(|time| time.0);
+                self.rendered.gates.insert(name.to_string(), Gate { look, timeout_s });
             }
         }
     }

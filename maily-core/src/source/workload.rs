@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::patch::patch;
 use crate::{
     engine::digest,
-    model::{Health, Ingress, Scale, Volume, Workload},
+    model::{Health, Ingress, Scale, SecretRef, Volume, VolumeSource, Workload},
     object::Object,
 };
 
@@ -28,7 +29,10 @@ pub(super) struct Surroundings<'a> {
 }
 
 /// Renders a workload.
-pub(super) fn render(workload: &Workload, around: &Surroundings<'_>) -> Vec<Object> {
+///
+/// # Errors
+/// A patch of something that it does not have.
+pub(super) fn render(workload: &Workload, around: &Surroundings<'_>) -> Result<Vec<Object>, String> {
     let name = around.name;
     let mut objects = vec![service_account(workload, name)];
     objects.extend(rbac(workload, around));
@@ -38,9 +42,12 @@ pub(super) fn render(workload: &Workload, around: &Surroundings<'_>) -> Vec<Obje
     }
     objects.extend(workload.volumes.iter().filter_map(|volume| claim(name, volume)));
     objects.extend(network_policy(workload, around));
-    if let Some(port) = workload.port {
+    let ports: Vec<Value> = ports(workload)
+        .map(|(port_name, port)| json!({"name": port_name, "port": port, "targetPort": port_name, "protocol": "TCP"}))
+        .collect();
+    if !ports.is_empty() {
         objects.push(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
-            "spec": {"selector": {NAME: name}, "ports": [{"name": "http", "port": port, "targetPort": "http", "protocol": "TCP"}]}}));
+            "spec": {"selector": {NAME: name}, "ports": ports}}));
     }
     objects.push(deployment(workload, around));
     let several = match &workload.scale {
@@ -63,14 +70,18 @@ pub(super) fn render(workload: &Workload, around: &Surroundings<'_>) -> Vec<Obje
     if let (Some(ingress), Some(port)) = (&workload.ingress, workload.port) {
         objects.push(way_in(ingress, name, port));
     }
-    objects
-        .into_iter()
-        .map(|mut body| {
-            body["metadata"]["namespace"] = around.namespace.into();
-            body["metadata"]["labels"] = json!({NAME: name});
-            Object::from_value(body).expect("has kind and name")
-        })
-        .collect()
+    for body in &mut objects {
+        body["metadata"]["namespace"] = around.namespace.into();
+        body["metadata"]["labels"] = json!({NAME: name});
+    }
+    patch(&mut objects, &workload.patch)?;
+    objects.into_iter().map(|body| Object::from_value(body).map_err(|error| error.to_string())).collect()
+}
+
+/// Ports with their names: the one that it serves, and further ones.
+fn ports(workload: &Workload) -> impl Iterator<Item = (&str, u16)> {
+    let further = workload.ports.iter().map(|(name, port)| (name.as_str(), *port));
+    workload.port.map(|port| ("http", port)).into_iter().chain(further)
 }
 
 fn service_account(workload: &Workload, name: &str) -> Value {
@@ -100,10 +111,15 @@ fn rbac(workload: &Workload, around: &Surroundings<'_>) -> Vec<Value> {
 }
 
 fn claim(name: &str, volume: &Volume) -> Option<Value> {
-    let size = volume.size.as_ref()?;
-    Some(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+    let VolumeSource::Own { size, class, many } = &volume.source else { return None };
+    let access = if *many { "ReadWriteMany" } else { "ReadWriteOnce" };
+    let mut claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
         "metadata": {"name": format!("{name}-{}", volume.name)},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}}))
+        "spec": {"accessModes": [access], "resources": {"requests": {"storage": size}}}});
+    if let Some(class) = class {
+        claim["spec"]["storageClassName"] = class.clone().into();
+    }
+    Some(claim)
 }
 
 /// Once it is said whom a workload talks to, nothing else is let out, except for names to be resolved.
@@ -120,7 +136,7 @@ fn network_policy(workload: &Workload, around: &Surroundings<'_>) -> Option<Valu
     if !inside.is_empty() {
         egress.push(json!({"to": inside}));
     }
-    // Addresses of managed databases are not known here; the cluster's own pods stay closed.
+    // Addresses of managed databases are not known here, and may be any.
     if around.peers.iter().any(Option::is_none) {
         egress.push(json!({"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}));
     }
@@ -132,8 +148,15 @@ fn network_policy(workload: &Workload, around: &Surroundings<'_>) -> Option<Valu
 
 fn way_in(ingress: &Ingress, name: &str, port: u16) -> Value {
     if let Some(gateway) = &ingress.gateway {
+        let mut parent = match gateway.split_once('/') {
+            Some((namespace, gateway)) => json!({"namespace": namespace, "name": gateway}),
+            None => json!({"name": gateway}),
+        };
+        if let Some(listener) = &ingress.listener {
+            parent["sectionName"] = listener.clone().into();
+        }
         return json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": name},
-            "spec": {"hostnames": [ingress.host], "parentRefs": [{"name": gateway}],
+            "spec": {"hostnames": [ingress.host], "parentRefs": [parent],
                 "rules": [{"matches": [{"path": {"type": "PathPrefix", "value": ingress.path}}],
                     "backendRefs": [{"name": name, "port": port}]}]}});
     }
@@ -161,7 +184,7 @@ fn deployment(workload: &Workload, around: &Surroundings<'_>) -> Value {
         "template": template,
     });
     // A claim that one node holds cannot be held by two pods at once.
-    if workload.volumes.iter().any(|volume| volume.size.is_some()) {
+    if workload.volumes.iter().any(|volume| matches!(volume.source, VolumeSource::Own { many: false, .. })) {
         spec["strategy"] = json!({"type": "Recreate"});
     }
     if let Scale::Fixed(replicas) = &workload.scale {
@@ -175,21 +198,25 @@ fn pod(workload: &Workload, around: &Surroundings<'_>) -> Value {
     let mut volumes = Vec::new();
     let mut mounts = Vec::new();
     for volume in &workload.volumes {
-        mounts.push(json!({"name": volume.name, "mountPath": volume.mount}));
-        volumes.push(match volume.size {
-            Some(_) => json!({"name": volume.name, "persistentVolumeClaim": {"claimName": format!("{name}-{}", volume.name)}}),
-            None => json!({"name": volume.name, "emptyDir": {}}),
+        let mut mount = json!({"name": volume.name, "mountPath": volume.mount});
+        if matches!(volume.source, VolumeSource::Secret(_) | VolumeSource::Config(_)) {
+            mount["readOnly"] = true.into();
+        }
+        mounts.push(mount);
+        let claim = |claim: &str| json!({"name": volume.name, "persistentVolumeClaim": {"claimName": claim}});
+        volumes.push(match &volume.source {
+            VolumeSource::Own { .. } => claim(&format!("{name}-{}", volume.name)),
+            VolumeSource::Claim(name) => claim(name),
+            VolumeSource::Secret(secret) => json!({"name": volume.name, "secret": {"secretName": secret}}),
+            VolumeSource::Config(config) => json!({"name": volume.name, "configMap": {"name": config}}),
+            VolumeSource::Empty => json!({"name": volume.name, "emptyDir": {}}),
         });
     }
     if !workload.config.is_empty() {
         mounts.push(json!({"name": "config", "mountPath": "/etc/config", "readOnly": true}));
         volumes.push(json!({"name": "config", "configMap": {"name": format!("{name}-config")}}));
     }
-    let mut env: Vec<Value> =
-        workload.env.iter().map(|(key, value)| json!({"name": key, "value": value})).collect();
-    env.extend(workload.secrets.iter().map(|(key, secret)| {
-        json!({"name": key, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key}}})
-    }));
+    let env = environment(&workload.env, &workload.secrets);
     let mut container = json!({
         "name": name,
         "image": around.image,
@@ -210,8 +237,12 @@ fn pod(workload: &Workload, around: &Surroundings<'_>) -> Value {
     set("env", Value::Array(env), some_env);
     let some_mounts = !mounts.is_empty();
     set("volumeMounts", Value::Array(mounts), some_mounts);
-    if let Some(port) = workload.port {
-        set("ports", json!([{"name": "http", "containerPort": port, "protocol": "TCP"}]), true);
+    let ports: Vec<Value> = ports(workload)
+        .map(|(name, port)| json!({"name": name, "containerPort": port, "protocol": "TCP"}))
+        .collect();
+    let some_ports = !ports.is_empty();
+    set("ports", Value::Array(ports), some_ports);
+    if workload.port.is_some() {
         set("readinessProbe", ready(&workload.health), true);
         set("lifecycle", json!({"preStop": {"sleep": {"seconds": PRE_STOP_S}}}), true);
     }
@@ -219,6 +250,13 @@ fn pod(workload: &Workload, around: &Surroundings<'_>) -> Value {
         set(
             "livenessProbe",
             json!({"httpGet": {"path": live, "port": "http"}, "periodSeconds": 10, "failureThreshold": 6}),
+            true,
+        );
+    }
+    if let Some(start) = &workload.health.start {
+        set(
+            "startupProbe",
+            json!({"httpGet": {"path": start, "port": "http"}, "periodSeconds": 5, "failureThreshold": 60}),
             true,
         );
     }
@@ -234,6 +272,15 @@ fn pod(workload: &Workload, around: &Surroundings<'_>) -> Value {
         pod["volumes"] = Value::Array(volumes);
     }
     pod
+}
+
+/// Variables of a container.
+pub(super) fn environment(env: &[(String, String)], secrets: &[(String, SecretRef)]) -> Vec<Value> {
+    let plain = env.iter().map(|(key, value)| json!({"name": key, "value": value}));
+    let secret = secrets.iter().map(|(key, secret)| {
+        json!({"name": key, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key}}})
+    });
+    plain.chain(secret).collect()
 }
 
 fn ready(health: &Health) -> Value {

@@ -1,5 +1,7 @@
 //! The tree.
 
+use std::collections::BTreeMap;
+
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::{Diagnostic, Place};
@@ -58,6 +60,14 @@ impl Node {
     pub fn get(&self, name: &str) -> Option<&Node> {
         match &self.content {
             Content::Map(entries) => entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
+    /// The entries of a map.
+    pub fn entries(&self) -> Option<&[(Key, Node)]> {
+        match &self.content {
+            Content::Map(entries) => Some(entries),
             _ => None,
         }
     }
@@ -126,7 +136,16 @@ pub fn parse(origin: &str, text: &str, limits: Limits) -> Result<Vec<Node>, Box<
 
 enum Open {
     List(Place, usize, Vec<Node>),
-    Map(Place, usize, Vec<(Key, Node)>, Option<Key>),
+    Map(Place, usize, Box<OpenMap>),
+}
+
+#[derive(Default)]
+struct OpenMap {
+    entries: Vec<(Key, Node)>,
+    /// Lines of the keys so far: a map of a hundred thousand keys is not searched for each of them.
+    lines: BTreeMap<String, usize>,
+    /// A key whose value comes next.
+    key: Option<Key>,
 }
 
 struct Builder {
@@ -155,13 +174,14 @@ impl Builder {
                 self.add(node, anchor, 1)
             }
             Event::SequenceStart(anchor, _) => self.open(Open::List(place, anchor, Vec::new()), place),
-            Event::MappingStart(anchor, _) => self.open(Open::Map(place, anchor, Vec::new(), None), place),
+            Event::MappingStart(anchor, _) => self.open(Open::Map(place, anchor, Box::default()), place),
             Event::SequenceEnd | Event::MappingEnd => match self.stack.pop() {
                 Some(Open::List(place, anchor, items)) => {
                     let count = 1 + items.iter().map(size).sum::<usize>();
                     self.add(Node { place, content: Content::List(items) }, anchor, count)
                 }
-                Some(Open::Map(place, anchor, entries, _)) => {
+                Some(Open::Map(place, anchor, map)) => {
+                    let entries = map.entries;
                     let count = 1 + entries.iter().map(|(_, node)| size(node)).sum::<usize>();
                     self.add(Node { place, content: Content::Map(entries) }, anchor, count)
                 }
@@ -216,8 +236,8 @@ impl Builder {
         match self.stack.last_mut() {
             None => self.documents.push(node),
             Some(Open::List(_, _, items)) => items.push(node),
-            Some(Open::Map(_, _, entries, key)) => match key.take() {
-                Some(key) => entries.push((key, node)),
+            Some(Open::Map(_, _, map)) => match map.key.take() {
+                Some(key) => map.entries.push((key, node)),
                 None => {
                     let Content::Scalar { text, .. } = node.content else {
                         return Err((node.place, "a key must be a word".to_owned()));
@@ -225,13 +245,10 @@ impl Builder {
                     if text == "<<" {
                         return Err((node.place, "merge keys (`<<`) cannot be used".to_owned()));
                     }
-                    if let Some((first, _)) = entries.iter().find(|(key, _)| key.name == text) {
-                        return Err((
-                            node.place,
-                            format!("`{text}` stands twice (first in line {})", first.place.line),
-                        ));
+                    if let Some(first) = map.lines.insert(text.clone(), node.place.line) {
+                        return Err((node.place, format!("`{text}` stands twice (first in line {first})")));
                     }
-                    *key = Some(Key { place: node.place, name: text });
+                    map.key = Some(Key { place: node.place, name: text });
                 }
             },
         }
@@ -270,6 +287,21 @@ mod tests {
     fn a_duplicate_key_is_shown_with_both_places() {
         let shown = refusal("a: 1\nb: 2\na: 3\n", LIMITS);
         assert_eq!(shown, "f.yaml:3:1: `a` stands twice (first in line 1)\n  |\n3 | a: 3\n  | ^\n");
+    }
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a computation takes is told by the machine's clock"
+    )]
+    fn a_large_map_is_read_in_linear_time() {
+        let text: String = (0..100_000).map(|number| format!("key{number}: v\n")).collect();
+        let limits = Limits { bytes: text.len(), nodes: 300_000, ..LIMITS };
+        let start = std::time::Instant::now();
+        let documents = parse("f", &text, limits).expect("is YAML");
+        assert_eq!(documents[0].entries().map(<[_]>::len), Some(100_000));
+        // Searching the keys before each key takes minutes.
+        assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
     }
 
     #[test]

@@ -10,4 +10,4 @@ mod wanted;
 pub use change::{DryRun, Observed};
 pub use order::plan;
 pub use problem::{PlanProblem, PlanProblems};
-pub use wanted::{Frontend, Gate, JobSpec, PlanOptions, Wanted, WantedPhase, WantedService};
+pub use wanted::{Frontend, Gate, JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService};

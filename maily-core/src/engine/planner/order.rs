@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     change::{Comparison, Observed, Verdict},
     problem::{PlanProblem, PlanProblems},
-    wanted::{Gate, JobSpec, PlanOptions, Wanted, WantedPhase, WantedService},
+    wanted::{JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService},
 };
 use crate::{
     engine::{Change, Kept, PLAN_FORMAT, Plan, Reversibility, Sealer, Step, StepId, Work, history::Release},
@@ -245,12 +245,12 @@ impl Order<'_> {
         let services = std::mem::take(&mut self.ends);
         for (name, gate) in &phase.gates {
             let id = StepId::new(self.environment, &format!("{}/gate", phase.name), name);
-            let (work, reversibility) = match gate {
-                Gate::Probe(probe) => {
+            let (work, reversibility) = match &gate.look {
+                Look::Probe(probe) => {
                     (Work::Check { probe: probe.clone(), gate: true }, Reversibility::NoEffect)
                 }
                 // A gate's Job only looks; there is nothing to undo.
-                Gate::Job(job) => (Work::Job { job: job.clone(), undo: None }, Reversibility::NoEffect),
+                Look::Job(job) => (Work::Job { job: job.clone(), undo: None }, Reversibility::NoEffect),
             };
             self.add(Step {
                 id,
@@ -258,7 +258,7 @@ impl Order<'_> {
                 phase: Some(phase.name.clone()),
                 needs: services.clone(),
                 reversibility,
-                timeout_s: self.timeout_s,
+                timeout_s: gate.timeout_s.unwrap_or(self.timeout_s),
                 work,
             });
         }
@@ -295,27 +295,31 @@ impl Order<'_> {
         }
         let mut needs = self.entry.clone();
         needs.extend(service.needs.iter().filter_map(|need| self.last.get(need)).cloned());
-        let timeout_s = if service.timeout_s == 0 { self.timeout_s } else { service.timeout_s };
-        let step = |verb: &str, needs: BTreeSet<StepId>, reversibility: Reversibility, work: Work| Step {
+        let service_s = if service.timeout_s == 0 { self.timeout_s } else { service.timeout_s };
+        let step = |verb: &str,
+                    needs: BTreeSet<StepId>,
+                    reversibility: Reversibility,
+                    work: Work,
+                    own_s: Option<u64>| Step {
             id: StepId::new(self.environment, name, verb),
             service: Some(name.to_owned()),
             phase: Some(phase.name.clone()),
             needs,
             reversibility,
-            timeout_s,
+            timeout_s: own_s.unwrap_or(service_s),
             work,
         };
         let mut steps = Vec::new();
-        let mut chain = |verb: String, reversibility: Reversibility, work: Work| {
-            let made = step(&verb, std::mem::take(&mut needs), reversibility, work);
+        let mut chain = |verb: String, reversibility: Reversibility, work: Work, own_s: Option<u64>| {
+            let made = step(&verb, std::mem::take(&mut needs), reversibility, work, own_s);
             needs = BTreeSet::from([made.id.clone()]);
             steps.push(made);
         };
         for spec in &service.before {
-            chain(format!("job/{}", spec.name), reversibility(spec), job(spec));
+            chain(format!("job/{}", spec.name), reversibility(spec), job(spec), spec.timeout_s);
         }
         if !changes.is_empty() {
-            chain("rollout".to_owned(), Reversibility::Undoable, Work::Rollout { changes });
+            chain("rollout".to_owned(), Reversibility::Undoable, Work::Rollout { changes }, None);
         }
         if let Some(frontend) = frontend {
             let work = Work::Frontend {
@@ -325,14 +329,14 @@ impl Order<'_> {
                 existing: frontend.existing.clone(),
                 before: options.frontends.get(name).cloned(),
             };
-            chain("frontend".to_owned(), Reversibility::Undoable, work);
+            chain("frontend".to_owned(), Reversibility::Undoable, work, None);
         }
         for (index, probe) in service.checks.iter().enumerate() {
             let work = Work::Check { probe: probe.clone(), gate: false };
-            chain(format!("check/{}", index + 1), Reversibility::NoEffect, work);
+            chain(format!("check/{}", index + 1), Reversibility::NoEffect, work, None);
         }
         for spec in &service.after {
-            chain(format!("job/{}", spec.name), reversibility(spec), job(spec));
+            chain(format!("job/{}", spec.name), reversibility(spec), job(spec), spec.timeout_s);
         }
         if let Some(last) = steps.last() {
             self.last.insert(name.to_owned(), last.id.clone());

@@ -63,6 +63,8 @@ pub struct JobSpec {
     pub job: Object,
     /// The Job that undoes it; without one it is irreversible.
     pub undo: Option<Object>,
+    /// Seconds within which it must end, where they are not the service's.
+    pub timeout_s: Option<u64>,
 }
 
 /// A project of the frontend host.
@@ -89,7 +91,16 @@ pub struct WantedPhase {
 
 /// A gate of a phase.
 #[derive(Clone, Debug)]
-pub enum Gate {
+pub struct Gate {
+    /// How it looks.
+    pub look: Look,
+    /// Seconds within which it must pass, where they are not those of all gates.
+    pub timeout_s: Option<u64>,
+}
+
+/// How a gate looks.
+#[derive(Clone, Debug)]
+pub enum Look {
     /// A look from outside.
     Probe(ProbeRequest),
     /// A Kubernetes Job.

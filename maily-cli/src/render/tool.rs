@@ -1,0 +1,62 @@
+//! How this program is called: commands that it recommends work where the user stands.
+
+use crate::args::Globals;
+
+/// The program's name with the options that choose the project.
+#[derive(Clone, Debug)]
+pub(crate) struct Tool(String);
+
+impl Tool {
+    pub(crate) fn of(globals: &Globals) -> Self {
+        let mut call = "mailyctl".to_owned();
+        let mut option = |name: &str, value: Option<&std::path::Path>| {
+            if let Some(value) = value {
+                call.push_str(&format!(" {name} {}", quoted(&value.display().to_string())));
+            }
+        };
+        option("-C", globals.directory.as_deref());
+        option("--file", Some(globals.file.as_path()).filter(|file| file.as_os_str() != "maily.yaml"));
+        option("--kubeconfig", globals.kubeconfig.as_deref());
+        if globals.sandbox {
+            call.push_str(" --sandbox");
+        }
+        Self(call)
+    }
+
+    /// A command of this program.
+    pub(crate) fn call(&self, rest: &str) -> String {
+        format!("{} {rest}", self.0)
+    }
+
+    /// A text in which commands of this program stand in backticks.
+    pub(crate) fn in_text(&self, text: &str) -> String {
+        text.replace("`mailyctl ", &format!("`{} ", self.0))
+    }
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain =
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:=@%+,~".contains(&b));
+    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::Tool;
+    use crate::args::Args;
+
+    #[test]
+    fn recommended_commands_choose_the_same_project() {
+        let tool = |args: &[&str]| Tool::of(&Args::try_parse_from(args).expect("is a command line").globals);
+        let plain = tool(&["mailyctl", "status"]);
+        assert_eq!(plain.call("status"), "mailyctl status");
+        let chosen = tool(&["mailyctl", "-C", "my shop", "--sandbox", "status", "--file", "b.yaml"]);
+        assert_eq!(
+            chosen.in_text("`mailyctl resume` goes on"),
+            "`mailyctl -C 'my shop' --file b.yaml --sandbox resume` goes on"
+        );
+    }
+}

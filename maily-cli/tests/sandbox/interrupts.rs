@@ -1,0 +1,66 @@
+//! Ctrl-C: the state is saved at once, and the command to go on is on the screen.
+
+use std::{
+    io::Read as _,
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::desk::Desk;
+
+fn interrupt(child: &Child) {
+    let id = Pid::from_child(child);
+    kill_process(id, Signal::INT).expect("is ours");
+}
+
+/// A deploy that would take long, after its run began.
+fn begun(desk: &Desk) -> Child {
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.0.0", "--yes"]).expect(0);
+    desk.sandbox(&["sandbox", "fault", "add", "slow", "email@v1.1.0"]).expect(0);
+    let mut command =
+        desk.command(&["--sandbox", "deploy", "--env", "production", "--version", "v1.1.0", "--yes"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+    let until = Instant::now() + Duration::from_secs(20);
+    let begun =
+        || desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json()["run"].is_string();
+    while !begun() {
+        assert!(Instant::now() < until, "the run never began");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    child
+}
+
+fn end(mut child: Child) -> (i32, String) {
+    let code = child.wait().expect("ends").code().unwrap_or(-1);
+    let mut err = String::new();
+    child.stderr.take().expect("is piped").read_to_string(&mut err).expect("is text");
+    (code, err)
+}
+
+#[test]
+fn one_interrupt_saves_the_state_within_a_second_and_says_how_to_go_on() {
+    let desk = Desk::example();
+    let child = begun(&desk);
+    let start = Instant::now();
+    interrupt(&child);
+    let (code, err) = end(child);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(code, 130, "{err}");
+    let next = err.lines().find_map(|line| line.trim().strip_prefix("next: mailyctl ")).expect("says how");
+    desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
+    let resumed = desk.run(&next.split_whitespace().collect::<Vec<_>>()).expect(0);
+    assert!(resumed.out.contains("production is at release 2"), "{}", resumed.out);
+}
+
+#[test]
+fn a_second_interrupt_ends_at_once_and_the_run_can_be_taken_back() {
+    let desk = Desk::example();
+    let child = begun(&desk);
+    interrupt(&child);
+    interrupt(&child);
+    assert_eq!(end(child).0, 130);
+    desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
+    desk.sandbox(&["abort", "--env", "production"]).expect(3);
+}

@@ -1,0 +1,201 @@
+//! What machines read: documents and events fit the schemas that the program prints, and nothing stands between them.
+
+use serde_json::{Value, json};
+
+use crate::desk::{Desk, done};
+
+/// Checks a value against the part of JSON Schema that the program's schemas use.
+fn fits(value: &Value, schema: &Value, root: &Value) -> Result<(), String> {
+    let Some(schema) = schema.as_object() else { return Ok(()) };
+    for (key, rule) in schema {
+        match key.as_str() {
+            "$ref" => {
+                let pointer = rule.as_str().and_then(|text| text.strip_prefix('#')).expect("is local");
+                fits(value, root.pointer(pointer).expect("is defined"), root)?;
+            }
+            "allOf" => rule.as_array().expect("a list").iter().try_for_each(|one| fits(value, one, root))?,
+            "oneOf" | "anyOf" => {
+                let fitting = rule.as_array().expect("a list").iter();
+                let count = fitting.filter(|one| fits(value, one, root).is_ok()).count();
+                if count == 0 || (key == "oneOf" && count > 1) {
+                    return Err(format!("{value} fits {count} of {key}"));
+                }
+            }
+            "const" if value != rule => return Err(format!("{value} is not {rule}")),
+            "enum" if !rule.as_array().expect("a list").contains(value) => {
+                return Err(format!("{value} is none of {rule}"));
+            }
+            "type" => {
+                let is = match value {
+                    Value::Null => "null",
+                    Value::Bool(_) => "boolean",
+                    Value::Number(number) if number.is_f64() => "number",
+                    Value::Number(_) => "integer",
+                    Value::String(_) => "string",
+                    Value::Array(_) => "array",
+                    Value::Object(_) => "object",
+                };
+                if *rule != is && !rule.as_array().is_some_and(|all| all.contains(&json!(is))) {
+                    return Err(format!("{value} is {is}, not {rule}"));
+                }
+            }
+            "required" => {
+                for name in rule.as_array().expect("a list") {
+                    if value.is_object() && value.get(name.as_str().expect("a name")).is_none() {
+                        return Err(format!("{value} lacks {name}"));
+                    }
+                }
+            }
+            "items" => value.as_array().into_iter().flatten().try_for_each(|one| fits(one, rule, root))?,
+            "properties" => {
+                for (name, rule) in rule.as_object().expect("a map") {
+                    value.get(name).map_or(Ok(()), |value| fits(value, rule, root))?;
+                }
+            }
+            "additionalProperties" if rule.is_object() => {
+                let known = schema.get("properties").and_then(Value::as_object);
+                for (name, value) in value.as_object().into_iter().flatten() {
+                    if known.is_none_or(|known| !known.contains_key(name)) {
+                        fits(value, rule, root)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[track_caller]
+fn check(desk: &Desk, of: &str, value: &Value) {
+    let schema = desk.run(&["schema", "--for", of]).expect(0).json();
+    if let Err(message) = fits(value, &schema, &schema) {
+        panic!("{of}: {message}");
+    }
+    // What a reader may rely on is described, not only allowed.
+    let described = schema["properties"].as_object().expect("has properties");
+    let events = schema["oneOf"].as_array().into_iter().flatten();
+    let events: Vec<&Value> = events.filter(|one| fits(value, one, &schema).is_ok()).collect();
+    for name in value.as_object().expect("is a map").keys() {
+        let known = described.contains_key(name)
+            || events.iter().any(|event| event["properties"].get(name).is_some());
+        assert!(known, "{of} does not describe `{name}`");
+    }
+}
+
+#[test]
+fn documents_and_events_fit_their_schemas() {
+    let desk = Desk::example();
+    let production = |args: &[&str]| {
+        let mut all = args.to_vec();
+        all.extend(["--env", "production", "-o", "json"]);
+        desk.sandbox(&all)
+    };
+    check(&desk, "status", &production(&["status"]).expect(0).json());
+    check(&desk, "plan", &production(&["plan", "--version", "v1.0.0"]).expect(0).json());
+    let mut lines = production(&["deploy", "--version", "v1.0.0", "--yes"]).expect(0).out;
+    lines.push_str(&production(&["deploy", "--version", "v1.0.0", "--yes"]).expect(0).out);
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "api@v1.1.0"]).expect(0);
+    lines.push_str(&production(&["deploy", "--version", "v1.1.0", "--yes"]).expect(3).out);
+    let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect();
+    let mut kinds: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    for kind in ["run-started", "step-failed", "turned", "undone", "run-finished", "unchanged"] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+        let event = events.iter().find(|event| event["event"] == kind).expect("was told");
+        check(&desk, "event", event);
+    }
+    check(&desk, "plan", &production(&["plan", "--version", "v1.1.0"]).expect(0).json());
+    check(&desk, "status", &production(&["status"]).expect(0).json());
+    check(&desk, "history", &production(&["history"]).expect(0).json());
+    let logs = production(&["logs", "api"]).expect(0).out;
+    check(&desk, "log", &serde_json::from_str(logs.lines().next().expect("has lines")).expect("is JSON"));
+    let error = production(&["rollback", "--to-version", "v9"]).expect(2).err;
+    check(&desk, "error", &serde_json::from_str(&error).expect("is JSON"));
+}
+
+#[test]
+fn the_schema_check_notices_what_does_not_fit() {
+    let schema = Desk::empty().run(&["schema", "--for", "status"]).expect(0).json();
+    let good = json!({"format": 1, "kind": "status", "environment": "e", "release": null, "run": null, "holder": null, "services": []});
+    assert_eq!(fits(&good, &schema, &schema), Ok(()));
+    for (name, value) in
+        [("format", json!(2)), ("services", json!([{"name": "a"}])), ("environment", json!(1))]
+    {
+        let mut bad = good.clone();
+        bad[name] = value;
+        assert!(fits(&bad, &schema, &schema).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn several_plans_are_one_document_a_line() {
+    let desk = Desk::example();
+    let told = desk.sandbox(&["phased-deploy", "--version", "v1.0.0", "--dry-run", "-o", "json"]).expect(0);
+    let plans: Vec<Value> =
+        told.out.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect();
+    let environments: Vec<&Value> = plans.iter().map(|document| &document["plan"]["environment"]).collect();
+    assert_eq!(environments, ["staging", "production"]);
+    check(&desk, "plan", &plans[0]);
+}
+
+/// A command in GitHub Actions.
+fn github(desk: &Desk, args: &[&str]) -> crate::desk::Done {
+    let mut command = desk.command(args);
+    command.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", desk.path().join("summary.md"));
+    done(command)
+}
+
+#[test]
+fn annotations_do_not_stand_between_json_lines() {
+    let desk = Desk::example();
+    let args = ["--sandbox", "deploy", "--env", "production", "--version", "v1.0.0", "--yes", "-o", "json"];
+    let told = github(&desk, &args).expect(0);
+    for line in told.out.lines() {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+    assert!(told.err.contains("::group::") && told.err.contains("::endgroup::"), "{}", told.err);
+    let summary = std::fs::read_to_string(desk.path().join("summary.md")).expect("is written");
+    assert!(summary.contains("production is at release 1"), "{summary}");
+}
+
+#[test]
+fn every_group_ends_and_every_failure_is_annotated() {
+    let desk = Desk::example();
+    let told = github(&desk, &["--sandbox", "phased-deploy", "--version", "v1.0.0", "--yes"]).expect(0);
+    assert_eq!(told.out.matches("::group::").count(), 2, "{}", told.out);
+    assert_eq!(told.out.matches("::endgroup::").count(), 2, "{}", told.out);
+    let refused = github(&desk, &["--sandbox", "status", "--env", "prodction"]).expect(2);
+    assert!(refused.out.contains("::error title=mailyctl::unknown environment"), "{}", refused.out);
+    let summary = std::fs::read_to_string(desk.path().join("summary.md")).expect("is written");
+    assert!(summary.contains("unknown environment `prodction`"), "{summary}");
+}
+
+#[test]
+fn recommended_commands_work_where_they_are_read() {
+    let desk = Desk::example();
+    let folder = desk.path().display().to_string();
+    let args = ["--sandbox", "-C", &folder, "deploy", "--env", "production", "--version", "v1.1.0", "--yes"];
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.0.0", "--yes"]).expect(0);
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "api@v1.1.0"]).expect(0);
+    let failed = done(desk.command(&args)).expect(3);
+    let wanted = format!("mailyctl -C {folder} --sandbox show run --env production ");
+    let line = failed.err.lines().find(|line| line.contains("next: ")).expect("says what to do next");
+    assert!(line.contains(&wanted), "{line}");
+    let words: Vec<&str> = line.split_whitespace().skip(2).collect();
+    desk.run(&words).expect(0);
+}
+
+#[test]
+fn a_strict_project_names_the_place_of_a_moving_image() {
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nstrict: true\nenvironments: {production: {}}\nservices: {api: {manifests: m.yaml}}\n",
+    );
+    desk.write(
+        "m.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: api}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: x, image: 'busybox:latest'}]}}}\n",
+    );
+    let refused = desk.sandbox(&["plan", "--version", "v1"]).expect(2);
+    assert!(refused.err.contains("`m.yaml:1`: container `x` uses `busybox:latest`"), "{}", refused.err);
+}

@@ -1,0 +1,184 @@
+//! Mistakes in the project file that would hurt silently: each is named at its place, and nothing is written.
+
+use crate::{
+    bad_input::{BASE, refused, services},
+    desk::Desk,
+};
+
+/// Objects of a first plan.
+fn planned(file: &str) -> Vec<serde_json::Value> {
+    let desk = Desk::with(file);
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1", "--yes"]).expect(0);
+    let release = desk.sandbox(&["show", "release", "--env", "production", "-o", "json"]).expect(0).json();
+    let objects = release["objects"].as_array().expect("is a list");
+    objects.iter().map(|object| object["object"].clone()).collect()
+}
+
+fn of_kind<'o>(objects: &'o [serde_json::Value], kind: &str) -> &'o serde_json::Value {
+    objects
+        .iter()
+        .find(|object| object["kind"] == kind)
+        .unwrap_or_else(|| panic!("no {kind} in {objects:#?}"))
+}
+
+#[test]
+fn a_misspelt_peer_does_not_open_the_network() {
+    let two = |peer: &str| {
+        services(&format!(
+            "  api: {{workload: {{port: 80, talks-to: [{peer}]}}}}\n  cart: {{workload: {{port: 80}}}}"
+        ))
+    };
+    refused(&two("crat"), &["maily.yaml:7:41: unknown service `crat`", "did you mean `cart`?"]);
+    refused(&two("api"), &["talks to itself"]);
+    let other = services("  api: {workload: {port: 80, talks-to: [web]}}\n  web: {vercel: {project: web}}");
+    refused(&other, &["`web` is a `vercel`"]);
+    let overridden = format!(
+        "{}services: {{api: {{workload: {{port: 80}}}}}}\n",
+        BASE.replace("{namespace: shop}", "{services: {api: {workload: {talks-to: [nobody]}}}}")
+    );
+    refused(&overridden, &["maily.yaml:5", "unknown service `nobody`"]);
+    let objects = planned(&two("cart"));
+    let egress = of_kind(&objects, "NetworkPolicy")["spec"]["egress"].to_string();
+    assert!(egress.contains("cart") && !egress.contains("0.0.0.0/0"), "{egress}");
+}
+
+#[test]
+fn amounts_that_nobody_means_are_refused() {
+    for (workload, said) in [
+        ("memory: 512m", "512Mi"),
+        ("memory: 512..1024", "has no unit"),
+        ("memory: 0", "is nothing"),
+        ("cpu: 500Mi", "`Mi` is no unit of `cpu`"),
+        ("cpu: 2..1", "above the limit"),
+        ("port: http", "1 to 65535"),
+        ("port: 0", "1 to 65535"),
+        ("volumes: {d: {mount: /d, size: 10}}", "10Mi"),
+        ("volumes: {d: {mount: d}}", "`mount: /d`"),
+        ("volumes: {d: {mount: /d, size: 1Gi, secret: s}}", "one of `size`"),
+        ("volumes: {d: {mount: /d, class: gp3}}", "belongs to a volume with a `size`"),
+        ("port: 80, health: {ready: health}", "`ready: /health`"),
+        ("env: {1A: x}", "no name of a variable"),
+        ("env: {A: x}, secrets: {A: 'secret:s#k'}", "under `env` and under `secrets`"),
+        ("name: A_B", "`A_B` is no name"),
+        ("permissions: [{resources: [pods]}]", "`resources` and `verbs`"),
+        ("replicas: 3", "write `scale: 3`"),
+        ("resources: {}", "`cpu: 250m..1`"),
+    ] {
+        let err =
+            refused(&services(&format!("  api: {{workload: {{{workload}}}}}")), &["maily.yaml:7:", said]);
+        assert!(err.contains('^'), "{err}");
+    }
+}
+
+#[test]
+fn nothing_is_silently_ignored() {
+    for (service, said) in [
+        ("workload: {ingress: {host: a.example}}", "`ingress` needs a port"),
+        ("workload: {health: {live: /x}}", "`health` needs a port"),
+        ("workload: {port: 80, ingress: {host: a.example, gateway: g, tls: s}}", "belongs to an Ingress"),
+        ("workload: {port: 80, ingress: {host: a.example, listener: s}}", "belongs to a `gateway`"),
+        ("workload: {port: 80, ingress: {host: 'a b'}}", "no host name"),
+        ("workload: {args: ['{verison}']}", "unknown placeholder `{verison}`"),
+        ("workload: {patch: {Deployment: {metadata: {name: x}}}}", "cannot change `metadata.name`"),
+        ("workload: {patch: {Deploment: {}}}", "this workload has"),
+        ("workload: {port: 80}, checks: [{http: health}]", "neither a path nor a URL"),
+        ("workload: {port: 80}, checks: [{http: /x, expect: 20}]", "no status of HTTP"),
+        ("workload: {port: 80}, aliases: [b]", "`b` means service `b`, too"),
+        ("job: {command: [x]}", "would never run"),
+        ("before: b, after: b, job: {command: [x]}", "either `before` or `after`"),
+        ("before: b, job: {undo: ['{previous-schema}']}", "not there yet"),
+    ] {
+        refused(&services(&format!("  a: {{{service}}}\n  b: {{workload: {{port: 80}}}}")), &[said]);
+    }
+    let data = |data: &str| format!("{BASE}data: {{{data}}}\nservices: {{a: {{workload: {{port: 80}}}}}}\n");
+    refused(&data("db: {rdz: x}"), &["unknown key `rdz`", "did you mean `rds`?"]);
+    refused(&data("db: {}"), &["it is not said what `db` is"]);
+    refused(&data("a: {rds: x}"), &["under `services` and under `data`"]);
+    let gates = |gate: &str| {
+        format!(
+            "{BASE}services: {{a: {{workload: {{port: 80}}}}}}\ngates: {{g: {gate}}}\nphases: [{{name: p, environment: production, gates: [g]}}]\n"
+        )
+    };
+    refused(&gates("{http: /health}"), &["no full URL"]);
+    refused(&gates("{command: [echo, '{nope}']}"), &["unknown placeholder"]);
+    refused(BASE, &["the project has no services"]);
+}
+
+#[test]
+fn every_default_can_be_overridden() {
+    let objects = planned(&services(
+        r#"  api:
+    workload:
+      port: 8000
+      ports: {metrics: 9090}
+      env: {VERSION: '{version}', JSON: '{"a": 1}', EMPTY: ''}
+      health: {ready: /ready, live: /live, start: /start}
+      volumes: {tls: {mount: /tls, secret: api-tls}, data: {mount: /data, size: 1Gi, class: fast, access: many-nodes}}
+      ingress: {host: api.example, gateway: edge/public, listener: https}
+      patch:
+        Deployment: {spec: {template: {spec: {terminationGracePeriodSeconds: 60, containers: [{name: api, lifecycle: null}]}}}}
+        ServiceAccount: {metadata: {annotations: {role: reader}}}
+        PodDisruptionBudget: null"#,
+    ));
+    assert!(objects.iter().all(|object| object["kind"] != "PodDisruptionBudget"), "it was taken out");
+    let pod = &of_kind(&objects, "Deployment")["spec"]["template"]["spec"];
+    assert_eq!(pod["terminationGracePeriodSeconds"], 60);
+    let container = &pod["containers"][0];
+    assert_eq!(
+        (&container["lifecycle"], &container["image"]),
+        (&serde_json::Value::Null, &"registry.example/api:v1".into())
+    );
+    assert_eq!(container["startupProbe"]["httpGet"]["path"], "/start");
+    assert_eq!(container["env"][0]["value"], "v1");
+    assert_eq!(container["env"][1]["value"], r#"{"a": 1}"#);
+    assert_eq!(pod["volumes"][0]["secret"]["secretName"], "api-tls");
+    let claim = &of_kind(&objects, "PersistentVolumeClaim")["spec"];
+    assert_eq!(
+        (&claim["storageClassName"], &claim["accessModes"][0]),
+        (&"fast".into(), &"ReadWriteMany".into())
+    );
+    let ports = of_kind(&objects, "Service")["spec"]["ports"].as_array().expect("is a list").len();
+    assert_eq!(ports, 2);
+    let parent = &of_kind(&objects, "HTTPRoute")["spec"]["parentRefs"][0];
+    assert_eq!(*parent, serde_json::json!({"namespace": "edge", "name": "public", "sectionName": "https"}));
+    assert_eq!(of_kind(&objects, "ServiceAccount")["metadata"]["annotations"]["role"], "reader");
+}
+
+#[test]
+fn phases_of_environments_that_are_not_declared_are_left_out() {
+    let project = |environment: &str| {
+        Desk::with(&format!(
+            "maily: 1\nproject: shop\nimages: 'r.example/{{service}}:{{version}}'\nenvironments: {{{environment}: {{}}}}\nservices: {{a: {{workload: {{port: 80}}}}}}\n"
+        ))
+    };
+    let done = project("production").sandbox(&["phased-deploy", "--version", "v1", "--yes"]).expect(0);
+    assert!(done.out.contains("production is at release 1"), "{}", done.out);
+    let none = project("live").sandbox(&["phased-deploy", "--version", "v1", "--yes"]).expect(2);
+    assert!(none.err.contains("no phase has an environment"), "{}", none.err);
+}
+
+#[test]
+fn jobs_and_gates_have_their_own_time() {
+    let desk = Desk::with(&format!(
+        "{BASE}services:\n  api: {{workload: {{port: 80}}}}\n  schema: {{before: api, job: {{command: [up], secrets: {{URL: 'secret:db#url'}}, timeout: 20m}}}}\ngates: {{g: {{job: {{image: 'e2e:1', timeout: 15m}}}}}}\nphases: [{{name: p, environment: production, gates: [g]}}]\n"
+    ));
+    let plan = desk.sandbox(&["plan", "--version", "v1", "-o", "json"]).expect(0).json();
+    let seconds = |part: &str| {
+        let steps = plan["plan"]["steps"].as_array().expect("is a list");
+        let step = steps.iter().find(|step| step["id"].as_str().is_some_and(|id| id.contains(part)));
+        step.unwrap_or_else(|| panic!("no {part}"))["timeout_s"].clone()
+    };
+    assert_eq!(
+        (seconds("job/schema"), seconds("gate/g"), seconds("rollout")),
+        (1200.into(), 900.into(), 600.into())
+    );
+    assert!(plan.to_string().contains(r#""secretKeyRef":{"key":"url","name":"db"}"#));
+}
+
+#[test]
+fn helm_hooks_are_refused_wherever_they_come_from() {
+    let desk = Desk::with(&services("  api: {manifests: m.yaml}"));
+    desk.write("m.yaml", "apiVersion: batch/v1\nkind: Job\nmetadata: {name: migrate, annotations: {helm.sh/hook: pre-upgrade}}\nspec: {template: {spec: {containers: [{name: x, image: 'a:1'}]}}}\n");
+    let refused = desk.sandbox(&["plan", "--version", "v1"]).expect(2);
+    assert!(refused.err.contains("m.yaml:1") && refused.err.contains("Helm hook"), "{}", refused.err);
+}

@@ -1,0 +1,173 @@
+//! What refers to something must find it.
+
+use indexmap::IndexMap;
+
+use super::{
+    super::{ServiceName, fields::Errors, project::Project, service::Service, service::Source},
+    project::unknown,
+};
+use crate::yaml::{Content, Node, Place};
+
+/// Services with their texts, and what they may refer to.
+#[derive(Clone)]
+pub(super) struct Scope<'p> {
+    pub(super) services: IndexMap<ServiceName, (Service, Node)>,
+    project: &'p Project,
+}
+
+impl<'p> Scope<'p> {
+    /// The services as no environment changes them.
+    pub(super) fn of(project: &'p Project) -> Self {
+        let services = project.services.iter();
+        let services = services
+            .filter_map(|(name, service)| {
+                Some((name.clone(), (service.clone(), project.raw.get(name)?.clone())))
+            })
+            .collect();
+        Self { services, project }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.project.raw.keys().map(|name| &**name)
+    }
+
+    fn is_data(&self, name: &str) -> bool {
+        self.project.data.iter().any(|data| data == name)
+    }
+}
+
+/// The place of a word below a path of keys.
+fn place_of(node: &Node, path: &[&str], word: &str) -> Place {
+    let found = path.iter().try_fold(node, |node, key| node.get(key));
+    let Some(found) = found else { return node.place };
+    match &found.content {
+        Content::List(items) => items
+            .iter()
+            .find(|item| matches!(&item.content, Content::Scalar { text, .. } if text == word))
+            .map_or(found.place, |item| item.place),
+        _ => found.place,
+    }
+}
+
+pub(super) fn references(scope: &Scope<'_>, errors: &Errors<'_>) {
+    for (name, (service, node)) in &scope.services {
+        for need in &service.needs {
+            if let Some((Service { source: Source::Job(_), .. }, _)) = scope.services.get(need) {
+                let place = place_of(node, &["needs"], need);
+                let help = "it runs before or after its own service by itself: need that one";
+                errors.add(place, format!("`{need}` is a job"), Some(help.into()));
+            }
+            if !scope.is_data(need) && !scope.project.raw.contains_key(need) {
+                let candidates: Vec<&str> =
+                    scope.names().chain(scope.project.data.iter().map(String::as_str)).collect();
+                unknown(errors, place_of(node, &["needs"], need), "service", need, candidates.into_iter());
+            }
+        }
+        peers(scope, name, service, node, errors);
+        aliases(scope, name, service, node, errors);
+        neighbours(scope, service, node, errors);
+        if let Source::From(source) = &service.source
+            && !scope.project.sources.contains_key(source)
+        {
+            let known = scope.project.sources.keys().map(|name| &**name);
+            unknown(errors, place_of(node, &["from"], source), "source", source, known);
+        }
+        if let Some(path) = circle(scope, name) {
+            let place = place_of(node, &["needs"], &path[1]);
+            errors.add(
+                place,
+                format!("needs form a cycle: {}", path.join(" -> ")),
+                Some("drop one of the needs".into()),
+            );
+        }
+    }
+}
+
+/// Whom a workload talks to: a misspelt name must not open the way to everything.
+fn peers(scope: &Scope<'_>, name: &ServiceName, service: &Service, node: &Node, errors: &Errors<'_>) {
+    let Source::Workload(workload) = &service.source else { return };
+    for peer in workload.talks_to.iter().flatten() {
+        let place = place_of(node, &["workload", "talks-to"], peer);
+        match scope.services.get(peer.as_str()) {
+            _ if **peer == **name => {
+                errors.add(place, format!("`{name}` talks to itself"), Some("take it out".into()));
+            }
+            Some((Service { source: Source::Workload(_), .. }, _)) => {}
+            Some((other, _)) => errors.add(
+                place,
+                format!("`{peer}` is a `{}`: which pods are its is not known here", other.source.kind()),
+                Some("describe it as a `workload`, or write its NetworkPolicy as a manifest".into()),
+            ),
+            None if scope.is_data(peer) || scope.project.raw.contains_key(peer.as_str()) => {}
+            None => {
+                let candidates: Vec<&str> =
+                    scope.names().chain(scope.project.data.iter().map(String::as_str)).collect();
+                unknown(errors, place, "service", peer, candidates.into_iter());
+            }
+        }
+    }
+}
+
+/// A name means one service.
+fn aliases(scope: &Scope<'_>, name: &ServiceName, service: &Service, node: &Node, errors: &Errors<'_>) {
+    for alias in &service.aliases {
+        let other = scope.services.iter().find(|(other, (service, _))| {
+            other != &name && (***other == **alias || service.aliases.contains(alias))
+        });
+        if let Some((other, _)) = other {
+            let place = place_of(node, &["aliases"], alias);
+            errors.add(place, format!("`{alias}` means service `{other}`, too"), Some("keep one".into()));
+        }
+    }
+    if scope.is_data(name) {
+        errors.add(
+            node.place,
+            format!("`{name}` stands under `services` and under `data`"),
+            Some("give one of them another name".into()),
+        );
+    }
+}
+
+/// A job stands beside a service that is none.
+fn neighbours(scope: &Scope<'_>, service: &Service, node: &Node, errors: &Errors<'_>) {
+    for (key, other) in [("before", &service.before), ("after", &service.after)] {
+        let Some(other) = other else { continue };
+        let place = place_of(node, &[key], other);
+        match scope.services.get(other) {
+            Some((Service { source: Source::Job(_), .. }, _)) => errors.add(
+                place,
+                format!("`{other}` is a job itself"),
+                Some("name the service that both belong to".into()),
+            ),
+            Some(_) => {}
+            None if scope.project.raw.contains_key(other) => {}
+            None => unknown(errors, place, "service", other, scope.names()),
+        }
+    }
+}
+
+/// A way from a service back to itself, told once: at its first name.
+fn circle(scope: &Scope<'_>, start: &ServiceName) -> Option<Vec<String>> {
+    fn walk(scope: &Scope<'_>, at: &ServiceName, start: &ServiceName, path: &mut Vec<String>) -> bool {
+        let Some((service, _)) = scope.services.get(at) else { return false };
+        for need in &service.needs {
+            if need == start {
+                path.push(need.to_string());
+                return true;
+            }
+            if path.iter().any(|seen| **seen == **need) {
+                continue;
+            }
+            path.push(need.to_string());
+            if walk(scope, need, start, path) {
+                return true;
+            }
+            path.pop();
+        }
+        false
+    }
+    let mut path = vec![start.to_string()];
+    let found = walk(scope, start, start, &mut path);
+    let first = path.iter().min().is_some_and(|first| **first == **start);
+    (found && first).then_some(path)
+}

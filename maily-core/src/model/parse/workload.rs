@@ -1,0 +1,320 @@
+//! A workload that the file describes itself.
+
+use super::{
+    super::{
+        Percent, Port, ServiceName,
+        fields::{Errors, Fields, text, value},
+        workload,
+    },
+    amount::range,
+    service::{pairs, phrase_pairs, phrases},
+    volume::volumes,
+};
+use crate::yaml::{Content, Node, Place, to_json};
+
+pub(super) fn workload_of(node: &Node, errors: &Errors<'_>) -> Option<workload::Workload> {
+    let mut fields = Fields::of(node, "a workload", errors)?;
+    let ports = ports(&mut fields);
+    let workload = workload::Workload {
+        name: label(&mut fields, "name"),
+        image: fields.text("image").map(|(text, _)| text),
+        port: fields.value::<Port>("port").map(|port| port.0),
+        ports,
+        command: phrases(&mut fields, "command"),
+        args: phrases(&mut fields, "args"),
+        cpu: range(&mut fields, "cpu", "100m..500m"),
+        memory: range(&mut fields, "memory", "128Mi..256Mi"),
+        scale: fields.take("scale").and_then(|node| scale(node, errors)).unwrap_or(workload::Scale::Fixed(2)),
+        health: fields.take("health").map(|node| health(node, errors)).unwrap_or_default(),
+        env: phrase_pairs(&mut fields, "env"),
+        secrets: secrets(&mut fields),
+        config: pairs(&mut fields, "config"),
+        volumes: volumes(&mut fields),
+        ingress: fields.take("ingress").and_then(|node| ingress(node, errors)),
+        permissions: permissions(&mut fields),
+        talks_to: fields
+            .key_place("talks-to")
+            .map(|_| fields.words("talks-to").into_iter().map(|(text, _)| text).collect()),
+        patch: patch(&mut fields),
+    };
+    // A misspelt port explains a missing one already.
+    if node.get("port").is_none() {
+        without_port(&workload, node, errors);
+    }
+    environment_names(&workload.env, &workload.secrets, node, errors);
+    if !workload.config.is_empty() && workload.volumes.iter().any(|volume| volume.name == "config") {
+        let help = "give the volume another name: `config` holds the files of `config`";
+        errors.add(node.place, "volume `config` stands twice", Some(help.into()));
+    }
+    fields.finish_with(SYNONYMS);
+    Some(workload)
+}
+
+/// What others call it.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("replicas", "`scale: 3`"),
+    ("autoscaling", "`scale: {range: 2..20, cpu: 70%}`"),
+    ("hpa", "`scale: {range: 2..20, cpu: 70%}`"),
+    ("resources", "`cpu: 250m..1` and `memory: 512Mi..1Gi`"),
+    ("limits", "`cpu: 250m..1` and `memory: 512Mi..1Gi`"),
+    ("requests", "`cpu: 250m..1` and `memory: 512Mi..1Gi`"),
+    ("probes", "`health: {ready: /PATH, live: /PATH}`"),
+    ("readinessProbe", "`health: {ready: /PATH}`"),
+    ("livenessProbe", "`health: {live: /PATH}`"),
+    ("environment", "`env: {NAME: VALUE}`"),
+    ("containerPort", "`port: 8080`"),
+    ("networkPolicy", "`talks-to: [SERVICE]`"),
+    ("pdb", "`patch: {PodDisruptionBudget: {…}}`"),
+    ("serviceAccount", "`permissions`, and `patch: {ServiceAccount: {…}}`"),
+    ("host", "`ingress: {host: NAME}`"),
+];
+
+/// What a worker without a port cannot have.
+fn without_port(workload: &workload::Workload, node: &Node, errors: &Errors<'_>) {
+    let given =
+        [("ingress", workload.ingress.is_some()), ("health", workload.health != workload::Health::default())];
+    for (key, _) in given.iter().filter(|(_, given)| *given) {
+        let place = node.get(key).map_or(node.place, |node| node.place);
+        errors.add(place, format!("`{key}` needs a port"), Some("write `port: 8080`".into()));
+    }
+}
+
+/// A name as Kubernetes demands it of most objects.
+fn label(fields: &mut Fields<'_, '_>, name: &'static str) -> Option<String> {
+    let (text, place) = fields.text(name)?;
+    match text.parse::<ServiceName>() {
+        Ok(_) => Some(text),
+        Err(_) => {
+            let help = "write 1 to 63 lower-case letters, digits and `-`, not at the ends";
+            fields.errors().add(place, format!("`{name}`: `{text}` is no name"), Some(help.into()));
+            None
+        }
+    }
+}
+
+/// Names of objects that exist already may have dots.
+fn object_name(text: &str) -> bool {
+    (1..=253).contains(&text.len()) && text.split('.').all(|part| part.parse::<ServiceName>().is_ok())
+}
+
+pub(super) fn existing(fields: &mut Fields<'_, '_>, name: &'static str) -> Option<String> {
+    let (text, place) = fields.text(name)?;
+    if object_name(&text) {
+        return Some(text);
+    }
+    fields.errors().add(place, format!("`{name}`: `{text}` is no name of an object"), None);
+    None
+}
+
+fn ports(fields: &mut Fields<'_, '_>) -> Vec<(String, u16)> {
+    let errors = fields.errors();
+    let mut found = Vec::new();
+    for (key, node) in fields.map("ports") {
+        // Rule of IANA service names, which the API server checks.
+        let fits = key.name.len() <= 15
+            && key.name.parse::<ServiceName>().is_ok()
+            && key.name.bytes().any(|b| b.is_ascii_lowercase());
+        if !fits || key.name == "http" {
+            let help = "up to 15 lower-case letters, digits and `-`; `http` is the one of `port`";
+            errors.add(key.place, format!("`{}` is no name of a further port", key.name), Some(help.into()));
+        }
+        if let Some(port) = value::<Port>(node, &key.name, errors) {
+            found.push((key.name.clone(), port.0));
+        }
+    }
+    found
+}
+
+/// Names of variables, each once.
+pub(super) fn environment_names(
+    env: &[(String, String)],
+    secrets: &[(String, workload::SecretRef)],
+    node: &Node,
+    errors: &Errors<'_>,
+) {
+    let names = env.iter().map(|(name, _)| ("env", name));
+    let names = names.chain(secrets.iter().map(|(name, _)| ("secrets", name)));
+    for (under, name) in names {
+        let place = node.get(under).and_then(|map| map.get(name)).map_or(node.place, |node| node.place);
+        let fits = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+            && !name.starts_with(|c: char| c.is_ascii_digit());
+        if !fits || name.is_empty() {
+            let help = "letters, digits, `_`, `-` and `.`, not beginning with a digit";
+            errors.add(place, format!("`{name}` is no name of a variable"), Some(help.into()));
+        }
+        if under == "secrets" && env.iter().any(|(other, _)| other == name) {
+            errors.add(place, format!("`{name}` stands under `env` and under `secrets`"), None);
+        }
+    }
+}
+
+/// Changes of the rendered objects, by kind.
+fn patch(fields: &mut Fields<'_, '_>) -> Vec<(String, serde_json::Value)> {
+    let errors = fields.errors();
+    let mut found = Vec::new();
+    for (key, node) in fields.map("patch") {
+        match &node.content {
+            Content::Map(_) => {}
+            _ if node.is_null() => {}
+            _ => errors.add(
+                node.place,
+                format!("the patch of `{}` is a map, or `null` to take the object out", key.name),
+                None,
+            ),
+        }
+        for identity in ["apiVersion", "kind"] {
+            if let Some(node) = node.get(identity) {
+                errors.add(node.place, format!("a patch cannot change `{identity}`"), None);
+            }
+        }
+        for identity in ["name", "namespace"] {
+            if let Some(node) = node.get("metadata").and_then(|metadata| metadata.get(identity)) {
+                errors.add(node.place, format!("a patch cannot change `metadata.{identity}`"), None);
+            }
+        }
+        found.push((key.name.clone(), to_json(node)));
+    }
+    found
+}
+
+pub(super) fn scale(node: &Node, errors: &Errors<'_>) -> Option<workload::Scale> {
+    let (range, cpu) = match &node.content {
+        Content::Map(_) => {
+            let mut fields = Fields::of(node, "a scale", errors)?;
+            let range = fields.text("range");
+            let cpu = fields.value("cpu").unwrap_or(Percent(70));
+            fields.finish();
+            (range, cpu)
+        }
+        _ => (Some((text(node, "scale", errors)?, node.place)), Percent(70)),
+    };
+    let Some((range, place)) = range else {
+        errors.add(node.place, "the range is missing", Some("write `range: 2..20`".into()));
+        return None;
+    };
+    let parsed = match range.split_once("..") {
+        None => range.parse().ok().map(workload::Scale::Fixed),
+        Some((min, max)) => match (min.parse::<u32>(), max.parse::<u32>()) {
+            (Ok(min), Ok(max)) if min >= 1 && min <= max => Some(workload::Scale::Range { min, max, cpu }),
+            _ => None,
+        },
+    };
+    if parsed.is_none() {
+        errors.add(
+            place,
+            format!("`{range}` is no number of replicas"),
+            Some("write `3`, or `2..20` for an autoscaler".into()),
+        );
+    }
+    parsed
+}
+
+pub(super) fn health(node: &Node, errors: &Errors<'_>) -> workload::Health {
+    let Some(mut fields) = Fields::of(node, "health", errors) else { return workload::Health::default() };
+    let health = workload::Health {
+        ready: path(&mut fields, "ready"),
+        live: path(&mut fields, "live"),
+        start: path(&mut fields, "start"),
+    };
+    fields.finish();
+    health
+}
+
+/// An absolute path.
+pub(super) fn path(fields: &mut Fields<'_, '_>, name: &'static str) -> Option<String> {
+    let (text, place) = fields.text(name)?;
+    if text.starts_with('/') {
+        return Some(text);
+    }
+    let help = format!("write `{name}: /{text}`");
+    fields.errors().add(place, format!("`{name}`: `{text}` is no path"), Some(help));
+    None
+}
+
+pub(super) fn secrets(fields: &mut Fields<'_, '_>) -> Vec<(String, workload::SecretRef)> {
+    let errors = fields.errors();
+    let mut found = Vec::new();
+    for (key, node) in fields.map("secrets") {
+        let Some(text) = text(node, &key.name, errors) else { continue };
+        if text.starts_with("vault:") {
+            let help = "refer to a Secret of the cluster: `secret:NAME#KEY`";
+            errors.add(node.place, "`vault:` references are not there yet", Some(help.into()));
+            continue;
+        }
+        match text.strip_prefix("secret:").and_then(|rest| rest.split_once('#')) {
+            Some((name, part)) if object_name(name) && !part.is_empty() => {
+                let (name, part) = (name.to_owned(), part.to_owned());
+                found.push((key.name.clone(), workload::SecretRef { name, key: part }));
+            }
+            _ => errors.add(
+                node.place,
+                format!("`{text}` refers to no Secret"),
+                Some("write `secret:NAME#KEY`".into()),
+            ),
+        }
+    }
+    found
+}
+
+pub(super) fn ingress(node: &Node, errors: &Errors<'_>) -> Option<workload::Ingress> {
+    let mut fields = Fields::of(node, "an ingress", errors)?;
+    let host = fields.text("host");
+    let path = path(&mut fields, "path").unwrap_or_else(|| "/".to_owned());
+    let tls = existing(&mut fields, "tls");
+    let class = existing(&mut fields, "class");
+    let gateway = fields.text("gateway");
+    let listener = existing(&mut fields, "listener");
+    match &host {
+        None => errors.add(node.place, "the host is missing", Some("write `host: api.example.com`".into())),
+        Some((text, place)) if !object_name(text.strip_prefix("*.").unwrap_or(text)) => {
+            errors.add(*place, format!("`{text}` is no host name"), Some("write `api.example.com`".into()));
+        }
+        Some(_) => {}
+    }
+    if let Some((text, place)) = &gateway {
+        if !text.split('/').all(object_name) || text.split('/').count() > 2 {
+            let help = "write `NAME`, or `NAMESPACE/NAME`";
+            errors.add(*place, format!("`{text}` is no Gateway"), Some(help.into()));
+        }
+        for key in ["tls", "class"] {
+            if let Some(found) = node.get(key) {
+                let help = "the Gateway's listener has the certificate: choose it with `listener: NAME`";
+                let message = format!("`{key}` belongs to an Ingress, not to a route on a Gateway");
+                errors.add(found.place, message, Some(help.into()));
+            }
+        }
+    } else if let Some(found) = node.get("listener") {
+        errors.add(found.place, "`listener` belongs to a `gateway`", None);
+    }
+    fields.finish();
+    let gateway = gateway.map(|(text, _)| text);
+    Some(workload::Ingress { host: host?.0, path, tls, class, gateway, listener })
+}
+
+pub(super) fn permissions(fields: &mut Fields<'_, '_>) -> Vec<workload::Permission> {
+    let errors = fields.errors();
+    let Some(node) = fields.take("permissions") else { return Vec::new() };
+    let Content::List(items) = &node.content else {
+        errors.add(
+            node.place,
+            "`permissions` is a list",
+            Some("write `[{resources: [pods], verbs: [get]}]`".into()),
+        );
+        return Vec::new();
+    };
+    let words = |list: Vec<(String, Place)>| list.into_iter().map(|(text, _)| text).collect::<Vec<_>>();
+    items
+        .iter()
+        .filter_map(|item| {
+            let mut fields = Fields::of(item, "a permission", errors)?;
+            let group = fields.text("group").map(|(text, _)| text).unwrap_or_default();
+            let (resources, verbs) = (words(fields.words("resources")), words(fields.words("verbs")));
+            if resources.is_empty() || verbs.is_empty() {
+                let help = "write `{resources: [pods], verbs: [get]}`";
+                errors.add(item.place, "a permission has `resources` and `verbs`", Some(help.into()));
+            }
+            fields.finish();
+            Some(workload::Permission { group, resources, verbs })
+        })
+        .collect()
+}
