@@ -109,7 +109,9 @@ impl From<EnvironmentError> for CliError {
                 Code::Held
             }
             EnvironmentError::OutOfDate(_) => Code::OutOfDate,
-            EnvironmentError::OtherEnvironment { .. } | EnvironmentError::Unbound(_) => Code::Usage,
+            EnvironmentError::OtherEnvironment { .. }
+            | EnvironmentError::Unbound(_)
+            | EnvironmentError::NoRun(_) => Code::Usage,
             EnvironmentError::NoReturn(_) => Code::Stuck,
             _ => Code::Failed,
         };

@@ -207,7 +207,10 @@ async fn a_crash_loop_fails_at_once_and_everything_goes_back() {
 async fn a_first_install_that_fails_leaves_nothing() {
     let setup = Setup::new(6);
     setup.shared.world().faults.push(fault("image-missing api"));
+    let started = setup.runtime.now();
     let end = setup.deploy("v1").await;
+    // Every call was answered: nothing has to be waited for before absence is certain.
+    assert!(setup.runtime.now().since(started) < Duration::from_secs(8));
     assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
     assert_eq!(setup.content(), Vec::<Object>::new());
 }

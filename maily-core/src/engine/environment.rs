@@ -159,6 +159,9 @@ pub enum EnvironmentError {
     /// A provider failed.
     #[error("failed to read the state of the environment")]
     Provider(#[source] ProviderError),
+    /// There is no such run.
+    #[error("there is no run {0}")]
+    NoRun(RunId),
     /// A run cannot go back any more.
     #[error("run {0} cannot go back: a step that cannot be undone has begun")]
     NoReturn(RunId),
@@ -182,6 +185,7 @@ impl EnvironmentError {
             Self::OtherEnvironment { .. } => "make a plan for this environment".to_owned(),
             Self::OutOfDate(_) => "make a new plan".to_owned(),
             Self::Lease(LeaseError::Held { .. }) => "wait for your turn with `--wait-lock`".to_owned(),
+            Self::NoRun(_) => "`mailyctl history` lists the runs on record".to_owned(),
             Self::NoReturn(_) => "mend the cause and `mailyctl resume`".to_owned(),
             Self::Provider(error)
             | Self::Lease(LeaseError::Provider(error))

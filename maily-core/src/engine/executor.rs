@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     provider::RecordStore,
-    steps::{self, Context, End, Halt},
+    steps::{self, Context, End, Halt, Past},
 };
 
 /// How long results wait for company before they are written alone.
@@ -60,7 +60,7 @@ pub(crate) struct Executor {
     pending: Vec<JournalEvent>,
     launches: Vec<Next>,
     active: BTreeSet<StepId>,
-    /// Steps that a former process had begun.
+    /// Steps that a former process may have calls of on their way.
     resumed: BTreeSet<StepId>,
     running: FuturesUnordered<StepFuture>,
 }
@@ -115,9 +115,8 @@ impl Executor {
 
     /// Goes on with steps that a former process had begun.
     pub(crate) fn carry_on(&mut self) {
+        self.resumed = self.state.open().into_iter().map(|step| step.id.clone()).collect();
         for next in self.state.interrupted() {
-            let (Next::Start(step) | Next::Undo(step)) = &next;
-            self.resumed.insert(step.clone());
             self.launch(next);
         }
     }
@@ -278,13 +277,17 @@ impl Executor {
             Next::Undo(id) => (id, Direction::Back),
         };
         let (Some(step), Some(state)) = (self.state.step(&id).cloned(), self.state.of(&id)) else { return };
-        let may_have_effect =
-            self.resumed.contains(&id) || (direction == Direction::Back && state.may_have_effect);
+        let past = match direction {
+            Direction::Back if !state.may_have_effect => Past::Nothing,
+            _ if self.resumed.contains(&id) => Past::Unknown,
+            Direction::Back => Past::Known,
+            Direction::Forward => Past::Nothing,
+        };
         let context = Arc::clone(&self.context);
         self.active.insert(id.clone());
         self.running.push(
             async move {
-                let end = steps::execute(&context, &step, direction, may_have_effect).await;
+                let end = steps::execute(&context, &step, direction, past).await;
                 (id, direction, end)
             }
             .boxed(),

@@ -133,6 +133,9 @@ fn unknown_is_absent(error: ProviderError) -> Result<Option<Object>, ProviderErr
     if error.kind() == ErrorKind::Unsupported { Ok(None) } else { Err(error) }
 }
 
+/// The answer of a dry run, unless there is nothing to ask for yet.
+type Ask<'a> = BoxFuture<'a, Result<Option<(ObjectKey, DryRun)>, ProviderError>>;
+
 async fn dry_runs(
     cluster: &dyn Cluster,
     wanted: &Wanted,
@@ -140,7 +143,7 @@ async fn dry_runs(
     observed: &Observed,
     base: Option<&Release>,
 ) -> Result<BTreeMap<ObjectKey, DryRun>, EnvironmentError> {
-    let mut asks: Vec<BoxFuture<'_, Result<Option<(ObjectKey, DryRun)>, ProviderError>>> = Vec::new();
+    let mut asks: Vec<Ask<'_>> = Vec::new();
     for (service, object) in objects {
         // In force and just as wanted: the comparison with the live fingerprint says the rest.
         let known = base.and_then(|base| base.objects.get(object.key()));

@@ -2,12 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
+
 use super::{
     Direction, Environment, EnvironmentError, Failure, LeaseError, Outcome, RunEnd, RunId, RunOptions,
     Storage,
     executor::{Executor, Finish, abort_key},
     history::Unfinished,
     journal::{self, JournalEvent, pack},
+    patience::patiently,
     state::{Course, Progress, RunState},
 };
 use crate::{
@@ -41,11 +44,13 @@ impl Environment {
         options: &RunOptions,
     ) -> Result<Option<RunEnd>, EnvironmentError> {
         self.check().await?;
-        let Some(unfinished) = self.head().await?.unfinished else { return Ok(None) };
-        let run = unfinished.recorded.run.clone();
-        if only.is_some_and(|only| *only != run) {
-            return Ok(None);
+        let unfinished = self.head().await?.unfinished;
+        let open = unfinished.as_ref().map(|unfinished| &unfinished.recorded.run);
+        if let Some(only) = only.filter(|only| open != Some(only)) {
+            let known = patiently(&*self.runtime, || journal::read(&*self.records, only).boxed()).await?;
+            return if known.is_some() { Ok(None) } else { Err(EnvironmentError::NoRun(only.clone())) };
         }
+        let Some(run) = open.cloned() else { return Ok(None) };
         let mut options = options.clone();
         if options.wait.is_none() {
             options.wait = Some(PATIENCE);

@@ -35,7 +35,8 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
     let total = number(live, "/status/replicas");
     let available = number(live, "/status/availableReplicas");
     let terminating = number(live, "/status/terminatingReplicas");
-    let ready = updated.min(available);
+    // The status counts the available pods of all revisions: the old ones that still run are taken for available.
+    let ready = (available - (total - updated).max(0)).clamp(0, updated.max(0));
     if updated >= desired && total <= updated && available >= updated && terminating == 0 {
         return Health::Done;
     }
@@ -71,7 +72,7 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
         }
         return Health::waiting(ready, desired, message);
     }
-    let why = if updated < desired || available < updated {
+    let why = if updated < desired || ready < updated {
         pods_say(evidence, |pod| pod.label("pod-template-hash").is_some())
             .unwrap_or_else(|| format!("{ready} of {desired} ready"))
     } else if total > updated {

@@ -8,7 +8,7 @@ use crate::{
     provider::{Effect, ProbeRequest, Verdict},
 };
 
-/// Time for one look.
+/// Time for one request; a command may take what is left of the step's time.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// Looks until it works or the time is up. Silence is never a success.
@@ -24,7 +24,11 @@ pub(super) async fn run(context: &Context, step: &Step, probe: &ProbeRequest, ga
         if context.must_stop(Direction::Forward) {
             return End::Halted;
         }
-        let verdict = match prober.probe(probe, LOOK.min(context.left(deadline))).await {
+        let limit = match probe {
+            ProbeRequest::Http { .. } => LOOK.min(context.left(deadline)),
+            ProbeRequest::Command { .. } => context.left(deadline),
+        };
+        let verdict = match prober.probe(probe, limit).await {
             Ok(verdict) => verdict,
             Err(error) if error.is_transient() => Verdict::Insufficient { evidence: error.to_string() },
             Err(error) => return fail(Failure::of(&error)),

@@ -50,6 +50,17 @@ pub(crate) enum Halt {
     Lost,
 }
 
+/// What earlier attempts at a step may have left in the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// Nothing.
+    Nothing,
+    /// What its result says: every call was made by this process, or answered.
+    Known,
+    /// A former process may have calls on their way.
+    Unknown,
+}
+
 /// How a step ended.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -284,6 +295,11 @@ impl Context {
     /// Keeps the artefact of a step.
     pub(crate) fn made(&self, step: &StepId, artefact: &str) {
         lock(&self.results).entry(step.clone()).or_default().artefact = Some(artefact.to_owned());
+    }
+
+    /// Keeps that a call of a step got no answer: it may take effect later.
+    pub(crate) fn unanswered(&self, step: &StepId) {
+        lock(&self.results).entry(step.clone()).or_default().unanswered = true;
     }
 
     /// Everything a step left behind so far.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    context::{Context, End, Trouble},
+    context::{Context, End, Past, Trouble},
     rollout::wait,
     writer::Writer,
 };
@@ -23,11 +23,11 @@ pub(super) async fn run(
     step: &Step,
     job: &Object,
     direction: Direction,
-    resumed: bool,
+    past: Past,
 ) -> End {
     let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
     let change = change(context, job, direction);
-    let mut writer = Writer::new(context, step, direction, deadline, resumed);
+    let mut writer = Writer::new(context, step, direction, deadline, past);
     let result = async {
         let Some(written) = writer.put(&change).await? else { return Ok(()) };
         let Some(target) = Target::pin(&written) else { return Ok(()) };
@@ -38,7 +38,7 @@ pub(super) async fn run(
         Ok(()) => End::Done(context.result(&step.id)),
         Err(Trouble::Halted) => End::Halted,
         Err(Trouble::Failed(mut failure)) => {
-            failure.effect = if resumed { Effect::Unknown } else { writer.effect };
+            failure.effect = if past == Past::Unknown { Effect::Unknown } else { writer.effect };
             // A gate's Job only looks: what it did cannot keep the run from turning.
             if step.reversibility == Reversibility::NoEffect {
                 failure.effect = Effect::Done;

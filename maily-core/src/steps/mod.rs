@@ -10,7 +10,7 @@ mod watcher;
 mod writer;
 
 pub use context::Providers;
-pub(crate) use context::{Context, End, Halt, PARALLEL, Trouble};
+pub(crate) use context::{Context, End, Halt, PARALLEL, Past, Trouble};
 pub(crate) use rollout::stamp;
 pub(crate) use run::execute;
 pub(crate) use writer::{scope, view_with};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{
-    context::{Context, End, Trouble},
+    context::{Context, End, Past, Trouble},
     watcher::Follower,
     writer::Writer,
 };
@@ -23,16 +23,16 @@ const RESTORED_LIMIT: Duration = Duration::from_secs(120);
 const LOG_LINES: u32 = 20;
 
 /// Writes and waits.
-pub(super) async fn apply(context: &Context, step: &Step, changes: &[Change], resumed: bool) -> End {
+pub(super) async fn apply(context: &Context, step: &Step, changes: &[Change], past: Past) -> End {
     let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
-    let mut writer = Writer::new(context, step, Direction::Forward, deadline, resumed);
+    let mut writer = Writer::new(context, step, Direction::Forward, deadline, past);
     let end = forward(context, step, changes, &mut writer, deadline).await;
     match end {
         Ok(()) => End::Done(context.result(&step.id)),
         Err(Trouble::Halted) => End::Halted,
         Err(Trouble::Failed(mut failure)) => {
             // What other objects of the step have met counts for the whole step.
-            failure.effect = if resumed { Effect::Unknown } else { writer.effect };
+            failure.effect = if past == Past::Unknown { Effect::Unknown } else { writer.effect };
             End::Failed(failure, context.result(&step.id))
         }
     }
@@ -61,17 +61,17 @@ async fn forward(
 }
 
 /// Deletes what is not wanted any more.
-pub(super) async fn prune(context: &Context, step: &Step, changes: &[Change], resumed: bool) -> End {
-    apply(context, step, changes, resumed).await
+pub(super) async fn prune(context: &Context, step: &Step, changes: &[Change], past: Past) -> End {
+    apply(context, step, changes, past).await
 }
 
 /// Brings the objects back to what was captured, the last one first.
-pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], may_have_effect: bool) -> End {
-    if !may_have_effect {
+pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], past: Past) -> End {
+    if past == Past::Nothing {
         return End::Done(context.result(&step.id));
     }
     let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
-    let mut writer = Writer::new(context, step, Direction::Back, deadline, true);
+    let mut writer = Writer::new(context, step, Direction::Back, deadline, past);
     for change in changes.iter().rev() {
         match writer.restore(change).await {
             Ok(()) => {}
@@ -202,7 +202,7 @@ async fn last_lines(context: &Context, pod: &ObjectKey, container: String, previ
 /// Stamps what an open step of a former process may still write.
 pub(crate) async fn stamp(context: &Context, step: &Step, direction: Direction) -> Result<(), Trouble> {
     let deadline = context.runtime.now() + Duration::from_secs(60);
-    let mut writer = Writer::new(context, step, direction, deadline, true);
+    let mut writer = Writer::new(context, step, direction, deadline, Past::Unknown);
     for change in step.work.changes() {
         writer.stamp(change).await?;
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::context::{Context, Trouble};
+use super::context::{Context, Past, Trouble};
 use crate::{
     engine::{
         Change, Direction, Failure, MANAGER, Operation, SCALE_MANAGER, Sealer, Step, digest, epoch_of,
@@ -17,6 +17,9 @@ use crate::{
 
 /// The server aborts a mutating request by itself after this time, so that after it absence is certain.
 pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// So long after a call without an answer, with a margin for two clocks.
+const QUIET_AFTER: Duration = Duration::from_secs(REQUEST_LIMIT.as_secs() + 1);
 
 /// The fields on which two states of a changed object are compared.
 pub(crate) fn scope(change: &Change) -> FieldSet {
@@ -59,18 +62,23 @@ pub(crate) struct Writer<'a> {
     /// A call of this step had an effect.
     pub(crate) effect: Effect,
     /// A create, write or delete of this step may be unanswered, here or in a former process.
-    pub(crate) unanswered: bool,
+    unanswered: bool,
+    /// From then on nothing that was sent can take effect any more.
+    quiet_from: Moment,
     pause: Duration,
 }
 
 impl<'a> Writer<'a> {
+    /// A writer for a step.
     pub(crate) fn new(
         context: &'a Context,
         step: &'a Step,
         direction: Direction,
         deadline: Moment,
-        unanswered: bool,
+        past: Past,
     ) -> Self {
+        let unanswered = past == Past::Unknown || context.result(&step.id).unanswered;
+        let quiet_from = context.runtime.now() + QUIET_AFTER;
         Self {
             context,
             step,
@@ -78,6 +86,7 @@ impl<'a> Writer<'a> {
             deadline,
             effect: Effect::None,
             unanswered,
+            quiet_from,
             pause: Duration::from_millis(100),
         }
     }
@@ -249,7 +258,6 @@ impl<'a> Writer<'a> {
     /// Brings an object back to what was captured.
     pub(crate) async fn restore(&mut self, change: &Change) -> Result<(), Trouble> {
         let mut first = true;
-        let mut waited = false;
         loop {
             let live = self.look(change, first).await?;
             first = false;
@@ -260,12 +268,12 @@ impl<'a> Writer<'a> {
             let deleted = matches!(change.operation, Operation::Delete | Operation::Replace);
             match (self.standing(change, live.as_ref()).await?, &live, &change.before) {
                 (Standing::Absent, _, None) => {
-                    if !self.unanswered || waited {
+                    let left = self.context.left(self.quiet_from);
+                    if !self.unanswered || left.is_zero() {
                         return Ok(());
                     }
                     // Absence cannot be guarded: a create that was not answered may still land.
-                    self.context.pause(self.direction, REQUEST_LIMIT + Duration::from_secs(1)).await?;
-                    waited = true;
+                    self.context.pause(self.direction, left).await?;
                 }
                 (Standing::Absent, _, Some(before)) if deleted => {
                     let object = self.open(&before.object).await?;
@@ -379,6 +387,8 @@ impl<'a> Writer<'a> {
     async fn after(&mut self, error: ProviderError) -> Result<(), Trouble> {
         if error.effect() == Effect::Unknown {
             self.unanswered = true;
+            self.quiet_from = self.context.runtime.now() + QUIET_AFTER;
+            self.context.unanswered(&self.step.id);
             if self.effect == Effect::None {
                 self.effect = Effect::Unknown;
             }

@@ -9,12 +9,12 @@ impl Chance {
     pub fn new(seed: u64) -> Self {
         // Neighbouring seeds must not begin with neighbouring numbers.
         let mut chance = Self(seed ^ 0x5851_f42d_4c95_7f2d);
-        chance.next();
+        chance.draw();
         chance
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,7 +24,7 @@ impl Chance {
 
     /// A number below a bound; zero for the bound zero.
     pub fn below(&mut self, bound: u64) -> u64 {
-        if bound == 0 { 0 } else { self.next() % bound }
+        if bound == 0 { 0 } else { self.draw() % bound }
     }
 
     /// Whether something of this probability, in parts of a million, happens.

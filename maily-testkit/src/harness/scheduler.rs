@@ -351,7 +351,7 @@ impl Runtime for Seat {
     }
 
     fn random(&self) -> u64 {
-        lock(&self.scheduler.core).members[self.participant.0].chance.next()
+        lock(&self.scheduler.core).members[self.participant.0].chance.draw()
     }
 
     fn spawn(&self, future: BoxFuture<'static, ()>) -> Task {

@@ -67,12 +67,12 @@ pub fn simulate(stage: &Arc<Stage>, seed: u64, keep_log: bool) -> Report {
     let mut chance = Chance::new(seed);
     let script = Script::draw(&mut chance);
     let scheduler = Scheduler::new();
-    let network = scheduler.join(chance.next(), 1_000_000);
-    let director = scheduler.join(chance.next(), 1_000_000);
-    let first = scheduler.join(chance.next(), script.rate);
+    let network = scheduler.join(chance.draw(), 1_000_000);
+    let director = scheduler.join(chance.draw(), 1_000_000);
+    let first = scheduler.join(chance.draw(), script.rate);
     let mut witness = Witness::new(Stage::secrets(), keep_log);
     witness.note(&format!("{script:?}"));
-    let place = Place::new(stage.world(), network, chance.next(), witness);
+    let place = Place::new(stage.world(), network, chance.draw(), witness);
     let play = Arc::new(Play {
         stage: Arc::clone(stage),
         place: Arc::clone(&place),

@@ -123,6 +123,9 @@ pub struct StepResult {
     /// What a provider made for the step, such as a frontend deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artefact: Option<String>,
+    /// Whether a call of the step got no answer, so that it may take effect later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unanswered: bool,
 }
 
 /// What we last wrote of an object.
