@@ -55,9 +55,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let (code, seen) = terminal::run(command(scene.shown), 110)?;
         if code != Some(scene.code) {
-            return Err(
-                format!("`{}` ended with {code:?}:\n{}", scene.shown, String::from_utf8_lossy(&seen)).into()
-            );
+            return Err(format!(
+                "`{}` ended with {code:?}:\n{}",
+                scene.shown,
+                String::from_utf8_lossy(&seen)
+            )
+            .into());
         }
         let path = root.join("docs/images").join(scene.file);
         fs::write(&path, screen::svg(&format!("mailyctl --sandbox {}", scene.shown), &seen, 110))?;
