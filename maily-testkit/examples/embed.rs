@@ -39,9 +39,9 @@ async fn release(
     let mut options = RunOptions::new("embedding-example");
     options.listener = Arc::new(|event: &Event| println!("{} {:?}", event.at, event.what));
     // Stops the run in an orderly way if it lasts too long: `resume` goes on with it, from anywhere.
-    let cancel = options.cancel.clone();
+    let (cancel, clock) = (options.cancel.clone(), Arc::clone(&environment.runtime));
     tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_secs(600)).await;
+        clock.sleep(Duration::from_secs(600)).await;
         cancel.cancel();
     });
     Ok(environment.run(planned, &options).await?)
