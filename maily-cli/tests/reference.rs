@@ -73,3 +73,58 @@ fn every_command_and_option_is_in_the_reference() {
     }
     assert!(missing.is_empty(), "not described: {missing:#?}");
 }
+
+/// The words of a command line as a shell splits them, up to a comment, a pipe, a redirection or another command.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    for c in line.chars() {
+        match (c, quote) {
+            ('"' | '\'', None) => quote = Some(c),
+            (_, Some(open)) if c == open => quote = None,
+            (' ', None) => words.push(std::mem::take(&mut word)),
+            _ => word.push(c),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    let end = words.iter().position(|word| {
+        matches!(word.as_str(), "&" | "&&" | "|" | ";" | ">") || word.starts_with('#') || word.ends_with(';')
+    });
+    words.truncate(end.unwrap_or(words.len()));
+    words
+}
+
+fn pages(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("can be listed") {
+        let path = entry.expect("can be read").path();
+        if path.is_dir() {
+            pages(&path, found);
+        } else if path.extension().is_some_and(|end| end == "md") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_command_line_in_the_pages_is_understood() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = vec![root.join("README.md")];
+    pages(&root.join("docs"), &mut files);
+    let mut seen = 0;
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("can be read");
+        for line in text.lines() {
+            let line = line.trim_start_matches("$ ");
+            let program =
+                ["mailyctl ", "cargo run -p maily-cli -- "].iter().find_map(|start| line.strip_prefix(start));
+            let Some(rest) = program else { continue };
+            seen += 1;
+            // Asked for help after everything else, the program has understood the rest, and does nothing.
+            let done = Command::new(env!("CARGO_BIN_EXE_mailyctl")).args(words(rest)).arg("--help").output();
+            let done = done.expect("starts");
+            let said = String::from_utf8_lossy(&done.stderr);
+            assert!(done.status.success(), "{}: {line}\n{said}", file.display());
+        }
+    }
+    assert!(seen > 50, "{seen} command lines");
+}

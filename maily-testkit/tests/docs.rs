@@ -206,3 +206,38 @@ fn every_event_is_described() {
         }
     }
 }
+
+/// Code blocks of a language in all pages, with the page.
+fn blocks(language: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for page in pages() {
+        let text = read(&page);
+        let inside =
+            text.split("```").enumerate().filter(|(index, _)| index % 2 == 1).map(|(_, block)| block);
+        for block in inside {
+            if let Some((first, code)) = block.split_once('\n')
+                && first.trim() == language
+            {
+                found.push((page.clone(), code.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn project_files_and_json_in_the_pages_are_valid() {
+    let mut files = 0;
+    for (page, code) in blocks("yaml") {
+        if code.lines().any(|line| line == "maily: 1") {
+            files += 1;
+            let parsed = maily_core::model::Project::parse(&code, &page.display().to_string());
+            assert!(parsed.is_ok(), "{}", parsed.expect_err("was refused"));
+        }
+    }
+    assert!(files >= 2, "{files} project files");
+    for (page, code) in blocks("json") {
+        let parsed = serde_json::from_str::<serde_json::Value>(&code);
+        assert!(parsed.is_ok(), "{}: {code}", page.display());
+    }
+}
