@@ -161,4 +161,13 @@ mod tests {
             ErrorKind::NotFound
         );
     }
+
+    #[tokio::test]
+    async fn a_program_that_does_not_end_in_time_gives_no_evidence() {
+        let argv = ["sleep".to_owned(), "60".to_owned()];
+        let verdict = command(&argv, Duration::from_millis(50)).await.expect("starts");
+        assert!(matches!(verdict, Verdict::Insufficient { .. }), "{verdict:?}");
+        let folder = command(&["/".to_owned()], LIMIT).await.expect_err("is a folder");
+        assert_eq!(folder.kind(), ErrorKind::PermissionDenied);
+    }
 }

@@ -3,11 +3,11 @@
 //! It works in a simulated world; with `maily_k8s::KubeCluster` as the cluster it works in a real one.
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
-use std::{error::Error, path::Path, sync::Arc};
+use std::{error::Error, path::Path, sync::Arc, time::Duration};
 
 use maily_core::{
-    engine::{Depth, Event, RunOptions, Storage, planner::PlanOptions},
-    model::{Project, Version},
+    engine::{Depth, Environment, Event, RunEnd, RunOptions, Storage, planner::PlanOptions},
+    model::{Project, Resolved, Version},
     release::{DeployScope, deploy},
     runtime::{Runtime, TokioRuntime},
     source::{ProgramTools, RenderRequest, render},
@@ -17,40 +17,43 @@ use maily_testkit::{
     world::World,
 };
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime);
-    let world = Shared::new(World::new(runtime.wall(), runtime.random(), &["maily"]), Arc::clone(&runtime));
-
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/maily/maily.yaml");
-    let resolved = Project::load(&file)?.resolve("production")?;
-    let production = environment(&world, &resolved, runtime);
-    let version: Version = "v1.0.0".parse()?;
-
+/// Brings a version to an environment.
+async fn release(
+    environment: &Environment,
+    resolved: &Resolved,
+    version: &Version,
+) -> Result<RunEnd, Box<dyn Error>> {
     // What is wanted: the objects of a version, over what is released now.
-    let request = RenderRequest {
-        resolved: &resolved,
-        version: &version,
-        only: None,
-        accept_new: false,
-        timeout_s: None,
-    };
+    let request = RenderRequest { resolved, version, only: None, accept_new: false, timeout_s: None };
     let rendered = render(&request, &ProgramTools).await?;
-    let head = production.head().await?;
-    let base = production.released(&head).await?;
-    let wanted = deploy(&resolved, rendered, &version, base.as_ref(), &DeployScope::default());
+    let head = environment.head().await?;
+    let base = environment.released(&head).await?;
+    let wanted = deploy(resolved, rendered, version, base.as_ref(), &DeployScope::default());
 
     // The plan is a value: look at it, save it with `to_text`, or run it.
-    let options = PlanOptions::default();
+    let (depth, storage) = (Depth::DryRun, Storage::Lasting);
     let planned =
-        production.plan(&wanted, head, base.as_ref(), &options, Depth::DryRun, Storage::Lasting).await?;
+        environment.plan(&wanted, head, base.as_ref(), &PlanOptions::default(), depth, storage).await?;
     println!("{} steps, digest {}", planned.plan.steps.len(), planned.plan.digest);
 
     let mut options = RunOptions::new("embedding-example");
     options.listener = Arc::new(|event: &Event| println!("{} {:?}", event.at, event.what));
-    // `cancel()` on a clone of this token stops the run in an orderly way: it can be resumed from anywhere.
-    let _cancel = options.cancel.clone();
-    let end = production.run(planned, &options).await?;
-    println!("{end:?}");
+    // Stops the run in an orderly way if it lasts too long: `resume` goes on with it, from anywhere.
+    let (cancel, clock) = (options.cancel.clone(), Arc::clone(&environment.runtime));
+    tokio::spawn(async move {
+        clock.sleep(Duration::from_secs(600)).await;
+        cancel.cancel();
+    });
+    Ok(environment.run(planned, &options).await?)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/maily/maily.yaml");
+    let resolved = Project::load(&file)?.resolve("production")?;
+    let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime);
+    let world = Shared::new(World::new(runtime.wall(), runtime.random(), &["maily"]), Arc::clone(&runtime));
+    let production = environment(&world, &resolved, runtime);
+    println!("{:?}", release(&production, &resolved, &"v1.0.0".parse()?).await?);
     Ok(())
 }

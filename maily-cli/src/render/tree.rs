@@ -85,7 +85,10 @@ impl Tree {
             }),
             What::StepProgress { step, ready, desired, why } => self.touch(step, |row, kind| {
                 kind.clone_into(&mut row.step);
-                row.why = plain(why);
+                // What is seen on the way back must not hide why it failed.
+                if row.mark != Mark::Failed {
+                    row.why = plain(why);
+                }
                 if let (Some(ready), Some(desired)) = (ready, desired) {
                     row.ready = Some((*ready, *desired));
                 }
@@ -253,5 +256,55 @@ impl Tree {
         let why = short(&row.why, left);
         let why = if row.mark == Mark::Failed { paint.bad(&why) } else { paint.faint(&why) };
         format!("  {mark} {}{why}", fixed).trim_end().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use maily_core::engine::{EVENT_FORMAT, Epoch, Failure, RunId};
+
+    use super::*;
+
+    #[test]
+    fn a_row_that_failed_says_why_to_the_end() {
+        let id = StepId::new("production", "api", "rollout");
+        let info = StepInfo {
+            id: id.clone(),
+            kind: "rollout".to_owned(),
+            service: Some("api".to_owned()),
+            phase: None,
+            needs: Vec::new(),
+        };
+        let began = What::RunStarted {
+            title: "deploy v2".to_owned(),
+            epoch: Epoch(1),
+            versions: BTreeMap::new(),
+            steps: vec![info],
+        };
+        let progress = |why: &str| What::StepProgress {
+            step: id.clone(),
+            ready: Some(0),
+            desired: Some(2),
+            why: why.to_owned(),
+        };
+        let mut tree = Tree::new("deploy v2", "production");
+        let at = Timestamp::UNIX_EPOCH;
+        for what in [
+            began,
+            What::StepStarted { step: id.clone() },
+            progress("0 of 2 ready"),
+            What::StepFailed {
+                step: id.clone(),
+                failure: Failure::new("crash-loop", "crashes again and again"),
+            },
+            What::UndoStarted { step: id.clone() },
+            progress("the controller has not seen the change yet"),
+            What::Undone { step: id.clone() },
+        ] {
+            let (run, environment) = (RunId::from("r"), "production".to_owned());
+            tree.fold(&Event { format: EVENT_FORMAT, at, run, environment, replayed: false, what });
+        }
+        let text = tree.lines(at, 100, 24, Paint::default()).join("\n");
+        assert!(text.contains("crashes again and again"), "{text}");
     }
 }
