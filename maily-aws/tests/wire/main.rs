@@ -3,6 +3,7 @@
 mod bucket;
 mod databases;
 mod errors;
+mod moto;
 mod storage;
 
 use maily_aws::{AccessKey, Aws, ConnectOptions};
