@@ -4,6 +4,7 @@
 //! repeat. Every request has a deadline.
 
 mod access;
+mod client;
 mod cluster;
 mod connect;
 mod discovery;
@@ -11,6 +12,7 @@ mod error;
 mod logs;
 mod migrate;
 mod probe;
+mod proxy;
 mod request;
 mod watch;
 mod write;
