@@ -11,8 +11,11 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use kube::client::Body;
 use maily_core::{
-    object::{ObjectKey, ObjectKind},
-    provider::{Cluster as _, Effect, ErrorKind, Follow, ListQuery, LogOptions, WatchEvent},
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{
+        Cluster as _, Effect, ErrorKind, Follow, ListQuery, LogOptions, Precondition, WatchEvent,
+        WriteOptions,
+    },
     runtime::Runtime,
 };
 use maily_k8s::KubeCluster;
@@ -306,6 +309,46 @@ async fn a_server_that_is_too_old_is_refused() {
             }
             (Ok(info), false) => assert_eq!(info.version, version.trim_start_matches('v')),
             (told, _) => panic!("{version}: {told:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn kinds_of_a_definition_that_was_written_are_waited_for() {
+    let resources = |plural: &str, kind: &str| {
+        Reply::Json(
+            200,
+            json!({"resources": [{"name": plural, "kind": kind, "namespaced": plural == "things"}]}),
+        )
+    };
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"}, "spec": {"group": "example.com"}});
+    let thing = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "one", "namespace": "n"}});
+    let object = |body: &Value| Object::from_value(body.clone()).expect("is an object");
+    let options = WriteOptions::apply("test", Precondition::Any);
+    for (written, dry_run) in [(false, false), (true, true), (true, false)] {
+        let (mut asked, answer, one) = (0, definition.clone(), thing.clone());
+        let (cluster, _, _) = cluster(move |uri| match uri {
+            "/apis/apiextensions.k8s.io/v1" => {
+                resources("customresourcedefinitions", "CustomResourceDefinition")
+            }
+            // It is established before discovery tells of it.
+            "/apis/example.com/v1" => {
+                asked += 1;
+                if asked < 4 { status(404, "NotFound", "not yet") } else { resources("things", "Thing") }
+            }
+            uri if uri.contains("customresourcedefinitions") => Reply::Json(200, answer.clone()),
+            _ => Reply::Json(200, one.clone()),
+        });
+        if written {
+            let options = if dry_run { options.clone().dry_run() } else { options.clone() };
+            cluster.write(&object(&definition), &options).await.expect("is written");
+        }
+        let told = cluster.write(&object(&thing), &options).await;
+        match told {
+            Ok(object) if written && !dry_run => assert_eq!(object.name(), "one"),
+            Err(error) if !written || dry_run => assert_eq!(error.kind(), ErrorKind::Unsupported),
+            told => panic!("written: {written}, dry run: {dry_run}: {told:?}"),
         }
     }
 }
