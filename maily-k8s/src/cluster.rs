@@ -7,18 +7,20 @@ use http::header;
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, ListQuery, LogOptions,
-        LogStream, Permission, Precondition, ProviderError, WatchStream, WriteOptions,
+        Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, ErrorKind, ListQuery,
+        LogOptions, LogStream, Permission, Precondition, ProviderError, WatchStream, WriteOptions,
     },
     runtime::{Runtime, TokioRuntime},
 };
 use serde_json::Value;
 
 use crate::{
-    access, connect,
+    access,
+    client::{self, Client},
+    connect,
     connect::ConnectOptions,
     discovery::Discovery,
-    error::{About, failed, garbled},
+    error::{About, PROVIDER, failed, garbled},
     logs, probe,
     request::{CALL, PAGE, Wire, collection, is_absent, item, query_value},
     watch, write,
@@ -26,6 +28,10 @@ use crate::{
 
 /// Objects of one page of a list.
 const PAGE_SIZE: usize = 500;
+/// How often a list begins anew when its snapshot was lost on the way.
+const RESTARTS: u32 = 3;
+/// The oldest server that has all that is used, by its minor version: parameters of admission policies.
+const OLDEST: u32 = 30;
 
 /// A Kubernetes cluster by its API server.
 #[derive(Clone)]
@@ -56,22 +62,17 @@ impl KubeCluster {
         let connection = connect::configure(options).await?;
         let server = connection.config.cluster_url.to_string();
         let about = About { operation: "connect", resource: &server };
-        let client = kube::Client::try_from(connection.config).map_err(|error| failed(about, error))?;
+        let client = client::make(connection.config.clone()).await.map_err(|error| failed(about, error))?;
+        let client = Client::new(client, Some(connection.config));
         Ok(Self::build(client, Arc::new(TokioRuntime), server, connection.context, connection.ca))
     }
 
     /// A provider over a client of the caller's own making. Its retries must be off.
     pub fn with_client(client: kube::Client, runtime: Arc<dyn Runtime>) -> Self {
-        Self::build(client, runtime, String::new(), String::new(), String::new())
+        Self::build(Client::new(client, None), runtime, String::new(), String::new(), String::new())
     }
 
-    fn build(
-        client: kube::Client,
-        runtime: Arc<dyn Runtime>,
-        server: String,
-        context: String,
-        ca: String,
-    ) -> Self {
+    fn build(client: Client, runtime: Arc<dyn Runtime>, server: String, context: String, ca: String) -> Self {
         let wire = Wire { client, runtime };
         Self { inner: Arc::new(Inner { wire, discovery: Discovery::default(), server, context, ca }) }
     }
@@ -116,6 +117,19 @@ impl Cluster for KubeCluster {
         });
         let version = version.json(about)?;
         let version = version.get("gitVersion").and_then(Value::as_str).unwrap_or_default();
+        if let Some(minor) = minor(version)
+            && minor < OLDEST
+        {
+            let message = format!("the API server is Kubernetes {version}, which is too old");
+            return Err(ProviderError::new(
+                ErrorKind::Unsupported,
+                PROVIDER,
+                about.operation,
+                about.resource,
+                message,
+            )
+            .with_hint(format!("upgrade the cluster to Kubernetes 1.{OLDEST} or newer")));
+        }
         let namespace = wire.get(about, "/api/v1/namespaces/kube-system", CALL).await?.json(about)?;
         let uid = namespace.pointer("/metadata/uid").and_then(Value::as_str);
         let uid = uid.ok_or_else(|| garbled(about, "the namespace kube-system has no uid"))?.to_owned();
@@ -176,6 +190,14 @@ impl Cluster for KubeCluster {
     }
 }
 
+/// The minor version of `v1.36.3` or `v1.30.1-eks-1`; none where the server calls itself something else.
+fn minor(version: &str) -> Option<u32> {
+    let mut parts = version.trim_start_matches('v').split('.');
+    let major: u32 = parts.next()?.parse().ok()?;
+    let minor: u32 = parts.next()?.trim_end_matches('+').parse().ok()?;
+    (major == 1).then_some(minor)
+}
+
 /// All pages of a list, and the resource version to watch from.
 pub(crate) async fn list_all(
     wire: &Wire,
@@ -187,13 +209,24 @@ pub(crate) async fn list_all(
     let labels = selector(query);
     let mut found = Vec::new();
     let mut token = String::new();
+    let mut restarts = 0;
     loop {
         let mut uri = format!("{path}?limit={PAGE_SIZE}{labels}");
         if !token.is_empty() {
             uri.push_str("&continue=");
             uri.push_str(&query_value(&token));
         }
-        let mut page = wire.get(about, &uri, PAGE).await?.json(about)?;
+        let mut page = match wire.get(about, &uri, PAGE).await {
+            Ok(page) => page.json(about)?,
+            // 410: the snapshot that the pages are cut from was compacted away; they do not fit a newer one.
+            Err(error) if !token.is_empty() && is_absent(&error) && restarts < RESTARTS => {
+                restarts += 1;
+                found.clear();
+                token.clear();
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let metadata = page.get("metadata").cloned().unwrap_or_default();
         let text = |field: &str| metadata.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {

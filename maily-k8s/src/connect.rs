@@ -9,7 +9,7 @@ use kube::{
 use maily_core::provider::{ErrorKind, ProviderError};
 use sha2::{Digest as _, Sha256};
 
-use crate::{error::PROVIDER, request::CONNECT};
+use crate::{error::PROVIDER, proxy, request::CONNECT};
 
 /// Which cluster to speak to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,10 @@ pub(crate) async fn configure(options: &ConnectOptions) -> Result<Connection, Pr
         return Err(ProviderError::new(ErrorKind::NotFound, PROVIDER, "connect", place(options), message)
             .with_hint(format!("its contexts: {}; `--kubeconfig` chooses another file", known.join(", "))));
     }
+    let named = kubeconfig.contexts.iter().find(|named| named.name == context);
+    let cluster = named.and_then(|named| named.context.as_ref()).map(|context| context.cluster.clone());
+    let cluster = kubeconfig.clusters.iter().find(|named| Some(&named.name) == cluster.as_ref());
+    let own = cluster.and_then(|named| named.cluster.as_ref()?.proxy_url.clone());
     let select = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
     let mut config =
         Config::from_custom_kubeconfig(kubeconfig, &select).await.map_err(|error| refuse(options, error))?;
@@ -51,8 +55,21 @@ pub(crate) async fn configure(options: &ConnectOptions) -> Result<Connection, Pr
     // Deadlines are ours, per request: a watch is silent for longer than a read may last (T14).
     config.read_timeout = None;
     config.write_timeout = None;
+    let variable = |name: &str| variable(name).or_else(|| variable(&name.to_lowercase()));
+    let (proxy, excluded) = (variable("HTTPS_PROXY"), variable("NO_PROXY"));
+    config.proxy_url =
+        proxy::choose(own.as_deref(), proxy.as_deref(), excluded.as_deref(), &config.cluster_url)
+            .map_err(|error| refuse(options, KubeconfigError::ParseProxyUrl(error)))?;
     let ca = config.root_cert.as_ref().map(|certificates| fingerprint(certificates)).unwrap_or_default();
     Ok(Connection { config, context, ca })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "kube reads these variables in any case, and reads them wrongly"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
 }
 
 fn fingerprint(certificates: &[Vec<u8>]) -> String {

@@ -3,11 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use maily_core::{
-    object::ObjectKind,
+    object::{Object, ObjectKind},
     provider::{ApiResource, ProviderError},
+    runtime::Moment,
 };
 use serde_json::Value;
 
@@ -18,9 +20,15 @@ use crate::{
 
 type Known = HashMap<String, Arc<Vec<ApiResource>>>;
 
+/// How long the kinds of a new definition are waited for: it is established a moment before discovery tells of it.
+const LAG: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(50);
+
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
     known: Mutex<Known>,
+    /// Groups of definitions that we wrote, and when.
+    awaited: Mutex<HashMap<String, Moment>>,
 }
 
 impl Discovery {
@@ -31,10 +39,30 @@ impl Discovery {
         kind: &ObjectKind,
     ) -> Result<ApiResource, ProviderError> {
         let name = kind.to_string();
-        match self.find(wire, kind).await? {
-            Some(resource) => Ok(resource),
-            None => Err(unserved(About { operation: "discover", resource: &name })),
+        loop {
+            if let Some(resource) = self.find(wire, kind).await? {
+                return Ok(resource);
+            }
+            if !self.is_awaited(wire, kind) {
+                return Err(unserved(About { operation: "discover", resource: &name }));
+            }
+            wire.runtime.sleep(PAUSE).await;
         }
+    }
+
+    /// Notes what a definition that was written brings.
+    pub(crate) fn expect(&self, wire: &Wire, definition: &Object) {
+        if definition.kind() == "CustomResourceDefinition"
+            && let Some(group) = definition.text("/spec/group")
+        {
+            let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+            awaited.insert(group.to_owned(), wire.runtime.now());
+        }
+    }
+
+    fn is_awaited(&self, wire: &Wire, kind: &ObjectKind) -> bool {
+        let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        awaited.get(kind.group()).is_some_and(|since| wire.runtime.now().since(*since) < LAG)
     }
 
     /// How a kind is served, if it is.

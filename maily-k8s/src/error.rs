@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use kube::client::AuthError;
 use maily_core::provider::{Effect, ErrorKind, ProviderError};
 use serde_json::Value;
 
 pub(crate) const PROVIDER: &str = "kubernetes";
+
+/// The server's name for a namespace that is being deleted.
+const NAMESPACE_GOES: &str = "NamespaceTerminating";
 
 /// What a request was about, for messages.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +33,9 @@ pub(crate) fn refused(
         _ => format!("the server answered {code}"),
     };
     let kind = kind(code, reason, &message, &status);
+    let hint = hint(kind, &message, &status);
     let mut error = ProviderError::new(kind, PROVIDER, about.operation, about.resource, message);
-    if let Some(hint) = hint(kind, reason, &status) {
+    if let Some(hint) = hint {
         error = error.with_hint(hint);
     }
     if code == StatusCode::INTERNAL_SERVER_ERROR || code == StatusCode::GATEWAY_TIMEOUT {
@@ -45,12 +50,7 @@ pub(crate) fn refused(
 }
 
 fn kind(code: StatusCode, reason: &str, message: &str, status: &Value) -> ErrorKind {
-    let field_conflict = status
-        .pointer("/details/causes")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .any(|cause| cause.get("reason").and_then(Value::as_str) == Some("FieldManagerConflict"));
+    let field_conflict = has_cause(status, "FieldManagerConflict");
     match code {
         // The fence's own words (docs/explanation): told apart from every other policy.
         _ if message.contains("maily-fence") && message.contains("epoch") => ErrorKind::StaleEpoch,
@@ -59,6 +59,8 @@ fn kind(code: StatusCode, reason: &str, message: &str, status: &Value) -> ErrorK
         }
         StatusCode::UNAUTHORIZED => ErrorKind::Unauthenticated,
         StatusCode::FORBIDDEN if message.contains("exceeded quota") => ErrorKind::Invalid,
+        // No permission helps here, though the server says "forbidden".
+        StatusCode::FORBIDDEN if has_cause(status, NAMESPACE_GOES) => ErrorKind::Invalid,
         StatusCode::FORBIDDEN => ErrorKind::PermissionDenied,
         StatusCode::NOT_FOUND | StatusCode::GONE => ErrorKind::NotFound,
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::NOT_ACCEPTABLE => {
@@ -76,27 +78,52 @@ fn kind(code: StatusCode, reason: &str, message: &str, status: &Value) -> ErrorK
     }
 }
 
-fn hint(kind: ErrorKind, reason: &str, status: &Value) -> Option<String> {
+fn has_cause(status: &Value, wanted: &str) -> bool {
+    let causes = status.pointer("/details/causes").and_then(Value::as_array);
+    causes.into_iter().flatten().any(|cause| cause.get("reason").and_then(Value::as_str) == Some(wanted))
+}
+
+fn hint(kind: ErrorKind, message: &str, status: &Value) -> Option<String> {
     match kind {
         ErrorKind::Unauthenticated => Some("renew the credentials of the kubeconfig's user".to_owned()),
-        ErrorKind::PermissionDenied if reason == "Forbidden" => {
-            let what = status.pointer("/details/kind").and_then(Value::as_str).unwrap_or("this resource");
-            Some(format!(
-                "ask for a Role with this verb on `{what}`; `mailyctl doctor` lists all that is missing"
-            ))
+        ErrorKind::PermissionDenied => missing(message),
+        _ if has_cause(status, NAMESPACE_GOES) => {
+            Some("wait until the namespace is gone, and make it again".to_owned())
         }
         _ => None,
     }
 }
 
+/// The permission to ask for, from the authorizer's sentence: `User "u" cannot patch resource "deployments" in API
+/// group "apps" in the namespace "shop"`.
+fn missing(message: &str) -> Option<String> {
+    let said = message.split_once(" cannot ")?.1;
+    let (verb, rest) = said.split_once(' ')?;
+    let quoted = |before: &str| Some(rest.split_once(before)?.1.split_once('"')?.0);
+    let resource = quoted("resource \"")?;
+    let resource = match quoted("in API group \"") {
+        Some(group) if !group.is_empty() => format!("{resource}.{group}"),
+        _ => resource.to_owned(),
+    };
+    let role = match quoted("in the namespace \"") {
+        Some(namespace) => format!("a Role in namespace `{namespace}`"),
+        None => "a ClusterRole".to_owned(),
+    };
+    Some(format!(
+        "ask for {role} that allows `{verb}` on `{resource}`; `mailyctl doctor` lists all that is missing"
+    ))
+}
+
 /// No answer came.
 pub(crate) fn failed(about: About<'_>, error: kube::Error) -> ProviderError {
+    if let Some(message) = of_credentials(&error) {
+        let kind = ErrorKind::Unauthenticated;
+        // Not as a source: it would tell what the plugin printed and its variables, which are secret.
+        return ProviderError::new(kind, PROVIDER, about.operation, about.resource, message)
+            .with_hint("renew the credentials of the kubeconfig's user");
+    }
     let (kind, hint, message) = match &error {
-        kube::Error::Auth(_) => (
-            ErrorKind::Unauthenticated,
-            Some("renew the credentials of the kubeconfig's user"),
-            "the credentials could not be got".to_owned(),
-        ),
+        kube::Error::HttpError(_) => (ErrorKind::Invalid, None, "no request can be made of it".to_owned()),
         kube::Error::Api(status) => (ErrorKind::Unavailable, None, status.message.clone()),
         _ => (
             ErrorKind::Unavailable,
@@ -110,6 +137,37 @@ pub(crate) fn failed(about: About<'_>, error: kube::Error) -> ProviderError {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
+}
+
+/// What a credential plugin or a token file failed with, at the start or at a renewal.
+fn of_credentials(error: &kube::Error) -> Option<String> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let of_auth = error.downcast_ref::<AuthError>();
+        let of_kube = error.downcast_ref().and_then(|error| match error {
+            kube::Error::Auth(error) => Some(error),
+            _ => None,
+        });
+        if let Some(error) = of_auth.or(of_kube) {
+            return Some(match error {
+                AuthError::AuthExecRun { out, .. } => {
+                    let said = String::from_utf8_lossy(&out.stderr);
+                    let said = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+                    let said = said.map(|line| format!(": {line}")).unwrap_or_default();
+                    format!("the credential plugin of the kubeconfig failed ({}){said}", out.status)
+                }
+                AuthError::AuthExecStart(error) => {
+                    format!("the credential plugin of the kubeconfig could not be started: {error}")
+                }
+                AuthError::AuthExecParse(_) | AuthError::ExecPluginFailed => {
+                    "the credential plugin of the kubeconfig did not answer with credentials".to_owned()
+                }
+                other => format!("the credentials could not be got: {other}"),
+            });
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// An answer that cannot be understood.
@@ -156,6 +214,28 @@ mod tests {
         let fields = json!({"reason": "Conflict", "message": "x", "details": {"causes": causes}});
         assert_eq!(of(409, &fields).kind(), ErrorKind::FieldConflict);
         assert_eq!(of(409, &json!({"reason": "Conflict"})).kind(), ErrorKind::Conflict);
+    }
+
+    #[test]
+    fn a_refusal_names_the_permission_to_ask_for() {
+        let message = r#"deployments.apps "b" is forbidden: User "u" cannot patch resource "deployments" in API group "apps" in the namespace "a""#;
+        let error = of(403, &json!({"reason": "Forbidden", "message": message}));
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("a Role in namespace `a` that allows `patch` on `deployments.apps`"), "{hint}");
+        let message = r#"namespaces is forbidden: User "u" cannot list resource "namespaces" in API group "" at the cluster scope"#;
+        let error = of(403, &json!({"reason": "Forbidden", "message": message}));
+        assert!(error.hint().unwrap().contains("a ClusterRole that allows `list` on `namespaces`"));
+    }
+
+    #[test]
+    fn a_namespace_that_goes_is_no_question_of_permission() {
+        let causes = json!([{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]);
+        let message = "unable to create new content in namespace a because it is being terminated";
+        let error =
+            of(403, &json!({"reason": "Forbidden", "message": message, "details": {"causes": causes}}));
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.hint().unwrap().contains("make it again"), "{error}");
     }
 
     #[test]

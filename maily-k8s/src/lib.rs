@@ -25,6 +25,7 @@
 //! ```
 
 mod access;
+mod client;
 mod cluster;
 mod connect;
 mod discovery;
@@ -32,6 +33,7 @@ mod error;
 mod logs;
 mod migrate;
 mod probe;
+mod proxy;
 mod request;
 mod watch;
 mod write;

@@ -7,12 +7,13 @@ use kube::client::Body;
 use maily_core::{
     object::ObjectKey,
     provider::{ErrorKind, Follow, LogLine, LogOptions, LogStream, ProviderError},
+    runtime::within,
 };
 
 use crate::{
     KubeCluster,
     error::{About, PROVIDER},
-    request::query_value,
+    request::{PAGE, query_value},
 };
 
 pub(crate) async fn logs(
@@ -40,23 +41,30 @@ pub(crate) async fn logs(
     }
     let body = cluster.inner.wire.open(about, &uri).await?.into_body();
     let state = Some((body, BytesMut::new()));
+    let runtime = std::sync::Arc::clone(&cluster.inner.wire.runtime);
+    let follow = options.follow;
     Ok(stream::unfold(state, move |state| {
-        let name = name.clone();
+        let (name, runtime) = (name.clone(), std::sync::Arc::clone(&runtime));
         async move {
             let (mut body, mut buffer) = state?;
-            match line(&mut body, &mut buffer).await {
-                Ok(Some(text)) => Some((Ok(split(&text)), Some((body, buffer)))),
-                Ok(None) => None,
-                Err(error) => {
-                    let error = ProviderError::new(
-                        ErrorKind::Unavailable,
-                        PROVIDER,
-                        "read the log of",
-                        name,
-                        "it broke off",
-                    )
-                    .with_source(error);
-                    Some((Err(error), None))
+            let read = line(&mut body, &mut buffer);
+            // A container may be silent for as long as it likes; what it has said already comes at once (T14).
+            let read = match follow {
+                Follow::Yes => Some(read.await),
+                Follow::No => within(&*runtime, PAGE, read).await,
+            };
+            let broken =
+                |kind, message: String| ProviderError::new(kind, PROVIDER, "read the log of", name, message);
+            match read {
+                Some(Ok(Some(text))) => Some((Ok(split(&text)), Some((body, buffer)))),
+                Some(Ok(None)) => None,
+                Some(Err(error)) => {
+                    let told = broken(ErrorKind::Unavailable, "it broke off".to_owned());
+                    Some((Err(told.with_source(error)), None))
+                }
+                None => {
+                    let message = format!("it stopped for {} s", PAGE.as_secs());
+                    Some((Err(broken(ErrorKind::DeadlineExceeded, message)), None))
                 }
             }
         }

@@ -28,11 +28,7 @@ pub(crate) async fn service(
     let uri = format!("/api/v1/namespaces/{namespace}/services/{name}:{port}/proxy/{path}");
     let refuse =
         |kind, message: String| ProviderError::new(kind, PROVIDER, "probe", resource.clone(), message);
-    let request = Request::builder()
-        .method(Method::GET)
-        .uri(uri)
-        .body(Body::empty())
-        .map_err(|error| refuse(ErrorKind::Invalid, format!("the path is no path: {error}")))?;
+    let request = || Request::builder().method(Method::GET).uri(uri.as_str()).body(Body::empty());
     let answer = within(&*wire.runtime, limit, wire.client.send(request)).await;
     let Some(answer) = answer else {
         return Err(refuse(ErrorKind::DeadlineExceeded, format!("no answer within {} s", limit.as_secs())));

@@ -12,7 +12,10 @@ use maily_core::{
 };
 use serde_json::Value;
 
-use crate::error::{About, PROVIDER, failed, garbled, refused};
+use crate::{
+    client::Client,
+    error::{About, PROVIDER, failed, garbled, refused},
+};
 
 /// Time to connect.
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
@@ -56,7 +59,7 @@ impl Answer {
 /// Sends requests.
 #[derive(Clone)]
 pub(crate) struct Wire {
-    pub(crate) client: kube::Client,
+    pub(crate) client: Client,
     pub(crate) runtime: std::sync::Arc<dyn Runtime>,
 }
 
@@ -109,24 +112,19 @@ impl Wire {
         uri: &str,
         body: Option<(Content, Vec<u8>)>,
     ) -> Result<Response<Body>, ProviderError> {
-        let mut request =
-            Request::builder().method(method).uri(uri).header(header::ACCEPT, "application/json");
-        let body = match body {
-            Some((content, bytes)) => {
-                request = request.header(header::CONTENT_TYPE, content.name());
-                Body::from(bytes)
-            }
-            None => Body::empty(),
+        let body = body.map(|(content, bytes)| (content, bytes::Bytes::from(bytes)));
+        let request = || {
+            let mut request =
+                Request::builder().method(method.clone()).uri(uri).header(header::ACCEPT, "application/json");
+            let body = match &body {
+                Some((content, bytes)) => {
+                    request = request.header(header::CONTENT_TYPE, content.name());
+                    Body::from(bytes.clone())
+                }
+                None => Body::empty(),
+            };
+            request.body(body)
         };
-        let request = request.body(body).map_err(|error| {
-            ProviderError::new(
-                ErrorKind::Invalid,
-                PROVIDER,
-                about.operation,
-                about.resource,
-                format!("no request can be made of it: {error}"),
-            )
-        })?;
         self.client.send(request).await.map_err(|error| failed(about, error))
     }
 }

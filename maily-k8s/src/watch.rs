@@ -9,7 +9,7 @@ use kube::client::Body;
 use maily_core::{
     object::Object,
     provider::{ApiResource, ErrorKind, ListQuery, ProviderError, WatchEvent, WatchStream},
-    runtime::within,
+    runtime::{Moment, within},
 };
 use serde_json::Value;
 
@@ -26,6 +26,8 @@ const SILENCE: Duration = Duration::from_secs(130);
 /// First pause after a failure; doubles up to the last.
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A watch that ends sooner and has told nothing was refused by something on the way.
+const SHORT: Duration = Duration::from_secs(1);
 
 pub(crate) async fn watch(
     inner: Arc<Inner>,
@@ -36,8 +38,10 @@ pub(crate) async fn watch(
     let about = About { operation: "watch", resource: &name };
     let (objects, version) = list_all(&inner.wire, &resource, &query, about).await?;
     let first = WatchEvent::Listed(objects);
+    let opened = inner.wire.runtime.now();
+    let version = Some(version);
     let watching =
-        Watching { inner, resource, query, name, version: Some(version), body: None, pause: PAUSE };
+        Watching { inner, resource, query, name, version, body: None, opened, quiet: true, pause: PAUSE };
     let rest = stream::unfold(Some(watching), |watching| async move {
         let mut watching = watching?;
         match watching.next().await {
@@ -56,6 +60,9 @@ struct Watching {
     /// Where to go on; none: list again.
     version: Option<String>,
     body: Option<(Body, BytesMut)>,
+    opened: Moment,
+    /// Nothing was told since it was opened.
+    quiet: bool,
     pause: Duration,
 }
 
@@ -90,17 +97,26 @@ impl Watching {
             match self.line().await {
                 Some(Line::Event(event)) => {
                     self.pause = PAUSE;
+                    self.quiet = false;
                     return Ok(event);
                 }
-                Some(Line::Bookmark) => self.pause = PAUSE,
+                Some(Line::Bookmark) => {
+                    self.pause = PAUSE;
+                    self.quiet = false;
+                }
                 Some(Line::Expired) => (self.version, self.body) = (None, None),
                 Some(Line::Broken(why)) => {
                     (self.version, self.body) = (None, None);
                     self.rest().await;
                     return Ok(WatchEvent::Interrupted(why));
                 }
-                // A closed watch is not an end.
-                None => self.body = None,
+                // A closed watch is not an end. One that is closed at once, again and again, is asked for with pauses.
+                None => {
+                    self.body = None;
+                    if self.quiet && self.inner.wire.runtime.now().since(self.opened) < SHORT {
+                        self.rest().await;
+                    }
+                }
             }
         }
     }
@@ -138,6 +154,7 @@ impl Watching {
         );
         let response = self.inner.wire.open(about, &uri).await?;
         self.body = Some((response.into_body(), BytesMut::new()));
+        (self.opened, self.quiet) = (self.inner.wire.runtime.now(), true);
         Ok(())
     }
 

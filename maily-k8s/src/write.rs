@@ -68,7 +68,12 @@ pub(crate) async fn write(
     let bytes = body.to_string().into_bytes();
     let answer = cluster.inner.wire.call(about, Method::PATCH, &uri, Some((content, bytes)), CALL).await;
     match answer {
-        Ok(answer) => object(answer.json(about)?, &key.kind, about),
+        Ok(answer) => {
+            if !options.dry_run {
+                cluster.inner.discovery.expect(&cluster.inner.wire, desired);
+            }
+            object(answer.json(about)?, &key.kind, about)
+        }
         // An apply with a uid on an absent object is a conflict for the server as well; a patch is not found.
         Err(error)
             if is_absent(&error)

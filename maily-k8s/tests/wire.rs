@@ -5,18 +5,24 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use kube::client::Body;
 use maily_core::{
-    object::{ObjectKey, ObjectKind},
-    provider::{Cluster as _, Effect, ErrorKind, ListQuery, WatchEvent},
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{
+        Cluster as _, Effect, ErrorKind, Follow, ListQuery, LogOptions, Precondition, WatchEvent,
+        WriteOptions,
+    },
     runtime::Runtime,
 };
 use maily_k8s::KubeCluster;
 use maily_testkit::sim::SimRuntime;
 use serde_json::{Value, json};
 
+type Answer = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 type Asked = Arc<Mutex<Vec<String>>>;
 
 /// What a scripted server does with a request.
@@ -24,13 +30,15 @@ enum Reply {
     Json(u16, Value),
     /// Lines of a watch, after which the connection ends.
     Lines(Vec<Value>),
+    /// The beginning of a body that then never goes on.
+    Begun(&'static str),
     /// Nothing, ever.
     Silence,
 }
 
 /// A cluster whose server answers by a script; discovery is answered by itself.
 fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeCluster, Asked, Arc<dyn Runtime>) {
-    let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+    let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Answer>>();
     let asked: Asked = Arc::default();
     let told = Arc::clone(&asked);
     tokio::spawn(async move {
@@ -49,6 +57,11 @@ fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeClust
                     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
                     answer.send_response(respond(200, text));
                 }
+                Reply::Begun(text) => {
+                    let first = Full::new(Bytes::from(text)).frame().await.expect("has a frame");
+                    let frames = futures::stream::iter([first]).chain(futures::stream::pending());
+                    answer.send_response(Response::new(StreamBody::new(frames).boxed_unsync()));
+                }
                 Reply::Silence => kept.push(answer),
             }
         }
@@ -58,12 +71,14 @@ fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeClust
     (KubeCluster::with_client(client, Arc::clone(&runtime)), asked, runtime)
 }
 
-fn respond(status: u16, body: String) -> Response<Body> {
-    Response::builder().status(status).body(Body::from(body.into_bytes())).expect("is a response")
+fn respond(status: u16, body: String) -> Response<Answer> {
+    let body = Full::new(Bytes::from(body)).boxed_unsync();
+    Response::builder().status(status).body(body).expect("is a response")
 }
 
 fn discovery() -> Value {
     json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [
+        {"name": "pods", "kind": "Pod", "namespaced": true, "singularName": "", "verbs": ["get", "list"]},
         {"name": "configmaps", "kind": "ConfigMap", "namespaced": true, "singularName": "", "verbs": ["get", "list"]},
     ]})
 }
@@ -206,4 +221,134 @@ async fn t14_a_server_that_never_answers_is_given_up() {
     assert_eq!((error.kind(), error.effect()), (ErrorKind::DeadlineExceeded, Effect::Unknown));
     let waited = runtime.now().since(start);
     assert!(waited >= Duration::from_secs(15) && waited < Duration::from_secs(20), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn t14_a_log_that_stops_is_given_up_unless_it_is_followed() {
+    let pod = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("n"), "a");
+    for (follow, ends) in [(Follow::No, true), (Follow::Yes, false)] {
+        let (cluster, _, runtime) =
+            cluster(|_| Reply::Begun("2026-01-01T00:00:00Z one\n2026-01-01T00:00:00Z t"));
+        let start = runtime.now();
+        let mut lines =
+            cluster.logs(&pod, &LogOptions { follow, ..LogOptions::default() }).await.expect("opens");
+        assert_eq!(lines.next().await.expect("goes on").expect("is a line").text, "one");
+        let next = maily_core::runtime::within(&*runtime, Duration::from_secs(3_600), lines.next()).await;
+        if ends {
+            let error = next.expect("ends").expect("with an error").expect_err("is given up");
+            assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+            assert!(runtime.now().since(start) < Duration::from_secs(60));
+        } else {
+            assert!(next.is_none(), "a container may be silent");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_whose_snapshot_is_lost_between_pages_begins_anew() {
+    let mut turn = 0;
+    let (cluster, asked, _) = cluster(move |_| {
+        turn += 1;
+        let page = |next: &str, items: Vec<Value>| {
+            Reply::Json(200, json!({"metadata": {"resourceVersion": "5", "continue": next}, "items": items}))
+        };
+        match turn {
+            1 => page("one", vec![map("a", "3")]),
+            2 => status(410, "Expired", "The provided continue parameter is too old"),
+            3 => page("two", vec![map("b", "3")]),
+            _ => page("", vec![map("c", "3")]),
+        }
+    });
+    let listed = cluster.list(&query()).await.expect("answers");
+    let names: Vec<&str> = listed.iter().map(|object| object.name()).collect();
+    assert_eq!(names, ["b", "c"], "nothing of the lost snapshot is mixed in");
+    let asked = asked.lock().expect("is not poisoned").clone();
+    assert!(asked[1].contains("continue=one") && !asked[2].contains("continue"), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn t11_a_watch_that_is_closed_at_once_is_asked_for_with_pauses() {
+    let mut turn = 0;
+    let (cluster, asked, runtime) = cluster(move |_| {
+        turn += 1;
+        match turn {
+            1 => list("5", Vec::new()),
+            30 => Reply::Lines(vec![json!({"type": "ADDED", "object": map("b", "7")})]),
+            _ => Reply::Lines(Vec::new()),
+        }
+    });
+    let start = runtime.now();
+    let mut watch = cluster.watch(&query()).await.expect("opens");
+    watch.next().await.expect("begins").expect("is no error");
+    let event = watch.next().await.expect("goes on").expect("is no error");
+    assert!(matches!(event, WatchEvent::Applied(_)), "{event:?}");
+    assert_eq!(asked.lock().expect("is not poisoned").len(), 30);
+    let took = runtime.now().since(start);
+    assert!(took > Duration::from_secs(60), "29 requests in {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_too_old_is_refused() {
+    for (version, refused) in [
+        ("v1.29.14", true),
+        ("v1.29+", true),
+        ("v1.30.0", false),
+        ("v1.31.4-eks-2d5f260", false),
+        ("odd", false),
+    ] {
+        let (cluster, _, _) = cluster(move |uri| match uri {
+            "/version" => Reply::Json(200, json!({"gitVersion": version})),
+            _ => Reply::Json(200, json!({"metadata": {"uid": "u"}})),
+        });
+        let told = cluster.describe().await;
+        match (told, refused) {
+            (Err(error), true) => {
+                assert_eq!(error.kind(), ErrorKind::Unsupported);
+                assert!(error.to_string().contains(version), "{error}");
+                assert!(error.hint().expect("has a hint").contains("1.30"), "{error}");
+            }
+            (Ok(info), false) => assert_eq!(info.version, version.trim_start_matches('v')),
+            (told, _) => panic!("{version}: {told:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn kinds_of_a_definition_that_was_written_are_waited_for() {
+    let resources = |plural: &str, kind: &str| {
+        Reply::Json(
+            200,
+            json!({"resources": [{"name": plural, "kind": kind, "namespaced": plural == "things"}]}),
+        )
+    };
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"}, "spec": {"group": "example.com"}});
+    let thing = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "one", "namespace": "n"}});
+    let object = |body: &Value| Object::from_value(body.clone()).expect("is an object");
+    let options = WriteOptions::apply("test", Precondition::Any);
+    for (written, dry_run) in [(false, false), (true, true), (true, false)] {
+        let (mut asked, answer, one) = (0, definition.clone(), thing.clone());
+        let (cluster, _, _) = cluster(move |uri| match uri {
+            "/apis/apiextensions.k8s.io/v1" => {
+                resources("customresourcedefinitions", "CustomResourceDefinition")
+            }
+            // It is established before discovery tells of it.
+            "/apis/example.com/v1" => {
+                asked += 1;
+                if asked < 4 { status(404, "NotFound", "not yet") } else { resources("things", "Thing") }
+            }
+            uri if uri.contains("customresourcedefinitions") => Reply::Json(200, answer.clone()),
+            _ => Reply::Json(200, one.clone()),
+        });
+        if written {
+            let options = if dry_run { options.clone().dry_run() } else { options.clone() };
+            cluster.write(&object(&definition), &options).await.expect("is written");
+        }
+        let told = cluster.write(&object(&thing), &options).await;
+        match told {
+            Ok(object) if written && !dry_run => assert_eq!(object.name(), "one"),
+            Err(error) if !written || dry_run => assert_eq!(error.kind(), ErrorKind::Unsupported),
+            told => panic!("written: {written}, dry run: {dry_run}: {told:?}"),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use maily_core::{
     object::{Object, ObjectKind},
     provider::{Cluster as _, ListQuery, Precondition, WatchEvent, WriteOptions},
@@ -13,7 +13,7 @@ use maily_k8s::{ConnectOptions, KubeCluster};
 /// Applies in flight.
 const PARALLEL: usize = 16;
 
-pub(crate) async fn run(kubeconfig: &Path, namespace: &str, size: usize, file: &Path) -> f64 {
+pub(crate) async fn run(kubeconfig: &Path, namespace: &str, size: usize, file: &Path) -> Result<f64, String> {
     let text = std::fs::read_to_string(file).expect("can be read");
     let found = read_manifests(&file.display().to_string(), &text).expect("are manifests");
     let objects: Vec<Object> = found
@@ -28,15 +28,14 @@ pub(crate) async fn run(kubeconfig: &Path, namespace: &str, size: usize, file: &
     let cluster = KubeCluster::connect(&options).await.expect("connects");
     let query = ListQuery::new(ObjectKind::new("apps/v1", "Deployment"), Some(namespace));
     let mut watch = cluster.watch(&query).await.expect("opens");
-    let writing = stream::iter(&objects).for_each_concurrent(PARALLEL, |object| {
+    let writing = stream::iter(&objects).map(|object| {
         let cluster = cluster.clone();
         async move {
             let options = WriteOptions::apply("bare", Precondition::Any);
-            let written = cluster.write(object, &options).await;
-            written.unwrap_or_else(|error| panic!("{error}"));
+            cluster.write(object, &options).await.map(drop).map_err(|error| error.to_string())
         }
     });
-    writing.await;
+    writing.buffer_unordered(PARALLEL).try_for_each(|()| async { Ok(()) }).await?;
     let mut ready: BTreeSet<String> = BTreeSet::new();
     while ready.len() < size {
         let changed = match watch.next().await.expect("goes on").expect("is no error") {
@@ -59,5 +58,5 @@ pub(crate) async fn run(kubeconfig: &Path, namespace: &str, size: usize, file: &
             }
         }
     }
-    0.0
+    Ok(0.0)
 }

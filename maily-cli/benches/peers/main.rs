@@ -1,6 +1,8 @@
-//! Releases of many small workloads: `mailyctl` beside kubectl, helm and a bare loop, on the test stack.
+//! Releases of many small workloads: `mailyctl` beside kubectl, helm and a bare loop, on the same servers, with the
+//! same objects, in one run.
 //!
-//! `cargo bench -p maily-cli --bench peers -- --stack DIR [--sizes 12,200,1000] [--tools mailyctl,kubectl,helm,helm-raised,bare]`
+//! `cargo bench -p maily-cli --profile bench-release --bench peers` brings up a test stack of its own and ends it;
+//! `-- --stack DIR` uses one that runs. See `--help` for the rest.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stdout,
@@ -11,86 +13,95 @@
 mod bare;
 mod measure;
 mod place;
+mod servers;
+mod table;
 mod tools;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use measure::{Cell, median};
 use place::Place;
+use servers::Servers;
+use table::{Scene, Table};
 use tools::Tool;
 
 /// A cell that takes longer is given up.
 const CAP: Duration = Duration::from_secs(180);
-const SCENES: [&str; 4] = ["install", "upgrade", "no-op", "rollback"];
+/// From this many workloads on, one run has to do, and tools that would meet the cap are left out.
+const MANY: usize = 1000;
+
+const USAGE: &str = "usage: cargo bench -p maily-cli --profile bench-release --bench peers [-- OPTION...]
+  --stack DIR             use the test stack that runs there; else one is brought up and ended
+  --sizes 12,200,1000     numbers of workloads
+  --tools NAME,...        bare, mailyctl, mailyctl-plan, kubectl, helm, helm-raised";
 
 struct Wanted {
-    stack: PathBuf,
+    stack: Option<PathBuf>,
     sizes: Vec<usize>,
     tools: Vec<Tool>,
 }
 
 fn wanted() -> Option<Wanted> {
+    // `cargo bench` adds `--bench`.
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-    let (mut stack, mut sizes, mut tools) = (None, vec![12, 200, 1000], Tool::ALL.to_vec());
+    let mut wanted = Wanted { stack: None, sizes: vec![12, 200, MANY], tools: Tool::ALL.to_vec() };
     while let Some(arg) = args.next() {
         let value = args.next()?;
         match arg.as_str() {
-            "--stack" => stack = Some(PathBuf::from(value)),
-            "--sizes" => sizes = value.split(',').map(str::parse).collect::<Result<_, _>>().ok()?,
-            "--tools" => tools = value.split(',').map(Tool::parse).collect::<Option<_>>()?,
+            "--stack" => wanted.stack = Some(PathBuf::from(value)),
+            "--sizes" => wanted.sizes = value.split(',').map(str::parse).collect::<Result<_, _>>().ok()?,
+            "--tools" => wanted.tools = value.split(',').map(Tool::parse).collect::<Option<_>>()?,
             _ => return None,
         }
     }
-    Some(Wanted { stack: stack?, sizes, tools })
+    Some(wanted)
+}
+
+fn rounds(size: usize) -> usize {
+    match size {
+        0..100 => 5,
+        100..MANY => 3,
+        _ => 1,
+    }
 }
 
 #[tokio::main]
 async fn main() {
     let Some(wanted) = wanted() else {
-        eprintln!(
-            "usage: --stack DIR [--sizes 12,200,1000] [--tools mailyctl,kubectl,helm,helm-raised,bare]"
-        );
-        return;
+        eprintln!("{USAGE}");
+        std::process::exit(2);
     };
-    let place = Place::prepare(&wanted.stack).await;
-    println!("| workloads | tool | scene | seconds | requests per workload | peak MiB |");
-    println!("|---|---|---|---|---|---|");
-    for size in &wanted.sizes {
-        let rounds = match size {
-            0..100 => 5,
-            100..1000 => 3,
-            _ => 1,
-        };
-        let mut cells: BTreeMap<(usize, usize), Vec<Cell>> = BTreeMap::new();
+    let servers = Servers::new(wanted.stack.as_deref(), &wanted.tools);
+    let place = Place::prepare(&servers).await;
+    println!("{}\n", place.versions());
+    // What runs first on fresh servers pays for their start.
+    eprintln!("warming up");
+    let site = place.site(12, "warm").await;
+    site.cell(Tool::Bare, Scene::Install).await;
+    site.cell(Tool::Bare, Scene::Upgrade).await;
+    site.remove().await;
+
+    let mut table = Table::new(&wanted.tools);
+    for &size in &wanted.sizes {
         // Round by round, so that a slow minute of the machine meets every tool.
-        for round in 0..rounds {
-            for (index, tool) in wanted.tools.iter().enumerate() {
-                if *size >= 1000 && matches!(tool, Tool::Kubectl | Tool::Helm) {
+        for round in 1..=rounds(size) {
+            for &tool in &wanted.tools {
+                if size >= MANY && matches!(tool, Tool::Kubectl | Tool::Helm) {
                     continue;
                 }
-                let site = place.site(*size, &format!("{}-{round}", tool.name())).await;
-                for (scene, name) in SCENES.iter().enumerate() {
-                    let cell = place.measure(*size, site.run(*tool, name)).await;
-                    let capped = cell.took >= CAP;
-                    cells.entry((index, scene)).or_default().push(cell);
-                    if capped {
+                eprintln!("{size} workloads, round {round} of {}: {}", rounds(size), tool.name());
+                let site = place.site(size, &format!("{}-{round}", tool.name())).await;
+                for scene in Scene::ALL {
+                    let cell = site.cell(tool, scene).await;
+                    let goes_on = cell.is_complete();
+                    table.add(size, scene, tool, cell);
+                    if !goes_on {
                         break;
                     }
                 }
                 site.remove().await;
             }
         }
-        for ((tool, scene), cells) in cells {
-            let seconds = median(cells.iter().map(|cell| cell.took.as_secs_f64()));
-            let seconds =
-                if seconds >= CAP.as_secs_f64() { "> 180".to_owned() } else { format!("{seconds:.2}") };
-            println!(
-                "| {size} | {} | {} | {seconds} | {:.1} | {:.0} |",
-                wanted.tools[tool].name(),
-                SCENES[scene],
-                median(cells.iter().map(|cell| cell.requests)),
-                median(cells.iter().map(|cell| cell.peak_mib)),
-            );
-        }
+        println!("{}", table.rows(size));
     }
+    println!("{}", place.starts());
 }

@@ -12,38 +12,36 @@ use tempfile::TempDir;
 
 use crate::{
     measure::{self, Cell},
+    servers::Servers,
+    table::Scene,
     tools::Tool,
 };
 
-pub(crate) struct Place {
+pub(crate) struct Place<'a> {
+    servers: &'a Servers,
     admin: PathBuf,
     folder: TempDir,
 }
 
 /// A namespace with the manifests of two versions.
 pub(crate) struct Site<'a> {
-    place: &'a Place,
-    pub(crate) namespace: String,
-    pub(crate) folder: PathBuf,
-    pub(crate) size: usize,
-}
-
-fn kubectl(config: &Path) -> Command {
-    let mut command = Command::new("kubectl");
-    command.arg("--kubeconfig").arg(config);
-    command
+    place: &'a Place<'a>,
+    namespace: String,
+    folder: PathBuf,
+    size: usize,
 }
 
 fn output(command: &mut Command) -> String {
-    let output = command.output().expect("kubectl starts");
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-impl Place {
+impl<'a> Place<'a> {
     /// Makes the user `bench`: what others on the cluster do is not counted.
-    pub(crate) async fn prepare(stack: &Path) -> Self {
-        let admin = stack.join("admin.kubeconfig").canonicalize().expect("the stack runs");
+    pub(crate) async fn prepare(servers: &'a Servers) -> Self {
+        let admin = servers.kubeconfig();
+        let kubectl = |config: &Path| kubectl(servers, config);
         let folder = TempDir::new().expect("can be made");
         let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "bench", "namespace": "default"}},
@@ -66,16 +64,65 @@ impl Place {
             format!("{}users: [{{name: admin, user: {{token: '{}'}}}}]\n", &own[..users], token.trim());
         std::fs::write(folder.path().join("kubeconfig"), config).expect("can be written");
         tokio::time::sleep(Duration::from_secs(2)).await;
-        Self { admin, folder }
+        Self { servers, admin, folder }
     }
 
-    pub(crate) fn kubeconfig(&self) -> PathBuf {
+    /// Who is measured, on what.
+    pub(crate) fn versions(&self) -> String {
+        let first = |mut command: Command| {
+            let output = command.output().map(|output| output.stdout).unwrap_or_default();
+            String::from_utf8_lossy(&output).lines().next().unwrap_or("absent").to_owned()
+        };
+        let with = |mut command: Command, args: &[&str]| {
+            command.args(args);
+            first(command)
+        };
+        let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+        let server = with(kubectl(self.servers, &self.admin), &["get", "--raw", "/version"]);
+        let server = match server.as_str() {
+            "{" => output(kubectl(self.servers, &self.admin).args(["get", "--raw", "/version"])),
+            _ => server,
+        };
+        let server = serde_json::from_str::<serde_json::Value>(&server).unwrap_or_default();
+        format!(
+            "{cores} cores; Kubernetes {}; {}; kubectl {}; helm {}",
+            server["gitVersion"].as_str().unwrap_or("unknown"),
+            with(Command::new(env!("CARGO_BIN_EXE_mailyctl")), &["--version"]),
+            with(Command::new(self.servers.program("kubectl")), &["version", "--client"]),
+            with(Command::new(self.servers.program("helm")), &["version", "--short"]),
+        )
+    }
+
+    /// What it takes to start at all.
+    pub(crate) fn starts(&self) -> String {
+        let mine = measure::start(|| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_mailyctl"));
+            command.arg("--version");
+            command
+        });
+        let theirs = measure::start(|| {
+            let mut command = Command::new(self.servers.program("kubectl"));
+            command.args(["version", "--client"]);
+            command
+        });
+        let (Some(mine), Some(theirs)) = (mine, theirs) else {
+            return "start: a program is missing".to_owned();
+        };
+        format!(
+            "**Start, milliseconds**\n\n| `mailyctl --version` | `kubectl version --client` | ratio |\n|---|---|---|\n| {:.1} | {:.1} | {:.2} |",
+            mine.as_secs_f64() * 1e3,
+            theirs.as_secs_f64() * 1e3,
+            mine.as_secs_f64() / theirs.as_secs_f64(),
+        )
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
     }
 
     /// Requests of our user so far.
     fn requests(&self) -> f64 {
-        let metrics = output(kubectl(&self.admin).args(["get", "--raw", "/metrics"]));
+        let metrics = output(kubectl(self.servers, &self.admin).args(["get", "--raw", "/metrics"]));
         metrics
             .lines()
             .filter(|line| line.starts_with("apiserver_flowcontrol_dispatched_requests_total"))
@@ -84,19 +131,20 @@ impl Place {
             .sum()
     }
 
-    pub(crate) async fn measure(&self, size: usize, work: impl Future<Output = f64>) -> Cell {
+    async fn measure(&self, size: usize, work: impl Future<Output = Result<f64, String>>) -> Cell {
         let before = self.requests();
         let start = Instant::now();
-        let peak_mib = work.await;
+        let done = work.await;
         let took = start.elapsed();
         #[expect(clippy::cast_precision_loss, reason = "small numbers")]
         let requests = (self.requests() - before) / size as f64;
-        Cell { took, requests, peak_mib }
+        let failure = done.as_ref().err().cloned();
+        Cell { took, requests, peak_mib: done.unwrap_or_default(), failure }
     }
 
     pub(crate) async fn site(&self, size: usize, name: &str) -> Site<'_> {
         let namespace = format!("bench-{size}-{name}");
-        output(kubectl(&self.admin).args(["create", "namespace", &namespace]));
+        output(kubectl(self.servers, &self.admin).args(["create", "namespace", &namespace]));
         let folder = self.folder.path().join(&namespace);
         for version in ["v1", "v2"] {
             write(&folder.join(format!("manifests/{version}.yaml")), &manifests(size, version));
@@ -159,7 +207,18 @@ spec:
         .collect()
 }
 
+fn kubectl(servers: &Servers, config: &Path) -> Command {
+    let mut command = Command::new(servers.program("kubectl"));
+    command.arg("--kubeconfig").arg(config);
+    command
+}
+
 impl Site<'_> {
+    /// Carries out and measures.
+    pub(crate) async fn cell(&self, tool: Tool, scene: Scene) -> Cell {
+        self.place.measure(self.size, self.run(tool, scene)).await
+    }
+
     fn mailyctl(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailyctl"));
         command.current_dir(&self.folder).env("KUBECONFIG", self.place.kubeconfig());
@@ -167,14 +226,14 @@ impl Site<'_> {
     }
 
     /// The namespace, with its user.
-    pub(crate) fn kubectl(&self) -> Command {
-        let mut command = kubectl(&self.place.kubeconfig());
+    fn kubectl(&self) -> Command {
+        let mut command = kubectl(self.place.servers, &self.place.kubeconfig());
         command.current_dir(&self.folder).args(["--namespace", &self.namespace]);
         command
     }
 
     fn helm(&self, raised: bool) -> Command {
-        let mut command = Command::new("helm");
+        let mut command = Command::new(self.place.servers.program("helm"));
         command.current_dir(&self.folder).arg("--kubeconfig").arg(self.place.kubeconfig());
         command.args(["--namespace", &self.namespace]);
         if raised {
@@ -183,8 +242,8 @@ impl Site<'_> {
         command
     }
 
-    pub(crate) async fn run(&self, tool: Tool, scene: &str) -> f64 {
-        let version = if scene == "install" || scene == "rollback" { "v1" } else { "v2" };
+    async fn run(&self, tool: Tool, scene: Scene) -> Result<f64, String> {
+        let version = scene.version();
         let with = |mut command: Command, args: &[&str]| {
             command.args(args);
             command
@@ -192,15 +251,12 @@ impl Site<'_> {
         let file = format!("manifests/{version}.yaml");
         let commands = match tool {
             Tool::Bare => {
-                return crate::bare::run(
-                    &self.place.kubeconfig(),
-                    &self.namespace,
-                    self.size,
-                    &self.folder.join(file),
-                )
-                .await;
+                let file = self.folder.join(file);
+                let config = self.place.kubeconfig();
+                let run = crate::bare::run(&config, &self.namespace, self.size, &file);
+                return tokio::time::timeout(crate::CAP, run).await.unwrap_or(Ok(0.0));
             }
-            Tool::Mailyctl if scene == "rollback" => {
+            Tool::Mailyctl if scene == Scene::Rollback => {
                 vec![with(self.mailyctl(), &["rollback", "--to-version", "v1", "--yes", "--quiet"])]
             }
             Tool::Mailyctl => {
@@ -214,14 +270,14 @@ impl Site<'_> {
             }
             Tool::Kubectl => vec![
                 with(self.kubectl(), &["apply", "--server-side", "-f", &file]),
-                with(self.kubectl(), &["rollout", "status", "-f", &file, "--timeout=180s"]),
+                with(self.kubectl(), &["rollout", "status", "-f", &file, "--timeout=600s"]),
             ],
             Tool::Helm | Tool::HelmRaised => {
                 let helm = self.helm(tool == Tool::HelmRaised);
                 vec![match scene {
-                    "rollback" => with(helm, &["rollback", "bench", "1", "--wait", "--timeout", "180s"]),
+                    Scene::Rollback => with(helm, &["rollback", "bench", "1", "--wait", "--timeout", "600s"]),
                     _ => {
-                        with(helm, &["upgrade", "--install", "bench", version, "--wait", "--timeout", "180s"])
+                        with(helm, &["upgrade", "--install", "bench", version, "--wait", "--timeout", "600s"])
                     }
                 }]
             }
@@ -231,8 +287,7 @@ impl Site<'_> {
 
     /// Ends the namespace, and waits: what still goes would be measured with the next one.
     pub(crate) async fn remove(&self) {
-        let admin = &self.place.admin;
-        output(kubectl(admin).args([
+        output(kubectl(self.place.servers, &self.place.admin).args([
             "delete",
             "namespace",
             &self.namespace,

@@ -16,9 +16,6 @@ use crate::{
     wire::{Wired, Workshop},
 };
 
-/// The oldest server with all that is used, by its minor version: field validation, and parameters of admission
-/// policies.
-const OLDEST: u32 = 30;
 /// Milliseconds by which clocks may differ before the times in records mislead.
 const SKEW: i64 = 5_000;
 
@@ -115,16 +112,7 @@ fn programs(wired: &Wired, findings: &mut Findings) {
 }
 
 fn server(info: &ClusterInfo, findings: &mut Findings) {
-    let minor = info.version.trim_start_matches('v').split('.').nth(1);
-    let minor = minor.and_then(|text| text.trim_end_matches('+').parse::<u32>().ok());
-    let version = format!("{} at {}", info.version, info.server);
-    match minor {
-        Some(minor) if minor < OLDEST => {
-            let help = format!("maily needs Kubernetes 1.{OLDEST} or newer");
-            findings.add("bad", "server", version, Some(&help));
-        }
-        _ => findings.add("ok", "server", version, None),
-    }
+    findings.add("ok", "server", format!("{} at {}", info.version, info.server), None);
     match info.clock_skew_ms {
         Some(skew) if skew.abs() > SKEW => findings.add(
             "warn",

@@ -28,7 +28,7 @@ fn failure(events: &[Value]) -> &Value {
     events.iter().find(|event| event["event"] == "step-failed").expect("a step failed")
 }
 
-async fn is_seen_at_once(behaviour: &str, cause: &str) {
+async fn is_seen_at_once(behaviour: &str, cause: &str) -> Value {
     let (_site, done, events) = fails(behaviour, &[]).await;
     let failed = failure(&events);
     assert_eq!(failed["failure"]["cause"], cause, "{failed}");
@@ -44,12 +44,15 @@ async fn is_seen_at_once(behaviour: &str, cause: &str) {
     let end = events.last().expect("ends");
     assert_eq!((&end["event"], &end["outcome"]["result"]), (&json!("run-finished"), &json!("rolled-back")));
     assert!(done.took < Duration::from_secs(30), "{:?}", done.took);
+    failed.clone()
 }
 
 #[tokio::test]
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]
 async fn a_crash_loop_is_seen_at_once() {
-    is_seen_at_once("crash-loop", "crash-loop").await;
+    let failed = is_seen_at_once("crash-loop", "crash-loop").await;
+    // What the container said last travels with the failure.
+    assert_eq!(failed["failure"]["log"], json!(["listening on :8080"]), "{failed}");
 }
 
 #[tokio::test]

@@ -66,6 +66,102 @@ async fn missing_permissions_are_named() {
     assert!(site.objects().await.iter().all(|object| object.name() == "poor"));
 }
 
+/// One permission is missing, and shows only when it is needed: it is named, with whom to ask for what, and what was
+/// done until then is taken back.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn the_permission_to_ask_for_is_named_exactly() {
+    let site = site("one-right").await;
+    site.kubectl(&["create", "serviceaccount", "some"]).expect(0);
+    let all = "get,list,watch,create,patch,update,delete";
+    let verbs = format!("--verb={all}");
+    let resources = "--resource=secrets,configmaps,services,pods,leases.coordination.k8s.io";
+    site.kubectl(&["create", "role", "some", &verbs, resources]).expect(0);
+    site.kubectl(&[
+        "create",
+        "role",
+        "reads",
+        "--verb=get,list,watch",
+        "--resource=deployments.apps,replicasets.apps",
+    ])
+    .expect(0);
+    let account = format!("--serviceaccount={}:some", site.namespace);
+    for role in ["some", "reads"] {
+        site.kubectl(&["create", "rolebinding", role, &format!("--role={role}"), &account]).expect(0);
+    }
+    let reads = format!("{}-reads", site.namespace);
+    site.kubectl(&["create", "clusterrole", &reads, "--verb=get", "--resource=namespaces"]).expect(0);
+    site.kubectl(&["create", "clusterrolebinding", &reads, &format!("--clusterrole={reads}"), &account])
+        .expect(0);
+    let token = site.kubectl(&["create", "token", "some"]).expect(0).out;
+    let own = std::fs::read_to_string(site.kubeconfig()).expect("can be read");
+    let users = own.find("users:").expect("has users");
+    let some = format!("{}users: [{{name: admin, user: {{token: '{}'}}}}]\n", &own[..users], token.trim());
+    site.write("some.kubeconfig", &some);
+    let refused = site.run(&["deploy", "--version", "v1", "--yes", "--kubeconfig", "some.kubeconfig"]);
+    let doctor = site.run(&["doctor", "--kubeconfig", "some.kubeconfig"]).expect(1);
+    site.kubectl(&["delete", "clusterrole,clusterrolebinding", &reads]).expect(0);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    let wanted =
+        format!("a Role in namespace `{}` that allows `patch` on `deployments.apps`", site.namespace);
+    assert!(refused.err.contains(&wanted), "{}", refused.err);
+    assert!(doctor.out.contains("patch deployments"), "{}", doctor.out);
+    assert!(site.objects().await.iter().all(|object| object.name() == "some"));
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_journal_of_a_newer_format_is_refused() {
+    let late = json!({"stack.maily.dev/ready-after": "60s"});
+    let site = Site::bound("newer", &[("v1", app("alpha", "v1", late))]).await;
+    let mut child = site.spawn(&["deploy", "--version", "v1", "--yes"]);
+    site.until("the run has changed something", async || {
+        site.get("apps/v1", "Deployment", "alpha").await.is_some()
+    })
+    .await;
+    child.kill().expect("is killed");
+    child.wait().expect("is gone");
+    let before = site.content().await;
+    let names = site.kubectl(&["get", "secrets", "-o", "name"]).expect(0).out;
+    let name =
+        names.lines().rfind(|name| name.starts_with("secret/maily-production.run.")).expect("has a journal");
+    let name = name.trim_start_matches("secret/");
+    // Records cannot be changed: it is made anew, as a newer program would have written it.
+    let mut body = site.get("v1", "Secret", name).await.expect("is there").to_value();
+    for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
+        body["metadata"].as_object_mut().expect("is a map").remove(field);
+    }
+    body["data"]["record"] = json!(newer(body["data"]["record"].as_str().expect("is text")));
+    site.kubectl(&["delete", "secret", name]).expect(0);
+    site.write("record.json", &body.to_string());
+    site.kubectl(&["create", "-f", "record.json"]).expect(0);
+    for command in [
+        vec!["deploy", "--version", "v1", "--yes"],
+        vec!["resume"],
+        vec!["abort"],
+        vec!["status"],
+        vec!["history"],
+    ] {
+        let refused = site.run(&command).expect(1);
+        assert!(
+            refused.err.contains("newer") && refused.err.contains("format 99"),
+            "{command:?}: {}",
+            refused.err
+        );
+    }
+    assert_eq!(site.content().await, before);
+}
+
+/// The record with another format number.
+fn newer(record: &str) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let bytes = STANDARD.decode(record).expect("is base64");
+    // Small records are plain.
+    let text = String::from_utf8(bytes).expect("is text");
+    assert!(text.contains("\"format\":1"), "{text}");
+    STANDARD.encode(text.replacen("\"format\":1", "\"format\":99", 1))
+}
+
 #[tokio::test]
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]
 async fn kubeconfigs_that_cannot_be_used_are_told() {

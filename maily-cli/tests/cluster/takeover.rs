@@ -104,3 +104,29 @@ async fn a_living_run_is_aborted_from_elsewhere() {
     let history: Value = site.run(&["history", "-o", "json"]).expect(0).json();
     assert_eq!(history["runs"][0]["outcome"]["result"], "rolled-back");
 }
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_paused_holder_that_was_taken_over_writes_nothing_more() {
+    use rustix::process::{Signal, kill_process};
+    let site = slow("paused").await;
+    let before = site.content().await;
+    let child = begun(&site).await;
+    let pid =
+        rustix::process::Pid::from_raw(i32::try_from(child.id()).expect("is small")).expect("is a process");
+    kill_process(pid, Signal::STOP).expect("is halted");
+    // It renews no more; somebody else takes its place and goes back.
+    site.run(&["abort", "--env", "production", "--wait-lock", "60s"]).expect(3);
+    assert_eq!(site.content().await, before);
+    let versions = async || {
+        let objects = site.objects().await;
+        objects.iter().map(|object| object.resource_version().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let settled = versions().await;
+    kill_process(pid, Signal::CONT).expect("goes on");
+    let done = end(child);
+    assert_eq!(done.code, 5, "{done:?}");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(site.content().await, before, "what it had in hand did not land");
+    assert_eq!(versions().await, settled, "nothing was written at all");
+}

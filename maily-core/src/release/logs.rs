@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::{
@@ -13,10 +14,12 @@ use serde_json::Value;
 
 use crate::{
     engine::{Environment, EnvironmentError},
-    object::{Object, ObjectKind},
+    object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Cluster, ErrorKind, Follow, ListQuery, LogLine, LogOptions, ProviderError, WatchEvent, WatchStream,
+        Cluster, ErrorKind, Follow, ListQuery, LogLine, LogOptions, LogStream, ProviderError, WatchEvent,
+        WatchStream,
     },
+    runtime::Runtime,
 };
 
 /// A line of one container.
@@ -62,6 +65,7 @@ pub async fn logs(
     let cluster = Arc::clone(&environment.providers.cluster);
     let mut reader = Reader {
         cluster,
+        runtime: Arc::clone(&environment.runtime),
         options: options.clone(),
         begun: BTreeSet::new(),
         lines: SelectAll::new(),
@@ -127,6 +131,7 @@ fn follow(reader: Reader, watches: SelectAll<WatchStream>) -> PodLines {
 
 struct Reader {
     cluster: Arc<dyn Cluster>,
+    runtime: Arc<dyn Runtime>,
     options: LogOptions,
     /// Pod, container and number of its restarts.
     begun: BTreeSet<(String, String, i64)>,
@@ -156,18 +161,104 @@ impl Reader {
                 // What began while we looked on is read from its start.
                 (options.since, options.tail) = (None, None);
             }
-            match self.cluster.logs(pod.key(), &options).await {
-                Ok(lines) => {
-                    let (pod, container) = (pod.key().name.clone(), container.to_owned());
-                    let lines = lines.map(move |line| {
-                        line.map(|line| PodLine { pod: pod.clone(), container: container.clone(), line })
-                    });
-                    self.lines.push(lines.boxed());
-                }
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => {}
+            let lines = match self.cluster.logs(pod.key(), &options).await {
+                Ok(lines) => Some(lines),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => continue,
+                Err(error) if options.follow == Follow::Yes && error.is_transient() => None,
                 Err(error) => return Err(error),
-            }
+            };
+            let (name, container) = (pod.key().name.clone(), container.to_owned());
+            let log = Log {
+                cluster: Arc::clone(&self.cluster),
+                runtime: Arc::clone(&self.runtime),
+                pod: pod.key().clone(),
+                options,
+                lines,
+                last: None,
+                told: None,
+                pause: PAUSE,
+            };
+            let lines = log.lines().map(move |line| {
+                line.map(|line| PodLine { pod: name.clone(), container: container.clone(), line })
+            });
+            self.lines.push(lines.boxed());
         }
         Ok(())
+    }
+}
+
+/// First pause before a log that broke off is taken up again; doubles up to the last.
+const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The log of one container, which outlives the connection it is followed over.
+struct Log {
+    cluster: Arc<dyn Cluster>,
+    runtime: Arc<dyn Runtime>,
+    pod: ObjectKey,
+    options: LogOptions,
+    /// None while the connection is broken.
+    lines: Option<LogStream>,
+    /// Time of the last line.
+    last: Option<jiff::Timestamp>,
+    /// Up to here everything was told before the connection broke.
+    told: Option<jiff::Timestamp>,
+    pause: Duration,
+}
+
+impl Log {
+    fn lines(self) -> BoxStream<'static, Result<LogLine, ProviderError>> {
+        stream::unfold(Some(self), |log| async move {
+            let mut log = log?;
+            match log.next().await? {
+                Ok(line) => Some((Ok(line), Some(log))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed()
+    }
+
+    async fn next(&mut self) -> Option<Result<LogLine, ProviderError>> {
+        loop {
+            let Some(lines) = &mut self.lines else {
+                match self.cluster.logs(&self.pod, &self.since()).await {
+                    Ok(lines) => self.lines = Some(lines),
+                    // The pod or its container is gone: what comes after it is told by the watch.
+                    Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => {
+                        return None;
+                    }
+                    Err(error) if error.is_transient() => self.rest().await,
+                    Err(error) => return Some(Err(error)),
+                }
+                continue;
+            };
+            match lines.next().await? {
+                Ok(line) => {
+                    if line.time.is_some() && line.time <= self.told {
+                        continue;
+                    }
+                    self.last = line.time.or(self.last);
+                    self.pause = PAUSE;
+                    return Some(Ok(line));
+                }
+                Err(error) if self.options.follow == Follow::Yes && error.is_transient() => {
+                    (self.lines, self.told) = (None, self.last);
+                    self.rest().await;
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    async fn rest(&mut self) {
+        self.runtime.sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// From the last line on; whole seconds are asked for, so that some lines come twice and are left out.
+    fn since(&self) -> LogOptions {
+        let Some(last) = self.last else { return self.options.clone() };
+        let age = self.runtime.wall().duration_since(last).unsigned_abs() + Duration::from_secs(2);
+        LogOptions { since: Some(age), tail: None, ..self.options.clone() }
     }
 }

@@ -1,0 +1,105 @@
+//! What has to be there before something else can be, what stays when a version has it no more, and what the server
+//! refuses on the way.
+
+use serde_json::{Value, json};
+
+use crate::site::{Site, app};
+
+fn documents(objects: &[Value]) -> String {
+    objects.iter().map(|object| format!("---\n{object}\n")).collect()
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn definitions_are_established_before_their_objects() {
+    let site = Site::new("definition").await;
+    // Cluster-scoped: a name of its own for every run of the test.
+    let group = format!("{}.example.com", site.namespace);
+    let thing = json!({"apiVersion": format!("{group}/v1"), "kind": "Thing", "metadata": {"name": "one"}, "spec": {"size": 3}});
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("things.{group}")},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}}}}]}});
+    // The object stands first: the order is ours, not the file's.
+    let text = documents(&[thing, definition]) + &app("alpha", "v1", json!({}));
+    site.write("manifests/v1.yaml", &text);
+    site.write("manifests/v2.yaml", &app("alpha", "v2", json!({})));
+    site.run(&["init", "--from", "manifests/{version}.yaml", "--version", "v1", "--name", "shop"]).expect(0);
+    site.bind();
+    site.run(&["plan", "--version", "v1"]).expect(0);
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let things = site.get(&format!("{group}/v1"), "Thing", "one").await.expect("is there");
+    assert_eq!(things.int("/spec/size"), Some(3));
+    // What is gone from the manifests goes; a definition holds everybody's objects, and stays with a word.
+    let deployed = site.run(&["deploy", "--version", "v2", "--yes"]).expect(0);
+    let told = format!("{}{}", deployed.out, deployed.err);
+    assert!(told.contains(&format!("things.{group}")) && told.contains("it stays"), "{told}");
+    assert!(site.get(&format!("{group}/v1"), "Thing", "one").await.is_none(), "the object went");
+    site.kubectl(&["delete", "crd", &format!("things.{group}"), "--wait=false"]).expect(0);
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn claims_of_volumes_stay_with_a_word() {
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let with = app("alpha", "v1", json!({})) + &documents(&[claim]);
+    let site = Site::bound("claims", &[("v1", with), ("v2", app("alpha", "v2", json!({})))]).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let plan = site.run(&["plan", "--version", "v2"]).expect(0);
+    assert!(plan.out.contains("PersistentVolumeClaim") && plan.out.contains("it stays"), "{}", plan.out);
+    site.run(&["deploy", "--version", "v2", "--yes"]).expect(0);
+    assert!(site.get("v1", "PersistentVolumeClaim", "data").await.is_some());
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_quota_that_is_exceeded_midway_is_named_and_everything_goes_back() {
+    let extra: String = (0..3)
+        .map(|number| documents(&[json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("extra-{number}")}, "data": {"a": "1"}})]))
+        .collect();
+    let site = Site::bound(
+        "quota",
+        &[("v1", app("alpha", "v1", json!({}))), ("v2", app("alpha", "v2", json!({})) + &extra)],
+    )
+    .await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    // The one that is there, that of every namespace, and one more.
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": {"count/configmaps": "3"}}});
+    site.write("quota.yaml", &quota.to_string());
+    site.kubectl(&["apply", "-f", "quota.yaml"]).expect(0);
+    site.until("the quota counts", async || {
+        let quota = site.get("v1", "ResourceQuota", "few").await.expect("is there");
+        quota.text("/status/used/count~1configmaps") == Some("2")
+    })
+    .await;
+    let before = site.content().await;
+    let done = site.run(&["deploy", "--version", "v2", "--yes"]);
+    assert!(matches!(done.code, 1 | 3), "{done:?}");
+    assert!(done.err.contains("exceeded quota"), "{}", done.err);
+    site.until("everything is as it was", async || site.content().await == before).await;
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_webhook_or_policy_that_refuses_is_quoted() {
+    let site = Site::bound("policy", &[("v1", app("alpha", "v1", json!({})))]).await;
+    let name = format!("{}-refuses", site.namespace);
+    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+        "spec": {"failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["deployments"]}]},
+            "validations": [{"expression": "object.spec.replicas > 2", "message": "the house wants three replicas"}]}});
+    let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Deny"],
+            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": site.namespace}}}}});
+    site.write("policy.yaml", &documents(&[policy, binding]));
+    site.kubectl(&["apply", "-f", "policy.yaml"]).expect(0);
+    // A policy is in force some time after it was made.
+    site.until("the policy refuses", async || !site.run(&["plan", "--version", "v1"]).err.is_empty()).await;
+    let refused = site.run(&["deploy", "--version", "v1", "--yes"]);
+    site.kubectl(&["delete", "-f", "policy.yaml"]).expect(0);
+    assert!(matches!(refused.code, 1 | 3), "{refused:?}");
+    assert!(refused.err.contains("the house wants three replicas"), "{}", refused.err);
+    assert!(site.objects().await.is_empty());
+}

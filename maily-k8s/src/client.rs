@@ -1,0 +1,89 @@
+//! The client, made anew where the server stops taking its credentials.
+//!
+//! kube runs a credential plugin again shortly before the time that the plugin told, and never where it told none or
+//! answered with a certificate. Such credentials end with a 401, which had no effect: they are asked for once more.
+
+use std::sync::{Arc, RwLock};
+
+use http::{Request, Response, StatusCode};
+use kube::{
+    Config,
+    client::{Body, ClientBuilder, ConfigExt as _},
+};
+
+/// Requests that may wait for the connection.
+const QUEUE: usize = 1024;
+
+/// A client that renews its credentials.
+#[derive(Clone)]
+pub(crate) struct Client {
+    current: Arc<RwLock<(u64, kube::Client)>>,
+    /// What to make it from; none where nothing new can come of it. The file is not read again: it may speak of
+    /// another cluster by now.
+    config: Option<Arc<Config>>,
+    renewing: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Client {
+    pub(crate) fn new(client: kube::Client, config: Option<Config>) -> Self {
+        let renews = |config: &Config| {
+            let user = &config.auth_info;
+            user.exec.is_some() || user.auth_provider.is_some() || user.token_file.is_some()
+        };
+        Self {
+            current: Arc::new(RwLock::new((0, client))),
+            config: config.filter(renews).map(Arc::new),
+            renewing: Arc::default(),
+        }
+    }
+
+    /// Sends a request, and a second time where new credentials help.
+    pub(crate) async fn send(
+        &self,
+        request: impl Fn() -> Result<Request<Body>, http::Error>,
+    ) -> Result<Response<Body>, kube::Error> {
+        let (number, client) = self.current();
+        let answer = client.send(request().map_err(kube::Error::HttpError)?).await?;
+        let Some(config) = self.config.as_ref().filter(|_| answer.status() == StatusCode::UNAUTHORIZED)
+        else {
+            return Ok(answer);
+        };
+        let client = self.renewed(number, config).await?;
+        client.send(request().map_err(kube::Error::HttpError)?).await
+    }
+
+    fn current(&self) -> (u64, kube::Client) {
+        self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// One renewal for all requests that were refused with the same credentials.
+    async fn renewed(&self, refused: u64, config: &Arc<Config>) -> Result<kube::Client, kube::Error> {
+        let _one = self.renewing.lock().await;
+        let (number, client) = self.current();
+        if number != refused {
+            return Ok(client);
+        }
+        let client = make(Config::clone(config)).await?;
+        let mut current = self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *current = (number + 1, client.clone());
+        Ok(client)
+    }
+}
+
+/// Makes a client. kube alone would run a credential plugin three times, which takes seconds with that of EKS.
+pub(crate) async fn make(config: Config) -> Result<kube::Client, kube::Error> {
+    // The plugin is a program that blocks its caller.
+    let made = tokio::task::spawn_blocking(move || {
+        if config.auth_info.exec.is_none() {
+            return kube::Client::try_from(config);
+        }
+        // No layer: the plugin answered with a certificate, which is a matter of the connection.
+        let Some(credentials) = config.auth_layer()? else { return kube::Client::try_from(config) };
+        let mut plain = config;
+        plain.auth_info.exec = None;
+        // What the credentials are put before has to be cloned.
+        let queue = tower::buffer::BufferLayer::new(QUEUE);
+        Ok(ClientBuilder::try_from(plain)?.with_layer(&queue).with_layer(&credentials).build())
+    });
+    made.await.map_err(|error| kube::Error::Service(error.into()))?
+}
