@@ -2,6 +2,19 @@
 //!
 //! Each call is one request; retries are the engine's. The errors of the SDK stay inside of this crate: `error`
 //! maps them all.
+//!
+//! ```no_run
+//! use maily_aws::{Aws, ConnectOptions};
+//! use maily_core::provider::Identities;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = ConnectOptions { region: Some("eu-central-1".into()), ..ConnectOptions::default() };
+//! let aws = Aws::connect(&options).await?;
+//! println!("{}", aws.identities().caller().await?.account);
+//! # Ok(())
+//! # }
+//! ```
 
 mod connect;
 mod databases;
