@@ -78,11 +78,7 @@ impl<'a> Place<'a> {
             first(command)
         };
         let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-        let server = with(kubectl(self.servers, &self.admin), &["get", "--raw", "/version"]);
-        let server = match server.as_str() {
-            "{" => output(kubectl(self.servers, &self.admin).args(["get", "--raw", "/version"])),
-            _ => server,
-        };
+        let server = output(kubectl(self.servers, &self.admin).args(["get", "--raw", "/version"]));
         let server = serde_json::from_str::<serde_json::Value>(&server).unwrap_or_default();
         format!(
             "{cores} cores; Kubernetes {}; {}; kubectl {}; helm {}",
