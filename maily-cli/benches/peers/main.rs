@@ -32,24 +32,28 @@ const MANY: usize = 1000;
 const USAGE: &str = "usage: cargo bench -p maily-cli --profile bench-release --bench peers [-- OPTION...]
   --stack DIR             use the test stack that runs there; else one is brought up and ended
   --sizes 12,200,1000     numbers of workloads
+  --rounds N              measure every cell N times instead of 5 (below 100 workloads), 3 (below 1,000) or once
   --tools NAME,...        bare, mailyctl, mailyctl-plan, kubectl, helm, helm-raised";
 
 struct Wanted {
     stack: Option<PathBuf>,
     sizes: Vec<usize>,
     tools: Vec<Tool>,
+    rounds: Option<usize>,
 }
 
 fn wanted() -> Option<Wanted> {
     // `cargo bench` adds `--bench`.
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-    let mut wanted = Wanted { stack: None, sizes: vec![12, 200, MANY], tools: Tool::ALL.to_vec() };
+    let mut wanted =
+        Wanted { stack: None, sizes: vec![12, 200, MANY], tools: Tool::ALL.to_vec(), rounds: None };
     while let Some(arg) = args.next() {
         let value = args.next()?;
         match arg.as_str() {
             "--stack" => wanted.stack = Some(PathBuf::from(value)),
             "--sizes" => wanted.sizes = value.split(',').map(str::parse).collect::<Result<_, _>>().ok()?,
             "--tools" => wanted.tools = value.split(',').map(Tool::parse).collect::<Option<_>>()?,
+            "--rounds" => wanted.rounds = Some(value.parse().ok()?),
             _ => return None,
         }
     }
@@ -83,12 +87,13 @@ async fn main() {
     let mut table = Table::new(&wanted.tools);
     for &size in &wanted.sizes {
         // Round by round, so that a slow minute of the machine meets every tool.
-        for round in 1..=rounds(size) {
+        let rounds = wanted.rounds.unwrap_or_else(|| rounds(size));
+        for round in 1..=rounds {
             for &tool in &wanted.tools {
                 if size >= MANY && matches!(tool, Tool::Kubectl | Tool::Helm) {
                     continue;
                 }
-                eprintln!("{size} workloads, round {round} of {}: {}", rounds(size), tool.name());
+                eprintln!("{size} workloads, round {round} of {rounds}: {}", tool.name());
                 let site = place.site(size, &format!("{}-{round}", tool.name())).await;
                 for scene in Scene::ALL {
                     let cell = site.cell(tool, scene).await;

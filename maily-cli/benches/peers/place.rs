@@ -78,11 +78,7 @@ impl<'a> Place<'a> {
             first(command)
         };
         let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-        let server = with(kubectl(self.servers, &self.admin), &["get", "--raw", "/version"]);
-        let server = match server.as_str() {
-            "{" => output(kubectl(self.servers, &self.admin).args(["get", "--raw", "/version"])),
-            _ => server,
-        };
+        let server = output(kubectl(self.servers, &self.admin).args(["get", "--raw", "/version"]));
         let server = serde_json::from_str::<serde_json::Value>(&server).unwrap_or_default();
         format!(
             "{cores} cores; Kubernetes {}; {}; kubectl {}; helm {}",
@@ -147,7 +143,12 @@ impl<'a> Place<'a> {
         output(kubectl(self.servers, &self.admin).args(["create", "namespace", &namespace]));
         let folder = self.folder.path().join(&namespace);
         for version in ["v1", "v2"] {
-            write(&folder.join(format!("manifests/{version}.yaml")), &manifests(size, version));
+            let all = manifests(size, version);
+            // kubectl can wait for nothing else.
+            let waited: String =
+                all.split_inclusive("---\n").filter(|part| part.contains("kind: Deployment")).collect();
+            write(&folder.join(format!("{version}-deployments.yaml")), &waited);
+            write(&folder.join(format!("manifests/{version}.yaml")), &all);
             write(
                 &folder.join(format!("{version}/Chart.yaml")),
                 "apiVersion: v2\nname: bench\nversion: 1.0.0\n",
@@ -270,7 +271,10 @@ impl Site<'_> {
             }
             Tool::Kubectl => vec![
                 with(self.kubectl(), &["apply", "--server-side", "-f", &file]),
-                with(self.kubectl(), &["rollout", "status", "-f", &file, "--timeout=600s"]),
+                with(
+                    self.kubectl(),
+                    &["rollout", "status", "-f", &format!("{version}-deployments.yaml"), "--timeout=600s"],
+                ),
             ],
             Tool::Helm | Tool::HelmRaised => {
                 let helm = self.helm(tool == Tool::HelmRaised);
