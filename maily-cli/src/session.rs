@@ -4,7 +4,7 @@ use std::io::{BufRead as _, Write as _};
 
 use maily_core::{
     engine::{
-        Depth, EnvironmentError, Head, Planned, RunOptions, Storage, Wish,
+        Depth, Head, Planned, RunOptions, Storage, Wish,
         history::Release,
         planner::{PlanOptions, Wanted},
     },
@@ -26,15 +26,23 @@ pub(crate) struct Seen {
     pub(crate) base: Option<Release>,
 }
 
-/// Reads the records; somebody else's unfinished run is an error.
-pub(crate) async fn look(wired: &Wired) -> Result<Seen, CliError> {
+/// Reads the records, in one's turn; somebody else's unfinished run is an error.
+pub(crate) async fn look(ui: &Ui, wired: &Wired, run: Option<&RunArgs>) -> Result<Seen, CliError> {
     let environment = &wired.environment;
     environment.check().await?;
-    let head = environment.head().await?;
-    if let Some(unfinished) = &head.unfinished {
-        let run = unfinished.recorded.run.clone();
-        return Err(EnvironmentError::Unfinished { environment: environment.name.clone(), run }.into());
-    }
+    let mut options = RunOptions::new(whoami());
+    options.wait = waiting(run)?;
+    let (name, tells) = (environment.name.clone(), ui.teller());
+    let last = std::sync::Mutex::new(String::new());
+    options.listener = std::sync::Arc::new(move |event: &maily_core::engine::Event| {
+        let maily_core::engine::What::Queued { holder } = &event.what else { return };
+        let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *last != *holder {
+            holder.clone_into(&mut last);
+            tells(&format!("waits for {holder} to end with {name}"));
+        }
+    });
+    let head = environment.turn(&options).await?;
     let base = environment.released(&head).await?;
     Ok(Seen { head, base })
 }
@@ -179,6 +187,10 @@ pub(crate) fn ask(question: &str) -> Result<bool, CliError> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
+fn waiting(run: Option<&RunArgs>) -> Result<Option<std::time::Duration>, CliError> {
+    run.and_then(|run| run.wait_lock.as_deref()).map(|text| span(text, "wait-lock")).transpose()
+}
+
 fn options(
     ui: &Ui,
     run: &RunArgs,
@@ -186,7 +198,7 @@ fn options(
 ) -> Result<RunOptions, CliError> {
     let mut options = RunOptions::new(whoami());
     options.reason.clone_from(&run.reason);
-    options.wait = run.wait_lock.as_deref().map(|text| span(text, "wait-lock")).transpose()?;
+    options.wait = waiting(Some(run))?;
     options.cancel = interrupts(ui);
     options.listener = listener;
     Ok(options)

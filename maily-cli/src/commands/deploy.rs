@@ -33,7 +33,7 @@ pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Resu
     in_environment(globals, args.env.env.as_deref(), async |wired| {
         let only = components(wired, &args.components)?;
         let rendered = objects(wired, &version, only.as_deref(), &args.plan).await?;
-        let seen = look(wired).await?;
+        let seen = look(ui, wired, None).await?;
         let components = only.map(|names| names.iter().map(ToString::to_string).collect());
         let scope = DeployScope { phases: None, components };
         let wanted = release::deploy(&wired.resolved, rendered, &version, seen.base.as_ref(), &scope);
@@ -68,7 +68,7 @@ pub(super) async fn apply(ui: &Ui, globals: &Globals, args: &ApplyCommand) -> Re
     let plan = Plan::parse(&text)?;
     let name = plan.environment.clone();
     in_environment(globals, Some(&name), async |wired| {
-        look(wired).await?;
+        look(ui, wired, Some(&args.run)).await?;
         let planned = wired.environment.adopt_plan(plan).await?;
         carry_out(ui, wired, planned, &args.run, false).await
     })
@@ -80,7 +80,7 @@ pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &DeployCommand) -> 
     in_environment(globals, args.env.env.as_deref(), async |wired| {
         let only = components(wired, &args.components)?;
         let rendered = objects(wired, &version, only.as_deref(), &args.plan).await?;
-        let seen = look(wired).await?;
+        let seen = look(ui, wired, Some(&args.run)).await?;
         let components = only.map(|names| names.iter().map(ToString::to_string).collect());
         let scope = DeployScope { phases: None, components };
         let wanted = release::deploy(&wired.resolved, rendered, &version, seen.base.as_ref(), &scope);
@@ -98,7 +98,7 @@ pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand)
         (None, None) => RollbackTo::LastGood,
     };
     in_environment(globals, args.env.env.as_deref(), async |wired| {
-        let seen = look(wired).await?;
+        let seen = look(ui, wired, Some(&args.run)).await?;
         let only = released(wired, &seen, &args.components)?;
         let records = &*wired.environment.records;
         let wanted =
@@ -113,7 +113,7 @@ pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand)
 
 pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> Result<Code, CliError> {
     in_environment(globals, args.env.env.as_deref(), async |wired| {
-        let seen = look(wired).await?;
+        let seen = look(ui, wired, Some(&args.run)).await?;
         let only = released(wired, &seen, &args.components)?;
         let Some(base) = &seen.base else {
             ui.tell("nothing was released to this environment: nothing to remove");
@@ -159,7 +159,7 @@ pub(super) async fn part(
 ) -> Result<Code, CliError> {
     let wired = workshop.wire(Some(environment)).await?;
     let rendered = objects(&wired, version, None, &args.plan).await?;
-    let seen = look(&wired).await?;
+    let seen = look(ui, &wired, Some(&args.run)).await?;
     let scope = DeployScope { phases, components: None };
     let wanted = release::deploy(&wired.resolved, rendered, version, seen.base.as_ref(), &scope);
     let (depth, storage) = depth(&args.run, args.dry_run);

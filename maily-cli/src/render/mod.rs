@@ -123,9 +123,17 @@ impl Ui {
 
     /// Prints something that is good to know and no result.
     pub(crate) fn tell(&self, text: &str) {
-        if !self.quiet && self.form != Form::Json {
-            // A closed stream takes no news.
-            let _ = writeln!(io::stderr().lock(), "{text}");
+        self.teller()(text);
+    }
+
+    /// The same for somebody who outlives this.
+    pub(crate) fn teller(&self) -> impl Fn(&str) + Send + Sync + use<> {
+        let silent = self.quiet || self.form == Form::Json;
+        move |text| {
+            if !silent {
+                // A closed stream takes no news.
+                let _ = writeln!(io::stderr().lock(), "{text}");
+            }
         }
     }
 

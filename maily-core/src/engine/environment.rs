@@ -184,7 +184,10 @@ impl EnvironmentError {
             ),
             Self::OtherEnvironment { .. } => "make a plan for this environment".to_owned(),
             Self::OutOfDate(_) => "make a new plan".to_owned(),
-            Self::Lease(LeaseError::Held { .. }) => "wait for your turn with `--wait-lock`".to_owned(),
+            Self::Lease(LeaseError::Held { environment, .. }) => format!(
+                "wait for your turn with `--wait-lock`; if that process has died, \
+                 `mailyctl resume --env {environment}` takes its run over once its lease has run out"
+            ),
             Self::NoRun(_) => "`mailyctl history` lists the runs on record".to_owned(),
             Self::NoReturn(_) => "mend the cause and `mailyctl resume`".to_owned(),
             Self::Provider(error)
@@ -277,11 +280,17 @@ impl Environment {
         depth: observe::Depth,
         storage: Storage,
     ) -> Result<Planned, EnvironmentError> {
-        let identity = self.check().await?;
         let cluster = &*self.providers.cluster;
-        let sealer = self.sealer(storage).await?;
-        let mut observed =
-            patiently(&*self.runtime, || observe::observe(cluster, wanted, base, depth).boxed()).await?;
+        let observe = || observe::observe(cluster, wanted, base, depth).boxed();
+        // The sealer may write: not before it is known that this is the right cluster.
+        let check = async {
+            let identity = self.check().await?;
+            Ok::<_, EnvironmentError>((identity, self.sealer(storage).await?))
+        };
+        let (checked, observed) = futures::future::join(check, patiently(&*self.runtime, observe)).await;
+        // What is wrong with the cluster as such is the better answer.
+        let (identity, sealer) = checked?;
+        let mut observed = observed?;
         observed.identity = Some(identity);
         let mut options = options.clone();
         let host = self.providers.frontend.as_deref();
@@ -379,7 +388,14 @@ impl Environment {
             &options.by,
         )
         .await;
-        let epoch = match claimed {
+        let closed = match &claimed {
+            Ok(epoch) => {
+                let pending = &planned.head.pending;
+                super::epoch::close(&self.records, &self.runtime, pending, *epoch, &options.by).await
+            }
+            Err(_) => Ok(()),
+        };
+        let epoch = match closed.and(claimed) {
             Ok(epoch) => epoch,
             Err(JournalError::NotHolder { .. }) => {
                 lease.release().await;
@@ -424,6 +440,48 @@ impl Environment {
         self.finish(context, finish).await
     }
 
+    /// The state of the records, once nobody else works on the environment: waits for one's turn where asked to.
+    ///
+    /// # Errors
+    /// [`LeaseError::Held`] when somebody works on it for longer than we wait, [`EnvironmentError::Unfinished`] when
+    /// a run has to be resumed or aborted first.
+    pub async fn turn(&self, options: &RunOptions) -> Result<Head, EnvironmentError> {
+        let begun = self.runtime.now();
+        let mut seen: Option<(String, crate::runtime::Moment)> = None;
+        loop {
+            let head = self.head().await?;
+            let Some(unfinished) = &head.unfinished else { return Ok(head) };
+            let run = unfinished.recorded.run.clone();
+            let look = || super::lease::look(&*self.providers.cluster, &self.name, &self.namespace).boxed();
+            let found = patiently(&*self.runtime, look).await.map_err(EnvironmentError::Provider)?;
+            let Some((holder, version)) = found else { return Err(self.unfinished(&run)) };
+            let now = self.runtime.now();
+            let since = seen.as_ref().filter(|(known, _)| *known == version).map_or(now, |(_, since)| *since);
+            // The holder has died: his run is to be resumed or aborted.
+            if now.since(since) > super::lease::LEASE {
+                return Err(self.unfinished(&run));
+            }
+            if options.wait.is_none_or(|wait| now.since(begun) > wait) {
+                let environment = self.name.clone();
+                return Err(LeaseError::Held { environment, holder }.into());
+            }
+            self.tell_queued(&run, options, &holder);
+            seen = Some((version, since));
+            self.runtime.sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    fn tell_queued(&self, run: &RunId, options: &RunOptions, holder: &str) {
+        options.listener.event(&super::Event {
+            format: super::EVENT_FORMAT,
+            at: self.runtime.wall(),
+            run: run.clone(),
+            environment: self.name.clone(),
+            replayed: false,
+            what: What::Queued { holder: holder.to_owned() },
+        });
+    }
+
     pub(super) async fn lease(&self, run: &RunId, options: &RunOptions) -> Result<Lease, EnvironmentError> {
         let request = LeaseRequest {
             environment: self.name.clone(),
@@ -432,21 +490,12 @@ impl Environment {
             run: run.clone(),
             wait: options.wait,
         };
-        let listener = Arc::clone(&options.listener);
-        let (environment, run, runtime) = (self.name.clone(), run.clone(), Arc::clone(&self.runtime));
         let last = std::sync::Mutex::new(String::new());
-        let queued = move |holder: &str| {
+        let queued = |holder: &str| {
             let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if *last != holder {
                 holder.clone_into(&mut last);
-                listener.event(&super::Event {
-                    format: super::EVENT_FORMAT,
-                    at: runtime.wall(),
-                    run: run.clone(),
-                    environment: environment.clone(),
-                    replayed: false,
-                    what: What::Queued { holder: holder.to_owned() },
-                });
+                self.tell_queued(run, options, holder);
             }
         };
         let cluster = Arc::clone(&self.providers.cluster);

@@ -1,17 +1,24 @@
 //! Claiming an environment: every holder raises the epoch, and the highest one writes.
 
+use std::{sync::Arc, time::Duration};
+
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Epoch, RunId,
-    journal::{JournalError, pack, unpack},
+    Epoch, Outcome, RunId,
+    journal::{self, JournalError, JournalEvent, format_of, pack, unpack},
     patience::patiently,
 };
 use crate::{
     provider::{Created, ErrorKind, RecordStore},
     runtime::Runtime,
 };
+
+/// Version of the claim's format.
+const CLAIM_FORMAT: u32 = 1;
+/// How long the records may be out of reach.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who claimed an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,10 +55,37 @@ pub(super) async fn claimed(records: &dyn RecordStore) -> Result<Vec<Epoch>, Jou
 /// When it cannot be read.
 pub(super) async fn claim_of(records: &dyn RecordStore, epoch: Epoch) -> Result<Option<Claim>, JournalError> {
     let key = key(epoch);
-    match records.get(&key).await? {
-        Some(bytes) => unpack(&key, &bytes).map(Some),
-        None => Ok(None),
+    let Some(bytes) = records.get(&key).await? else { return Ok(None) };
+    let format = format_of(&key, &bytes)?;
+    if format > CLAIM_FORMAT {
+        return Err(JournalError::Newer { key, format });
     }
+    unpack(&key, &bytes).map(Some)
+}
+
+/// Closes runs that claimed the environment before us and have written nothing: one that was only halted could begin
+/// later, beside us.
+///
+/// # Errors
+/// [`JournalError::NotHolder`] when one has begun meanwhile: what we planned does not count any more.
+pub(super) async fn close(
+    records: &Arc<dyn RecordStore>,
+    runtime: &Arc<dyn Runtime>,
+    pending: &[RunId],
+    epoch: Epoch,
+    by: &str,
+) -> Result<(), JournalError> {
+    for run in pending {
+        let outcome = Outcome::Cancelled { why: format!("it had written nothing when {by} came") };
+        let events = vec![
+            JournalEvent::EpochClaimed { epoch, by: by.to_owned() },
+            JournalEvent::RunFinished { outcome, release: None, at: runtime.wall() },
+        ];
+        let mut writer =
+            journal::Writer::new(Arc::clone(records), Arc::clone(runtime), run.clone(), epoch, 0);
+        writer.append(events, runtime.now() + PATIENCE).await?;
+    }
+    Ok(())
 }
 
 /// Claims the next epoch above all records and everything seen on objects.
@@ -71,8 +105,13 @@ pub(super) async fn claim(
         None => patiently(runtime, || claimed(records).boxed()).await?.last().copied(),
     };
     let epoch = Epoch(highest.max(seen).unwrap_or_default().0 + 1);
-    let claim =
-        Claim { format: 1, run: run.clone(), by: by.to_owned(), at: runtime.wall(), nonce: runtime.random() };
+    let claim = Claim {
+        format: CLAIM_FORMAT,
+        run: run.clone(),
+        by: by.to_owned(),
+        at: runtime.wall(),
+        nonce: runtime.random(),
+    };
     let bytes = pack(&claim);
     let name = key(epoch);
     let taken = JournalError::NotHolder { epoch, other: epoch };
@@ -90,7 +129,7 @@ pub(super) async fn claim(
             }
             Err(error) if error.is_transient() && error.kind() != ErrorKind::StaleEpoch && tries < 5 => {
                 tries += 1;
-                runtime.sleep(std::time::Duration::from_millis(200 << tries)).await;
+                runtime.sleep(Duration::from_millis(200 << tries)).await;
             }
             Err(error) => return Err(error.into()),
         }

@@ -59,6 +59,7 @@ pub(crate) struct Executor {
     journal: Option<journal::Writer>,
     pending: Vec<JournalEvent>,
     launches: Vec<Next>,
+    /// Steps that were announced and have not ended.
     active: BTreeSet<StepId>,
     /// Steps that a former process may have calls of on their way.
     resumed: BTreeSet<StepId>,
@@ -238,11 +239,15 @@ impl Executor {
         }
         let at = self.context.runtime.wall();
         for next in self.state.ready() {
-            match &next {
-                Next::Start(step) => self.push(JournalEvent::StepStarted { step: step.clone(), at }),
-                Next::Undo(step) if self.active.contains(step) => continue,
-                Next::Undo(step) => self.push(JournalEvent::UndoStarted { step: step.clone() }),
+            let (Next::Start(step) | Next::Undo(step)) = &next;
+            // From its announcement on: a step whose beginning is still being written down is not undone beside it.
+            if !self.active.insert(step.clone()) {
+                continue;
             }
+            self.push(match &next {
+                Next::Start(step) => JournalEvent::StepStarted { step: step.clone(), at },
+                Next::Undo(step) => JournalEvent::UndoStarted { step: step.clone() },
+            });
             self.launches.push(next);
         }
     }

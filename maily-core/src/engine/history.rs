@@ -14,6 +14,9 @@ use crate::{
     provider::RecordStore,
 };
 
+/// Version of the release record's format.
+const RELEASE_FORMAT: u32 = 1;
+
 /// A release with everything needed to have it again.
 #[derive(Clone, Debug)]
 pub struct Release {
@@ -65,6 +68,8 @@ pub struct Head {
     pub release: Option<(RunId, ReleaseHead)>,
     /// The run that has to be resumed or aborted first.
     pub unfinished: Option<Unfinished>,
+    /// Runs that claimed the environment and have written nothing yet: whoever comes next closes them first.
+    pub pending: Vec<RunId>,
 }
 
 fn release_key(id: ReleaseId) -> String {
@@ -77,7 +82,13 @@ fn release_key(id: ReleaseId) -> String {
 /// When the records cannot be read.
 pub async fn head(records: &dyn RecordStore) -> Result<Head, JournalError> {
     let (epochs, releases) = futures::future::try_join(claimed(records), list_releases(records)).await?;
-    let mut head = Head { epoch: epochs.last().copied(), releases, release: None, unfinished: None };
+    let mut head = Head {
+        epoch: epochs.last().copied(),
+        releases,
+        release: None,
+        unfinished: None,
+        pending: Vec::new(),
+    };
     let mut last_epoch = None;
     if let Some(id) = head.releases.last()
         && let Some(record) = read_release(records, *id).await?
@@ -91,7 +102,10 @@ pub async fn head(records: &dyn RecordStore) -> Result<Head, JournalError> {
             break;
         }
         let Some(claim) = claim_of(records, *epoch).await? else { continue };
-        let Some(recorded) = journal::read(records, &claim.run).await? else { continue };
+        let Some(recorded) = journal::read(records, &claim.run).await? else {
+            head.pending.push(claim.run);
+            continue;
+        };
         match recorded.outcome() {
             None => head.unfinished = Some(Unfinished { claim, recorded }),
             Some((Outcome::Succeeded { .. }, Some(release))) => {
@@ -118,10 +132,12 @@ async fn read_release(
     id: ReleaseId,
 ) -> Result<Option<ReleaseRecord>, JournalError> {
     let key = release_key(id);
-    match records.get(&key).await? {
-        Some(bytes) => unpack(&key, &bytes).map(Some),
-        None => Ok(None),
+    let Some(bytes) = records.get(&key).await? else { return Ok(None) };
+    let format = journal::format_of(&key, &bytes)?;
+    if format > RELEASE_FORMAT {
+        return Err(JournalError::Newer { key, format });
     }
+    unpack(&key, &bytes).map(Some)
 }
 
 /// Writes down a release; it is derived, so that somebody else may have done so already.
@@ -134,7 +150,7 @@ pub async fn record_release(
     epoch: Epoch,
     head: &ReleaseHead,
 ) -> Result<(), JournalError> {
-    let record = ReleaseRecord { format: 1, run: run.clone(), epoch, head: head.clone() };
+    let record = ReleaseRecord { format: RELEASE_FORMAT, run: run.clone(), epoch, head: head.clone() };
     records.create(&release_key(head.id), &pack(&record)).await?;
     Ok(())
 }

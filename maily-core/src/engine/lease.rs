@@ -101,9 +101,21 @@ pub async fn holder(
     environment: &str,
     namespace: &str,
 ) -> Result<Option<String>, ProviderError> {
+    Ok(look(cluster, environment, namespace).await?.map(|(holder, _)| holder))
+}
+
+/// Who holds an environment's lease, and a text that changes whenever he renews it.
+pub(super) async fn look(
+    cluster: &dyn Cluster,
+    environment: &str,
+    namespace: &str,
+) -> Result<Option<(String, String)>, ProviderError> {
     let kind = ObjectKind::new("coordination.k8s.io/v1", "Lease");
     let key = ObjectKey::new(kind, Some(namespace), format!("maily-{environment}"));
-    Ok(cluster.get(&key).await?.and_then(|object| describe(&object)))
+    let found = cluster.get(&key).await?;
+    Ok(found.and_then(|object| {
+        Some((describe(&object)?, object.resource_version().unwrap_or_default().to_owned()))
+    }))
 }
 
 /// Whether a lease was taken by this very request.

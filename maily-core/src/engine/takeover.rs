@@ -101,6 +101,7 @@ impl Environment {
         let run = unfinished.recorded.run.clone();
         let epoch =
             super::epoch::claim(&*self.records, &*self.runtime, head.epoch, None, &run, &options.by).await?;
+        super::epoch::close(&self.records, &self.runtime, &head.pending, epoch, &options.by).await?;
         let next = unfinished.recorded.next;
         let mut writer = journal::Writer::new(
             Arc::clone(&self.records),
@@ -143,11 +144,16 @@ impl Environment {
             return Ok(RunEnd::Over { run: Some(run), outcome });
         }
         let asked = self.records.get(&abort_key(&run)).await.map_err(EnvironmentError::Provider)?.is_some();
-        let turn = state.course == Course::Forward && (wish == Wish::Abort || asked);
-        if turn && state.past_return() {
+        let may_turn = state.course == Course::Forward && !state.past_return();
+        if asked && state.past_return() {
+            // A wish that cannot be granted must not stand in the way of going on.
+            self.records.delete(&abort_key(&run)).await.map_err(EnvironmentError::Provider)?;
+        }
+        if wish == Wish::Abort && state.course == Course::Forward && !may_turn {
             lease.release().await;
             return Err(EnvironmentError::NoReturn(run));
         }
+        let turn = may_turn && (wish == Wish::Abort || asked);
         let sealer = self.sealer(Storage::Lasting).await?;
         let context = Arc::new(Context::new(
             self.providers.clone(),

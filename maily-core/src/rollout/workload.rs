@@ -35,8 +35,12 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
     let total = number(live, "/status/replicas");
     let available = number(live, "/status/availableReplicas");
     let terminating = number(live, "/status/terminatingReplicas");
-    // The status counts the available pods of all revisions: the old ones that still run are taken for available.
-    let ready = (available - (total - updated).max(0)).clamp(0, updated.max(0));
+    let old = (total - updated).max(0);
+    let not_ready = pods_say(evidence, |pod| pod.label("pod-template-hash").is_some());
+    // The status counts the available pods of all revisions: where some pod is not ready while old ones still run,
+    // the old ones are taken for the available ones.
+    let ready =
+        if not_ready.is_some() { (available - old).clamp(0, updated.max(0)) } else { updated.min(available) };
     if updated >= desired && total <= updated && available >= updated && terminating == 0 {
         return Health::Done;
     }
@@ -73,10 +77,9 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
         return Health::waiting(ready, desired, message);
     }
     let why = if updated < desired || ready < updated {
-        pods_say(evidence, |pod| pod.label("pod-template-hash").is_some())
-            .unwrap_or_else(|| format!("{ready} of {desired} ready"))
-    } else if total > updated {
-        format!("{} old pods still run", total - updated)
+        not_ready.unwrap_or_else(|| format!("{ready} of {desired} ready"))
+    } else if old > 0 {
+        format!("{old} old pods still run")
     } else {
         format!("{terminating} old pods still terminate")
     };

@@ -172,6 +172,13 @@ impl Witness {
             let state = RunState::new(plan.clone());
             self.books.insert(run.to_owned(), Book { state, next: 0, steps, told: BTreeMap::new() });
         }
+        // Whoever comes next closes a run that has written nothing.
+        let closes = |event: &JournalEvent| {
+            matches!(event, JournalEvent::RunFinished { outcome: engine::Outcome::Cancelled { .. }, .. })
+        };
+        if number == 0 && segment.plan.is_none() && segment.events.iter().any(closes) {
+            return self.note(&format!("  {run} {} closed before it began", segment.epoch));
+        }
         let Some(mut book) = self.books.remove(run) else {
             return self.violation("I3", format!("run {run} begins without a plan"));
         };

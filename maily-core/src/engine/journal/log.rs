@@ -106,15 +106,20 @@ fn blob_key(run: &RunId, digest: &str, part: u32) -> String {
 }
 
 fn parse(key: &str, bytes: &[u8]) -> Result<Segment, JournalError> {
+    let format = format_of(key, bytes)?;
+    if format > JOURNAL_FORMAT {
+        return Err(JournalError::Newer { key: key.to_owned(), format });
+    }
+    unpack(key, bytes)
+}
+
+/// The format that a record says it has.
+pub(in crate::engine) fn format_of(key: &str, bytes: &[u8]) -> Result<u32, JournalError> {
     #[derive(Deserialize)]
     struct Head {
         format: u32,
     }
-    let head: Head = unpack(key, bytes)?;
-    if head.format > JOURNAL_FORMAT {
-        return Err(JournalError::Newer { key: key.to_owned(), format: head.format });
-    }
-    unpack(key, bytes)
+    unpack::<Head>(key, bytes).map(|head| head.format)
 }
 
 /// Appends to one run's journal as the holder of one epoch.

@@ -7,6 +7,7 @@ mod pack;
 use crate::{engine::Epoch, provider::ProviderError};
 
 pub use event::{JournalEvent, ReleaseHead, StepResult, Written};
+pub(super) use log::format_of;
 pub use log::{JOURNAL_FORMAT, Recorded, Segment, Writer, read, segment_key};
 pub use pack::{pack, unpack};
 
