@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::site::Site;
 
-const VERSIONS: [&str; 3] = ["v0.9.0", "v0.10.5", "v0.10.6"];
+pub(crate) const VERSIONS: [&str; 3] = ["v0.9.0", "v0.10.5", "v0.10.6"];
 
 /// Folder of the manifests: `MAILY_DATA`, or the one beside the checkout.
 fn data() -> PathBuf {
@@ -23,7 +23,7 @@ fn data() -> PathBuf {
     folder
 }
 
-async fn site(purpose: &str) -> Site {
+pub(crate) async fn site(purpose: &str) -> Site {
     let site = Site::new(purpose).await;
     for version in VERSIONS {
         let file = format!("{version}.yaml");
@@ -47,7 +47,7 @@ async fn site(purpose: &str) -> Site {
     site
 }
 
-async fn fresh(version: &str) -> Vec<Value> {
+pub(crate) async fn fresh(version: &str) -> Vec<Value> {
     let site = site("fresh").await;
     site.run(&["deploy", "--version", version, "--yes"]).expect(0);
     site.content().await
@@ -57,7 +57,7 @@ fn names(content: &[Value]) -> Vec<String> {
     content.iter().map(|one| format!("{} {}", one["kind"], one["metadata"]["name"])).collect()
 }
 
-fn assert_same(found: &[Value], wanted: &[Value], what: &str) {
+pub(crate) fn assert_same(found: &[Value], wanted: &[Value], what: &str) {
     assert_eq!(names(found), names(wanted), "{what}: other objects");
     for (found, wanted) in found.iter().zip(wanted) {
         assert_eq!(found, wanted, "{what}: {} {}", found["kind"], found["metadata"]["name"]);

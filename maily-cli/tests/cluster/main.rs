@@ -6,6 +6,7 @@ mod adoption;
 mod boutique;
 mod edits;
 mod failures;
+mod kills;
 mod managers;
 mod order;
 mod records;

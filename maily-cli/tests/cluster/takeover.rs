@@ -85,10 +85,12 @@ async fn a_second_run_is_told_who_holds_it_or_waits_in_line() {
     let site = slow("queue").await;
     let child = begun(&site).await;
     let refused = site.run(&["deploy", "--version", "v3", "--yes"]).expect(5);
-    assert!(refused.err.contains("production"), "{}", refused.err);
+    assert!(refused.err.contains("is held by") && refused.err.contains("--wait-lock"), "{}", refused.err);
+    let second = site.spawn(&["deploy", "--version", "v3", "--yes", "--wait-lock", "60s"]);
     end(child).expect(0);
-    let child = site.spawn(&["rollback", "--to-version", "v1", "--yes"]);
-    end(child).expect(0);
+    let second = end(second).expect(0);
+    assert!(second.err.contains("waits for"), "{}", second.err);
+    assert!(site.image("alpha").await.ends_with(":v3") && site.image("beta").await.ends_with(":v3"));
 }
 
 #[tokio::test]

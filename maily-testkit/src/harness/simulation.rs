@@ -24,6 +24,8 @@ use super::{
     witness::Witness,
 };
 
+/// The operator whose process the script is about.
+const FIRST: &str = "first";
 /// Everything has to be settled within this virtual time.
 const LIMIT: Duration = Duration::from_secs(3 * 3_600);
 /// After this time nothing of a former process can be on its way any more.
@@ -86,7 +88,7 @@ pub fn simulate(stage: &Arc<Stage>, seed: u64, keep_log: bool) -> Report {
     {
         let (play, seat) = (Arc::clone(&play), first.clone());
         first.detach(async move {
-            play.phased(&seat, "first", VERSIONS[1]).await;
+            play.phased(&seat, FIRST, VERSIONS[1]).await;
             *lock(&play.first_done) = true;
         });
     }
@@ -137,7 +139,6 @@ impl Play {
         let mut options = RunOptions::new(name);
         let (place, by) = (Arc::clone(&self.place), seat.participant());
         options.listener = Arc::new(move |event: &Event| lock(&place.witness).hears(by, event));
-        options.cancel = self.cancel.clone();
         options
     }
 
@@ -179,6 +180,9 @@ impl Play {
         let rendered = self.stage.rendered_of(&resolved.environment.name, version);
         let mut options = self.options(seat, name);
         options.wait = wait;
+        if name == FIRST {
+            options.cancel = self.cancel.clone();
+        }
         let end = release(&environment, resolved, rendered, version, &options).await;
         self.ended(name, index, Some(version), &end);
         end
@@ -264,6 +268,8 @@ impl Play {
         // Whoever was halted wakes up now, and every request that is still on its way has time to land.
         self.scheduler.halt(first.participant(), false);
         seat.sleep(AFTERMATH).await;
+        // Somebody who waited for his turn may have begun only then, and been halted or killed.
+        self.settle(seat).await;
         self.conclude(seat).await;
     }
 
@@ -312,8 +318,7 @@ impl Play {
 
     async fn take_over(self: &Arc<Self>, seat: &Seat, name: &str, index: usize, wish: Wish) -> bool {
         let environment = environment(&self.place, seat, &self.stage.environments[index]);
-        let mut options = self.options(seat, name);
-        options.cancel = CancellationToken::new();
+        let options = self.options(seat, name);
         match environment.take_over(None, wish, &options).await {
             Ok(None) => true,
             Ok(Some(end)) => {
