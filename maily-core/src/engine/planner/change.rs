@@ -191,36 +191,31 @@ impl Comparison<'_> {
         let mut problems = Vec::new();
         for (manager, shared) in shared(live, wanted, |manager| migrate.contains(manager)) {
             let now = self.view(live, &shared);
-            let mut changed = difference(&now, &shared.project(wanted));
+            let changed = difference(&now, &shared.project(wanted));
             // What a person took by hand and left or set as the last release has it is nobody's loss. It is not so
             // for a client that keeps a field: it would set it again.
             let by_hand = known.filter(|_| is_deployer(&manager));
-            if let Some(known) = by_hand {
-                let edited = drifted(&shared.project(&known.desired), &now);
-                changed.retain(|field| edited.iter().any(|edit| edit.path == field.path));
-                if known.fingerprint.as_deref() == Some(&*self.fingerprint(live, &known.desired)) {
-                    changed.clear();
+            let (drift, fields): (bool, Vec<String>) = match by_hand {
+                Some(known)
+                    if known.fingerprint.as_deref() == Some(&*self.fingerprint(live, &known.desired)) =>
+                {
+                    continue;
                 }
-            }
-            if changed.is_empty() {
+                Some(known) => {
+                    let mut edited = drifted(&shared.project(&known.desired), &now);
+                    edited.retain(|edit| changed.iter().any(|field| field.path == edit.path));
+                    (true, edited.iter().map(told).collect())
+                }
+                None => (false, changed.into_iter().map(|field| field.path).collect()),
+            };
+            if fields.is_empty() {
                 continue;
             }
-            let key = key.clone();
-            problems.push(if by_hand.is_some() {
-                // Seen from what is wanted: that is what the value was, or shall be.
-                let fields: Vec<String> = changed
-                    .iter()
-                    .map(|field| FieldChange {
-                        path: field.path.clone(),
-                        from: field.to.clone(),
-                        to: field.from.clone(),
-                    })
-                    .map(|field| told(&field))
-                    .collect();
-                PlanProblem::Drift { key, manager, fields: fields.join(", ") }
+            let (key, fields) = (key.clone(), fields.join(", "));
+            problems.push(if drift {
+                PlanProblem::Drift { key, manager, fields }
             } else {
-                let fields: Vec<&str> = changed.iter().map(|field| field.path.as_str()).collect();
-                PlanProblem::FieldConflict { key, manager, fields: fields.join(", ") }
+                PlanProblem::FieldConflict { key, manager, fields }
             });
         }
         problems

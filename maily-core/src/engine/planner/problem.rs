@@ -33,7 +33,7 @@ pub enum PlanProblem {
         key: ObjectKey,
         /// The field manager by which it was changed.
         manager: String,
-        /// Which fields, from what is wanted to what is there.
+        /// Which fields, from what was released to what is there.
         fields: String,
     },
     /// The API would refuse the change in place.
