@@ -90,6 +90,12 @@ pub(super) fn failure(text: &mut String, why: &Failure, paint: Paint) {
         let at = why.evidence_at.map(|at| format!(", {at:.0}")).unwrap_or_default();
         let _ = writeln!(text, "  seen at: {}{at}", plain(object));
     }
+    if !why.events.is_empty() {
+        let _ = writeln!(text, "  its last events:");
+        for event in &why.events {
+            let _ = writeln!(text, "    {}", paint.faint(&plain(event)));
+        }
+    }
     if !why.log.is_empty() {
         let _ = writeln!(text, "  last lines of its log:");
         for line in &why.log {

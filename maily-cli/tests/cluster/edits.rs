@@ -42,14 +42,61 @@ async fn a_manual_undo_is_drift_in_status_and_in_the_next_plan() {
     assert_eq!(drift("alpha"), json!([]));
     let beta = drift("beta");
     assert!(beta[0].as_str().expect("is text").contains("shop/beta:v1"), "{beta}");
-    // The undo made the fields kubectl's: to take them back is said aloud.
+    assert!(!beta.to_string().contains("protocol"), "{beta}");
+    // What was undone on purpose is not overwritten in silence.
     let refused = site.run(&["plan", "--version", "v2"]).expect(1);
-    assert!(refused.err.contains("kubectl") && refused.err.contains("--force-conflicts"), "{}", refused.err);
+    for word in
+        ["drift: Deployment", "beta:v2 -> registry.example/shop/beta:v1", "kubectl", "--force-conflicts"]
+    {
+        assert!(refused.err.contains(word), "{word}: {}", refused.err);
+    }
     let plan = site.run(&["plan", "--version", "v2", "--force-conflicts"]).expect(0);
     assert!(plan.out.contains("drift") && plan.out.contains("Deployment beta"), "{}", plan.out);
     assert!(!plan.out.contains("Deployment alpha"), "{}", plan.out);
     site.run(&["deploy", "--version", "v2", "--yes", "--force-conflicts"]).expect(0);
     assert!(site.image("beta").await.ends_with(":v2"));
+}
+
+/// The fields stay kubectl's, but nothing of what a person did would be lost.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn an_edit_that_was_set_back_is_no_conflict() {
+    let site = Site::bound("back", &two()).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    for version in ["hotfix", "v1"] {
+        let image = format!("main=registry.example/shop/beta:{version}");
+        site.kubectl(&["set", "image", "deployment/beta", &image]).expect(0);
+    }
+    let same = site.run(&["plan", "--version", "v1", "--exit-code"]).expect(0);
+    assert!(!same.out.contains("drift"), "{}", same.out);
+    site.run(&["deploy", "--version", "v2", "--yes"]).expect(0);
+    assert!(site.image("beta").await.ends_with(":v2"));
+    // What is there already is not taken from anybody either.
+    site.kubectl(&["set", "image", "deployment/beta", "main=registry.example/shop/beta:v1"]).expect(0);
+    let plan = site.run(&["plan", "--version", "v1"]).expect(0);
+    assert!(plan.out.contains("drift") && plan.out.contains("Deployment alpha"), "{}", plan.out);
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    assert!(site.image("alpha").await.ends_with(":v1") && site.image("beta").await.ends_with(":v1"));
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn drift_and_replacements_list_what_was_changed_alone() {
+    let selector = |name: &str| app("alpha", "v2", json!({})).replace(r#"{"app":"alpha"}"#, name);
+    let versions = [("v1", app("alpha", "v1", json!({}))), ("v2", selector(r#"{"app":"other"}"#))];
+    let site = Site::bound("fields", &versions).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let patch = r#"{"spec":{"ports":[{"port":80,"targetPort":9090}]}}"#;
+    site.kubectl(&["patch", "service", "alpha", "-p", patch]).expect(0);
+    let status = site.run(&["status", "-o", "json"]).expect(0).json();
+    let drift = status["services"][0]["drift"][0].as_str().expect("drifted").to_owned();
+    assert!(drift.contains("spec.ports[80,TCP].targetPort 8080 -> 9090 (by"), "{drift}");
+    let args = ["plan", "--version", "v2", "--allow-replace", "Deployment/alpha", "--force-conflicts"];
+    let plan = site.run(&args).expect(0);
+    assert!(plan.out.contains("spec.selector.matchLabels.app"), "{}", plan.out);
+    for default in ["progressDeadlineSeconds", "terminationGracePeriodSeconds", "dnsPolicy"] {
+        assert!(!plan.out.contains(default), "{default}: {}", plan.out);
+    }
 }
 
 #[tokio::test]

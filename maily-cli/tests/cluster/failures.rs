@@ -53,12 +53,43 @@ async fn a_crash_loop_is_seen_at_once() {
     let failed = is_seen_at_once("crash-loop", "crash-loop").await;
     // What the container said last travels with the failure.
     assert_eq!(failed["failure"]["log"], json!(["listening on :8080"]), "{failed}");
+    assert!(told(&failed, "BackOff: Back-off starting container"), "{failed}");
+}
+
+/// Whether an Event that begins so travels with the failure.
+fn told(failed: &Value, event: &str) -> bool {
+    let events = failed["failure"]["events"].as_array().expect("has events");
+    events.iter().any(|told| told.as_str().expect("is text").starts_with(event))
 }
 
 #[tokio::test]
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]
 async fn a_missing_image_is_seen_at_once() {
-    is_seen_at_once("image-not-found", "image-not-found").await;
+    let failed = is_seen_at_once("image-not-found", "image-not-found").await;
+    assert!(told(&failed, "BackOff: Back-off starting container"), "{failed}");
+}
+
+/// No pod is there that could tell: the Events of the ReplicaSet do.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_quota_that_is_used_up_is_told_by_the_events() {
+    let site = Site::bound("quota", &version(json!({}))).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    site.kubectl(&["create", "quota", "full", "--hard=pods=4"]).expect(0);
+    site.until("the quota is counted", async || {
+        let quota = site.get("v1", "ResourceQuota", "full").await;
+        quota.is_some_and(|quota| quota.text("/status/used/pods") == Some("4"))
+    })
+    .await;
+    let done = site.run(&["deploy", "--version", "v2", "--yes", "-o", "json"]).expect(3);
+    let events: Vec<Value> =
+        done.out.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect();
+    let failed = failure(&events);
+    assert_eq!(failed["failure"]["cause"], "pods-refused", "{failed}");
+    assert!(told(failed, "FailedCreate: ") && failed.to_string().contains("exceeded quota"), "{failed}");
+    let run = events[0]["run"].as_str().expect("is text");
+    let shown = site.run(&["show", "run", run]).expect(0);
+    assert!(shown.out.contains("its last events") && shown.out.contains("FailedCreate"), "{}", shown.out);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod adoption;
 mod boutique;
+mod budget;
 mod edits;
 mod failures;
 mod kills;

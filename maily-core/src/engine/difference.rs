@@ -1,5 +1,7 @@
 //! The difference of two objects, field by field, for people.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
 
 use super::FieldChange;
@@ -17,6 +19,32 @@ pub fn difference(from: &Object, to: &Object) -> Vec<FieldChange> {
         &mut changes,
     );
     changes
+}
+
+/// Fields in which an object is not what was wanted; what nobody wanted is not compared.
+pub(crate) fn drifted(wanted: &Object, now: &Object) -> Vec<FieldChange> {
+    difference(wanted, now)
+        .into_iter()
+        // The server drops what is empty.
+        .filter(|field| {
+            field.to.is_some() || !matches!(field.from.as_deref(), Some("" | "null" | "{}" | "[]"))
+        })
+        .collect()
+}
+
+/// A change for people, such as `spec.replicas 2 -> 3`.
+pub(crate) fn told(field: &FieldChange) -> String {
+    match (&field.from, &field.to) {
+        (Some(from), Some(to)) => format!("{} {from} -> {to}", field.path),
+        (None, Some(to)) => format!("{} {to}", field.path),
+        (_, None) => format!("{} removed", field.path),
+    }
+}
+
+/// Keys of list items have defaults of the server, which tell nothing of the item.
+fn key_or_default<'a>(item: &'a Value, key: &str) -> Option<&'a Value> {
+    static TCP: LazyLock<Value> = LazyLock::new(|| Value::String("TCP".to_owned()));
+    item.get(key).or_else(|| (key == "protocol").then_some(&*TCP))
 }
 
 fn compare<'a>(
@@ -44,6 +72,11 @@ fn compare<'a>(
             }
             keys.sort_unstable();
             keys.dedup();
+            if let (ListKind::Map(of_item), Some(old), Some(new)) = (list_kind(path), from, to) {
+                keys.retain(|key| {
+                    !of_item.contains(key) || key_or_default(old, key) != key_or_default(new, key)
+                });
+            }
             for key in keys {
                 let next = if shown.is_empty() { key.to_owned() } else { format!("{shown}.{key}") };
                 path.push(key);
@@ -54,7 +87,8 @@ fn compare<'a>(
         (Some(Value::Array(old)), Some(Value::Array(new))) => match list_kind(path) {
             ListKind::Map(keys) => {
                 let name = |item: &Value| -> Option<String> {
-                    let parts: Vec<String> = keys.iter().filter_map(|key| item.get(key)).map(text).collect();
+                    let parts: Vec<String> =
+                        keys.iter().filter_map(|key| key_or_default(item, key)).map(text).collect();
                     if parts.is_empty() { None } else { Some(parts.join(",")) }
                 };
                 let mut names: Vec<String> = Vec::new();
@@ -114,6 +148,28 @@ mod tests {
                 ("spec.template.spec.containers[app].image", Some("a:1"), Some("a:2")),
             ]
         );
+    }
+
+    #[test]
+    fn what_the_server_adds_to_a_wanted_list_item_is_no_drift() {
+        let service = |ports: Value| {
+            Object::from_value(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"},
+                "spec": {"ports": ports}}))
+            .expect("an object")
+        };
+        let wanted = service(json!([{"port": 80, "targetPort": 8080}, {"port": 443}]));
+        // As the projection on what is wanted makes it: keys are always there.
+        let now = |target: u32| {
+            service(
+                json!([{"port": 80, "protocol": "TCP", "targetPort": target}, {"port": 443, "protocol": "TCP"}]),
+            )
+        };
+        assert_eq!(drifted(&wanted, &now(8080)), []);
+        let changed: Vec<String> = drifted(&wanted, &now(9090)).iter().map(told).collect();
+        assert_eq!(changed, ["spec.ports[80,TCP].targetPort 8080 -> 9090"]);
+        let gone: Vec<String> =
+            drifted(&deployment("a:1", Some(2)), &deployment("a:1", None)).iter().map(told).collect();
+        assert_eq!(gone, ["spec.replicas removed"]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod takeover;
 
 pub use canonical::{canonical, digest, sha256};
 pub use difference::difference;
+pub(crate) use difference::{drifted, told};
 pub use environment::{Environment, EnvironmentError, Planned, RunEnd, RunOptions};
 pub use epoch::Claim;
 pub use event::{EVENT_FORMAT, Event, Listener, StepInfo, What};

@@ -23,6 +23,9 @@ pub struct Failure {
     /// Last lines of the log of what failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
+    /// The last Kubernetes Events of what failed, oldest first, as `Reason: message (xTimes)`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -39,6 +42,7 @@ impl Failure {
             object: None,
             evidence_at: None,
             log: Vec::new(),
+            events: Vec::new(),
             hint: None,
             effect: Effect::Unknown,
         }

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::{
     engine::{
-        Environment, EnvironmentError, FieldChange, MANAGER, ReleaseId, RunId, Sealer, Storage, difference,
+        Environment, EnvironmentError, MANAGER, ReleaseId, RunId, Sealer, Storage, drifted,
         history::{Release, Released},
-        read_objects, released_view,
+        read_objects, released_view, told,
     },
     object::{Object, ObjectKey, ObjectKind},
     provider::ListQuery,
@@ -167,17 +167,8 @@ impl Work<'_> {
             let Some(fingerprint) = &released.fingerprint else { continue };
             let (now, digest) = released_view(self.sealer, live, &released.desired);
             if *fingerprint != digest {
-                let fields: Vec<FieldChange> = difference(&released.desired, &now);
-                let fields: Vec<String> = fields
-                    .into_iter()
-                    .filter(|field| field.to.is_some())
-                    .take(3)
-                    .map(|field| match (&field.from, &field.to) {
-                        (Some(from), Some(to)) => format!("{} {from} -> {to}", field.path),
-                        (None, Some(to)) => format!("{} {to}", field.path),
-                        _ => field.path,
-                    })
-                    .collect();
+                let fields = drifted(&released.desired, &now);
+                let fields: Vec<String> = fields.iter().take(3).map(told).collect();
                 let by = others(live);
                 let by = if by.is_empty() { String::new() } else { format!(" (by {})", by.join(", ")) };
                 found.push(format!("{}: {}{by}", key.short(), fields.join(", ")));

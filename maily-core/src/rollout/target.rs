@@ -58,6 +58,11 @@ impl Target {
         &self.key
     }
 
+    /// When it was written, by the server's clock.
+    pub(crate) fn written_at(&self) -> Option<Timestamp> {
+        self.written_at
+    }
+
     /// Labels of its pods; empty where it has none of its own.
     pub fn selector(&self) -> &BTreeMap<String, String> {
         &self.selector

@@ -2,6 +2,7 @@
 
 mod check;
 mod context;
+mod evidence;
 mod frontend;
 mod job;
 mod rollout;

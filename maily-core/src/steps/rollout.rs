@@ -6,21 +6,19 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{
     context::{Context, End, Past, Trouble},
+    evidence,
     watcher::Follower,
     writer::Writer,
 };
 use crate::{
     engine::{Change, Direction, Failure, Step, What},
-    object::ObjectKey,
-    provider::{Effect, LogOptions},
+    provider::Effect,
     rollout::{Health, Reason, Target},
     runtime::Moment,
 };
 
 /// How long the old state is waited for after it was written back: what was captured may itself never have served.
 const RESTORED_LIMIT: Duration = Duration::from_secs(120);
-/// Lines of a failed container's log that travel with the failure.
-const LOG_LINES: u32 = 20;
 
 /// Writes and waits.
 pub(super) async fn apply(context: &Context, step: &Step, changes: &[Change], past: Past) -> End {
@@ -122,7 +120,7 @@ pub(super) async fn wait(
         let health = follower.health().await.map_err(|failure| Trouble::Failed(Box::new(failure)))?;
         match health {
             Health::Done => return Ok(()),
-            Health::Failed(reason) => return Err(failed(context, *reason).await.into()),
+            Health::Failed(reason) => return Err(failed(context, follower, *reason).await.into()),
             Health::Waiting { ready, desired, why } => {
                 let now = (ready, desired, why);
                 if last.as_ref() != Some(&now) {
@@ -145,10 +143,11 @@ pub(super) async fn wait(
                 key.short(),
                 step.timeout_s
             );
-            return Err(Failure::new("deadline", message)
+            let mut failure = Failure::new("deadline", message)
                 .with_object(key.to_string())
-                .with_hint("see why its pods are not ready, or give it more time with `--timeout`")
-                .into());
+                .with_hint("see why its pods are not ready, or give it more time with `--timeout`");
+            failure.events = evidence::events(context, &follower.involved(key)).await;
+            return Err(failure.into());
         }
         let changed = follower.changed();
         let stopped = context.stopped(direction);
@@ -163,40 +162,17 @@ pub(super) async fn wait(
     }
 }
 
-async fn failed(context: &Context, reason: Reason) -> Failure {
+async fn failed(context: &Context, follower: &Follower, reason: Reason) -> Failure {
     let mut failure = Failure::new(reason.cause, reason.message)
         .with_object(reason.object.to_string())
         .with_hint(reason.hint);
     failure.evidence_at = reason.at;
+    // Before the step goes back: then the pod goes, and its log with it.
     if let Some((container, previous)) = reason.container {
-        failure.log = last_lines(context, &reason.object, container, previous).await;
+        failure.log = evidence::last_lines(context, &reason.object, container, previous).await;
     }
+    failure.events = evidence::events(context, &follower.involved(&reason.object)).await;
     failure
-}
-
-/// The last lines of a log; a log that cannot be read must not hide the failure.
-async fn last_lines(context: &Context, pod: &ObjectKey, container: String, previous: bool) -> Vec<String> {
-    for previous in [previous, false] {
-        let options = LogOptions {
-            container: Some(container.clone()),
-            tail: Some(LOG_LINES),
-            previous,
-            ..LogOptions::default()
-        };
-        let read = async {
-            let mut stream = context.providers.cluster.logs(pod, &options).await.ok()?;
-            let mut lines = Vec::new();
-            while let Some(Ok(line)) = stream.next().await {
-                lines.push(line.text);
-            }
-            Some(lines)
-        };
-        let lines = crate::runtime::within(&*context.runtime, Duration::from_secs(5), read).await.flatten();
-        if let Some(lines) = lines.filter(|lines| !lines.is_empty()) {
-            return lines;
-        }
-    }
-    Vec::new()
 }
 
 /// Stamps what an open step of a former process may still write.

@@ -8,6 +8,7 @@ use std::{
 use futures::StreamExt as _;
 use tokio::sync::Notify;
 
+use super::evidence::Involved;
 use crate::{
     engine::Failure,
     object::{Object, ObjectKey, ObjectKind},
@@ -112,7 +113,7 @@ fn has_pods(target: &Target) -> bool {
 
 /// Resource versions grow with every write of the cluster and may be compared since Kubernetes 1.35 (KEP-5504);
 /// servers before it behaved so as well.
-fn version(object: &Object) -> u64 {
+pub(super) fn version(object: &Object) -> u64 {
     object.resource_version().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
@@ -263,6 +264,20 @@ impl Drop for Follower {
 impl Follower {
     pub(crate) fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Whose Events tell why an object of this rollout failed: the target, or one of its pods.
+    pub(super) fn involved(&self, object: &ObjectKey) -> Involved {
+        let store = lock(&self.store);
+        let uid = |key: &ObjectKey| store.objects.get(&key.kind)?.get(key)?.uid().map(str::to_owned);
+        let whole = object == self.target.key();
+        let pods = store.pods.get(&self.id).into_iter().flatten().filter(|_| whole);
+        Involved {
+            uid: uid(object),
+            pods: pods.filter_map(uid).collect(),
+            since: if whole { self.target.written_at() } else { None },
+            key: object.clone(),
+        }
     }
 
     /// Ends when something relevant has changed since the last call.

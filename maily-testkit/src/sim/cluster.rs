@@ -31,6 +31,7 @@ const SERVED: &[(&str, &str, &str, bool)] = &[
     ("v1", "Service", "services", true),
     ("v1", "ServiceAccount", "serviceaccounts", true),
     ("v1", "ConfigMap", "configmaps", true),
+    ("v1", "Event", "events", true),
     ("v1", "Secret", "secrets", true),
     ("v1", "PersistentVolumeClaim", "persistentvolumeclaims", true),
     ("v1", "ResourceQuota", "resourcequotas", true),

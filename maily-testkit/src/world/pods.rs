@@ -92,9 +92,28 @@ impl World {
         }
         let status = self.status(pod, &old);
         if status != old {
+            if let Some((reason, message)) = self.trouble(pod).and_then(told) {
+                self.tell_event(pod, reason, message);
+            }
             self.edit(pod.key(), |body| {
                 body.insert("status".into(), status);
             });
+        }
+    }
+
+    /// Writes an Event about a pod. The API forgets Events after an hour; here they go with their pod.
+    fn tell_event(&mut self, pod: &Object, reason: &str, message: &str) {
+        let time = self.time();
+        let name = format!("{}.{}", pod.name(), reason.to_lowercase());
+        let about = json!({"apiVersion": "v1", "kind": "Pod", "name": pod.name(), "namespace": pod.namespace(),
+            "uid": pod.uid()});
+        let event = json!({"apiVersion": "v1", "kind": "Event",
+            "metadata": {"name": name, "namespace": pod.namespace(), "uid": self.uid(), "creationTimestamp": time,
+                "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": pod.name(), "uid": pod.uid()}]},
+            "involvedObject": about, "type": "Warning", "reason": reason, "message": message, "count": 1,
+            "firstTimestamp": time, "lastTimestamp": time, "source": {"component": "sandbox"}});
+        if let Ok(event) = Object::from_value(event) {
+            self.put(event);
         }
     }
 
@@ -196,6 +215,20 @@ impl World {
         }
         Some(lines)
     }
+}
+
+/// What the cluster tells of a trouble, as reason and message of an Event.
+fn told(trouble: PodTrouble) -> Option<(&'static str, &'static str)> {
+    Some(match trouble {
+        PodTrouble::Crash => ("BackOff", "Back-off restarting failed container"),
+        PodTrouble::ImageMissing => ("Failed", "Failed to pull image: manifest unknown: not found"),
+        PodTrouble::ConfigError => ("Failed", "Error: secret \"absent\" not found"),
+        PodTrouble::NeverReady => {
+            ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
+        }
+        PodTrouble::Unschedulable => ("FailedScheduling", "0/3 nodes are available: 3 Insufficient cpu."),
+        PodTrouble::Slow | PodTrouble::Errors | PodTrouble::Lagging => return None,
+    })
 }
 
 /// Milliseconds that a pod of this name takes longer than the fastest.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    conflict::{conflicts, is_deployer, managers},
+    conflict::{is_deployer, managers, shared},
     problem::PlanProblem,
     replace::{covers, replaced_fields},
     wanted::PlanOptions,
@@ -11,7 +11,9 @@ use super::{
 use crate::{
     engine::{
         Before, Change, ENVIRONMENT, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, Sealer,
-        difference, digest, history::Release, strip_bookkeeping, without_bookkeeping,
+        difference, digest, drifted,
+        history::{Release, Released},
+        strip_bookkeeping, told, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey},
     provider::ClusterIdentity,
@@ -110,7 +112,7 @@ impl Comparison<'_> {
             scope = scope.without(&["spec", "replicas"]);
         }
         let before = self.view(live, &scope);
-        let fingerprint = digest(&self.view(live, &without_bookkeeping(FieldSet::of(&desired))));
+        let fingerprint = self.fingerprint(live, &desired);
         let released = known.filter(|known| known.desired == desired && !adopted);
         if released.is_some_and(|known| known.fingerprint.as_deref() == Some(fingerprint.as_str())) {
             return Some(Verdict::Keep(Kept { service: service.map(str::to_owned), desired, fingerprint }));
@@ -141,17 +143,13 @@ impl Comparison<'_> {
             frozen.push(message.clone());
         }
         if !frozen.is_empty() {
-            return self.replace(key, live, desired, frozen);
+            let fields = self.fields(&before, None, &desired, &owned_only);
+            return self.replace(key, live, desired, frozen, fields);
         }
         if !self.options.force_conflicts {
-            let ours = |manager: &str| migrate.contains(manager);
-            let mut conflict = false;
-            for (manager, fields) in conflicts(live, &desired, ours) {
-                conflict = true;
-                let fields = fields.join(", ");
-                self.problems.push(PlanProblem::FieldConflict { key: key.clone(), manager, fields });
-            }
-            if conflict {
+            let conflicts = self.conflicts(live, after.as_ref().unwrap_or(&desired), &migrate, known);
+            if !conflicts.is_empty() {
+                self.problems.extend(conflicts);
                 return None;
             }
         }
@@ -179,6 +177,52 @@ impl Comparison<'_> {
             fields,
             key,
         })))
+    }
+
+    /// What others manage and would lose.
+    fn conflicts(
+        &self,
+        live: &Object,
+        wanted: &Object,
+        migrate: &BTreeSet<String>,
+        known: Option<&Released>,
+    ) -> Vec<PlanProblem> {
+        let key = live.key();
+        let mut problems = Vec::new();
+        for (manager, shared) in shared(live, wanted, |manager| migrate.contains(manager)) {
+            let now = self.view(live, &shared);
+            let changed = difference(&now, &shared.project(wanted));
+            // What a person took by hand and left or set as the last release has it is nobody's loss. It is not so
+            // for a client that keeps a field: it would set it again.
+            let by_hand = known.filter(|_| is_deployer(&manager));
+            let (drift, fields): (bool, Vec<String>) = match by_hand {
+                Some(known)
+                    if known.fingerprint.as_deref() == Some(&*self.fingerprint(live, &known.desired)) =>
+                {
+                    continue;
+                }
+                Some(known) => {
+                    let mut edited = drifted(&shared.project(&known.desired), &now);
+                    edited.retain(|edit| changed.iter().any(|field| field.path == edit.path));
+                    (true, edited.iter().map(told).collect())
+                }
+                None => (false, changed.into_iter().map(|field| field.path).collect()),
+            };
+            if fields.is_empty() {
+                continue;
+            }
+            let (key, fields) = (key.clone(), fields.join(", "));
+            problems.push(if drift {
+                PlanProblem::Drift { key, manager, fields }
+            } else {
+                PlanProblem::FieldConflict { key, manager, fields }
+            });
+        }
+        problems
+    }
+
+    fn fingerprint(&self, live: &Object, desired: &Object) -> String {
+        digest(&self.view(live, &without_bookkeeping(FieldSet::of(desired))))
     }
 
     /// The deletion of an object of the last release; `None` where it is gone already or must stay.
@@ -224,6 +268,7 @@ impl Comparison<'_> {
         live: &Object,
         desired: Object,
         frozen: Vec<String>,
+        fields: Vec<FieldChange>,
     ) -> Option<Verdict> {
         let name = format!("{}/{}", key.kind.kind, key.name);
         if !self.options.replace.contains(&name) {
@@ -231,7 +276,6 @@ impl Comparison<'_> {
             return None;
         }
         let before = self.whole(live);
-        let fields = difference(&before.object, &desired);
         Some(Verdict::Change(Box::new(Change {
             operation: Operation::Replace,
             before: Some(before),
@@ -276,7 +320,7 @@ impl Comparison<'_> {
         let now = self.view(live, &scope);
         if released.is_some_and(|released| released != digest(&now)) {
             let fields: Vec<String> =
-                difference(desired, &now).into_iter().take(3).map(|field| field.path).collect();
+                drifted(desired, &now).into_iter().take(3).map(|field| field.path).collect();
             let what = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
             let text = format!("{key} was changed since the last release{what}");
             self.notes.push(Note { topic: "drift".into(), text });

@@ -26,27 +26,20 @@ pub(super) fn managers(live: &Object) -> BTreeSet<String> {
         .collect()
 }
 
-/// Fields that another manager owns and that the wanted object would change, by manager.
-pub(super) fn conflicts(
+/// Fields that another manager owns among the wanted ones, by manager.
+pub(super) fn shared(
     live: &Object,
     desired: &Object,
     ours: impl Fn(&str) -> bool,
-) -> BTreeMap<String, Vec<String>> {
+) -> BTreeMap<String, FieldSet> {
     let wanted = without_bookkeeping(FieldSet::of(desired));
-    let mut found = BTreeMap::new();
-    for manager in managers(live) {
-        if ours(&manager) {
-            continue;
-        }
-        let shared = FieldSet::owned_by(live, |name| name == manager).intersection(&wanted);
-        if shared.is_empty() {
-            continue;
-        }
-        let changed = crate::engine::difference(&shared.project(live), &shared.project(desired));
-        let fields: Vec<String> = changed.into_iter().map(|field| field.path).collect();
-        if !fields.is_empty() {
-            found.insert(manager, fields);
-        }
-    }
-    found
+    managers(live)
+        .into_iter()
+        .filter(|manager| !ours(manager))
+        .map(|manager| {
+            let shared = FieldSet::owned_by(live, |name| name == manager).intersection(&wanted);
+            (manager, shared)
+        })
+        .filter(|(_, shared)| !shared.is_empty())
+        .collect()
 }

@@ -26,6 +26,16 @@ pub enum PlanProblem {
         /// Which fields.
         fields: String,
     },
+    /// Somebody changed fields by hand since the last release, and the change would be lost.
+    #[error("drift: {key} was changed since the last release by {manager}: {fields}")]
+    Drift {
+        /// The object.
+        key: ObjectKey,
+        /// The field manager by which it was changed.
+        manager: String,
+        /// Which fields, from what was released to what is there.
+        fields: String,
+    },
     /// The API would refuse the change in place.
     #[error("{key}: {fields} cannot be changed in place; the object would have to be deleted and made again")]
     Replace {
@@ -86,7 +96,13 @@ impl PlanProblem {
         match self {
             Self::Owned { .. } => "take it out of this project, or remove it there first".to_owned(),
             Self::FieldConflict { manager, .. } => {
-                format!("undo the change that `{manager}` made, or take the fields with `--force-conflicts`")
+                format!(
+                    "leave these fields to `{manager}` alone or to the project alone; `--force-conflicts` takes them for the project"
+                )
+            }
+            Self::Drift { .. } => {
+                "put the change into the project to keep it, or overwrite it with `--force-conflicts`"
+                    .to_owned()
             }
             Self::Replace { key, .. } => {
                 format!(
