@@ -84,6 +84,43 @@ fn a_new_version_goes_out_and_back() {
 }
 
 #[test]
+fn the_last_good_release_is_never_nothing_and_never_one_too_far() {
+    let desk = released();
+    let rollback = |more: &[&str]| {
+        let mut args = vec!["rollback", "--env", "production", "--yes"];
+        args.extend(more);
+        desk.sandbox(&args)
+    };
+    for to in [&["--last-good"][..], &["--release", "0"]] {
+        let refused = rollback(to).expect(2);
+        assert!(refused.err.contains("nothing was there before release 1"), "{}", refused.err);
+        assert!(refused.err.contains("remove --components all"), "{}", refused.err);
+    }
+    let refused = rollback(&["--last-good", "--components", "api"]).expect(2);
+    assert!(refused.err.contains("remove --components api"), "{}", refused.err);
+    assert_eq!(version(&desk, "api"), "v1.0.0");
+
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.1.0", "--yes"]).expect(0);
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "api@v1.2.0"]).expect(0);
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.2.0", "--yes"]).expect(3);
+    for more in [&["--last-good"][..], &["--last-good", "--dry-run"]] {
+        let already = rollback(more).expect(0);
+        let told = format!("{}{}", already.out, already.err);
+        assert!(told.contains("release 2 is in force and the last good one"), "{told}");
+        assert!(told.contains("rollback --release 1"), "{told}");
+    }
+    assert_eq!(version(&desk, "api"), "v1.1.0");
+
+    // A rollback that fails leaves the wish as it was: away from the release in force.
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.3.0", "--yes"]).expect(0);
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "api@v1.1.0"]).expect(0);
+    rollback(&["--last-good"]).expect(3);
+    desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
+    rollback(&["--last-good"]).expect(0);
+    assert_eq!(version(&desk, "api"), "v1.1.0");
+}
+
+#[test]
 fn a_fault_is_named_and_the_release_taken_back() {
     let desk = released();
     desk.sandbox(&["sandbox", "fault", "add", "crash", "api@v1.1.0"]).expect(0);
