@@ -255,6 +255,12 @@ fn a_killed_run_is_resumed_or_aborted_by_another_process() {
         assert_eq!(version(&desk, "email"), wanted);
     }
     desk.sandbox(&["resume", "--env", "production"]).expect(0);
+        assert_eq!(done.out.matches("taken over by").count(), 1, "{}", done.out);
+        let history = desk.sandbox(&["history", "--env", "production", "-o", "json"]).expect(0).json();
+        let run = history["runs"][0]["run"].as_str().expect("has an id").to_owned();
+        let shown = desk.sandbox(&["show", "run", &run, "--env", "production"]).expect(0);
+        let line = shown.out.lines().find(|line| line.contains("taken over by")).expect("is on record");
+        assert!(line.ends_with(": the machine is gone"), "{line}");
     desk.sandbox(&["abort", "--env", "production"]).expect(0);
 }
 
