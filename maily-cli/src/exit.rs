@@ -150,6 +150,10 @@ impl From<RollbackError> for CliError {
             RollbackError::NeverHad { had, .. } if !had.is_empty() => {
                 Some(format!("it had {}", had.join(", ")))
             }
+            RollbackError::NothingBefore { component } => Some(format!(
+                "`mailyctl remove --components {}` takes it out, by a plan",
+                component.as_deref().unwrap_or("all")
+            )),
             _ => Some("`mailyctl history` lists what is on record".to_owned()),
         };
         Self { code: Code::Usage, message: chain(&error), help }

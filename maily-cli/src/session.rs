@@ -4,7 +4,7 @@ use std::io::{BufRead as _, Write as _};
 
 use maily_core::{
     engine::{
-        Depth, Head, Planned, RunOptions, Storage, Wish,
+        Depth, Head, Note, Planned, RunOptions, Storage, Wish,
         history::Release,
         planner::{PlanOptions, Wanted},
     },
@@ -139,8 +139,10 @@ pub(crate) async fn carry_out(
     }
     if !planned.plan.is_empty() && !run.yes {
         approve(ui, wired, &planned)?;
-    } else if !planned.plan.is_empty() {
-        for note in &planned.plan.notes {
+    } else {
+        // Of a plan that changes nothing only the reason for that is worth a line.
+        let told = |note: &&Note| !planned.plan.is_empty() || note.topic == "last-good";
+        for note in planned.plan.notes.iter().filter(told) {
             ui.tell(&format!("{} {}: {}", ui.paint.warn("!"), note.topic, crate::render::plain(&note.text)));
         }
     }

@@ -58,20 +58,35 @@ impl Workshop {
         match (wanted, known.as_slice()) {
             (Some(name), _) => Ok(name.to_owned()),
             (None, [only]) => Ok(only.clone()),
-            (None, []) => Err(CliError::usage("the project has no environment yet")
-                .help("bind one: `mailyctl env bind NAME --context CONTEXT --namespace NAMESPACE`")),
+            (None, []) => {
+                Err(CliError::usage("the project has no environment yet").help(self.add_one("NAME")))
+            }
             (None, _) => Err(CliError::usage("which environment?")
                 .help(format!("choose with `--env`: {}", known.join(", ")))),
         }
     }
 
+    /// How the project gets an environment. Nothing is bound in the sandbox: there the file alone decides.
+    fn add_one(&self, name: &str) -> String {
+        if self.sandbox.is_none() {
+            return format!("bind one: `mailyctl env bind {name} --context CONTEXT --namespace NAMESPACE`");
+        }
+        let file = project_path(&self.globals);
+        let namespace = &self.project.name;
+        format!(
+            "write one into `{}`:\n\n  environments:\n    {name}: {{namespace: {namespace}}}\n",
+            file.display()
+        )
+    }
+
     /// Connects to an environment.
     pub(crate) async fn wire(&self, name: Option<&str>) -> Result<Wired, CliError> {
         let name = self.name(name)?;
-        let resolved = self
-            .project
-            .resolve(&name)
-            .map_err(|error| CliError::usage(error.to_string()).help(error.help))?;
+        let resolved = self.project.resolve(&name).map_err(|error| {
+            let help =
+                if self.project.environments.is_empty() { self.add_one(&name) } else { error.help.clone() };
+            CliError::usage(error.to_string()).help(help)
+        })?;
         if let Some(sandbox) = &self.sandbox {
             let environment = maily_testkit::sim::environment(&sandbox.shared, &resolved, runtime());
             return Ok(Wired { environment, resolved });

@@ -125,7 +125,16 @@ impl Wire {
             };
             request.body(body)
         };
-        self.client.send(request).await.map_err(|error| failed(about, error))
+        let began = self.runtime.now();
+        let answer = self.client.send(request).await;
+        let ms = u64::try_from(self.runtime.now().since(began).as_millis()).unwrap_or(u64::MAX);
+        // A query may hold what a person wrote into the address of a check.
+        let path = uri.split('?').next().unwrap_or_default();
+        match &answer {
+            Ok(answer) => tracing::debug!(%method, path, status = answer.status().as_u16(), ms, "request"),
+            Err(_) => tracing::debug!(%method, path, ms, "request without an answer"),
+        }
+        answer.map_err(|error| failed(about, error))
     }
 }
 

@@ -84,7 +84,7 @@ fn parts(workshop: &Workshop, args: &PhasedCommand) -> Result<Vec<Part>, CliErro
                 wanted.join(", ")
             ))
             .help(
-                "bind one: `mailyctl env bind NAME`, or write `phases` for the environments that there are",
+                "write one of these under `environments`, or `phases` for the environments that there are",
             ));
         }
         return Err(

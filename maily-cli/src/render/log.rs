@@ -12,7 +12,7 @@ use maily_core::engine::{Event, Failure, Listener, Outcome, StepId, What};
 
 use super::{
     paint::Paint,
-    text::{between, elapsed, plain},
+    text::{between, elapsed, plain, subject},
 };
 
 /// Events as text, one line each.
@@ -67,9 +67,7 @@ impl Log {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if let What::RunStarted { steps, .. } = &event.what {
             for step in steps {
-                let subject = step.id.as_str().split('/').nth(1).unwrap_or_default();
-                let subject = step.service.as_deref().unwrap_or(subject);
-                names.insert(step.id.clone(), format!("{subject} {}", step.kind));
+                names.insert(step.id.clone(), format!("{} {}", subject(step), step.kind));
             }
         }
         let name = |step: &StepId| names.get(step).cloned().unwrap_or_else(|| step.to_string());

@@ -83,6 +83,8 @@ impl Ui {
         let form = match globals.output {
             Output::Json => Form::Json,
             Output::Text => Form::Log,
+            // Diagnostics would be written across a tree.
+            Output::Auto if globals.verbose > 0 || variable("MAILY_LOG").is_some() => Form::Log,
             Output::Auto if terminal && io::stderr().is_terminal() && github.is_none() => Form::Live,
             Output::Auto => Form::Log,
         };
@@ -206,12 +208,13 @@ impl Ui {
     }
 }
 
-/// Diagnostics of the program itself, for who asks for them.
+/// Diagnostics for who asks for them: our own requests, then those of the libraries below, too. Without a wish there are
+/// none: what the libraries call an error stands in ours, with what to do about it.
 pub(crate) fn logging(verbose: u8) {
     let level = match verbose {
-        0 => "error",
-        1 => "maily=debug,warn",
-        _ => "maily=trace,info",
+        0 => "off",
+        1 => "maily=debug",
+        _ => "maily=debug,info",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("MAILY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));

@@ -136,7 +136,10 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
     for (epoch, event) in &recorded.events {
         let (at, line) = match event {
             JournalEvent::RunStarted { plan, .. } => (None, format!("begin, plan {}", short(plan, 12))),
-            JournalEvent::EpochClaimed { by, .. } => (None, format!("taken over by {}", plain(by))),
+            JournalEvent::EpochClaimed { by, reason, .. } => {
+                let why = reason.as_ref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
+                (None, format!("taken over by {}{why}", plain(by)))
+            }
             JournalEvent::StepStarted { step, at } => (Some(at), format!("{} {step}", paint.busy("start"))),
             JournalEvent::StepApplied { step, at, .. } => {
                 (Some(at), format!("{} {step}", paint.good("done ")))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use maily_core::engine::StepInfo;
 
 /// A span in the two largest units that say something.
 pub(crate) fn elapsed(span: Duration) -> String {
@@ -14,6 +15,20 @@ pub(crate) fn elapsed(span: Duration) -> String {
         3600..86400 => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
         _ => format!("{}d{}h", seconds / 86400, seconds % 86400 / 3600),
     }
+}
+
+/// What a step is about: its service, its gate, or what else its id names.
+pub(crate) fn subject(step: &StepInfo) -> String {
+    if let Some(service) = &step.service {
+        return service.clone();
+    }
+    let parts: Vec<&str> = step.id.as_str().split('/').collect();
+    let named = match parts.as_slice() {
+        [_, _, "gate", gate] => gate,
+        [_, subject, ..] => subject,
+        _ => "",
+    };
+    named.to_owned()
 }
 
 /// Time from one moment to another; zero where clocks disagree.

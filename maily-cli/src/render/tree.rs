@@ -7,7 +7,7 @@ use maily_core::engine::{Event, Outcome, StepId, StepInfo, What};
 
 use super::{
     paint::Paint,
-    text::{between, elapsed, plain, short},
+    text::{between, elapsed, plain, short, subject},
 };
 
 /// How a row stands.
@@ -146,8 +146,7 @@ impl Tree {
     }
 
     fn add(&mut self, step: &StepInfo, versions: &BTreeMap<String, String>) {
-        let subject = || step.id.as_str().split('/').nth(1).unwrap_or_default().to_owned();
-        let name = step.service.clone().unwrap_or_else(subject);
+        let name = subject(step);
         let index = match self.rows.iter().position(|row| row.name == name && row.phase == step.phase) {
             Some(index) => index,
             None => {

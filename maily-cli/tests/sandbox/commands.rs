@@ -84,6 +84,43 @@ fn a_new_version_goes_out_and_back() {
 }
 
 #[test]
+fn the_last_good_release_is_never_nothing_and_never_one_too_far() {
+    let desk = released();
+    let rollback = |more: &[&str]| {
+        let mut args = vec!["rollback", "--env", "production", "--yes"];
+        args.extend(more);
+        desk.sandbox(&args)
+    };
+    for to in [&["--last-good"][..], &["--release", "0"]] {
+        let refused = rollback(to).expect(2);
+        assert!(refused.err.contains("nothing was there before release 1"), "{}", refused.err);
+        assert!(refused.err.contains("remove --components all"), "{}", refused.err);
+    }
+    let refused = rollback(&["--last-good", "--components", "api"]).expect(2);
+    assert!(refused.err.contains("remove --components api"), "{}", refused.err);
+    assert_eq!(version(&desk, "api"), "v1.0.0");
+
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.1.0", "--yes"]).expect(0);
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "api@v1.2.0"]).expect(0);
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.2.0", "--yes"]).expect(3);
+    for more in [&["--last-good"][..], &["--last-good", "--dry-run"]] {
+        let already = rollback(more).expect(0);
+        let told = format!("{}{}", already.out, already.err);
+        assert!(told.contains("release 2 is in force and the last good one"), "{told}");
+        assert!(told.contains("rollback --release 1"), "{told}");
+    }
+    assert_eq!(version(&desk, "api"), "v1.1.0");
+
+    // A rollback that fails leaves the wish as it was: away from the release in force.
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.3.0", "--yes"]).expect(0);
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "api@v1.1.0"]).expect(0);
+    rollback(&["--last-good"]).expect(3);
+    desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
+    rollback(&["--last-good"]).expect(0);
+    assert_eq!(version(&desk, "api"), "v1.1.0");
+}
+
+#[test]
 fn a_fault_is_named_and_the_release_taken_back() {
     let desk = released();
     desk.sandbox(&["sandbox", "fault", "add", "crash", "api@v1.1.0"]).expect(0);
@@ -214,11 +251,74 @@ fn a_killed_run_is_resumed_or_aborted_by_another_process() {
         desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
         let held = desk.sandbox(&["deploy", "--env", "production", "--version", "v9.0.0", "--yes"]).expect(5);
         assert!(held.err.contains("mailyctl --sandbox resume"), "{}", held.err);
-        desk.sandbox(&[command, "--env", "production"]).expect(code);
+        let done = desk
+            .sandbox(&[command, "--env", "production", "--reason", "the machine is gone", "-o", "text"])
+            .expect(code);
         assert_eq!(version(&desk, "email"), wanted);
+        assert_eq!(done.out.matches("taken over by").count(), 1, "{}", done.out);
+        let history = desk.sandbox(&["history", "--env", "production", "-o", "json"]).expect(0).json();
+        let run = history["runs"][0]["run"].as_str().expect("has an id").to_owned();
+        let shown = desk.sandbox(&["show", "run", &run, "--env", "production"]).expect(0);
+        let line = shown.out.lines().find(|line| line.contains("taken over by")).expect("is on record");
+        assert!(line.ends_with(": the machine is gone"), "{line}");
     }
     desk.sandbox(&["resume", "--env", "production"]).expect(0);
     desk.sandbox(&["abort", "--env", "production"]).expect(0);
+}
+
+#[test]
+fn what_was_derived_from_manifests_works_in_the_sandbox() {
+    let desk = Desk::empty();
+    let labels = "{app: web}";
+    desk.write(
+        "k8s/web.yaml",
+        &format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  selector: {{matchLabels: {labels}}}\n  \
+             template:\n    metadata: {{labels: {labels}}}\n    spec: {{containers: [{{name: web, image: 'r.example/shop/web:v1'}}]}}\n"
+        ),
+    );
+    desk.run(&["init", "--from", "k8s", "--version", "v1", "--name", "shop"]).expect(0);
+    desk.sandbox(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    assert_eq!(version(&desk, "web"), "v1");
+    // Without an environment the remedy is one that the sandbox takes.
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nservices: {web: {image: 'r.example/web:{version}', workload: {port: 80}}}\n",
+    );
+    for environment in [&[][..], &["--env", "production"]] {
+        let mut args = vec!["deploy", "--version", "v1", "--yes"];
+        args.extend(environment);
+        let refused = desk.sandbox(&args).expect(2);
+        let remedy = ["environments:", ": {namespace: shop}", "maily.yaml"];
+        assert!(remedy.iter().all(|part| refused.err.contains(part)), "{}", refused.err);
+        assert!(!refused.err.contains("env bind"), "{}", refused.err);
+    }
+}
+
+#[test]
+fn a_gate_goes_by_its_name() {
+    let desk = Desk::example();
+    let done = desk.sandbox(&["phased-deploy", "--version", "v1.0.0", "--end-phase", "1", "--yes"]).expect(0);
+    assert!(done.out.contains("start smoke job"), "{}", done.out);
+    assert!(!done.out.contains(" staging job"), "{}", done.out);
+}
+
+#[test]
+fn requests_are_told_to_who_asks_for_them() {
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nenvironments: {production: {namespace: shop, cluster: {context: c, identity: {uid: u}}}}\n\
+         services: {web: {image: 'r.example/web:{version}', workload: {port: 80}}}\n",
+    );
+    // Nobody listens there.
+    desk.write(
+        "kubeconfig",
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n\
+         clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\nusers: [{name: u, user: {token: hidden-token}}]\n",
+    );
+    let quiet = desk.run(&["--kubeconfig", "kubeconfig", "status"]).expect(1);
+    assert!(quiet.err.starts_with("error: "), "{}", quiet.err);
+    let told = desk.run(&["-v", "--kubeconfig", "kubeconfig", "status"]).expect(1);
+    assert!(told.err.contains("method=GET path=\"/"), "{}", told.err);
+    assert!(!told.err.contains("kube_client") && !told.err.contains("hidden-token"), "{}", told.err);
 }
 
 #[test]

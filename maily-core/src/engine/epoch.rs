@@ -78,7 +78,7 @@ pub(super) async fn close(
     for run in pending {
         let outcome = Outcome::Cancelled { why: format!("it had written nothing when {by} came") };
         let events = vec![
-            JournalEvent::EpochClaimed { epoch, by: by.to_owned() },
+            JournalEvent::EpochClaimed { epoch, by: by.to_owned(), reason: None },
             JournalEvent::RunFinished { outcome, release: None, at: runtime.wall() },
         ];
         let mut writer =

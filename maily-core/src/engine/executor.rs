@@ -403,7 +403,7 @@ impl Executor {
                         .collect(),
                 }
             }
-            JournalEvent::EpochClaimed { epoch, by } => What::Resumed { epoch: *epoch, by: by.clone() },
+            JournalEvent::EpochClaimed { epoch, by, .. } => What::Resumed { epoch: *epoch, by: by.clone() },
             JournalEvent::StepStarted { step, .. } => What::StepStarted { step: step.clone() },
             JournalEvent::StepApplied { step, at, .. } => {
                 What::StepApplied { step: step.clone(), took_ms: self.took(step, *at) }

@@ -76,7 +76,7 @@ impl Environment {
 
     /// Leaves a request that a living holder obeys; a dead one's run is turned by whoever takes it over.
     async fn ask_to_abort(&self, run: &RunId, options: &RunOptions) -> Result<(), EnvironmentError> {
-        match self.records.create(&abort_key(run), &pack(&options.by)).await {
+        match self.records.create(&abort_key(run), &pack(&who_and_why(options))).await {
             Ok(Created::Created | Created::Exists) => Ok(()),
             Err(error) => Err(EnvironmentError::Provider(error)),
         }
@@ -111,7 +111,7 @@ impl Environment {
             next,
         );
         let until = self.runtime.now() + PATIENCE;
-        writer.claim(&options.by, until).await?;
+        writer.claim(&options.by, options.reason.as_deref(), until).await?;
         // Late segments of the former holder may have come in before our claim.
         let recorded = journal::read(&*self.records, &run).await?.ok_or_else(|| self.unfinished(&run))?;
         if let Some((outcome, release)) = recorded.outcome() {
@@ -135,7 +135,8 @@ impl Environment {
         for (epoch, event) in &recorded.events {
             state.fold(*epoch, event);
         }
-        state.fold(epoch, &JournalEvent::EpochClaimed { epoch, by: options.by.clone() });
+        let (by, reason) = (options.by.clone(), options.reason.clone());
+        state.fold(epoch, &JournalEvent::EpochClaimed { epoch, by, reason });
         if wish == Wish::Leave {
             let outcome = Outcome::Stuck { items: state.left_behind() };
             let finished = JournalEvent::RunFinished { outcome: outcome.clone(), release: None, at };
@@ -196,7 +197,9 @@ impl Environment {
         }
         state.paused = None;
         let going_back = state.course != Course::Forward;
-        let events: Vec<JournalEvent> = recorded.events.into_iter().map(|(_, event)| event).collect();
+        // Our own claim is among them, and is told below: it is new.
+        let earlier = recorded.events.into_iter().filter(|(written_in, _)| *written_in != epoch);
+        let events: Vec<JournalEvent> = earlier.map(|(_, event)| event).collect();
         let mut executor = Executor::new(
             Arc::clone(&context),
             state,
@@ -213,10 +216,18 @@ impl Environment {
             context.halt(Halt::Turn);
         }
         if turn {
-            executor.turn(Failure::new("aborted", format!("{} asked to abort", options.by)));
+            executor.turn(Failure::new("aborted", format!("{} asked to abort", who_and_why(options))));
         }
         executor.carry_on();
         let finish = executor.run().await;
         self.finish(context, finish).await
+    }
+}
+
+/// Who asks, with the reason where one was given: the one line that a request to abort keeps.
+fn who_and_why(options: &RunOptions) -> String {
+    match &options.reason {
+        Some(reason) => format!("{} ({reason})", options.by),
+        None => options.by.clone(),
     }
 }

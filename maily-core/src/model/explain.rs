@@ -47,7 +47,7 @@ impl Resolved {
             if let Some(node) = self.project.raw.get(name) {
                 let mut base = Vec::new();
                 leaves(node, "", &mut base);
-                let free = |path: &String| !written.iter().any(|(known, ..)| known == path);
+                let free = |path: &String| !written.iter().any(|(known, ..)| overlap(known, path));
                 let base: Vec<_> = base.into_iter().filter(|(path, ..)| free(path)).collect();
                 written.extend(base);
             }
@@ -109,6 +109,14 @@ fn leaves(node: &Node, path: &str, out: &mut Vec<(String, String, usize)>) {
     out.push((path.to_owned(), value, node.place.line));
 }
 
+/// Whether one path is the other or stands inside it: a map in the place of a word replaces it, and the other way round.
+fn overlap(one: &str, other: &str) -> bool {
+    let inside = |outer: &str, inner: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    inside(one, other) || inside(other, one)
+}
+
 fn defaults(service: &super::Service, project: &super::Project) -> Vec<(&'static str, String)> {
     let mut values = vec![("critical", service.critical.to_string())];
     if let Source::Workload(workload) = &service.source {
@@ -133,4 +141,35 @@ fn defaults(service: &super::Service, project: &super::Project) -> Vec<(&'static
         values.push(("timeout", format!("{seconds}s")));
     }
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::Project;
+
+    #[test]
+    fn a_change_of_another_form_replaces_the_value() {
+        let text = "
+maily: 1
+project: shop
+images: 'r.example/{service}:{version}'
+environments:
+  staging:
+    namespace: a
+    services:
+      api: {workload: {scale: {range: 2..20}}}
+      web: {workload: {scale: 3}}
+services:
+  api: {workload: {port: 1, scale: 1}}
+  web: {workload: {port: 1, scale: {range: 2..4}}}
+";
+        let project = Project::parse(text, "maily.yaml").expect("is a project");
+        let values = project.resolve("staging").expect("is there").explain();
+        let scales: Vec<String> = values
+            .iter()
+            .filter(|value| value.path.contains("scale"))
+            .map(|value| format!("{}: {}", value.path, value.value))
+            .collect();
+        assert_eq!(scales, ["services.api.workload.scale.range: 2..20", "services.web.workload.scale: 3"]);
+    }
 }

@@ -1,6 +1,7 @@
 //! From a wish (deploy, roll back, remove) to what the planner takes, and from records and live objects to reports.
 
 mod deploy;
+mod last_good;
 mod logs;
 mod rollback;
 mod runs;

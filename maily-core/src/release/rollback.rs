@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
-use super::deploy::{add_kept, of_release, phases};
+use super::{
+    deploy::{add_kept, of_release, phases},
+    last_good::{last_good, something_there},
+};
 use crate::{
     engine::{
         Goal, Head, Note, ReleaseId,
@@ -22,7 +25,7 @@ use crate::{
 pub enum RollbackTo {
     /// For each component the newest release in which it had this version.
     Version(String),
-    /// The release before the one in force.
+    /// The release before the one in force; or the one in force, after a deploy that failed on top of it.
     LastGood,
     /// This one.
     Release(ReleaseId),
@@ -55,6 +58,12 @@ pub enum RollbackError {
         /// The release.
         release: ReleaseId,
     },
+    /// Nothing was there before release 1: going back would take everything out.
+    #[error("nothing was there before release 1{}: going back would remove {}", component.as_ref().map(|name| format!(" of `{name}`")).unwrap_or_default(), if component.is_some() { "it" } else { "the application" })]
+    NothingBefore {
+        /// The component; none: all of them.
+        component: Option<String>,
+    },
     /// The records failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -78,6 +87,7 @@ pub async fn rollback(
     let mut services = IndexMap::new();
     let mut shared = Vec::new();
     let complete = components.is_none();
+    let mut notes = Vec::new();
     let text = match to {
         RollbackTo::Version(version) => {
             let newest =
@@ -115,9 +125,14 @@ pub async fn rollback(
         RollbackTo::LastGood | RollbackTo::Release(_) => {
             let id = match to {
                 RollbackTo::Release(id) => *id,
-                _ => head.releases.iter().rev().nth(1).copied().unwrap_or(ReleaseId(0)),
+                _ => {
+                    let (id, note) = last_good(records, head, components).await?;
+                    notes.extend(note);
+                    id
+                }
             };
             let release = history.release(id).await?.ok_or(RollbackError::UnknownRelease(id))?;
+            something_there(&release, components)?;
             let names: Vec<String> = match components {
                 Some(names) => names.to_vec(),
                 None => release.head.versions.keys().cloned().collect(),
@@ -146,7 +161,7 @@ pub async fn rollback(
         shared.clear();
     }
     sort(&mut shared);
-    let notes = services
+    let moving = services
         .iter()
         .flat_map(|(name, service)| service.objects.iter().map(move |object| (name, object)))
         .filter(|(_, object)| crate::source::has_moving_image(object))
@@ -156,8 +171,8 @@ pub async fn rollback(
                 "{name}: an image of {} may be another one now than it was then",
                 object.key().short()
             ),
-        })
-        .collect();
+        });
+    notes.extend(moving);
     Ok(Wanted {
         project: resolved.project.name.to_string(),
         environment: resolved.environment.name.to_string(),

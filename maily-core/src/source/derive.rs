@@ -133,9 +133,12 @@ fn write(
         let _ = writeln!(text, "# The project's own images; any other image stays as the manifests have it.");
         let _ = writeln!(text, "images: '{images}'");
     }
-    let _ =
-        writeln!(text, "\n# Bind one with `mailyctl env bind NAME --context CONTEXT --namespace NAMESPACE`.");
-    let _ = writeln!(text, "environments: {{}}");
+    let _ = writeln!(
+        text,
+        "\n# Where it runs. `mailyctl env bind production --context CONTEXT --namespace NAMESPACE` fills in the cluster."
+    );
+    let _ = writeln!(text, "environments:\n  production:\n    namespace: {source}");
+    let _ = writeln!(text, "    approval: required        # a person has to say yes");
     let _ = writeln!(text, "\n# Objects are grouped by workload, selector and reference at every plan.");
     let _ = writeln!(text, "sources:\n  {source}: {{manifests: '{}'}}", request.from);
     let _ = writeln!(
@@ -156,7 +159,10 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Project;
+    use crate::{
+        model::{Project, bind_environment},
+        provider::ClusterIdentity,
+    };
 
     const MANIFESTS: &str = "
 apiVersion: apps/v1
@@ -204,6 +210,12 @@ metadata: {name: lonely}
         );
         let project = Project::parse(&derived.text, "maily.yaml").expect("is a project");
         assert_eq!(project.images.as_deref(), Some("r.example/shop/{service}:{version}"));
+        assert_eq!(project.environments["production"].namespace, "shop");
+        let name = "production".parse().expect("a name");
+        let identity = ClusterIdentity { uid: "u-1".into(), ca: String::new() };
+        let bound = bind_environment(&derived.text, "maily.yaml", &name, Some("c"), &identity, Some("store"));
+        let bound = bound.expect("can be bound");
+        assert!(bound.contains("namespace: store") && bound.contains("# a person has to say yes"), "{bound}");
         assert!(project.services["web"].critical && !project.services["cart"].critical);
     }
 }

@@ -367,7 +367,7 @@ pub(super) fn segment_of(object: &Object) -> Option<(String, Segment)> {
 fn name(event: &JournalEvent) -> String {
     match event {
         JournalEvent::RunStarted { .. } => "begins".to_owned(),
-        JournalEvent::EpochClaimed { epoch, by } => format!("epoch {epoch} claimed by {by}"),
+        JournalEvent::EpochClaimed { epoch, by, .. } => format!("epoch {epoch} claimed by {by}"),
         JournalEvent::StepStarted { step, .. } => format!("{step} started"),
         JournalEvent::StepApplied { step, .. } => format!("{step} applied"),
         JournalEvent::StepFailed { step, failure, .. } => format!("{step} failed: {}", failure.cause),

@@ -27,6 +27,9 @@ pub enum JournalEvent {
         epoch: Epoch,
         /// Who.
         by: String,
+        /// Why, where a reason was given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// A step is going to have its effect. What it captured is the plan's `before`, which the first write checks.
     StepStarted {

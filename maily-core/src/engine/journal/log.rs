@@ -186,8 +186,9 @@ impl Writer {
     ///
     /// # Errors
     /// [`JournalError::NotHolder`] when a newer holder was met.
-    pub async fn claim(&mut self, by: &str, until: Moment) -> Result<(), JournalError> {
-        let event = JournalEvent::EpochClaimed { epoch: self.epoch, by: by.to_owned() };
+    pub async fn claim(&mut self, by: &str, reason: Option<&str>, until: Moment) -> Result<(), JournalError> {
+        let (by, reason) = (by.to_owned(), reason.map(str::to_owned));
+        let event = JournalEvent::EpochClaimed { epoch: self.epoch, by, reason };
         self.put(self.segment(vec![event], None, None), Taken::Older, until).await
     }
 

@@ -1,0 +1,80 @@
+//! Which release `--last-good` means.
+
+use super::rollback::RollbackError;
+use crate::{
+    engine::{
+        Goal, Head, Note, Outcome, ReleaseId, RunId,
+        history::Release,
+        journal::{self, JournalError},
+    },
+    provider::RecordStore,
+};
+
+/// Which release is the last good one: the one before that in force; or that in force itself, after a deploy that
+/// failed on top of it. With the second comes a note that says so.
+pub(super) async fn last_good(
+    records: &dyn RecordStore,
+    head: &Head,
+    components: Option<&[String]>,
+) -> Result<(ReleaseId, Option<Note>), JournalError> {
+    let mut releases = head.releases.iter().rev().copied();
+    let in_force = releases.next().unwrap_or(ReleaseId(0));
+    let before = releases.next().unwrap_or(ReleaseId(0));
+    let Some(run) = failed_since(records, head, components).await? else { return Ok((before, None)) };
+    let further = if before == ReleaseId(0) {
+        "before it there is only what was found".to_owned()
+    } else {
+        format!("`mailyctl rollback --release {before}` goes further back")
+    };
+    let text = format!(
+        "release {in_force} is in force and the last good one: run {run} failed after it and made no release; {further}"
+    );
+    Ok((in_force, Some(Note { topic: "last-good".to_owned(), text })))
+}
+
+/// The newest deploy of these components that failed after the release in force. A rollback that failed does not
+/// count: whoever wanted away from a release still wants to.
+async fn failed_since(
+    records: &dyn RecordStore,
+    head: &Head,
+    components: Option<&[String]>,
+) -> Result<Option<RunId>, JournalError> {
+    let Some((released, _)) = &head.release else { return Ok(None) };
+    let keys = records.list("run/").await?;
+    let mut runs: Vec<RunId> =
+        keys.iter().filter_map(|key| key.strip_prefix("run/")?.split('/').next().map(RunId::from)).collect();
+    runs.dedup();
+    for run in runs.into_iter().rev().take_while(|run| run != released) {
+        let Some(recorded) = journal::read(records, &run).await? else { continue };
+        let failed =
+            matches!(recorded.outcome(), Some((Outcome::RolledBack { .. } | Outcome::Stuck { .. }, _)));
+        let Some(plan) = recorded.plan.filter(|_| failed) else { continue };
+        let touched = components.is_none_or(|names| {
+            plan.steps.iter().any(|step| step.service.as_ref().is_some_and(|name| names.contains(name)))
+        });
+        if matches!(plan.goal, Goal::Deploy { .. }) && touched {
+            return Ok(Some(run));
+        }
+    }
+    Ok(None)
+}
+
+/// Refuses to go back to where there was nothing: that would take the application out, which nobody means by going
+/// back.
+pub(super) fn something_there(release: &Release, components: Option<&[String]>) -> Result<(), RollbackError> {
+    if release.head.id != ReleaseId(0) {
+        return Ok(());
+    }
+    let has = |name: &String| {
+        release.objects.values().any(|object| object.service.as_ref() == Some(name))
+            || !release.head.versions.contains_key(name)
+    };
+    match components {
+        None if release.objects.is_empty() => Err(RollbackError::NothingBefore { component: None }),
+        None => Ok(()),
+        Some(names) => match names.iter().find(|name| !has(name)) {
+            Some(name) => Err(RollbackError::NothingBefore { component: Some(name.clone()) }),
+            None => Ok(()),
+        },
+    }
+}
