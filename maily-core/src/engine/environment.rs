@@ -407,7 +407,10 @@ impl Environment {
                 return Err(error.into());
             }
         };
-        self.keep_values(&planned).await?;
+        if let Err(error) = self.keep_values(&planned).await {
+            lease.release().await;
+            return Err(error);
+        }
         let plan = planned.plan;
         let context = Arc::new(Context::new(
             self.providers.clone(),

@@ -124,7 +124,8 @@ impl Executor {
 
     /// Turns the run back at a person's wish.
     pub(crate) fn turn(&mut self, why: Failure) {
-        if self.state.course == Course::Forward && !self.state.past_return() {
+        let may_turn = self.state.finished.is_none() && !self.state.past_return();
+        if self.state.course == Course::Forward && may_turn {
             self.push(JournalEvent::Turned { why, step: None, by: self.by.clone() });
             self.context.halt(Halt::Turn);
         }

@@ -5,8 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::FutureExt as _;
 
 use super::{
-    Direction, Environment, EnvironmentError, Failure, LeaseError, Outcome, RunEnd, RunId, RunOptions,
-    Storage,
+    Direction, Environment, EnvironmentError, Failure, Lease, Outcome, RunEnd, RunId, RunOptions, Storage,
     executor::{Executor, Finish, abort_key},
     history::Unfinished,
     journal::{self, JournalEvent, pack},
@@ -58,25 +57,46 @@ impl Environment {
         if wish == Wish::Abort {
             self.ask_to_abort(&run, &options).await?;
         }
-        let lease = match self.lease(&run, &options).await {
-            Ok(lease) => lease,
-            Err(EnvironmentError::Lease(LeaseError::Held { environment, holder })) => {
-                return Err(LeaseError::Held { environment, holder }.into());
-            }
-            Err(error) => return Err(error),
-        };
+        let mut lease = Some(self.lease(&run, &options).await?);
+        let end = self.in_turn(&run, &mut lease, wish, &options).await;
+        // Whatever was not handed on to a run is given back, also after an error: nobody has to wait for it to run out.
+        release(&mut lease).await;
+        end
+    }
+
+    async fn in_turn(
+        &self,
+        run: &RunId,
+        lease: &mut Option<Lease>,
+        wish: Wish,
+        options: &RunOptions,
+    ) -> Result<Option<RunEnd>, EnvironmentError> {
         // The holder may have ended it while we waited for our turn.
         let head = self.head().await?;
-        let Some(unfinished) = head.unfinished.clone().filter(|now| now.recorded.run == run) else {
-            lease.release().await;
-            return self.ended(&run).await;
+        let Some(unfinished) = head.unfinished.clone().filter(|now| now.recorded.run == *run) else {
+            return self.ended(run).await;
         };
-        self.go_on(unfinished, head, lease, wish, &options).await.map(Some)
+        self.go_on(unfinished, head, lease, wish, options).await.map(Some)
+    }
+
+    /// The newest epoch on the objects of a plan: a restored or copied stamp must not lock the run.
+    async fn newest_stamp(
+        &self,
+        plan: Option<&super::Plan>,
+    ) -> Result<Option<super::Epoch>, EnvironmentError> {
+        let Some(plan) = plan else { return Ok(None) };
+        let keys: Vec<&crate::object::ObjectKey> =
+            plan.steps.iter().flat_map(|step| step.work.changes()).map(|change| &change.key).collect();
+        let cluster = &*self.providers.cluster;
+        let read = || super::observe::read(cluster, keys.iter().copied()).boxed();
+        Ok(patiently(&*self.runtime, read).await?.values().filter_map(super::epoch_of).max())
     }
 
     /// Leaves a request that a living holder obeys; a dead one's run is turned by whoever takes it over.
     async fn ask_to_abort(&self, run: &RunId, options: &RunOptions) -> Result<(), EnvironmentError> {
-        match self.records.create(&abort_key(run), &pack(&who_and_why(options))).await {
+        let (key, wish) = (abort_key(run), pack(&who_and_why(options)));
+        // Who asks twice has asked.
+        match patiently(&*self.runtime, || self.records.create(&key, &wish)).await {
             Ok(Created::Created | Created::Exists) => Ok(()),
             Err(error) => Err(EnvironmentError::Provider(error)),
         }
@@ -94,13 +114,14 @@ impl Environment {
         &self,
         unfinished: Unfinished,
         head: super::history::Head,
-        lease: super::Lease,
+        lease: &mut Option<Lease>,
         wish: Wish,
         options: &RunOptions,
     ) -> Result<RunEnd, EnvironmentError> {
         let run = unfinished.recorded.run.clone();
+        let seen = self.newest_stamp(unfinished.recorded.plan.as_ref()).await?;
         let epoch =
-            super::epoch::claim(&*self.records, &*self.runtime, head.epoch, None, &run, &options.by).await?;
+            super::epoch::claim(&*self.records, &*self.runtime, head.epoch, seen, &run, &options.by).await?;
         super::epoch::close(&self.records, &self.runtime, &head.pending, epoch, &options.by).await?;
         let next = unfinished.recorded.next;
         let mut writer = journal::Writer::new(
@@ -113,14 +134,21 @@ impl Environment {
         let until = self.runtime.now() + PATIENCE;
         writer.claim(&options.by, options.reason.as_deref(), until).await?;
         // Late segments of the former holder may have come in before our claim.
-        let recorded = journal::read(&*self.records, &run).await?.ok_or_else(|| self.unfinished(&run))?;
+        let recorded = patiently(&*self.runtime, || journal::read(&*self.records, &run).boxed()).await?;
+        let recorded = recorded.ok_or_else(|| self.unfinished(&run))?;
         if let Some((outcome, release)) = recorded.outcome() {
             if let Some(release) = release {
                 super::history::record_release(&*self.records, &run, epoch, release).await?;
             }
             let outcome = outcome.clone();
-            lease.release().await;
             return Ok(RunEnd::Over { run: Some(run), outcome });
+        }
+        let newer = recorded.events.iter().find_map(|(_, event)| match event {
+            JournalEvent::EpochClaimed { epoch: other, .. } if *other > epoch => Some(*other),
+            _ => None,
+        });
+        if let Some(other) = newer {
+            return Err(journal::JournalError::NotHolder { epoch, other }.into());
         }
         let at = self.runtime.wall();
         let Some(plan) = recorded.plan.clone() else {
@@ -128,7 +156,6 @@ impl Environment {
             let outcome = Outcome::Cancelled { why: "it ended before its plan was stored".to_owned() };
             let finished = JournalEvent::RunFinished { outcome: outcome.clone(), release: None, at };
             writer.append(vec![finished], until).await?;
-            lease.release().await;
             return Ok(RunEnd::Over { run: Some(run), outcome });
         };
         let mut state = RunState::new(plan);
@@ -141,21 +168,22 @@ impl Environment {
             let outcome = Outcome::Stuck { items: state.left_behind() };
             let finished = JournalEvent::RunFinished { outcome: outcome.clone(), release: None, at };
             writer.append(vec![finished], until).await?;
-            lease.release().await;
             return Ok(RunEnd::Over { run: Some(run), outcome });
         }
-        let asked = self.records.get(&abort_key(&run)).await.map_err(EnvironmentError::Provider)?.is_some();
+        let wishes = abort_key(&run);
+        let asked = patiently(&*self.runtime, || self.records.get(&wishes)).await;
+        let asked = asked.map_err(EnvironmentError::Provider)?.is_some();
         let may_turn = state.course == Course::Forward && !state.past_return();
         if asked && state.past_return() {
             // A wish that cannot be granted must not stand in the way of going on.
-            self.records.delete(&abort_key(&run)).await.map_err(EnvironmentError::Provider)?;
+            self.records.delete(&wishes).await.map_err(EnvironmentError::Provider)?;
         }
         if wish == Wish::Abort && state.course == Course::Forward && !may_turn {
-            lease.release().await;
             return Err(EnvironmentError::NoReturn(run));
         }
         let turn = may_turn && (wish == Wish::Abort || asked);
         let sealer = self.sealer(Storage::Lasting).await?;
+        let Some(lease) = lease.take() else { return Err(self.unfinished(&run)) };
         let context = Arc::new(Context::new(
             self.providers.clone(),
             Arc::clone(&self.runtime),
@@ -221,6 +249,12 @@ impl Environment {
         executor.carry_on();
         let finish = executor.run().await;
         self.finish(context, finish).await
+    }
+}
+
+async fn release(lease: &mut Option<Lease>) {
+    if let Some(lease) = lease.take() {
+        lease.release().await;
     }
 }
 

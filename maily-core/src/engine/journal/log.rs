@@ -212,8 +212,15 @@ impl Writer {
                 self.next += 1;
                 return Ok(());
             }
-            let there = self.store.get(&key).await?;
-            let Some(there) = there else { continue };
+            let there = match self.store.get(&key).await {
+                Ok(there) => there,
+                Err(error) if error.is_transient() && self.runtime.now() < until => None,
+                Err(error) => return Err(error.into()),
+            };
+            let Some(there) = there else {
+                self.runtime.sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            };
             // Our own answer was lost.
             if there == bytes {
                 self.next += 1;
