@@ -19,9 +19,28 @@ services:
   queue: {workload: {port: 6379, scale: 1, config: {q.conf: 'size {version}'}}}
 ";
 
+/// The same with a migration that can be taken back.
+const MIGRATED: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  web: {needs: [api], workload: {port: 8080, scale: 1}}
+  worker: {workload: {command: [work], scale: 1}}
+  schema: {before: api, job: {image: 'registry.example/shop/schema:{version}', command: [up], undo: [down]}}
+";
+
 fn stage() -> &'static Arc<Stage> {
     static STAGE: OnceLock<Arc<Stage>> = OnceLock::new();
     STAGE.get_or_init(|| Arc::new(Stage::new(SHOP).expect("can be built")))
+}
+
+fn migrated() -> &'static Arc<Stage> {
+    static STAGE: OnceLock<Arc<Stage>> = OnceLock::new();
+    STAGE.get_or_init(|| Arc::new(Stage::new(MIGRATED).expect("can be built")))
 }
 
 fn clean(wanted: &Drill) -> Option<Outcome> {
@@ -31,15 +50,15 @@ fn clean(wanted: &Drill) -> Option<Outcome> {
 }
 
 /// Every prefix of the journal, with the pending call having taken effect and not having.
-fn killed_at_every_request(back: bool, refused: bool) {
+fn killed_at_every_request(stage: &Arc<Stage>, back: bool, refused: bool) {
     let refused =
-        if refused { steps(stage()).into_iter().find(|step| step.as_str().contains("web")) } else { None };
+        if refused { steps(stage).into_iter().find(|step| step.as_str().contains("web")) } else { None };
     let mut deaths = 0;
     for number in 1.. {
         let mut survived = false;
         for after_effect in [false, true] {
             let trap = Some(Trap::Request { number, after_effect });
-            let drilled = drill(stage(), &Drill { trap: trap.clone(), refused: refused.clone(), back });
+            let drilled = drill(stage, &Drill { trap: trap.clone(), refused: refused.clone(), back });
             assert!(drilled.violations.is_empty(), "{trap:?}: {:#?}", drilled.violations);
             survived |= !drilled.died;
             deaths += u32::from(drilled.died);
@@ -53,17 +72,17 @@ fn killed_at_every_request(back: bool, refused: bool) {
 
 #[test]
 fn killed_at_every_request_and_resumed() {
-    killed_at_every_request(false, false);
+    killed_at_every_request(stage(), false, false);
 }
 
 #[test]
 fn killed_at_every_request_and_aborted() {
-    killed_at_every_request(true, false);
+    killed_at_every_request(stage(), true, false);
 }
 
 #[test]
 fn killed_at_every_request_on_the_way_back() {
-    killed_at_every_request(false, true);
+    killed_at_every_request(stage(), false, true);
 }
 
 #[test]
@@ -96,4 +115,11 @@ fn every_undo_may_be_carried_out_twice() {
         undone += u32::from(drilled.died);
     }
     assert!(undone > 0, "no undo was repeated");
+}
+
+#[test]
+fn a_migration_is_taken_back_if_it_ran_and_only_then() {
+    killed_at_every_request(migrated(), false, false);
+    killed_at_every_request(migrated(), true, false);
+    killed_at_every_request(migrated(), false, true);
 }

@@ -12,10 +12,53 @@ use crate::{
     object::{Object, ObjectKey},
     provider::Effect,
     rollout::Target,
+    runtime::Moment,
 };
 
 /// Longest name of a Job that leaves room for the suffix of its pods.
 const NAME: usize = 52;
+
+/// Takes a step back: the Job that undoes it runs after the forward one, and only if that ever ran.
+pub(super) async fn undo(context: &Context, step: &Step, job: &Object, undo: &Object, past: Past) -> End {
+    let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
+    let ran = match past {
+        Past::Nothing => Ok(false),
+        Past::Known | Past::Unknown => settled(context, step, job, past, deadline).await,
+    };
+    match ran {
+        Ok(true) => run(context, step, undo, Direction::Back, past).await,
+        Ok(false) => End::Done(context.result(&step.id)),
+        Err(Trouble::Halted) => End::Halted,
+        Err(Trouble::Failed(failure)) => End::Failed(failure, context.result(&step.id)),
+    }
+}
+
+/// Waits until the forward Job has ended, however; `false` where there is none.
+async fn settled(
+    context: &Context,
+    step: &Step,
+    job: &Object,
+    past: Past,
+    deadline: Moment,
+) -> Result<bool, Trouble> {
+    let key = change(context, job, Direction::Forward).key;
+    let mut writer = Writer::new(context, step, Direction::Back, deadline, past);
+    let Some(live) = writer.find(&key).await? else { return Ok(false) };
+    let Some(target) = Target::pin(&live) else { return Ok(true) };
+    let follower = context.watcher.follow(&target, &live);
+    match wait(context, step, Direction::Back, &follower, deadline).await {
+        Err(Trouble::Failed(failure)) if failure.cause == "deadline" => Err(Trouble::Failed(failure)),
+        Err(Trouble::Halted) => Err(Trouble::Halted),
+        // A migration that failed half-way is what the other Job is for.
+        Ok(()) | Err(Trouble::Failed(_)) => Ok(true),
+    }
+}
+
+/// The objects that a step may have written, in both directions.
+pub(super) fn changes(context: &Context, job: &Object, undo: Option<&Object>) -> Vec<Change> {
+    let back = undo.map(|undo| change(context, undo, Direction::Back));
+    std::iter::once(change(context, job, Direction::Forward)).chain(back).collect()
+}
 
 /// Runs the Job of a step in one direction.
 pub(super) async fn run(
@@ -29,6 +72,10 @@ pub(super) async fn run(
     let change = change(context, job, direction);
     let mut writer = Writer::new(context, step, direction, deadline, past);
     let result = async {
+        if past == Past::Unknown {
+            // What failed in a former process was mended since: it runs again.
+            writer.clear_failed(&change).await?;
+        }
         let Some(written) = writer.put(&change).await? else { return Ok(()) };
         let Some(target) = Target::pin(&written) else { return Ok(()) };
         wait(context, step, direction, &context.watcher.follow(&target, &written), deadline).await

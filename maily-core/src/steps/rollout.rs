@@ -6,12 +6,12 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{
     context::{Context, End, Past, Trouble},
-    evidence,
+    evidence, job,
     watcher::Follower,
     writer::Writer,
 };
 use crate::{
-    engine::{Change, Direction, Failure, Step, What},
+    engine::{Change, Direction, Failure, Step, What, Work},
     provider::Effect,
     rollout::{Health, Reason, Target},
     runtime::Moment,
@@ -179,7 +179,15 @@ async fn failed(context: &Context, follower: &Follower, reason: Reason) -> Failu
 pub(crate) async fn stamp(context: &Context, step: &Step, direction: Direction) -> Result<(), Trouble> {
     let deadline = context.runtime.now() + Duration::from_secs(60);
     let mut writer = Writer::new(context, step, direction, deadline, Past::Unknown);
-    for change in step.work.changes() {
+    let of_job;
+    let changes = match &step.work {
+        Work::Job { job, undo } => {
+            of_job = job::changes(context, job, undo.as_ref());
+            &of_job[..]
+        }
+        work => work.changes(),
+    };
+    for change in changes {
         writer.stamp(change).await?;
     }
     Ok(())

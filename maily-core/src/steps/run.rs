@@ -18,8 +18,8 @@ pub(crate) async fn execute(context: &Context, step: &Step, direction: Direction
             rollout::undo(context, step, changes, past).await
         }
         (Work::Job { job, .. }, Direction::Forward) => job::run(context, step, job, direction, past).await,
-        (Work::Job { undo: Some(undo), .. }, Direction::Back) => {
-            job::run(context, step, undo, direction, past).await
+        (Work::Job { job, undo: Some(undo) }, Direction::Back) => {
+            job::undo(context, step, job, undo, past).await
         }
         (Work::Frontend { project, domain, version, existing, before }, direction) => {
             let (domain, existing, before) = (domain.as_deref(), existing.as_deref(), before.as_deref());

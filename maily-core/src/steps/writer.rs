@@ -10,7 +10,7 @@ use crate::{
         Change, Direction, Failure, MANAGER, Operation, SCALE_MANAGER, Sealer, Step, digest, epoch_of,
         exactly, journal::Written, run_of, strip_bookkeeping, without_bookkeeping,
     },
-    object::{FieldSet, Object},
+    object::{FieldSet, Object, ObjectKey},
     provider::{Effect, ErrorKind, Precondition, ProviderError, WriteMode, WriteOptions, patch_of},
     runtime::Moment,
 };
@@ -201,6 +201,43 @@ impl<'a> Writer<'a> {
             }
             if standing == Standing::Foreign {
                 return Err(self.foreign(change, Some(&live)));
+            }
+            if self.delete(change, &live).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads an object. Where a call that makes it may be on its way, absence is certain only after a while.
+    pub(crate) async fn find(&mut self, key: &ObjectKey) -> Result<Option<Object>, Trouble> {
+        loop {
+            match self.context.read(key).await {
+                Ok(Some(live)) => return Ok(Some(live)),
+                Ok(None) => {
+                    let left = self.context.left(self.quiet_from);
+                    if !self.unanswered || left.is_zero() {
+                        return Ok(None);
+                    }
+                    self.context.pause(self.direction, left).await?;
+                }
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    /// Deletes this run's own Job of a former process if it has failed, so that it can run again.
+    pub(crate) async fn clear_failed(&mut self, change: &Change) -> Result<(), Trouble> {
+        loop {
+            let Some(live) = self.look(change, false).await? else { return Ok(()) };
+            let failed = |condition: &serde_json::Value| {
+                condition["type"] == "Failed" && condition["status"] == "True"
+            };
+            let ours = run_of(&live).is_some_and(|run| run == self.context.run);
+            if live.is_terminating() {
+                return self.wait_gone(change, &live).await;
+            }
+            if !ours || !live.items("/status/conditions").iter().any(failed) {
+                return Ok(());
             }
             if self.delete(change, &live).await? {
                 return Ok(());

@@ -16,7 +16,7 @@ use super::{
     chance::Chance,
     place::{Place, lock},
     scheduler::{Participant, Scheduler},
-    stage::{Stage, VERSIONS, content, environment, release},
+    stage::{Stage, VERSIONS, content, differences, environment, release},
     witness::{Witness, segment_of},
 };
 
@@ -203,7 +203,15 @@ fn take_over(
 /// The world has to be the one that the outcome says.
 fn judge(stage: &Arc<Stage>, place: &Arc<Place>, drilled: &mut Drilled) {
     let resolved = &stage.environments[0];
-    let found = content(&place.world(), &resolved.environment.namespace);
+    let world = place.world();
+    let found = content(&world, &resolved.environment.namespace);
+    let jobs: Vec<&str> = world.of_kind("Job").into_iter().map(|job| job.name()).collect();
+    for undo in jobs.iter().filter(|name| name.ends_with("-undo")) {
+        if !jobs.contains(&undo.trim_end_matches("-undo")) {
+            drilled.violations.push(format!("{undo} takes back what never ran"));
+        }
+    }
+    drop(world);
     let is = |version: &str| stage.content_of(&resolved.environment.name, version) == Some(&found);
     let (old, new) = (is(VERSIONS[0]), is(VERSIONS[1]));
     let fits = match &drilled.outcome {
@@ -221,7 +229,10 @@ fn judge(stage: &Arc<Stage>, place: &Arc<Place>, drilled: &mut Drilled) {
         } else {
             "mixed"
         };
-        drilled.violations.push(format!("the world is {state}, and the outcome is {:?}", drilled.outcome));
+        let wanted = stage.content_of(&resolved.environment.name, VERSIONS[1]);
+        let differences = differences(wanted.map_or(&[], Vec::as_slice), &found).join("; ");
+        let outcome = &drilled.outcome;
+        drilled.violations.push(format!("the world is {state}, the outcome {outcome:?}: {differences}"));
     }
     let mut witness = lock(&place.witness);
     drilled.violations.append(&mut witness.violations);

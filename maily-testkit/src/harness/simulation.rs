@@ -19,7 +19,7 @@ use super::{
     place::{Place, lock},
     scheduler::{Scheduler, Seat},
     script::{Act, Script},
-    stage::{Stage, VERSIONS, content, environment, release},
+    stage::{Stage, VERSIONS, content, differences, environment, release},
     weather::{Tally, Weather},
     witness::Witness,
 };
@@ -228,24 +228,7 @@ impl Play {
         if found == *wanted {
             return;
         }
-        let mut differences: Vec<String> = Vec::new();
-        for object in wanted {
-            match found.iter().find(|other| other.key() == object.key()) {
-                None => differences.push(format!("{} is missing", object.key())),
-                Some(other) => differences.extend(
-                    maily_core::engine::difference(object, other).into_iter().map(|field| {
-                        format!("{}: {} is {:?}, not {:?}", object.key(), field.path, field.to, field.from)
-                    }),
-                ),
-            }
-        }
-        differences.extend(
-            found
-                .iter()
-                .filter(|object| !wanted.iter().any(|other| other.key() == object.key()))
-                .map(|object| format!("{} is there", object.key())),
-        );
-        differences.truncate(4);
+        let differences = differences(wanted, &found);
         let what = format!("{} is not {version}: {}", resolved.environment.name, differences.join("; "));
         lock(&self.place.witness).violation(invariant, what);
     }

@@ -279,7 +279,12 @@ async fn planned(
 pub fn content(world: &World, namespace: &str) -> Vec<Object> {
     let mut objects: Vec<Object> = world
         .objects()
-        .filter(|object| object.namespace() == Some(namespace) && object.label("maily.dev/project").is_some())
+        .filter(|object| {
+            object.namespace() == Some(namespace)
+                && object.label("maily.dev/project").is_some()
+                // A run's Jobs tell of the run, not of the application.
+                && object.kind() != "Job"
+        })
         .map(|object| {
             let mut object = object.clone().without_server_fields();
             for annotation in ["maily.dev/epoch", "maily.dev/stamp", "deployment.kubernetes.io/revision"] {
@@ -297,4 +302,25 @@ pub fn content(world: &World, namespace: &str) -> Vec<Object> {
         .collect();
     objects.sort_by(|a, b| a.key().cmp(b.key()));
     objects
+}
+
+/// How what is there differs from what is wanted: the first few differences, in words.
+pub(super) fn differences(wanted: &[Object], found: &[Object]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for object in wanted {
+        match found.iter().find(|other| other.key() == object.key()) {
+            None => all.push(format!("{} is missing", object.key())),
+            Some(other) => {
+                let fields = maily_core::engine::difference(object, other);
+                let said = |field: maily_core::engine::FieldChange| {
+                    format!("{}: {} is {:?}, not {:?}", object.key(), field.path, field.to, field.from)
+                };
+                all.extend(fields.into_iter().map(said));
+            }
+        }
+    }
+    let wanted_there = |object: &&Object| wanted.iter().any(|other| other.key() == object.key());
+    all.extend(found.iter().filter(|o| !wanted_there(o)).map(|object| format!("{} is there", object.key())));
+    all.truncate(4);
+    all
 }

@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use maily_core::{
     engine::{
         self, Claim, Course, ENVIRONMENT, Event, MANAGER, Progress, Reversibility, RunState, SCALE_MANAGER,
-        STAMP, StepId, What, epoch_of,
+        STAMP, Step, StepId, What, Work, epoch_of,
         journal::{JournalEvent, Segment, unpack},
     },
     object::{Object, ObjectKey},
@@ -34,6 +34,8 @@ struct Book {
     next: u64,
     /// Steps that may change an object.
     steps: BTreeMap<ObjectKey, Vec<StepId>>,
+    /// Steps that make a Job, whose name is completed by the run.
+    jobs: Vec<StepId>,
     told: BTreeMap<(StepId, &'static str), u32>,
 }
 
@@ -169,8 +171,10 @@ impl Witness {
                     steps.entry(change.key.clone()).or_default().push(step.id.clone());
                 }
             }
+            let makes_job = |step: &&Step| matches!(step.work, Work::Job { .. });
+            let jobs = plan.steps.iter().filter(makes_job).map(|step| step.id.clone()).collect();
             let state = RunState::new(plan.clone());
-            self.books.insert(run.to_owned(), Book { state, next: 0, steps, told: BTreeMap::new() });
+            self.books.insert(run.to_owned(), Book { state, next: 0, steps, jobs, told: BTreeMap::new() });
         }
         // Whoever comes next closes a run that has written nothing.
         let closes = |event: &JournalEvent| {
@@ -277,7 +281,8 @@ impl Witness {
 impl Book {
     /// Whether the journal announces an effect on an object; else what is wrong.
     fn covers(&self, key: &ObjectKey, stamp: Option<&str>) -> Option<(&'static str, String)> {
-        let Some(steps) = self.steps.get(key) else {
+        let of_job = (key.kind.kind == "Job").then_some(&self.jobs);
+        let Some(steps) = self.steps.get(key).or(of_job) else {
             return Some(("I10", "it is in no step of the run's plan".to_owned()));
         };
         let open = |step: &StepId, back: Option<bool>| {
