@@ -14,6 +14,9 @@ use crate::{
     provider::RecordStore,
 };
 
+/// So many runs may have begun in one second.
+const SAME_SECOND: usize = 4;
+
 /// A run in a few words.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct RunSummary {
@@ -52,9 +55,12 @@ pub async fn runs(records: &dyn RecordStore, limit: usize) -> Result<Vec<RunSumm
         keys.iter().filter_map(|key| key.strip_prefix("run/")?.split('/').next().map(RunId::from)).collect();
     ids.sort();
     ids.dedup();
-    let reads = ids.iter().rev().take(limit).map(|id| journal::read(records, id));
-    let read = futures::future::try_join_all(reads).await?;
-    Ok(read.into_iter().flatten().map(|recorded| summary(&recorded)).collect())
+    // An id tells the second alone: of runs of one second the epoch tells which came later.
+    let reads = ids.iter().rev().take(limit.saturating_add(SAME_SECOND)).map(|id| journal::read(records, id));
+    let mut read: Vec<Recorded> = futures::future::try_join_all(reads).await?.into_iter().flatten().collect();
+    read.sort_by_key(|recorded| std::cmp::Reverse(recorded.events.first().map(|(epoch, _)| *epoch)));
+    read.truncate(limit);
+    Ok(read.iter().map(summary).collect())
 }
 
 /// One run with everything on record.
@@ -96,4 +102,32 @@ fn summary(recorded: &Recorded) -> RunSummary {
         }
     }
     summary
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        engine::{Epoch, journal::Writer},
+        provider::RecordStore,
+        records::MemoryRecords,
+        runtime::{Runtime, TokioRuntime},
+    };
+
+    #[tokio::test]
+    async fn of_two_runs_of_one_second_the_later_stands_first() {
+        let store: Arc<dyn RecordStore> = Arc::new(MemoryRecords::default());
+        let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime);
+        for (epoch, id) in [(1, "20260101-000000-ffffff"), (2, "20260101-000000-000000")] {
+            let (store, runtime) = (Arc::clone(&store), Arc::clone(&runtime));
+            let mut writer = Writer::new(store, runtime, RunId::from(id), Epoch(epoch), 0);
+            let begun =
+                JournalEvent::RunStarted { plan: String::new(), by: format!("run {epoch}"), reason: None };
+            writer.append(vec![begun], TokioRuntime.now()).await.unwrap();
+        }
+        let newest = runs(&*store, 1).await.unwrap();
+        assert_eq!(newest[0].by, "run 2");
+    }
 }
