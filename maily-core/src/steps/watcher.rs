@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures::StreamExt as _;
@@ -12,11 +13,13 @@ use super::evidence::Involved;
 use crate::{
     engine::Failure,
     object::{Object, ObjectKey, ObjectKind},
-    provider::{Cluster, ListQuery, WatchEvent},
+    provider::{Cluster, ListQuery, ProviderError, WatchEvent, WatchStream},
     rollout::{Evidence, Health, Target, judge},
     runtime::{Runtime, Task},
 };
 
+/// Time until a watch that broke off is begun anew.
+const PAUSE: Duration = Duration::from_secs(1);
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
 type Scope = (ObjectKind, Option<String>);
@@ -84,27 +87,52 @@ impl Watcher {
         if tasks.contains_key(&scope) {
             return;
         }
-        let work = run_watch(Arc::clone(&self.cluster), Arc::clone(&self.store), scope.clone());
+        let work = run_watch(
+            Arc::clone(&self.cluster),
+            Arc::clone(&self.runtime),
+            Arc::clone(&self.store),
+            scope.clone(),
+        );
         tasks.insert(scope, self.runtime.spawn(Box::pin(work)));
     }
 }
 
-async fn run_watch(cluster: Arc<dyn Cluster>, store: Arc<Mutex<Store>>, scope: Scope) {
+async fn run_watch(
+    cluster: Arc<dyn Cluster>,
+    runtime: Arc<dyn Runtime>,
+    store: Arc<Mutex<Store>>,
+    scope: Scope,
+) {
     let query = ListQuery::new(scope.0.clone(), scope.1.as_deref());
-    let mut stream = match cluster.watch(&query).await {
-        Ok(stream) => stream,
-        Err(error) => return lock(&store).fail(scope, Failure::of(&error)),
-    };
+    loop {
+        let error = match cluster.watch(&query).await {
+            Ok(stream) => match feed(stream, &store, &scope).await {
+                Some(error) => error,
+                None => return,
+            },
+            Err(error) => error,
+        };
+        if !error.is_transient() {
+            return lock(&store).fail(scope, Failure::of(&error));
+        }
+        // A server that goes down while it answers comes again; who waits has a deadline of his own.
+        runtime.sleep(error.retry_after().unwrap_or(PAUSE)).await;
+    }
+}
+
+/// Keeps what a watch tells, until it ends; with the error where it ends with one.
+async fn feed(mut stream: WatchStream, store: &Mutex<Store>, scope: &Scope) -> Option<ProviderError> {
     while let Some(event) = stream.next().await {
-        let mut store = lock(&store);
+        let mut store = lock(store);
         match event {
-            Ok(WatchEvent::Listed(objects)) => store.replace(&scope, objects),
+            Ok(WatchEvent::Listed(objects)) => store.replace(scope, objects),
             Ok(WatchEvent::Applied(object)) => store.put(object),
             Ok(WatchEvent::Deleted(object)) => store.remove(object.key()),
             Ok(WatchEvent::Interrupted(_)) => {}
-            Err(error) => return store.fail(scope, Failure::of(&error)),
+            Err(error) => return Some(error),
         }
     }
+    None
 }
 
 fn has_pods(target: &Target) -> bool {
