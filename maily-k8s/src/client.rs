@@ -6,13 +6,9 @@
 use std::sync::{Arc, RwLock};
 
 use http::{Request, Response, StatusCode};
-use kube::{
-    Config,
-    client::{Body, ClientBuilder, ConfigExt as _},
-};
+use kube::{Config, client::Body};
 
-/// Requests that may wait for the connection.
-const QUEUE: usize = 1024;
+use crate::transport;
 
 /// A client that renews its credentials.
 #[derive(Clone)]
@@ -63,27 +59,9 @@ impl Client {
         if number != refused {
             return Ok(client);
         }
-        let client = make(Config::clone(config)).await?;
+        let client = transport::make(Config::clone(config)).await?;
         let mut current = self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         *current = (number + 1, client.clone());
         Ok(client)
     }
-}
-
-/// Makes a client. kube alone would run a credential plugin three times, which takes seconds with that of EKS.
-pub(crate) async fn make(config: Config) -> Result<kube::Client, kube::Error> {
-    // The plugin is a program that blocks its caller.
-    let made = tokio::task::spawn_blocking(move || {
-        if config.auth_info.exec.is_none() {
-            return kube::Client::try_from(config);
-        }
-        // No layer: the plugin answered with a certificate, which is a matter of the connection.
-        let Some(credentials) = config.auth_layer()? else { return kube::Client::try_from(config) };
-        let mut plain = config;
-        plain.auth_info.exec = None;
-        // What the credentials are put before has to be cloned.
-        let queue = tower::buffer::BufferLayer::new(QUEUE);
-        Ok(ClientBuilder::try_from(plain)?.with_layer(&queue).with_layer(&credentials).build())
-    });
-    made.await.map_err(|error| kube::Error::Service(error.into()))?
 }

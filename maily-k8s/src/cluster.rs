@@ -16,14 +16,14 @@ use serde_json::Value;
 
 use crate::{
     access,
-    client::{self, Client},
+    client::Client,
     connect,
     connect::ConnectOptions,
     discovery::Discovery,
     error::{About, PROVIDER, failed, garbled},
     logs, probe,
     request::{CALL, PAGE, Wire, collection, is_absent, item, query_value},
-    watch, write,
+    transport, watch, write,
 };
 
 /// Objects of one page of a list.
@@ -62,7 +62,8 @@ impl KubeCluster {
         let connection = connect::configure(options).await?;
         let server = connection.config.cluster_url.to_string();
         let about = About { operation: "connect", resource: &server };
-        let client = client::make(connection.config.clone()).await.map_err(|error| failed(about, error))?;
+        let client =
+            transport::make(connection.config.clone()).await.map_err(|error| failed(about, error))?;
         let client = Client::new(client, Some(connection.config));
         Ok(Self::build(client, Arc::new(TokioRuntime), server, connection.context, connection.ca))
     }

@@ -27,6 +27,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
     known: Mutex<Known>,
+    /// One question at a time for each group: who comes meanwhile waits for its answer.
+    asking: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// Groups of definitions that we wrote, and when.
     awaited: Mutex<HashMap<String, Moment>>,
 }
@@ -71,9 +73,19 @@ impl Discovery {
         wire: &Wire,
         kind: &ObjectKind,
     ) -> Result<Option<ApiResource>, ProviderError> {
-        let known = self.lock().get(&kind.api_version).cloned();
-        let of = |list: &[ApiResource]| list.iter().find(|resource| resource.kind.kind == kind.kind).cloned();
-        if let Some(found) = known.as_deref().and_then(|list| of(list)) {
+        let of = |list: &Arc<Vec<ApiResource>>| {
+            list.iter().find(|resource| resource.kind.kind == kind.kind).cloned()
+        };
+        let known = || self.lock().get(&kind.api_version).cloned();
+        if let Some(found) = known().as_ref().and_then(of) {
+            return Ok(Some(found));
+        }
+        let turn = {
+            let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(asking.entry(kind.api_version.clone()).or_default())
+        };
+        let _turn = turn.lock().await;
+        if let Some(found) = known().as_ref().and_then(of) {
             return Ok(Some(found));
         }
         // Also after a miss: the definition may have come since.

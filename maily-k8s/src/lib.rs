@@ -35,6 +35,7 @@ mod migrate;
 mod probe;
 mod proxy;
 mod request;
+mod transport;
 mod watch;
 mod write;
 

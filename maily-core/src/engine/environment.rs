@@ -261,10 +261,9 @@ impl Environment {
     /// # Errors
     /// When the records cannot be read.
     pub async fn released(&self, head: &Head) -> Result<Option<Release>, EnvironmentError> {
-        let Some((_, release)) = &head.release else { return Ok(None) };
-        let id = release.id;
-        patiently(&*self.runtime, || async move { Ok(history::release(&*self.records, id).await?) }.boxed())
-            .await
+        let Some((run, release)) = &head.release else { return Ok(None) };
+        let read = || history::with_objects(&*self.records, run.clone(), release.clone()).boxed();
+        Ok(patiently(&*self.runtime, read).await?)
     }
 
     /// Makes a plan from what is wanted and what is there.
@@ -284,7 +283,10 @@ impl Environment {
         let observe = || observe::observe(cluster, wanted, base, depth).boxed();
         // The sealer may write: not before it is known that this is the right cluster.
         let check = async {
-            let identity = self.check().await?;
+            let identity = match &head.cluster {
+                Some(checked) => checked.clone(),
+                None => self.check().await?,
+            };
             Ok::<_, EnvironmentError>((identity, self.sealer(storage).await?))
         };
         let (checked, observed) = futures::future::join(check, patiently(&*self.runtime, observe)).await;
@@ -443,12 +445,20 @@ impl Environment {
         self.finish(context, finish).await
     }
 
-    /// The state of the records, once nobody else works on the environment: waits for one's turn where asked to.
+    /// The state of the records of the right cluster, once nobody else works on the environment: waits for one's turn
+    /// where asked to.
     ///
     /// # Errors
     /// [`LeaseError::Held`] when somebody works on it for longer than we wait, [`EnvironmentError::Unfinished`] when
-    /// a run has to be resumed or aborted first.
+    /// a run has to be resumed or aborted first; else like [`Self::check`].
     pub async fn turn(&self, options: &RunOptions) -> Result<Head, EnvironmentError> {
+        let (checked, head) = futures::future::join(self.check(), self.wait_for_turn(options)).await;
+        // What is wrong with the cluster as such is the better answer.
+        let cluster = Some(checked?);
+        Ok(Head { cluster, ..head? })
+    }
+
+    async fn wait_for_turn(&self, options: &RunOptions) -> Result<Head, EnvironmentError> {
         let begun = self.runtime.now();
         let mut seen: Option<(String, crate::runtime::Moment)> = None;
         loop {
@@ -513,25 +523,30 @@ impl Environment {
     ) -> Result<RunEnd, EnvironmentError> {
         let run = context.run.clone();
         let epoch = context.epoch;
-        let end = match finish {
-            Ok(Finish::Over(outcome, release)) => {
-                if let Some(release) = &release {
-                    // The journal is what counts; who finds this record missing writes it again.
-                    let _ = record_release(&*self.records, &run, epoch, release).await;
-                }
-                RunEnd::Over { run: Some(run), outcome }
-            }
-            Ok(Finish::Paused(why)) => RunEnd::Paused { run, why },
-            Ok(Finish::Stuck(items)) => RunEnd::Stuck { run, items },
+        let finish = match finish {
+            Ok(finish) => finish,
             Err(error) => {
                 context.give_up_lease();
                 return Err(error.into());
             }
         };
-        if let Some(lease) = context.take_lease() {
-            lease.release().await;
-        }
-        Ok(end)
+        let record = async {
+            if let Finish::Over(_, Some(release)) = &finish {
+                // The journal is what counts; who finds this record missing writes it again.
+                let _ = record_release(&*self.records, &run, epoch, release).await;
+            }
+        };
+        let release = async {
+            if let Some(lease) = context.take_lease() {
+                lease.release().await;
+            }
+        };
+        futures::future::join(record, release).await;
+        Ok(match finish {
+            Finish::Over(outcome, _) => RunEnd::Over { run: Some(run), outcome },
+            Finish::Paused(why) => RunEnd::Paused { run, why },
+            Finish::Stuck(items) => RunEnd::Stuck { run, items },
+        })
     }
 
     pub(super) fn unfinished(&self, run: &RunId) -> EnvironmentError {

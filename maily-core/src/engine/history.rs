@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     object::{Object, ObjectKey},
-    provider::RecordStore,
+    provider::{ClusterIdentity, RecordStore},
 };
 
 /// Version of the release record's format.
@@ -60,6 +60,8 @@ pub struct Unfinished {
 /// The state of an environment's records.
 #[derive(Clone, Debug, Default)]
 pub struct Head {
+    /// The cluster that they were read from, where it was seen to be the one that the environment is bound to.
+    pub cluster: Option<ClusterIdentity>,
     /// The highest epoch claimed.
     pub epoch: Option<Epoch>,
     /// The releases on record, ascending.
@@ -82,13 +84,7 @@ fn release_key(id: ReleaseId) -> String {
 /// When the records cannot be read.
 pub async fn head(records: &dyn RecordStore) -> Result<Head, JournalError> {
     let (epochs, releases) = futures::future::try_join(claimed(records), list_releases(records)).await?;
-    let mut head = Head {
-        epoch: epochs.last().copied(),
-        releases,
-        release: None,
-        unfinished: None,
-        pending: Vec::new(),
-    };
+    let mut head = Head { epoch: epochs.last().copied(), releases, ..Head::default() };
     let mut last_epoch = None;
     if let Some(id) = head.releases.last()
         && let Some(record) = read_release(records, *id).await?
@@ -173,10 +169,22 @@ pub async fn release_head(
 pub async fn release(records: &dyn RecordStore, id: ReleaseId) -> Result<Option<Release>, JournalError> {
     let source = if id == ReleaseId(0) { ReleaseId(1) } else { id };
     let Some((run, head)) = release_head(records, source).await? else { return Ok(None) };
-    let Some(plan) = journal::read(records, &run).await?.and_then(|recorded| recorded.plan) else {
-        return Ok(None);
-    };
-    Ok(Some(if id == ReleaseId(0) { found_by(run, &head, &plan) } else { made_by(run, head, plan) }))
+    if id != ReleaseId(0) {
+        return with_objects(records, run, head).await;
+    }
+    Ok(journal::read_plan(records, &run).await?.map(|plan| found_by(run, &head, &plan)))
+}
+
+/// Reads the objects of a release whose short form is known.
+///
+/// # Errors
+/// When the records cannot be read.
+pub(super) async fn with_objects(
+    records: &dyn RecordStore,
+    run: RunId,
+    head: ReleaseHead,
+) -> Result<Option<Release>, JournalError> {
+    Ok(journal::read_plan(records, &run).await?.map(|plan| made_by(run, head, plan)))
 }
 
 fn made_by(run: RunId, head: ReleaseHead, plan: Plan) -> Release {

@@ -61,44 +61,66 @@ pub fn segment_key(run: &RunId, number: u64) -> String {
 /// # Errors
 /// When a record is damaged, of a newer format, or the store cannot be reached.
 pub async fn read(store: &dyn RecordStore, run: &RunId) -> Result<Option<Recorded>, JournalError> {
+    let Some(first) = segment(store, run, 0).await? else { return Ok(None) };
     let mut recorded = Recorded { run: run.clone(), plan: None, events: Vec::new(), next: 0 };
-    let mut digest = String::new();
-    let mut parts = None;
-    loop {
-        let key = segment_key(run, recorded.next);
-        let Some(bytes) = store.get(&key).await? else { break };
-        let segment = parse(&key, &bytes)?;
-        if let Some(JournalEvent::RunStarted { plan, .. }) = segment.events.first() {
-            digest.clone_from(plan);
-        }
-        recorded.plan = recorded.plan.or(segment.plan);
-        parts = parts.or(segment.plan_parts);
-        recorded.events.extend(segment.events.into_iter().map(|event| (segment.epoch, event)));
+    let mut plan = PlanSource::default();
+    let mut next = Some(first);
+    while let Some(mut segment) = next {
         recorded.next += 1;
+        plan.look_in(&mut segment);
+        recorded.events.extend(segment.events.into_iter().map(|event| (segment.epoch, event)));
+        next = self::segment(store, run, recorded.next).await?;
     }
-    if recorded.next == 0 {
-        return Ok(None);
-    }
-    if let (None, Some(parts)) = (&recorded.plan, parts) {
-        recorded.plan = read_blob(store, run, &digest, parts).await?;
-    }
+    recorded.plan = plan.fetch(store, run).await?;
     Ok(Some(recorded))
 }
 
-async fn read_blob(
-    store: &dyn RecordStore,
-    run: &RunId,
-    digest: &str,
-    parts: u32,
-) -> Result<Option<Plan>, JournalError> {
-    let mut bytes = Vec::new();
-    for part in 0..parts {
-        match store.get(&blob_key(run, digest, part)).await? {
-            Some(part) => bytes.extend(part),
-            None => return Ok(None),
+/// Reads a run's plan alone. `None` where there is none, or not all of it.
+///
+/// # Errors
+/// When a record is damaged, of a newer format, or the store cannot be reached.
+pub async fn read_plan(store: &dyn RecordStore, run: &RunId) -> Result<Option<Plan>, JournalError> {
+    let Some(mut first) = segment(store, run, 0).await? else { return Ok(None) };
+    let mut plan = PlanSource::default();
+    plan.look_in(&mut first);
+    plan.fetch(store, run).await
+}
+
+async fn segment(store: &dyn RecordStore, run: &RunId, number: u64) -> Result<Option<Segment>, JournalError> {
+    let key = segment_key(run, number);
+    let bytes = store.get(&key).await?;
+    bytes.map(|bytes| parse(&key, &bytes)).transpose()
+}
+
+/// Where a run's plan is.
+#[derive(Default)]
+struct PlanSource {
+    inline: Option<Plan>,
+    digest: String,
+    parts: Option<u32>,
+}
+
+impl PlanSource {
+    /// Takes what a segment says of the plan.
+    fn look_in(&mut self, segment: &mut Segment) {
+        if let Some(JournalEvent::RunStarted { plan, .. }) = segment.events.first() {
+            self.digest.clone_from(plan);
         }
+        self.inline = self.inline.take().or_else(|| segment.plan.take());
+        self.parts = self.parts.or(segment.plan_parts);
     }
-    unpack(&blob_key(run, digest, 0), &bytes).map(Some)
+
+    async fn fetch(self, store: &dyn RecordStore, run: &RunId) -> Result<Option<Plan>, JournalError> {
+        let (None, Some(parts)) = (&self.inline, self.parts) else { return Ok(self.inline) };
+        let mut bytes = Vec::new();
+        for part in 0..parts {
+            match store.get(&blob_key(run, &self.digest, part)).await? {
+                Some(part) => bytes.extend(part),
+                None => return Ok(None),
+            }
+        }
+        unpack(&blob_key(run, &self.digest, 0), &bytes).map(Some)
+    }
 }
 
 fn blob_key(run: &RunId, digest: &str, part: u32) -> String {
