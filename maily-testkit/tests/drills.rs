@@ -33,6 +33,20 @@ services:
   schema: {before: api, job: {image: 'registry.example/shop/schema:{version}', command: [up], undo: [down]}}
 ";
 
+/// The same with a migration that cannot be taken back.
+const ONE_WAY: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  web: {needs: [api], workload: {port: 8080, scale: 1}}
+  worker: {workload: {command: [work], scale: 1}}
+  schema: {before: api, job: {image: 'registry.example/shop/schema:{version}', command: [up]}}
+";
+
 fn stage() -> &'static Arc<Stage> {
     static STAGE: OnceLock<Arc<Stage>> = OnceLock::new();
     STAGE.get_or_init(|| Arc::new(Stage::new(SHOP).expect("can be built")))
@@ -122,4 +136,11 @@ fn a_migration_is_taken_back_if_it_ran_and_only_then() {
     killed_at_every_request(migrated(), false, false);
     killed_at_every_request(migrated(), true, false);
     killed_at_every_request(migrated(), false, true);
+}
+
+/// The witness sees to it that nothing begins beside it and that no gate is left out.
+#[test]
+fn a_migration_without_a_way_back_runs_alone_and_the_run_goes_forward() {
+    let stage = Arc::new(Stage::new(ONE_WAY).expect("can be built"));
+    killed_at_every_request(&stage, false, false);
 }
