@@ -9,8 +9,8 @@ use tokio::sync::SemaphorePermit;
 use super::context::{Context, Past, Trouble};
 use crate::{
     engine::{
-        Change, Direction, Failure, MANAGER, Operation, SCALE_MANAGER, Sealer, Step, digest, epoch_of,
-        exactly, journal::Written, run_of, strip_bookkeeping, without_bookkeeping,
+        Before, Change, Direction, Failure, MANAGER, Operation, SCALE_MANAGER, Sealer, Step, digest,
+        epoch_of, exactly, journal::Written, run_of, strip_bookkeeping, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey},
     provider::{Effect, ErrorKind, Precondition, ProviderError, WriteMode, WriteOptions, patch_of},
@@ -40,6 +40,12 @@ pub(crate) fn view_with(sealer: &Sealer, live: &Object, scope: &FieldSet) -> Obj
 
 fn view(context: &Context, live: &Object, scope: &FieldSet) -> Object {
     view_with(&context.sealer, live, scope)
+}
+
+/// Whether an object's replicas, which this change hands over, are with the manager that keeps them.
+fn handed_over(change: &Change, live: &Object) -> bool {
+    change.hand_over_replicas.is_some()
+        && !FieldSet::owned_by(live, |manager| manager == SCALE_MANAGER).is_empty()
 }
 
 /// What an object is to this run.
@@ -341,11 +347,10 @@ impl<'a> Writer<'a> {
                 (Standing::Before, Some(live), Some(before)) => {
                     // Our epoch on it proves that a former holder's calls are refused, and nothing of our own.
                     let marked = !self.unanswered || epoch_of(live) == Some(self.context.epoch);
-                    if marked && !self.context.in_flight(live) {
+                    if marked && !self.context.in_flight(live) && !handed_over(change, live) {
                         return Ok(());
                     }
-                    let object = self.open(&before.object).await?;
-                    if self.send(change, object, exactly(live)).await?.is_some() {
+                    if self.put_back(change, before, live).await? {
                         return Ok(());
                     }
                 }
@@ -353,8 +358,7 @@ impl<'a> Writer<'a> {
                     let ours = epoch_of(live).is_some_and(|epoch| self.context.epochs.contains(&epoch));
                     match before {
                         Some(before) if change.operation != Operation::Replace => {
-                            let object = self.open(&before.object).await?;
-                            if self.send(change, object, exactly(live)).await?.is_some() {
+                            if self.put_back(change, before, live).await? {
                                 return Ok(());
                             }
                         }
@@ -366,6 +370,37 @@ impl<'a> Writer<'a> {
                     }
                 }
                 _ => return Err(self.foreign(change, live.as_ref())),
+            }
+        }
+    }
+
+    /// Writes what was captured; `false` where the object has to be looked at again.
+    async fn put_back(&mut self, change: &Change, before: &Before, live: &Object) -> Result<bool, Trouble> {
+        let mut object = self.open(&before.object).await?;
+        // The number that was captured may be old by now: what serves goes on serving.
+        if let (Some(_), Some(replicas)) = (change.hand_over_replicas, live.int("/spec/replicas")) {
+            object.edit(|body| body["spec"]["replicas"] = replicas.into());
+        }
+        let Some(answer) = self.send(change, object, exactly(live)).await? else { return Ok(false) };
+        if !handed_over(change, &answer) {
+            return Ok(true);
+        }
+        // Replicas are ours again: whoever kept them gives them up.
+        let nothing = patch_of(&change.key, serde_json::json!({}))
+            .map_err(|error| Failure::new("internal", error.to_string()))?;
+        let precondition = exactly(&answer);
+        let options = WriteOptions::apply(SCALE_MANAGER, precondition.clone());
+        let permit = self.turn().await?;
+        let given = self.context.providers.cluster.write(&nothing, &options).await;
+        drop(permit);
+        match given {
+            Ok(answer) => {
+                self.context.remember(&change.key, Some(answer));
+                Ok(true)
+            }
+            Err(error) => {
+                self.context.remember(&change.key, None);
+                self.after_write(change, &precondition, error).await.map(|()| false)
             }
         }
     }
