@@ -312,7 +312,7 @@ impl Executor {
             (Direction::Forward, End::Failed(failure, result)) => {
                 let why = (*failure).clone();
                 self.push(JournalEvent::StepFailed { step: step.clone(), failure: *failure, result, at });
-                if self.state.course == Course::Forward && self.state.paused.is_none() {
+                if self.state.course == Course::Forward && !self.state.past_return() {
                     self.push(JournalEvent::Turned { why, step: Some(step), by: "maily".to_owned() });
                     self.context.halt(Halt::Turn);
                 }

@@ -56,7 +56,9 @@ pub(super) async fn observe(
         .filter(|key| served.contains(&key.kind))
         .chain(base.into_iter().flat_map(|base| base.objects.keys()))
         .collect();
-    let mut observed = Observed { objects: read(cluster, keys).await?, ..Observed::default() };
+    let (read, autoscalers) =
+        futures::future::try_join(read(cluster, keys), autoscalers(cluster, &objects)).await?;
+    let mut observed = Observed { objects: read, autoscalers, ..Observed::default() };
     if depth == Depth::DryRun {
         observed.dry_runs = dry_runs(cluster, wanted, &objects, &observed, base).await?;
     }
@@ -85,6 +87,25 @@ async fn served_kinds(
         .map(|(_, object)| PlanProblem::UnknownKind { key: object.key().clone() })
         .collect();
     if unknown.is_empty() { Ok(served) } else { Err(EnvironmentError::Problems(PlanProblems(unknown))) }
+}
+
+/// Autoscalers beside the wanted workloads: also one that is not of the project sets the replicas of its target.
+async fn autoscalers(
+    cluster: &dyn Cluster,
+    objects: &[(Option<&str>, &Object)],
+) -> Result<Vec<Object>, EnvironmentError> {
+    let fixed = objects.iter().filter(|(_, object)| object.at("/spec/replicas").is_some());
+    let namespaces: BTreeSet<Option<&str>> = fixed.map(|(_, object)| object.namespace()).collect();
+    let mut found = Vec::new();
+    for namespace in namespaces.into_iter().flatten() {
+        let kind = ObjectKind::new("autoscaling/v2", "HorizontalPodAutoscaler");
+        match cluster.list(&ListQuery::new(kind, Some(namespace))).await {
+            Ok(list) => found.extend(list),
+            Err(error) if error.kind() == ErrorKind::Unsupported => {}
+            Err(error) => return Err(EnvironmentError::Provider(error)),
+        }
+    }
+    Ok(found)
 }
 
 /// Reads objects: a list where several of a kind stand in one namespace, else one by one.

@@ -132,6 +132,17 @@ pub struct Step {
     pub work: Work,
 }
 
+impl Step {
+    /// Whether it decides over a phase: by a look from outside, or by a Job that only looks.
+    pub fn is_gate(&self) -> bool {
+        match &self.work {
+            Work::Check { gate, .. } => *gate,
+            Work::Job { .. } => self.reversibility == Reversibility::NoEffect,
+            _ => false,
+        }
+    }
+}
+
 /// What a step does. The tag carries the version of the kind's meaning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind")]

@@ -38,6 +38,8 @@ pub struct StepState {
     pub may_have_effect: bool,
     /// When it began.
     pub started_at: Option<jiff::Timestamp>,
+    /// It failed, and a later process tries it again.
+    pub again: bool,
 }
 
 /// Forward, or back for a reason.
@@ -82,8 +84,10 @@ pub struct RunState {
     pub course: Course,
     /// How it ended.
     pub finished: Option<(Outcome, Option<ReleaseHead>)>,
-    /// Why it cannot go on forward without a person, past a point of no return.
-    pub paused: Option<(StepId, Failure)>,
+    /// Steps that failed and that nobody has tried again since, by position.
+    failed: BTreeSet<usize>,
+    /// Steps that cannot be undone, by position.
+    irreversible: Vec<usize>,
 }
 
 impl RunState {
@@ -94,6 +98,7 @@ impl RunState {
             result: StepResult::default(),
             may_have_effect: false,
             started_at: None,
+            again: false,
         };
         let mut dependents: BTreeMap<StepId, Vec<StepId>> = BTreeMap::new();
         for step in &plan.steps {
@@ -106,12 +111,15 @@ impl RunState {
             order: plan.steps.iter().enumerate().map(|(index, step)| (step.id.clone(), index)).collect(),
             missing: plan.steps.iter().map(|step| (step.id.clone(), step.needs.len())).collect(),
             candidates: (0..plan.steps.len()).filter(|index| plan.steps[*index].needs.is_empty()).collect(),
+            irreversible: (0..plan.steps.len())
+                .filter(|index| plan.steps[*index].reversibility == Reversibility::Irreversible)
+                .collect(),
+            failed: BTreeSet::new(),
             dependents,
             plan,
             epochs: Vec::new(),
             course: Course::Forward,
             finished: None,
-            paused: None,
         }
     }
 
@@ -136,16 +144,18 @@ impl RunState {
             self.epochs.push(epoch);
         }
         match event {
+            JournalEvent::EpochClaimed { .. } => self.try_again(),
             JournalEvent::RunStarted { .. }
-            | JournalEvent::EpochClaimed { .. }
             | JournalEvent::GateDecided { .. }
             | JournalEvent::Paused { .. } => {}
             JournalEvent::StepStarted { step, at } => {
                 if let Some(index) = self.order.get(step) {
                     self.candidates.remove(index);
+                    self.failed.remove(index);
                 }
                 self.set(step, |state| {
                     state.progress = Progress::Started;
+                    state.again = false;
                     state.may_have_effect = true;
                     state.started_at = Some(*at);
                 });
@@ -170,14 +180,17 @@ impl RunState {
                     state.result = result.clone();
                     state.may_have_effect = !at_rest;
                 });
-                if self.past_return() {
-                    self.paused = Some((step.clone(), failure.clone()));
+                if let Some(index) = self.order.get(step) {
+                    self.failed.insert(*index);
                 }
             }
             JournalEvent::Turned { why, step, .. } => {
                 self.course = Course::Back { why: why.clone(), step: step.clone() };
             }
-            JournalEvent::UndoStarted { step } => self.set(step, |state| state.progress = Progress::Undoing),
+            JournalEvent::UndoStarted { step } => self.set(step, |state| {
+                state.progress = Progress::Undoing;
+                state.again = false;
+            }),
             JournalEvent::Undone { step, .. } => self.set(step, |state| state.progress = Progress::Undone),
             JournalEvent::UndoFailed { step, failure, remedy } => self.set(step, |state| {
                 state.progress = Progress::UndoFailed(failure.clone(), remedy.clone());
@@ -194,15 +207,33 @@ impl RunState {
         }
     }
 
+    /// Whoever takes a run over tries again what failed: a person has mended its cause, or wants to know.
+    fn try_again(&mut self) {
+        for state in self.steps.values_mut() {
+            state.again |= matches!(state.progress, Progress::Failed(_) | Progress::UndoFailed(..));
+        }
+        let failed = std::mem::take(&mut self.failed);
+        self.candidates.extend(failed);
+    }
+
     /// Whether an irreversible step has begun: from there the run cannot turn.
     pub fn past_return(&self) -> bool {
-        self.plan.steps.iter().any(|step| {
-            step.reversibility == Reversibility::Irreversible
-                && self
-                    .steps
-                    .get(&step.id)
-                    .is_some_and(|state| state.may_have_effect && state.progress != Progress::Pending)
+        self.irreversible.iter().any(|index| {
+            self.at(*index).is_some_and(|state| state.may_have_effect && state.progress != Progress::Pending)
         })
+    }
+
+    /// Why the run cannot go on forward without a person, past a point of no return.
+    pub fn paused(&self) -> Option<(&StepId, &Failure)> {
+        let step = &self.plan.steps[*self.failed.first()?].id;
+        match (&self.course, &self.steps.get(step)?.progress) {
+            (Course::Forward, Progress::Failed(failure)) => Some((step, failure)),
+            _ => None,
+        }
+    }
+
+    fn at(&self, index: usize) -> Option<&StepState> {
+        self.steps.get(&self.plan.steps.get(index)?.id)
     }
 
     /// Steps whose effect may be on its way: what a takeover has to stamp first.
@@ -227,14 +258,8 @@ impl RunState {
             return Vec::new();
         }
         match &self.course {
-            Course::Forward if self.paused.is_some() => Vec::new(),
-            Course::Forward => self
-                .candidates
-                .iter()
-                .map(|index| &self.plan.steps[*index])
-                .filter(|step| self.may_begin(step))
-                .map(|step| Next::Start(step.id.clone()))
-                .collect(),
+            Course::Forward if self.paused().is_some() || self.alone().is_some() => Vec::new(),
+            Course::Forward => self.beginning(),
             Course::Back { .. } => self
                 .plan
                 .steps
@@ -248,6 +273,7 @@ impl RunState {
     fn begun(&self, id: &StepId) -> bool {
         self.steps.get(id).is_some_and(|state| {
             matches!(state.progress, Progress::Started | Progress::Applied | Progress::Failed(_))
+                || (state.again && matches!(state.progress, Progress::UndoFailed(..)))
         })
     }
 
@@ -261,18 +287,42 @@ impl RunState {
         })
     }
 
-    /// An irreversible step begins only when nothing that can fail runs beside it and every gate has passed.
-    fn may_begin(&self, step: &Step) -> bool {
-        if step.reversibility != Reversibility::Irreversible {
-            return true;
+    /// The irreversible step that is under way: nothing begins beside it, because whatever failed then could not be
+    /// taken back any more.
+    fn alone(&self) -> Option<usize> {
+        let started =
+            |index: &usize| self.at(*index).is_some_and(|state| state.progress == Progress::Started);
+        self.irreversible.iter().copied().find(started)
+    }
+
+    /// What may begin on the way forward: everything that can be taken back, and only when nothing of it is left or
+    /// under way, one step that cannot.
+    fn beginning(&self) -> Vec<Next> {
+        let can_return =
+            |index: &&usize| self.plan.steps[**index].reversibility != Reversibility::Irreversible;
+        let start = |index: &usize| Next::Start(self.plan.steps[*index].id.clone());
+        let ready: Vec<Next> = self.candidates.iter().filter(can_return).map(start).collect();
+        // The second is asked last: it looks at every step.
+        if !ready.is_empty()
+            || self.candidates.is_empty()
+            || self.steps.values().any(|state| state.progress == Progress::Started)
+        {
+            return ready;
         }
-        self.plan.steps.iter().all(|other| {
-            let state = self.steps.get(&other.id).map(|state| &state.progress);
-            !matches!(state, Some(Progress::Failed(_)))
+        let next = self.candidates.iter().find(|index| self.gates_have_passed(**index));
+        next.map(start).into_iter().collect()
+    }
+
+    /// Whether every gate that stands before a step in the plan was passed. Those that need the step stand behind it.
+    fn gates_have_passed(&self, index: usize) -> bool {
+        let mut before = self.plan.steps[..index].iter();
+        before.all(|step| {
+            !step.is_gate()
+                || self.steps.get(&step.id).is_some_and(|state| state.progress == Progress::Applied)
         })
     }
 
-    /// Steps that a former process had begun: to be carried on with.
+    /// Steps that a former process had begun and not ended: to be carried on with.
     pub fn interrupted(&self) -> Vec<Next> {
         self.plan
             .steps
@@ -281,10 +331,7 @@ impl RunState {
                 Some(Progress::Started) if self.course == Course::Forward => {
                     Some(Next::Start(step.id.clone()))
                 }
-                Some(Progress::Failed(_)) if self.course == Course::Forward => {
-                    Some(Next::Start(step.id.clone()))
-                }
-                Some(Progress::Undoing | Progress::UndoFailed(..)) => Some(Next::Undo(step.id.clone())),
+                Some(Progress::Undoing) => Some(Next::Undo(step.id.clone())),
                 _ => None,
             })
             .collect()
@@ -312,7 +359,7 @@ impl RunState {
     pub fn conclusion(&self) -> Conclusion {
         match &self.course {
             Course::Forward => {
-                if let Some((step, failure)) = &self.paused {
+                if let Some((step, failure)) = self.paused() {
                     let remedy =
                         "a step that cannot be undone has begun: mend the cause, then `mailyctl resume`";
                     return Conclusion::Stuck(vec![Stuck {
@@ -329,13 +376,15 @@ impl RunState {
                     .plan
                     .steps
                     .iter()
-                    .filter_map(|step| match self.steps.get(&step.id).map(|state| &state.progress) {
-                        Some(Progress::UndoFailed(failure, remedy)) => Some(Stuck {
-                            step: step.id.clone(),
-                            why: failure.clone(),
-                            remedy: remedy.clone(),
-                        }),
-                        _ => None,
+                    .filter_map(|step| {
+                        match self.steps.get(&step.id).filter(|state| !state.again)?.progress {
+                            Progress::UndoFailed(ref failure, ref remedy) => Some(Stuck {
+                                step: step.id.clone(),
+                                why: failure.clone(),
+                                remedy: remedy.clone(),
+                            }),
+                            _ => None,
+                        }
                     })
                     .collect();
                 if !stuck.is_empty() {
@@ -370,3 +419,6 @@ pub enum Conclusion {
     /// There is more to do.
     Unfinished,
 }
+
+#[cfg(test)]
+mod tests;

@@ -223,7 +223,6 @@ impl Environment {
                 }
             }
         }
-        state.paused = None;
         let going_back = state.course != Course::Forward;
         // Our own claim is among them, and is told below: it is new.
         let earlier = recorded.events.into_iter().filter(|(written_in, _)| *written_in != epoch);

@@ -46,12 +46,20 @@ impl FieldSet {
 
     /// The fields that a manager owns on a live object, by any operation except on a subresource.
     pub fn owned_by(object: &Object, manager: impl Fn(&str) -> bool) -> Self {
+        Self::of_managers(object, |name, subresource| subresource.is_empty() && manager(name))
+    }
+
+    /// The same, and what a manager has scaled: `kubectl scale` and autoscalers go by a subresource.
+    pub fn owned_or_scaled_by(object: &Object, manager: impl Fn(&str) -> bool) -> Self {
+        Self::of_managers(object, |name, subresource| matches!(subresource, "" | "scale") && manager(name))
+    }
+
+    fn of_managers(object: &Object, counts: impl Fn(&str, &str) -> bool) -> Self {
         let mut set = Self::default();
         for entry in object.items("/metadata/managedFields") {
             let name = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
             let subresource = entry.get("subresource").and_then(Value::as_str).unwrap_or_default();
-            if subresource.is_empty()
-                && manager(name)
+            if counts(name, subresource)
                 && let Some(Value::Object(fields)) = entry.get("fieldsV1")
             {
                 set = set.union(&from_fields_v1(fields));

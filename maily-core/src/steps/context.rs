@@ -1,7 +1,7 @@
 //! What every step of a run shares: providers, the epoch, what was last seen of each object, and the brakes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::watcher::Watcher;
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         journal::{StepResult, Written},
     },
     object::{Object, ObjectKey},
-    provider::{Cluster, FrontendHost, Prober, ProviderError},
+    provider::{Cluster, FrontendHost, Precondition, Prober, ProviderError},
     runtime::{Moment, Runtime},
 };
 
@@ -104,6 +104,8 @@ pub(crate) struct Context {
     halt: watch::Sender<Halt>,
     attempts: AtomicU64,
     seen: Mutex<BTreeMap<ObjectKey, Object>>,
+    /// Resource versions under which calls of this process were sent that got no answer.
+    sent: Mutex<BTreeSet<(ObjectKey, String)>>,
     results: Mutex<BTreeMap<StepId, StepResult>>,
     listener: Arc<dyn Listener>,
 }
@@ -148,6 +150,7 @@ impl Context {
             halt: watch::channel(Halt::Go).0,
             attempts: AtomicU64::new(0),
             seen: Mutex::new(seen),
+            sent: Mutex::default(),
             results: Mutex::default(),
             listener,
         }
@@ -206,20 +209,45 @@ impl Context {
         }
     }
 
-    /// Waits until a write may be sent: the lease was renewed lately, and nobody ordered a stop.
-    pub(crate) async fn may_send(&self, direction: Direction) -> Result<(), Trouble> {
-        loop {
-            if self.must_stop(direction) {
-                return Err(Trouble::Halted);
+    /// Waits until a write may be sent: the lease was renewed lately, and nobody ordered a stop. At most until the
+    /// step's time is up.
+    pub(crate) async fn may_send(&self, direction: Direction, deadline: Moment) -> Result<(), Trouble> {
+        while !self.sends_now(direction)? {
+            if self.runtime.now() >= deadline {
+                let message = "the lease could not be renewed before the step's time was up";
+                return Err(Failure::new("deadline", message)
+                    .with_hint("see whether the cluster's API answers")
+                    .into());
             }
-            let may_write = lock(&self.lease).as_ref().map_or(MayWrite::Lost, Lease::may_write);
-            match may_write {
-                MayWrite::Yes => return Ok(()),
-                MayWrite::NotNow => self.pause(direction, Duration::from_millis(250)).await?,
-                MayWrite::Lost => {
-                    self.halt(Halt::Lost);
-                    return Err(Trouble::Halted);
-                }
+            self.pause(direction, Duration::from_millis(250)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a write may be sent now.
+    fn sends_now(&self, direction: Direction) -> Result<bool, Trouble> {
+        if self.must_stop(direction) {
+            return Err(Trouble::Halted);
+        }
+        match lock(&self.lease).as_ref().map_or(MayWrite::Lost, Lease::may_write) {
+            MayWrite::Yes => Ok(true),
+            MayWrite::NotNow => Ok(false),
+            MayWrite::Lost => Err(self.lost()),
+        }
+    }
+
+    /// A place among the requests that are under way, at a moment at which a write may be sent. Who has to wait for
+    /// that moment keeps no place meanwhile.
+    pub(crate) async fn turn_to_send(
+        &self,
+        direction: Direction,
+        deadline: Moment,
+    ) -> Result<Option<SemaphorePermit<'_>>, Trouble> {
+        loop {
+            self.may_send(direction, deadline).await?;
+            let permit = self.requests.acquire().await.ok();
+            if self.sends_now(direction)? {
+                return Ok(permit);
             }
         }
     }
@@ -300,6 +328,20 @@ impl Context {
     /// Keeps that a call of a step got no answer: it may take effect later.
     pub(crate) fn unanswered(&self, step: &StepId) {
         lock(&self.results).entry(step.clone()).or_default().unanswered = true;
+    }
+
+    /// Keeps that a guarded call on an object got no answer.
+    pub(crate) fn may_land(&self, key: &ObjectKey, precondition: &Precondition) {
+        if let Precondition::Exactly { resource_version, .. } = precondition {
+            lock(&self.sent).insert((key.clone(), resource_version.clone()));
+        }
+    }
+
+    /// Whether a call of this process may still change an object that was read: one that was sent under the version
+    /// that it has now. Once the object has moved on, the server refuses it.
+    pub(crate) fn in_flight(&self, live: &Object) -> bool {
+        let version = live.resource_version().unwrap_or_default().to_owned();
+        lock(&self.sent).contains(&(live.key().clone(), version))
     }
 
     /// Everything a step left behind so far.

@@ -94,7 +94,7 @@ impl Work<'_> {
                     return Ok(found);
                 }
             }
-            self.context.may_send(self.direction).await?;
+            self.context.may_send(self.direction, self.deadline).await?;
             match self.host.create(wish.project, wish.version, &tags).await {
                 Ok(made) => {
                     self.effect = Effect::Done;
@@ -181,7 +181,7 @@ impl Work<'_> {
         let mut ask = true;
         loop {
             if ask {
-                self.context.may_send(self.direction).await?;
+                self.context.may_send(self.direction, self.deadline).await?;
                 match self.host.promote(wish.project, id, wish.domain).await {
                     Ok(()) => self.effect = Effect::Done,
                     Err(error) => {

@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
+use tokio::sync::SemaphorePermit;
+
 use super::context::{Context, Past, Trouble};
 use crate::{
     engine::{
-        Change, Direction, Failure, MANAGER, Operation, SCALE_MANAGER, Sealer, Step, digest, epoch_of,
-        exactly, journal::Written, run_of, strip_bookkeeping, without_bookkeeping,
+        Before, Change, Direction, Failure, MANAGER, Operation, SCALE_MANAGER, Sealer, Step, digest,
+        epoch_of, exactly, journal::Written, run_of, strip_bookkeeping, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey},
     provider::{Effect, ErrorKind, Precondition, ProviderError, WriteMode, WriteOptions, patch_of},
@@ -38,6 +40,12 @@ pub(crate) fn view_with(sealer: &Sealer, live: &Object, scope: &FieldSet) -> Obj
 
 fn view(context: &Context, live: &Object, scope: &FieldSet) -> Object {
     view_with(&context.sealer, live, scope)
+}
+
+/// Whether an object's replicas, which this change hands over, are with the manager that keeps them.
+fn handed_over(change: &Change, live: &Object) -> bool {
+    change.hand_over_replicas.is_some()
+        && !FieldSet::owned_by(live, |manager| manager == SCALE_MANAGER).is_empty()
 }
 
 /// What an object is to this run.
@@ -161,10 +169,12 @@ impl<'a> Writer<'a> {
                 precondition: precondition.clone(),
                 dry_run: false,
             };
-            self.context.may_send(self.direction).await?;
-            match self.context.providers.cluster.write(live, &options).await {
+            let permit = self.turn().await?;
+            let answer = self.context.providers.cluster.write(live, &options).await;
+            drop(permit);
+            match answer {
                 Ok(answer) => precondition = exactly(&answer),
-                Err(error) => return self.after(error).await.map(|()| None),
+                Err(error) => return self.after_write(change, &precondition, error).await.map(|()| None),
             }
         }
         if let Some(replicas) = change.hand_over_replicas {
@@ -172,13 +182,15 @@ impl<'a> Writer<'a> {
             let object = patch_of(kind, serde_json::json!({"spec": {"replicas": replicas}}))
                 .map_err(|error| Failure::new("internal", error.to_string()))?;
             let options = WriteOptions::apply(SCALE_MANAGER, precondition.clone());
-            self.context.may_send(self.direction).await?;
-            match self.context.providers.cluster.write(&self.stamped(object), &options).await {
+            let permit = self.turn().await?;
+            let answer = self.context.providers.cluster.write(&self.stamped(object), &options).await;
+            drop(permit);
+            match answer {
                 Ok(answer) => {
                     self.effect = Effect::Done;
                     precondition = exactly(&answer);
                 }
-                Err(error) => return self.after(error).await.map(|()| None),
+                Err(error) => return self.after_write(change, &precondition, error).await.map(|()| None),
             }
         }
         Ok(Some(precondition))
@@ -190,9 +202,17 @@ impl<'a> Writer<'a> {
         loop {
             let live = self.look(change, first).await?;
             first = false;
-            let Some(live) = live else { return Ok(()) };
+            // What is made again right away needs no certainty: its create is guarded.
+            let certain = change.operation == Operation::Replace;
+            let Some(live) = live else {
+                if certain || self.absence_is_certain().await? {
+                    return Ok(());
+                }
+                continue;
+            };
             if live.is_terminating() {
-                return self.wait_gone(change, &live).await;
+                self.wait_gone(change, &live).await?;
+                continue;
             }
             let standing = self.standing(change, Some(&live)).await?;
             // Already made again by this run.
@@ -202,7 +222,7 @@ impl<'a> Writer<'a> {
             if standing == Standing::Foreign {
                 return Err(self.foreign(change, Some(&live)));
             }
-            if self.delete(change, &live).await? {
+            if self.delete(change, &live).await? && (certain || !self.unanswered) {
                 return Ok(());
             }
         }
@@ -213,16 +233,22 @@ impl<'a> Writer<'a> {
         loop {
             match self.context.read(key).await {
                 Ok(Some(live)) => return Ok(Some(live)),
-                Ok(None) => {
-                    let left = self.context.left(self.quiet_from);
-                    if !self.unanswered || left.is_zero() {
-                        return Ok(None);
-                    }
-                    self.context.pause(self.direction, left).await?;
-                }
+                Ok(None) if self.absence_is_certain().await? => return Ok(None),
+                Ok(None) => {}
                 Err(error) => self.after(error).await?,
             }
         }
+    }
+
+    /// Absence cannot be guarded: where a create may be on its way, waits until none can land any more; `false` where
+    /// it waited, so that one has to look again.
+    async fn absence_is_certain(&self) -> Result<bool, Trouble> {
+        let left = self.context.left(self.quiet_from);
+        if !self.unanswered || left.is_zero() {
+            return Ok(true);
+        }
+        self.context.pause(self.direction, left).await?;
+        Ok(false)
     }
 
     /// Deletes this run's own Job of a former process if it has failed, so that it can run again.
@@ -247,9 +273,12 @@ impl<'a> Writer<'a> {
 
     /// Sends a delete of exactly what was read; `false` where it has to be looked at again.
     async fn delete(&mut self, change: &Change, live: &Object) -> Result<bool, Trouble> {
-        self.context.may_send(self.direction).await?;
+        let permit = self.turn().await?;
         self.effect = Effect::Unknown;
-        match self.context.providers.cluster.delete(&change.key, &exactly(live)).await {
+        let precondition = exactly(live);
+        let answer = self.context.providers.cluster.delete(&change.key, &precondition).await;
+        drop(permit);
+        match answer {
             Ok(_) => {
                 self.effect = Effect::Done;
                 self.context.remember(&change.key, None);
@@ -257,7 +286,7 @@ impl<'a> Writer<'a> {
                 Ok(true)
             }
             Err(error) => {
-                self.after(error).await?;
+                self.after_write(change, &precondition, error).await?;
                 Ok(false)
             }
         }
@@ -305,12 +334,9 @@ impl<'a> Writer<'a> {
             let deleted = matches!(change.operation, Operation::Delete | Operation::Replace);
             match (self.standing(change, live.as_ref()).await?, &live, &change.before) {
                 (Standing::Absent, _, None) => {
-                    let left = self.context.left(self.quiet_from);
-                    if !self.unanswered || left.is_zero() {
+                    if self.absence_is_certain().await? {
                         return Ok(());
                     }
-                    // Absence cannot be guarded: a create that was not answered may still land.
-                    self.context.pause(self.direction, left).await?;
                 }
                 (Standing::Absent, _, Some(before)) if deleted => {
                     let object = self.open(&before.object).await?;
@@ -319,11 +345,12 @@ impl<'a> Writer<'a> {
                     }
                 }
                 (Standing::Before, Some(live), Some(before)) => {
-                    if !self.unanswered || epoch_of(live) == Some(self.context.epoch) {
+                    // Our epoch on it proves that a former holder's calls are refused, and nothing of our own.
+                    let marked = !self.unanswered || epoch_of(live) == Some(self.context.epoch);
+                    if marked && !self.context.in_flight(live) && !handed_over(change, live) {
                         return Ok(());
                     }
-                    let object = self.open(&before.object).await?;
-                    if self.send(change, object, exactly(live)).await?.is_some() {
+                    if self.put_back(change, before, live).await? {
                         return Ok(());
                     }
                 }
@@ -331,8 +358,7 @@ impl<'a> Writer<'a> {
                     let ours = epoch_of(live).is_some_and(|epoch| self.context.epochs.contains(&epoch));
                     match before {
                         Some(before) if change.operation != Operation::Replace => {
-                            let object = self.open(&before.object).await?;
-                            if self.send(change, object, exactly(live)).await?.is_some() {
+                            if self.put_back(change, before, live).await? {
                                 return Ok(());
                             }
                         }
@@ -344,6 +370,37 @@ impl<'a> Writer<'a> {
                     }
                 }
                 _ => return Err(self.foreign(change, live.as_ref())),
+            }
+        }
+    }
+
+    /// Writes what was captured; `false` where the object has to be looked at again.
+    async fn put_back(&mut self, change: &Change, before: &Before, live: &Object) -> Result<bool, Trouble> {
+        let mut object = self.open(&before.object).await?;
+        // The number that was captured may be old by now: what serves goes on serving.
+        if let (Some(_), Some(replicas)) = (change.hand_over_replicas, live.int("/spec/replicas")) {
+            object.edit(|body| body["spec"]["replicas"] = replicas.into());
+        }
+        let Some(answer) = self.send(change, object, exactly(live)).await? else { return Ok(false) };
+        if !handed_over(change, &answer) {
+            return Ok(true);
+        }
+        // Replicas are ours again: whoever kept them gives them up.
+        let nothing = patch_of(&change.key, serde_json::json!({}))
+            .map_err(|error| Failure::new("internal", error.to_string()))?;
+        let precondition = exactly(&answer);
+        let options = WriteOptions::apply(SCALE_MANAGER, precondition.clone());
+        let permit = self.turn().await?;
+        let given = self.context.providers.cluster.write(&nothing, &options).await;
+        drop(permit);
+        match given {
+            Ok(answer) => {
+                self.context.remember(&change.key, Some(answer));
+                Ok(true)
+            }
+            Err(error) => {
+                self.context.remember(&change.key, None);
+                self.after_write(change, &precondition, error).await.map(|()| false)
             }
         }
     }
@@ -364,15 +421,18 @@ impl<'a> Writer<'a> {
             if !ours {
                 stamp.set_annotation(crate::engine::STAMP, None);
             }
-            self.context.may_send(self.direction).await?;
-            let options = WriteOptions::merge(MANAGER, exactly(&live));
-            match self.context.providers.cluster.write(&stamp, &options).await {
+            let permit = self.turn().await?;
+            let precondition = exactly(&live);
+            let options = WriteOptions::merge(MANAGER, precondition.clone());
+            let answer = self.context.providers.cluster.write(&stamp, &options).await;
+            drop(permit);
+            match answer {
                 Ok(answer) => {
                     self.context.remember(&change.key, Some(answer));
                     return Ok(());
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => self.after(error).await?,
+                Err(error) => self.after_write(change, &precondition, error).await?,
             }
         }
     }
@@ -392,6 +452,13 @@ impl<'a> Writer<'a> {
         }
     }
 
+    async fn turn(&self) -> Result<Option<SemaphorePermit<'a>>, Trouble> {
+        match self.context.turn_to_send(self.direction, self.deadline).await {
+            Err(Trouble::Failed(failure)) => Err((*failure).with_effect(self.effect).into()),
+            turn => turn,
+        }
+    }
+
     /// Sends an apply; `None` where the object has to be looked at again.
     async fn send(
         &mut self,
@@ -402,9 +469,8 @@ impl<'a> Writer<'a> {
         let mut object = object;
         self.context.label(&mut object, self.step);
         let object = self.stamped(object);
-        let permit = self.context.requests.acquire().await;
-        self.context.may_send(self.direction).await?;
-        let options = WriteOptions::apply(MANAGER, precondition);
+        let permit = self.turn().await?;
+        let options = WriteOptions::apply(MANAGER, precondition.clone());
         let answer = self.context.providers.cluster.write(&object, &options).await;
         drop(permit);
         match answer {
@@ -415,9 +481,22 @@ impl<'a> Writer<'a> {
             }
             Err(error) => {
                 self.context.remember(&change.key, None);
-                self.after(error).await.map(|()| None)
+                self.after_write(change, &precondition, error).await.map(|()| None)
             }
         }
+    }
+
+    /// Decides after a write that failed; one without an answer may still take effect.
+    async fn after_write(
+        &mut self,
+        change: &Change,
+        precondition: &Precondition,
+        error: ProviderError,
+    ) -> Result<(), Trouble> {
+        if error.effect() == Effect::Unknown {
+            self.context.may_land(&change.key, precondition);
+        }
+        self.after(error).await
     }
 
     /// Decides after a failed call: goes on (after a pause, with a fresh look), or gives up.

@@ -30,6 +30,8 @@ pub enum Trap {
         /// Whether the request takes effect.
         after_effect: bool,
     },
+    /// The process dies when it has written down that a step begins.
+    AfterStarted(StepId),
     /// The process dies when it is about to write down that a step was applied: the step is carried out again.
     BeforeApplied(StepId),
     /// The process dies when it is about to write down that a step was undone: it is undone again.
@@ -45,6 +47,12 @@ pub struct Drill {
     pub refused: Option<StepId>,
     /// Take the run back instead of going on with it.
     pub back: bool,
+    /// The step whose first write by whoever takes the run over arrives late, and whose other writes are refused.
+    pub late: Option<StepId>,
+    /// Services whose new version becomes ready slowly.
+    pub slow: Vec<String>,
+    /// The lease cannot be renewed by the process that begins.
+    pub unrenewed: bool,
 }
 
 /// What came of a drill.
@@ -54,6 +62,8 @@ pub struct Drilled {
     pub died: bool,
     /// How the run ended; none where nothing was on record yet.
     pub outcome: Option<Outcome>,
+    /// Whether the first process had to give up, so that the run was taken over.
+    pub stuck: bool,
     /// What must not be and is.
     pub violations: Vec<String>,
     /// Requests that the first process sent.
@@ -66,7 +76,11 @@ pub(super) struct Armed {
     pub(super) who: Participant,
     pub(super) drill: Drill,
     pub(super) requests: u64,
+    /// The stamp of the write that arrives late.
+    pub(super) delayed: Option<String>,
     pub(super) sprung: bool,
+    /// The first process has its lease.
+    pub(super) leased: bool,
 }
 
 /// What the door does with a request.
@@ -81,7 +95,23 @@ pub(super) enum Door {
     Refuses,
 }
 
+/// How late a late write arrives: before the server would have ended it.
+const LATE: Duration = Duration::from_secs(8);
+
 impl Armed {
+    /// Whether a write of a participant arrives late.
+    pub(super) fn delays(
+        &mut self,
+        by: Participant,
+        body: Option<&maily_core::object::Object>,
+    ) -> Option<Duration> {
+        if by == self.who || self.delayed.is_some() || !forward(body, self.drill.late.as_ref()) {
+            return None;
+        }
+        self.delayed = stamp_of(body);
+        Some(LATE)
+    }
+
     /// Decides over a request of a participant.
     pub(super) fn meets(
         &mut self,
@@ -89,10 +119,17 @@ impl Armed {
         body: Option<&maily_core::object::Object>,
         writes: bool,
     ) -> Door {
+        if by != self.who && forward(body, self.drill.late.as_ref()) {
+            return if self.delayed == stamp_of(body) { Door::Open } else { Door::Refuses };
+        }
         if by != self.who || self.sprung {
             return Door::Open;
         }
         self.requests += 1;
+        let renews = body.is_some_and(|body| body.kind() == "Lease");
+        if renews && self.drill.unrenewed && std::mem::replace(&mut self.leased, true) {
+            return Door::Refuses;
+        }
         let door = match &self.drill.trap {
             Some(Trap::Request { number, after_effect }) if self.requests == *number => {
                 if *after_effect {
@@ -101,6 +138,7 @@ impl Armed {
                     Door::Dies
                 }
             }
+            Some(Trap::AfterStarted(step)) if writes && begins(body, step) => Door::DiesAfter,
             Some(Trap::BeforeApplied(step)) if writes && announces(body, step, true) => Door::Dies,
             Some(Trap::BeforeUndone(step)) if writes && announces(body, step, false) => Door::Dies,
             _ => Door::Open,
@@ -109,12 +147,28 @@ impl Armed {
             self.sprung = true;
             return door;
         }
-        let stamp = body.and_then(|body| body.annotation(STAMP)).unwrap_or_default();
-        let mut words = stamp.split(' ').skip(1);
-        let step = words.next();
-        let refused = self.drill.refused.as_ref().is_some_and(|refused| step == Some(refused.as_str()));
-        if refused && words.next() == Some("forward") { Door::Refuses } else { Door::Open }
+        if forward(body, self.drill.refused.as_ref()) { Door::Refuses } else { Door::Open }
     }
+}
+
+fn stamp_of(body: Option<&maily_core::object::Object>) -> Option<String> {
+    body.and_then(|body| body.annotation(STAMP)).map(str::to_owned)
+}
+
+/// Whether a write is one of a step on the way forward.
+fn forward(body: Option<&maily_core::object::Object>, step: Option<&StepId>) -> bool {
+    let stamp = stamp_of(body).unwrap_or_default();
+    let mut words = stamp.split(' ').skip(1);
+    step.is_some_and(|step| words.next() == Some(step.as_str())) && words.next() == Some("forward")
+}
+
+/// Whether a record says that a step begins.
+fn begins(body: Option<&maily_core::object::Object>, step: &StepId) -> bool {
+    let Some((_, segment)) = body.and_then(segment_of) else { return false };
+    segment
+        .events
+        .iter()
+        .any(|event| matches!(event, JournalEvent::StepStarted { step: known, .. } if known == step))
 }
 
 /// Whether a record says that a step was applied, or undone.
@@ -134,7 +188,10 @@ pub fn drill(stage: &Arc<Stage>, drill: &Drill) -> Drilled {
         (scheduler.join(1, 1_000_000), scheduler.join(2, 1_000_000), scheduler.join(3, 1_000_000));
     let place = Place::new(stage.world(), network, 1, Witness::new(Stage::secrets(), false));
     let who = first.participant();
-    *lock(&place.armed) = Some(Armed { who, drill: drill.clone(), requests: 0, sprung: false });
+    *lock(&place.armed) =
+        Some(Armed { who, drill: drill.clone(), requests: 0, delayed: None, sprung: false, leased: false });
+    let slow = drill.slow.iter().filter_map(|service| format!("slow {service}@{}", VERSIONS[1]).parse().ok());
+    place.world().faults.extend(slow);
     let result: Arc<Mutex<Option<Result<RunEnd, EnvironmentError>>>> = Arc::default();
     {
         let (stage, place, result, seat) =
@@ -160,9 +217,11 @@ pub fn drill(stage: &Arc<Stage>, drill: &Drill) -> Drilled {
     if !drilled.died {
         match lock(&result).take() {
             Some(Ok(RunEnd::Over { outcome, .. })) => drilled.outcome = Some(outcome),
+            Some(Ok(RunEnd::Stuck { .. })) => drilled.stuck = true,
             other => drilled.violations.push(format!("the first process ends with {other:?}")),
         }
-    } else {
+    }
+    if drilled.died || drilled.stuck {
         take_over(stage, &place, &scheduler, &second, &mut chance, drill.back, &mut drilled);
     }
     judge(stage, &place, &mut drilled);

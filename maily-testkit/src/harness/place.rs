@@ -150,6 +150,9 @@ impl Place {
             let held = writes && chance.hits(weather.held);
             (weather.fate(chance, writes), span(chance, delay), span(chance, delay), held)
         });
+        let delayed =
+            lock(&self.armed).as_mut().and_then(|armed| armed.delays(request.by, request.body.as_ref()));
+        let fate = delayed.map_or(fate, Fate::Late);
         if held {
             self.count("held before the send");
             client.step_back().await;

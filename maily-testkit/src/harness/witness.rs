@@ -325,6 +325,16 @@ impl Book {
                         found.push(("I5", format!("{step} starts before {need} is applied")));
                     }
                 }
+                let irreversible = |step: &Step| step.reversibility == Reversibility::Irreversible;
+                for other in &self.state.plan().steps {
+                    let runs = progress(&other.id) == Some(Progress::Started);
+                    if runs && (irreversible(planned) || irreversible(other)) {
+                        found.push(("I6", format!("{step} starts beside {}", other.id)));
+                    }
+                }
+            }
+            JournalEvent::StepApplied { step, .. } if progress(step) != Some(Progress::Started) => {
+                found.push(("I3", format!("{step} is applied without having been started")));
             }
             JournalEvent::UndoStarted { step } => {
                 if self.state.course == Course::Forward {

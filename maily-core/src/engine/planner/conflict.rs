@@ -10,6 +10,9 @@ use crate::{
 /// Clients with which people deploy by hand; their fields become ours when an object is adopted.
 const DEPLOYERS: &[&str] = &["before-first-apply", "helm", "Helm", "kubectl"];
 
+/// Who scales for every autoscaler.
+const AUTOSCALERS: &str = "kube-controller-manager";
+
 /// Whether a manager is a client that deploys and that we take over from on adoption.
 pub(super) fn is_deployer(manager: &str) -> bool {
     DEPLOYERS.contains(&manager) || manager.starts_with("kubectl-") || manager.starts_with("kubectl ")
@@ -19,7 +22,10 @@ pub(super) fn is_deployer(manager: &str) -> bool {
 pub(super) fn managers(live: &Object) -> BTreeSet<String> {
     live.items("/metadata/managedFields")
         .iter()
-        .filter(|entry| entry.get("subresource").and_then(|s| s.as_str()).is_none_or(str::is_empty))
+        .filter(|entry| {
+            let subresource = entry.get("subresource").and_then(|s| s.as_str()).unwrap_or_default();
+            matches!(subresource, "" | "scale")
+        })
         .filter_map(|entry| entry.get("manager")?.as_str())
         .filter(|manager| *manager != MANAGER && *manager != SCALE_MANAGER)
         .map(str::to_owned)
@@ -37,8 +43,10 @@ pub(super) fn shared(
         .into_iter()
         .filter(|manager| !ours(manager))
         .map(|manager| {
-            let shared = FieldSet::owned_by(live, |name| name == manager).intersection(&wanted);
-            (manager, shared)
+            let shared = FieldSet::owned_or_scaled_by(live, |name| name == manager).intersection(&wanted);
+            // Autoscalers are looked for by themselves: this one has gone.
+            let gone = manager == AUTOSCALERS;
+            (manager, if gone { shared.without(&["spec", "replicas"]) } else { shared })
         })
         .filter(|(_, shared)| !shared.is_empty())
         .collect()

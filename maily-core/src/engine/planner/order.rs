@@ -8,7 +8,10 @@ use super::{
     wanted::{JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService},
 };
 use crate::{
-    engine::{Change, Kept, PLAN_FORMAT, Plan, Reversibility, Sealer, Step, StepId, Work, history::Release},
+    engine::{
+        Change, ENVIRONMENT, Kept, PLAN_FORMAT, PROJECT, Plan, Reversibility, Sealer, Step, StepId, Work,
+        history::Release,
+    },
     object::{Object, ObjectKey},
 };
 
@@ -26,7 +29,7 @@ pub fn plan(
     sealer: &Sealer,
     options: &PlanOptions,
 ) -> Result<Plan, PlanProblems> {
-    let scaled = scaled_workloads(wanted);
+    let scaled = scaled_workloads(wanted, observed);
     let mut comparison = Comparison {
         project: &wanted.project,
         environment: &wanted.environment,
@@ -89,10 +92,16 @@ pub fn plan(
     .sealed())
 }
 
-/// Workloads that an autoscaler of the same release scales.
-fn scaled_workloads(wanted: &Wanted) -> BTreeSet<(String, String)> {
+/// Workloads whose replicas an autoscaler sets: one of the same release, or one that is there and not of this project.
+/// One that the last release had and this one lacks is on its way out.
+fn scaled_workloads(wanted: &Wanted, observed: &Observed) -> BTreeSet<(String, String)> {
     let objects = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
+    let foreign = observed.autoscalers.iter().filter(|autoscaler| {
+        autoscaler.label(PROJECT) != Some(&wanted.project)
+            || autoscaler.label(ENVIRONMENT) != Some(&wanted.environment)
+    });
     objects
+        .chain(foreign)
         .filter(|object| object.kind() == "HorizontalPodAutoscaler")
         .filter_map(|hpa| {
             let target = |field: &str| hpa.text(&format!("/spec/scaleTargetRef/{field}")).map(str::to_owned);

@@ -1,152 +1,16 @@
 //! Releases in the simulated world: to the new state, and back to the old one. How they survive their process is the
 //! matter of the drills.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+mod autoscaler;
+mod setup;
+
+use std::{sync::Arc, time::Duration};
 
 use maily_core::{
-    Providers,
-    engine::{
-        Depth, Environment, Goal, Outcome, RunEnd, RunOptions, Storage, What,
-        planner::{PlanOptions, Wanted, WantedPhase},
-    },
-    model::Project,
+    engine::{Depth, Outcome, RunEnd, Storage, planner::PlanOptions},
     object::{Object, ObjectKey, ObjectKind},
-    provider::{Cluster, ClusterIdentity},
-    records::ClusterRecords,
-    runtime::Runtime,
-    source::{ProgramTools, RenderRequest, render},
 };
-use maily_testkit::{
-    sim::{Shared, SimCluster, SimRuntime},
-    world::{Fault, World},
-};
-
-const PROJECT: &str = "
-maily: 1
-project: shop
-images: 'registry.example/shop/{service}:{version}'
-environments:
-  production: {namespace: shop}
-services:
-  api: {workload: {port: 8000, scale: 3}}
-  web: {needs: [api], workload: {port: 8080, scale: 2..4}}
-  worker: {workload: {command: [work], scale: 1}}
-  queue: {workload: {port: 6379, scale: 1, config: {q.conf: 'size 1'}}}
-";
-
-struct Setup {
-    shared: Arc<Shared>,
-    runtime: Arc<dyn Runtime>,
-    told: Arc<Mutex<Vec<What>>>,
-}
-
-impl Setup {
-    fn new(seed: u64) -> Self {
-        let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(seed));
-        let world = World::new(runtime.wall(), seed, &["shop"]);
-        Self { shared: Shared::new(world, Arc::clone(&runtime)), runtime, told: Arc::default() }
-    }
-
-    fn environment(&self) -> Environment {
-        let cluster: Arc<dyn Cluster> = Arc::new(SimCluster::new(Arc::clone(&self.shared)));
-        let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, "kube-system");
-        let uid = self.shared.world().get(&key).and_then(|n| n.uid()).expect("has a uid").to_owned();
-        Environment {
-            project: "shop".into(),
-            name: "production".into(),
-            namespace: "shop".into(),
-            identity: Some(ClusterIdentity { uid, ca: String::new() }),
-            providers: Providers { cluster: Arc::clone(&cluster), frontend: None, prober: None },
-            records: Arc::new(ClusterRecords::new(cluster, "production", "shop")),
-            runtime: Arc::clone(&self.runtime),
-        }
-    }
-
-    fn options(&self, by: &str) -> RunOptions {
-        let told = Arc::clone(&self.told);
-        let mut options = RunOptions::new(by);
-        options.listener = Arc::new(move |event: &maily_core::engine::Event| {
-            told.lock().expect("not poisoned").push(event.what.clone());
-        });
-        options
-    }
-
-    async fn wanted(&self, version: &str) -> Wanted {
-        let project = Project::parse(PROJECT, "maily.yaml").expect("a project");
-        let resolved = project.resolve("production").expect("is there");
-        let version = version.parse().expect("a version");
-        let request = RenderRequest {
-            resolved: &resolved,
-            version: &version,
-            only: None,
-            accept_new: false,
-            timeout_s: Some(60),
-        };
-        let rendered = render(&request, &ProgramTools).await.expect("renders");
-        let names: Vec<String> = rendered.services.keys().cloned().collect();
-        Wanted {
-            project: "shop".into(),
-            environment: "production".into(),
-            namespace: "shop".into(),
-            goal: Goal::Deploy { version: version.to_string() },
-            prune: names.iter().cloned().collect::<BTreeSet<_>>(),
-            phases: vec![WantedPhase { name: "all".into(), services: names, gates: Vec::new() }],
-            services: rendered.services,
-            shared: rendered.shared,
-            notes: rendered.notes,
-            prune_shared: true,
-            keep_shared: false,
-        }
-    }
-
-    async fn deploy(&self, version: &str) -> RunEnd {
-        let environment = self.environment();
-        let wanted = self.wanted(version).await;
-        let head = environment.head().await.expect("can be read");
-        let base = environment.released(&head).await.expect("can be read");
-        let planned = environment
-            .plan(&wanted, head, base.as_ref(), &PlanOptions::default(), Depth::Read, Storage::Lasting)
-            .await
-            .expect("can be planned");
-        environment.run(planned, &self.options("tester")).await.expect("runs")
-    }
-
-    /// What belongs to the application, without what the server and the engine keep on it.
-    fn content(&self) -> Vec<Object> {
-        let world = self.shared.world();
-        let mut objects: Vec<Object> = world
-            .objects()
-            .filter(|object| object.label("maily.dev/project") == Some("shop"))
-            .map(|object| {
-                let mut object = object.clone().without_server_fields();
-                for annotation in ["maily.dev/epoch", "maily.dev/stamp", "deployment.kubernetes.io/revision"]
-                {
-                    object.set_annotation(annotation, None);
-                }
-                if object.kind() == "Service" {
-                    object.edit(|body| {
-                        body["spec"].as_object_mut().expect("a map").remove("clusterIP");
-                    });
-                }
-                object
-            })
-            .collect();
-        objects.sort_by(|a, b| a.key().cmp(b.key()));
-        objects
-    }
-}
-
-fn succeeded(end: &RunEnd) -> bool {
-    matches!(end, RunEnd::Over { outcome: Outcome::Succeeded { .. }, .. })
-}
-
-fn fault(text: &str) -> Fault {
-    text.parse().expect("a fault")
-}
+use setup::{Setup, fault, succeeded};
 
 #[tokio::test(start_paused = true)]
 async fn a_release_is_made_seen_and_recorded() {

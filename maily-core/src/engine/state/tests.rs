@@ -1,0 +1,157 @@
+use super::*;
+use crate::{
+    engine::{Goal, PLAN_FORMAT, Work},
+    provider::{ClusterIdentity, ProbeRequest},
+};
+
+fn id(name: &str) -> StepId {
+    StepId::new("e", name, "s")
+}
+
+fn step(name: &str, needs: &[&str], reversibility: Reversibility, gate: bool) -> Step {
+    let probe = ProbeRequest::Command { argv: vec!["true".to_owned()] };
+    Step {
+        id: id(name),
+        service: None,
+        phase: None,
+        needs: needs.iter().map(|need| id(need)).collect(),
+        reversibility,
+        timeout_s: 60,
+        work: if gate { Work::Check { probe, gate: true } } else { Work::Barrier {} },
+    }
+}
+
+fn undoable(name: &str, needs: &[&str]) -> Step {
+    step(name, needs, Reversibility::Undoable, false)
+}
+
+fn irreversible(name: &str, needs: &[&str]) -> Step {
+    step(name, needs, Reversibility::Irreversible, false)
+}
+
+fn state(steps: Vec<Step>) -> RunState {
+    RunState::new(
+        Plan {
+            format: PLAN_FORMAT,
+            project: "p".into(),
+            environment: "e".into(),
+            namespace: "n".into(),
+            cluster: ClusterIdentity { uid: "u".into(), ca: String::new() },
+            goal: Goal::Remove,
+            base: None,
+            versions: BTreeMap::new(),
+            steps,
+            unchanged: Vec::new(),
+            notes: Vec::new(),
+            digest: String::new(),
+        }
+        .sealed(),
+    )
+}
+
+impl RunState {
+    fn with(&mut self, event: JournalEvent) -> &mut Self {
+        self.fold(Epoch(1), &event);
+        self
+    }
+
+    fn starts(&mut self, name: &str) -> &mut Self {
+        self.with(JournalEvent::StepStarted { step: id(name), at: jiff::Timestamp::UNIX_EPOCH })
+    }
+
+    fn applies(&mut self, name: &str) -> &mut Self {
+        let (result, at) = (StepResult::default(), jiff::Timestamp::UNIX_EPOCH);
+        self.with(JournalEvent::StepApplied { step: id(name), result, at })
+    }
+
+    fn fails(&mut self, name: &str, effect: Effect) -> &mut Self {
+        let failure = Failure::new("crash-loop", "it crashes").with_effect(effect);
+        let (result, at) = (StepResult::default(), jiff::Timestamp::UNIX_EPOCH);
+        self.with(JournalEvent::StepFailed { step: id(name), failure, result, at })
+    }
+
+    fn claimed(&mut self, epoch: u64) -> &mut Self {
+        let epoch = Epoch(epoch);
+        self.fold(epoch, &JournalEvent::EpochClaimed { epoch, by: "second".into(), reason: None });
+        self
+    }
+
+    fn may_start(&self) -> Vec<String> {
+        let name = |next: Next| match next {
+            Next::Start(step) | Next::Undo(step) => step.to_string().split('/').nth(1).map(str::to_owned),
+        };
+        self.ready().into_iter().filter_map(name).collect()
+    }
+}
+
+#[test]
+fn an_irreversible_step_waits_until_nothing_can_fail_beside_it() {
+    let mut state =
+        state(vec![irreversible("migrate", &[]), undoable("web", &[]), undoable("api", &["web"])]);
+    assert_eq!(state.may_start(), ["web"]);
+    assert_eq!(state.starts("web").may_start(), [""; 0]);
+    assert_eq!(state.applies("web").may_start(), ["api"]);
+    state.starts("api");
+    assert_eq!(state.may_start(), [""; 0]);
+    assert_eq!(state.applies("api").may_start(), ["migrate"]);
+}
+
+#[test]
+fn nothing_begins_beside_an_irreversible_step() {
+    let mut state =
+        state(vec![irreversible("migrate", &[]), irreversible("other", &[]), undoable("api", &["migrate"])]);
+    assert_eq!(state.may_start(), ["migrate"]);
+    assert_eq!(state.starts("migrate").may_start(), [""; 0]);
+    // What can be taken back comes first, and two that cannot come one after the other.
+    assert_eq!(state.applies("migrate").may_start(), ["api"]);
+    assert_eq!(state.starts("api").applies("api").may_start(), ["other"]);
+    state.starts("other").applies("other");
+    assert_eq!(state.conclusion(), Conclusion::Succeeded);
+}
+
+#[test]
+fn an_irreversible_step_waits_for_the_gates_before_it() {
+    let mut state = state(vec![
+        irreversible("first", &[]),
+        step("gate", &["first"], Reversibility::NoEffect, true),
+        irreversible("second", &[]),
+    ]);
+    assert_eq!(state.may_start(), ["first"]);
+    assert_eq!(state.starts("first").applies("first").may_start(), ["gate"]);
+    assert_eq!(state.starts("gate").applies("gate").may_start(), ["second"]);
+}
+
+#[test]
+fn a_failed_step_begins_anew_after_a_takeover_and_not_before() {
+    let mut state = state(vec![irreversible("migrate", &[]), undoable("api", &["migrate"])]);
+    state.starts("migrate").applies("migrate").starts("api").fails("api", Effect::None);
+    assert!(state.paused().is_some());
+    assert_eq!(state.may_start(), [""; 0]);
+    state.claimed(2);
+    assert!(state.paused().is_none());
+    assert_eq!(state.may_start(), ["api"]);
+    assert_eq!(state.interrupted(), []);
+    assert_eq!(state.starts("api").may_start(), [""; 0]);
+    assert!(state.of(&id("api")).is_some_and(|api| api.may_have_effect));
+    state.applies("api");
+    assert_eq!(state.conclusion(), Conclusion::Succeeded);
+}
+
+#[test]
+fn an_undo_that_failed_begins_anew_after_a_takeover_and_not_before() {
+    let mut state = state(vec![undoable("api", &[])]);
+    state.starts("api").fails("api", Effect::Done).with(JournalEvent::Turned {
+        why: Failure::new("crash-loop", "it crashes"),
+        step: None,
+        by: "maily".into(),
+    });
+    state.with(JournalEvent::UndoStarted { step: id("api") }).with(JournalEvent::UndoFailed {
+        step: id("api"),
+        failure: Failure::new("changed", "it was changed"),
+        remedy: String::new(),
+    });
+    assert_eq!(state.may_start(), [""; 0]);
+    assert!(matches!(state.conclusion(), Conclusion::Stuck(_)));
+    assert_eq!(state.claimed(2).may_start(), ["api"]);
+    assert!(matches!(state.conclusion(), Conclusion::Unfinished));
+}

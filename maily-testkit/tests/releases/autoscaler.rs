@@ -1,0 +1,104 @@
+//! Workloads whose replicas an autoscaler sets: its number is nobody else's.
+
+use maily_core::{
+    engine::{Outcome, RunEnd, SCALE_MANAGER},
+    object::{FieldSet, Object, ObjectKey, ObjectKind},
+    provider::{Precondition, WriteOptions},
+};
+use serde_json::json;
+
+use crate::setup::{Setup, fault, succeeded};
+
+const FIXED: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 3}}
+  web: {needs: [api], workload: {port: 8080, scale: 1}}
+";
+
+const SCALED: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 4..6}}
+  web: {needs: [api], workload: {port: 8080, scale: 1}}
+";
+
+fn api() -> ObjectKey {
+    ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api")
+}
+
+fn live(setup: &Setup) -> Object {
+    setup.shared.world().get(&api()).expect("is there").clone()
+}
+
+fn holds_replicas(object: &Object, manager: &str) -> bool {
+    FieldSet::owned_by(object, |name| name == manager).contains(&["spec", "replicas"])
+}
+
+/// What the autoscaler's controller does under load.
+fn scale(setup: &Setup, replicas: u32) {
+    let patch = json!({"spec": {"replicas": replicas}});
+    setup.shared.world().edit_as("kube-controller-manager", &api(), patch).expect("may scale");
+}
+
+/// An autoscaler that somebody made by hand.
+fn by_hand(setup: &Setup) {
+    let autoscaler = Object::from_value(json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "theirs", "namespace": "shop"},
+        "spec": {"minReplicas": 2, "maxReplicas": 9,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"}},
+    }))
+    .expect("an object");
+    let options = WriteOptions::apply("kubectl", Precondition::Absent);
+    setup.shared.world().write(&autoscaler, &options).expect("can be made");
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_that_were_handed_over_come_back_with_the_number_that_serves() {
+    let mut setup = Setup::of(FIXED, 21);
+    assert!(succeeded(&setup.deploy("v1").await));
+    assert!(holds_replicas(&live(&setup), "maily"));
+    setup.project = SCALED;
+    setup.shared.world().faults.push(fault("crash web@v2"));
+    let end = setup.deploy("v2").await;
+    assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    let back = live(&setup);
+    assert_eq!(back.int("/spec/replicas"), Some(4));
+    assert!(holds_replicas(&back, "maily"), "{:?}", back.at("/metadata/managedFields"));
+    let theirs = FieldSet::owned_by(&back, |name| name == SCALE_MANAGER);
+    assert!(theirs.is_empty(), "{:?}", theirs.paths());
+    // The next release of the old kind has nothing to take from anybody.
+    setup.project = FIXED;
+    setup.shared.world().faults.clear();
+    assert!(succeeded(&setup.deploy("v3").await));
+    assert_eq!(live(&setup).int("/spec/replicas"), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_an_autoscaler_that_is_not_ours_stays() {
+    let setup = Setup::of(FIXED, 22);
+    assert!(succeeded(&setup.deploy("v1").await));
+    by_hand(&setup);
+    scale(&setup, 5);
+    assert!(succeeded(&setup.deploy("v2").await));
+    assert_eq!(live(&setup).int("/spec/replicas"), Some(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_autoscaler_that_has_not_scaled_yet_is_seen_as_well() {
+    let setup = Setup::of(FIXED, 23);
+    assert!(succeeded(&setup.deploy("v1").await));
+    by_hand(&setup);
+    assert!(succeeded(&setup.deploy("v2").await));
+    assert!(!holds_replicas(&live(&setup), "maily"));
+    assert_eq!(live(&setup).int("/spec/replicas"), Some(3));
+}
