@@ -45,6 +45,18 @@ pub enum Effect {
     Done,
 }
 
+impl Effect {
+    /// Of two calls together.
+    #[must_use]
+    pub(crate) fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::None, effect) | (effect, Self::None) => effect,
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::Done, Self::Done) => Self::Done,
+        }
+    }
+}
+
 /// A failed call of a provider. The source is not part of the one-line form; follow [`StdError::source`].
 #[derive(Debug)]
 #[non_exhaustive]

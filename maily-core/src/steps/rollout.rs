@@ -11,7 +11,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    engine::{Change, Direction, Failure, Step, What, Work},
+    engine::{Change, Direction, Failure, Operation, Step, What, Work},
     provider::Effect,
     rollout::{Health, Reason, Target},
     runtime::Moment,
@@ -23,14 +23,13 @@ const RESTORED_LIMIT: Duration = Duration::from_secs(120);
 /// Writes and waits.
 pub(super) async fn apply(context: &Context, step: &Step, changes: &[Change], past: Past) -> End {
     let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
-    let mut writer = Writer::new(context, step, Direction::Forward, deadline, past);
-    let end = forward(context, step, changes, &mut writer, deadline).await;
+    let (effect, end) = forward(context, step, changes, deadline, past).await;
     match end {
         Ok(()) => End::Done(context.result(&step.id)),
         Err(Trouble::Halted) => End::Halted,
         Err(Trouble::Failed(mut failure)) => {
             // What other objects of the step have met counts for the whole step.
-            failure.effect = if past == Past::Unknown { Effect::Unknown } else { writer.effect };
+            failure.effect = if past == Past::Unknown { Effect::Unknown } else { effect };
             End::Failed(failure, context.result(&step.id))
         }
     }
@@ -40,22 +39,52 @@ async fn forward(
     context: &Context,
     step: &Step,
     changes: &[Change],
-    writer: &mut Writer<'_>,
     deadline: Moment,
-) -> Result<(), Trouble> {
+    past: Past,
+) -> (Effect, Result<(), Trouble>) {
+    let mut effect = Effect::None;
     let mut followers = Vec::new();
-    for change in changes {
-        let Some(written) = writer.put(change).await? else { continue };
-        let Some(target) = Target::pin(&written) else { continue };
-        let follower = context.watcher.follow(&target, &written);
+    for wave in changes.chunk_by(|one, next| goes_along(one) && goes_along(next)) {
+        let puts = wave.iter().map(|change| async move {
+            let mut writer = Writer::new(context, step, Direction::Forward, deadline, past);
+            let put = writer.put(change).await;
+            (writer.effect, put)
+        });
+        // All of them come to their end before the step does: none may write behind its back.
+        let (met, done): (Vec<Effect>, Vec<_>) = futures::future::join_all(puts).await.into_iter().unzip();
+        effect = met.into_iter().fold(effect, Effect::with);
+        let mut halted = false;
+        for put in done {
+            match put {
+                Ok(written) => {
+                    let target = written.as_ref().and_then(Target::pin);
+                    let followed = target.zip(written);
+                    followers
+                        .extend(followed.map(|(target, written)| context.watcher.follow(&target, &written)));
+                }
+                Err(Trouble::Halted) => halted = true,
+                Err(trouble) => return (effect, Err(trouble)),
+            }
+        }
+        if halted {
+            return (effect, Err(Trouble::Halted));
+        }
         // What comes next may live in it, or be of its kind.
-        if matches!(change.key.kind.kind.as_str(), "Namespace" | "CustomResourceDefinition") {
-            wait(context, step, Direction::Forward, &follower, deadline).await?;
-        } else {
-            followers.push(follower);
+        if matches!(wave[0].key.kind.kind.as_str(), "Namespace" | "CustomResourceDefinition")
+            && let Err(trouble) = wait_all(context, step, Direction::Forward, &followers, deadline).await
+        {
+            return (effect, Err(trouble));
         }
     }
-    wait_all(context, step, Direction::Forward, &followers, deadline).await
+    (effect, wait_all(context, step, Direction::Forward, &followers, deadline).await)
+}
+
+/// Whether an object is written beside its neighbours: servers give Services their addresses one by one, and no pod
+/// needs its own.
+fn goes_along(change: &Change) -> bool {
+    let kind = change.key.kind.kind.as_str();
+    !matches!(change.operation, Operation::Delete | Operation::Replace)
+        && matches!(kind, "Service" | "Deployment" | "StatefulSet" | "DaemonSet")
 }
 
 /// Deletes what is not wanted any more.
