@@ -12,7 +12,7 @@ use maily_core::engine::{Event, Failure, Listener, Outcome, StepId, What};
 
 use super::{
     paint::Paint,
-    text::{between, elapsed, plain, subject},
+    text::{between, doing, elapsed, plain, subject},
 };
 
 /// Events as text, one line each.
@@ -67,7 +67,7 @@ impl Log {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if let What::RunStarted { steps, .. } = &event.what {
             for step in steps {
-                names.insert(step.id.clone(), format!("{} {}", subject(step), step.kind));
+                names.insert(step.id.clone(), format!("{} {}", subject(step), doing(step)));
             }
         }
         let name = |step: &StepId| names.get(step).cloned().unwrap_or_else(|| step.to_string());

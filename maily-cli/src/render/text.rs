@@ -31,6 +31,15 @@ pub(crate) fn subject(step: &StepInfo) -> String {
     named.to_owned()
 }
 
+/// What a step does: of several jobs and checks of one service the name, too.
+pub(crate) fn doing(step: &StepInfo) -> String {
+    let parts: Vec<&str> = step.id.as_str().split('/').collect();
+    match parts.as_slice() {
+        [_, _, "job" | "check", name] => format!("{} {name}", step.kind),
+        _ => step.kind.clone(),
+    }
+}
+
 /// Time from one moment to another; zero where clocks disagree.
 pub(crate) fn between(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()

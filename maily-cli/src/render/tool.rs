@@ -28,9 +28,10 @@ impl Tool {
         format!("{} {rest}", self.0)
     }
 
-    /// A text in which commands of this program stand in backticks.
+    /// A text in which commands of this program stand in backticks, complete ones or not.
     pub(crate) fn in_text(&self, text: &str) -> String {
-        text.replace("`mailyctl ", &format!("`{} ", self.0))
+        let complete = format!("`{} ", self.0);
+        text.replace(&complete, "`mailyctl ").replace("`mailyctl ", &complete)
     }
 }
 
@@ -58,5 +59,7 @@ mod tests {
             chosen.in_text("`mailyctl resume` goes on"),
             "`mailyctl -C 'my shop' --file b.yaml --sandbox resume` goes on"
         );
+        let complete = format!("then `{}`", chosen.call("resume"));
+        assert_eq!(chosen.in_text(&complete), complete);
     }
 }

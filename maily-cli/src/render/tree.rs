@@ -7,7 +7,7 @@ use maily_core::engine::{Event, Outcome, StepId, StepInfo, What};
 
 use super::{
     paint::Paint,
-    text::{between, elapsed, plain, short, subject},
+    text::{between, doing, elapsed, plain, short, subject},
 };
 
 /// How a row stands.
@@ -155,7 +155,7 @@ impl Tree {
                     phase: step.phase.clone(),
                     steps: 0,
                     applied: 0,
-                    step: step.kind.clone(),
+                    step: doing(step),
                     mark: Mark::Waits,
                     ready: None,
                     why: String::new(),
@@ -167,7 +167,7 @@ impl Tree {
             }
         };
         self.rows[index].steps += 1;
-        self.steps.insert(step.id.clone(), (index, step.kind.clone()));
+        self.steps.insert(step.id.clone(), (index, doing(step)));
     }
 
     fn touch(&mut self, step: &StepId, change: impl FnOnce(&mut Row, &str)) {

@@ -174,11 +174,3 @@ fn jobs_and_gates_have_their_own_time() {
     );
     assert!(plan.to_string().contains(r#""secretKeyRef":{"key":"url","name":"db"}"#));
 }
-
-#[test]
-fn helm_hooks_are_refused_wherever_they_come_from() {
-    let desk = Desk::with(&services("  api: {manifests: m.yaml}"));
-    desk.write("m.yaml", "apiVersion: batch/v1\nkind: Job\nmetadata: {name: migrate, annotations: {helm.sh/hook: pre-upgrade}}\nspec: {template: {spec: {containers: [{name: x, image: 'a:1'}]}}}\n");
-    let refused = desk.sandbox(&["plan", "--version", "v1"]).expect(2);
-    assert!(refused.err.contains("m.yaml:1") && refused.err.contains("Helm hook"), "{}", refused.err);
-}

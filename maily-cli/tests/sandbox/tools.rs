@@ -7,6 +7,24 @@ use crate::{
     desk::{Desk, Done, done},
 };
 
+/// A chart with an application, a Job on each side of it, one for the first release alone, and a test.
+fn chart(version: &str) -> String {
+    let pods = format!("{{containers: [{{name: x, image: 'registry.example/api:{version}'}}]}}");
+    let job = |name: &str, annotations: &str| {
+        format!(
+            "---\napiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\nspec: {{backoffLimit: 0, template: {{spec: {pods}}}}}\n"
+        )
+    };
+    [
+        format!("apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: api}}\nspec: {{selector: {{matchLabels: {{app: api}}}}, template: {{metadata: {{labels: {{app: api}}}}, spec: {pods}}}}}\n"),
+        job("warm", "helm.sh/hook: 'post-install,post-upgrade', helm.sh/hook-delete-policy: hook-succeeded"),
+        job("migrate", "helm.sh/hook: 'pre-install,pre-upgrade'"),
+        job("seed", "helm.sh/hook: pre-install, helm.sh/hook-weight: '-1'"),
+        job("probe", "helm.sh/hook: test"),
+    ]
+    .concat()
+}
+
 const MANIFEST: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: rendered}\ndata: {a: b}\n";
 
 /// A program of this name that writes down how it was called and prints a text.
@@ -18,7 +36,13 @@ fn program(desk: &Desk, name: &str, prints: &str) {
 }
 
 fn plan(desk: &Desk) -> Done {
-    let mut command = desk.command(&["--sandbox", "plan", "--version", "v1"]);
+    run(desk, &["plan", "--version", "v1"])
+}
+
+/// A command with the programs of the desk.
+fn run(desk: &Desk, args: &[&str]) -> Done {
+    let mut command = desk.command(&["--sandbox"]);
+    command.args(args);
     command.env("PATH", format!("{}:/bin:/usr/bin", desk.path().join("bin").display()));
     done(command)
 }
@@ -58,4 +82,75 @@ fn what_a_program_prints_is_checked_like_any_manifest() {
     desk.write("bin/kustomize", "#!/bin/sh\necho 'no such overlay' >&2\nexit 1\n");
     let refused = plan(&desk).expect(2);
     assert!(refused.err.contains("kustomize: failed (exit status: 1): no such overlay"), "{}", refused.err);
+}
+
+/// Places of texts in a text.
+#[track_caller]
+fn in_order(text: &str, parts: &[&str]) {
+    let mut from = 0;
+    for part in parts {
+        let Some(at) = text[from..].find(part) else {
+            panic!("`{part}` is not where it should be in:\n{text}")
+        };
+        from += at + part.len();
+    }
+}
+
+#[test]
+fn hooks_of_a_chart_run_around_its_service() {
+    let desk = Desk::with(&services("  api: {helm: {chart: charts/api}}"));
+    program(&desk, "helm", &chart("v1"));
+    let shown = plan(&desk).expect(0).out;
+    let around = ["▸ run Job seed", "▸ run Job migrate", "+ Deployment api", "▸ run Job warm"];
+    in_order(&shown, &around);
+    assert!(shown.contains("Job/probe is for `helm test`, and no part of a release"), "{shown}");
+    let first = run(&desk, &["deploy", "--version", "v1", "--yes"]).expect(0).out;
+    in_order(
+        &first,
+        &["done  api job seed", "done  api job migrate", "done  api rollout", "done  api job warm"],
+    );
+    // Nothing changes, nothing runs.
+    let same = run(&desk, &["deploy", "--version", "v1", "--yes"]).expect(0).out;
+    assert!(!same.contains("job"), "{same}");
+    program(&desk, "helm", &chart("v2"));
+    let second = run(&desk, &["deploy", "--version", "v2", "--yes"]).expect(0).out;
+    in_order(&second, &["done  api job migrate", "done  api rollout", "done  api job warm"]);
+    assert!(!second.contains("seed"), "is for the first release alone:\n{second}");
+    // A migration that fails is seen before anything rolls out.
+    program(&desk, "helm", &chart("v3"));
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "migrate@v3"]).expect(0);
+    let failed = run(&desk, &["deploy", "--version", "v3", "--yes"]).expect(4);
+    assert!(failed.out.contains("fail  api job migrate") && !failed.out.contains("rollout"), "{failed:?}");
+    desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
+    let resumed = desk.sandbox(&["resume", "--output", "text"]).expect(0).out;
+    in_order(&resumed, &["done  api job migrate", "done  api rollout", "done  api job warm"]);
+}
+
+#[test]
+fn hooks_without_a_moment_or_a_service_are_refused_with_their_place() {
+    let desk = Desk::with(&services("  api: {manifests: m.yaml}"));
+    desk.write("m.yaml", &chart("v1").replace("pre-install,pre-upgrade", "pre-delete"));
+    let refused = plan(&desk).expect(2).err;
+    in_order(&refused, &["`m.yaml:", "Job/migrate is a Helm hook (`pre-delete`)", "help: turn it off"]);
+    let shared = format!("{}sources: {{all: {{manifests: m.yaml}}}}\n", services("  api: {from: all}"));
+    desk.write("maily.yaml", &shared);
+    desk.write("m.yaml", &chart("v1"));
+    let refused = plan(&desk).expect(2).err;
+    assert!(refused.contains("which service of `all` it belongs to is not known"), "{refused}");
+    // A project that is derived from such manifests says so, and makes no service of a hook.
+    let derived =
+        desk.run(&["init", "--from", "m.yaml", "--version", "v1", "--name", "shop", "--force"]).expect(0);
+    assert!(derived.err.contains("Job/migrate is a Helm hook"), "{}", derived.err);
+    let file = std::fs::read_to_string(desk.path().join("maily.yaml")).expect("is written");
+    assert!(file.contains("  api:") && !file.contains("  migrate:"), "{file}");
+}
+
+#[test]
+fn a_hook_and_a_job_of_the_file_have_names_of_their_own() {
+    let desk = Desk::with(&services(
+        "  api: {manifests: m.yaml}\n  migrate: {before: api, image: 'a:1', job: {command: [up]}}",
+    ));
+    desk.write("m.yaml", &chart("v1"));
+    let refused = plan(&desk).expect(2).err;
+    assert!(refused.contains("`migrate` is a job of the file, too"), "{refused}");
 }

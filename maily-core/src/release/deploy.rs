@@ -1,6 +1,6 @@
 //! What a deploy and a removal want.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
@@ -11,7 +11,7 @@ use crate::{
         planner::{Wanted, WantedPhase, WantedService},
     },
     model::{PhaseName, Resolved, Version},
-    source::{Rendered, sort},
+    source::{HookJob, Occasion, Rendered, Side, sort},
 };
 
 /// Which part of an environment a deploy is about.
@@ -38,7 +38,8 @@ pub fn deploy(
     let complete = phases.iter().all(in_scope) && scope.components.is_none();
     phases.retain(in_scope);
     let planned: BTreeSet<String> = phases.iter().flat_map(|phase| phase.services.iter().cloned()).collect();
-    let Rendered { mut services, mut shared, notes, .. } = rendered;
+    let Rendered { mut services, mut shared, notes, hooks, .. } = rendered;
+    add_hooks(&mut services, hooks, base);
     services.retain(|name, _| planned.contains(name));
     let mut prune = planned;
     if complete {
@@ -62,6 +63,26 @@ pub fn deploy(
         prune,
         prune_shared: complete,
         keep_shared: scope.components.is_some(),
+    }
+}
+
+/// Jobs of charts, around those services whose first or further release this is.
+fn add_hooks(
+    services: &mut IndexMap<String, WantedService>,
+    hooks: BTreeMap<String, Vec<HookJob>>,
+    base: Option<&Release>,
+) {
+    for (name, jobs) in hooks {
+        let first = base.is_none_or(|base| !base.head.versions.contains_key(&name));
+        let Some(service) = services.get_mut(&name) else { continue };
+        for HookJob { spec, side, occasion } in jobs {
+            match (occasion, side) {
+                (Occasion::Install, _) if !first => {}
+                (Occasion::Upgrade, _) if first => {}
+                (_, Side::Before) => service.before.push(spec),
+                (_, Side::After) => service.after.push(spec),
+            }
+        }
     }
 }
 
@@ -121,7 +142,7 @@ pub(super) fn of_release(release: &Release, name: &str, version: &str) -> Wanted
 pub(super) fn phases(
     resolved: &Resolved,
     services: &IndexMap<String, WantedService>,
-    gates: &std::collections::BTreeMap<String, crate::engine::planner::Gate>,
+    gates: &BTreeMap<String, crate::engine::planner::Gate>,
 ) -> Vec<WantedPhase> {
     let mut left: Vec<&String> = services.keys().collect();
     let mut phases = Vec::new();

@@ -4,7 +4,10 @@ use std::{fmt, path::Path, process::Stdio, time::Duration};
 
 use async_trait::async_trait;
 
-use super::manifests::{Found, SourceError, SourceErrors, read_files, read_manifests};
+use super::{
+    hooks::{Sorted, sort_out},
+    manifests::{SourceError, SourceErrors, read_files, read_manifests},
+};
 use crate::model::{Bundle, Placeholders, expand, expand_words};
 
 /// Time for one program.
@@ -70,7 +73,7 @@ pub(super) async fn read(
     root: &Path,
     values: &Placeholders<'_>,
     tools: &dyn Tools,
-) -> Result<Vec<Found>, SourceErrors> {
+) -> Result<Sorted, SourceErrors> {
     let expand = |text: &str| {
         expand(text, values).map_err(|message| SourceError::File {
             path: text.to_owned(),
@@ -115,25 +118,5 @@ pub(super) async fn read(
             read_manifests(&format!("helm template {}", chart.chart), &text)?
         }
     };
-    refuse_hooks(&found)?;
-    Ok(found)
-}
-
-/// Hooks run at moments that a plan does not know: applied with everything else, they would run at the wrong one.
-fn refuse_hooks(found: &[Found]) -> Result<(), SourceErrors> {
-    let hook = |found: &Found| found.object.annotation("helm.sh/hook").map(str::to_owned);
-    let errors: Vec<SourceError> = found
-        .iter()
-        .filter_map(|found| {
-            let hook = hook(found)?;
-            Some(SourceError::File {
-                path: found.place.clone(),
-                message: format!("{} is a Helm hook (`{hook}`)", found.object.key().short()),
-                help:
-                    "turn it off by the chart's values, and describe it as a `job` with `before` or `after`"
-                        .to_owned(),
-            })
-        })
-        .collect();
-    if errors.is_empty() { Ok(()) } else { Err(SourceErrors(errors)) }
+    sort_out(found)
 }

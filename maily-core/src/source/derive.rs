@@ -8,8 +8,9 @@ use std::{
 
 use super::{
     group::{Groups, group},
+    hooks::is_hook,
     images::{images, reference},
-    manifests::{SourceErrors, read_files},
+    manifests::{Found, SourceErrors, read_files},
 };
 use crate::{
     model::{Placeholders, ProjectName, ServiceName, Version, expand},
@@ -55,7 +56,8 @@ pub fn derive(request: &DeriveRequest<'_>) -> Result<Derived, SourceErrors> {
         message,
         help: "only {version} means something here".to_owned(),
     })?;
-    let found = read_files(request.root, &path)?;
+    let (hooks, found): (Vec<Found>, Vec<Found>) =
+        read_files(request.root, &path)?.into_iter().partition(is_hook);
     let objects: Vec<Object> = found.into_iter().map(|found| found.object).collect();
     let groups = group(objects);
     let (usable, refused): (Vec<&String>, Vec<&String>) =
@@ -64,6 +66,10 @@ pub fn derive(request: &DeriveRequest<'_>) -> Result<Derived, SourceErrors> {
         .iter()
         .map(|name| format!("workload `{name}` has a name that cannot be a service's"))
         .collect();
+    for Found { object, place } in &hooks {
+        let what = object.key().short();
+        remarks.push(format!("{place}: {what} is a Helm hook: describe it as a `job` with `before` or `after`, and take it out of the manifests"));
+    }
     for (object, claims) in &groups.shared {
         let whose = if claims.is_empty() {
             "belongs to no workload".to_owned()

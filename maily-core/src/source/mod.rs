@@ -5,6 +5,7 @@
 mod bundle;
 mod derive;
 mod group;
+mod hooks;
 mod images;
 mod jobs;
 mod manifests;
@@ -15,6 +16,7 @@ mod workload;
 
 pub use bundle::{ProgramTools, Tools};
 pub use derive::{DeriveRequest, Derived, derive};
+pub use hooks::{HookJob, Occasion, Side};
 pub use manifests::{SourceError, SourceErrors, read_manifests};
 pub(crate) use render::TIMEOUT_S;
 pub use render::{RenderRequest, Rendered, render};

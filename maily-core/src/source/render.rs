@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use super::{
     bundle::{self, Tools},
     group::{Groups, group},
+    hooks::{Hook, HookJob},
     images::{images, reference, write_pull_policies},
     jobs,
     manifests::{Found, SourceError, SourceErrors},
@@ -54,6 +55,8 @@ pub struct Rendered {
     pub services: IndexMap<String, WantedService>,
     /// Objects that belong to no single service, in the order of writing.
     pub shared: Vec<Object>,
+    /// Jobs that a chart runs around a service, in their order, by service.
+    pub hooks: BTreeMap<String, Vec<HookJob>>,
     /// Gates by name.
     pub gates: BTreeMap<String, Gate>,
     /// What a person should know.
@@ -77,6 +80,7 @@ pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Re
     }
     work.leftovers(bundles);
     work.jobs();
+    work.same_jobs();
     work.gates();
     let objects = work.rendered.services.values_mut().flat_map(|service| &mut service.objects);
     objects.chain(&mut work.rendered.shared).for_each(write_pull_policies);
@@ -166,7 +170,16 @@ impl Work<'_> {
                 wanted.checks = self.checks(service, None);
             }
             Source::Bundle(bundle) => {
-                if let Some(objects) = self.read(bundle, &name, tools).await {
+                if let Some((objects, hooks)) = self.read(bundle, &name, tools).await {
+                    if objects.is_empty()
+                        && let Some(hook) = hooks.first()
+                    {
+                        let message =
+                            format!("{} is a Helm hook around nothing", hook.found.object.key().short());
+                        let help = "describe it as a `job` with `before` or `after`";
+                        self.refuse_object(&hook.found.object, message, help);
+                    }
+                    self.hooks(service, hooks);
                     // All of its own files are the service's, claimed or not.
                     wanted.objects = objects;
                     wanted.checks = self.checks(service, None);
@@ -176,7 +189,16 @@ impl Work<'_> {
                 if !bundles.contains_key(&**source) {
                     let bundle = self.request.resolved.project.sources.get(source).cloned();
                     let Some(bundle) = bundle else { return };
-                    let objects = self.read(&bundle, source, tools).await.unwrap_or_default();
+                    let (objects, hooks) = self.read(&bundle, source, tools).await.unwrap_or_default();
+                    for hook in hooks {
+                        let object = &hook.found.object;
+                        let message = format!(
+                            "{} is a Helm hook, and which service of `{source}` it belongs to is not known",
+                            object.key().short()
+                        );
+                        let help = "give the source to one service instead of `from`, or turn the hook off and describe it as a `job` with `before` or `after`";
+                        self.refuse_object(object, message, help);
+                    }
                     bundles.insert(source.to_string(), group(objects));
                 }
                 let Some(groups) = bundles.get_mut(&**source) else { return };
@@ -202,15 +224,61 @@ impl Work<'_> {
         self.rendered.services.insert(name, wanted);
     }
 
-    async fn read(&mut self, bundle: &Bundle, name: &str, tools: &dyn Tools) -> Option<Vec<Object>> {
+    async fn read(
+        &mut self,
+        bundle: &Bundle,
+        name: &str,
+        tools: &dyn Tools,
+    ) -> Option<(Vec<Object>, Vec<Hook>)> {
         let root = self.request.resolved.project.root.clone();
         let placeholders = self.placeholders(None);
-        match bundle::read(bundle, name, self.namespace(), &root, &placeholders, tools).await {
-            Ok(found) => Some(found.into_iter().filter_map(|found| self.placed(found)).collect()),
+        let sorted = match bundle::read(bundle, name, self.namespace(), &root, &placeholders, tools).await {
+            Ok(sorted) => sorted,
             Err(errors) => {
                 self.errors.extend(errors.0);
-                None
+                return None;
             }
+        };
+        for test in sorted.tests {
+            let what = test.object.key().short();
+            let text = format!("{}: {what} is for `helm test`, and no part of a release", test.place);
+            self.rendered.notes.push(Note { topic: "left-out".into(), text });
+        }
+        let objects = sorted.objects.into_iter().filter_map(|found| self.placed(found)).collect();
+        let hooks = sorted.hooks.into_iter().filter_map(|hook| {
+            let place = hook.found.place.clone();
+            let object = self.placed(hook.found)?;
+            Some(Hook { found: Found { object, place }, ..hook })
+        });
+        Some((objects, hooks.collect()))
+    }
+
+    /// The Jobs of a service's chart.
+    fn hooks(&mut self, service: &Service, hooks: Vec<Hook>) {
+        let mut jobs = Vec::new();
+        for hook in hooks {
+            let Some(job) = self.finish(Some(service), hook.found.object) else { continue };
+            let spec = JobSpec { name: job.name().to_owned(), job, undo: None, timeout_s: None };
+            jobs.push(HookJob { spec, side: hook.side, occasion: hook.occasion });
+        }
+        if !jobs.is_empty() {
+            self.rendered.hooks.insert(service.name.to_string(), jobs);
+        }
+    }
+
+    /// A Job of a chart and one of the file need names of their own.
+    fn same_jobs(&mut self) {
+        let mut twice = Vec::new();
+        for (name, hooks) in &self.rendered.hooks {
+            let Some(service) = self.rendered.services.get(name) else { continue };
+            let own: BTreeSet<&str> =
+                service.before.iter().chain(&service.after).map(|job| job.name.as_str()).collect();
+            twice.extend(hooks.iter().filter(|hook| own.contains(hook.spec.name.as_str())).cloned());
+        }
+        for hook in twice {
+            let message =
+                format!("Job {0} is a Helm hook, and `{0}` is a job of the file, too", hook.spec.name);
+            self.refuse_object(&hook.spec.job, message, "give the job of the file another name");
         }
     }
 

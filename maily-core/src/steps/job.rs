@@ -8,7 +8,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    engine::{Change, Direction, Operation, Reversibility, Step},
+    engine::{Change, Direction, Operation, Reversibility, Step, sha256},
     object::{Object, ObjectKey},
     provider::Effect,
     rollout::Target,
@@ -102,8 +102,7 @@ fn change(context: &Context, job: &Object, direction: Direction) -> Change {
         Direction::Back => format!("{}-undo", context.run),
     };
     let room = NAME.saturating_sub(suffix.len() + 1);
-    let stem: String = job.name().chars().take(room).collect();
-    let name = format!("{}-{suffix}", stem.trim_end_matches('-'));
+    let name = format!("{}-{suffix}", stem(job.name(), room));
     let mut body = job.to_value();
     body["metadata"]["name"] = name.clone().into();
     // Another name leaves everything else of a well-formed object as it is.
@@ -117,5 +116,27 @@ fn change(context: &Context, job: &Object, direction: Direction) -> Change {
         migrate: std::collections::BTreeSet::new(),
         hand_over_replicas: None,
         fields: Vec::new(),
+    }
+}
+
+/// A name in so many bytes; of a longer one what is cut off still tells it from others.
+fn stem(name: &str, room: usize) -> String {
+    if name.len() <= room {
+        return name.to_owned();
+    }
+    let digest = &sha256(name.as_bytes())[..6];
+    let kept: String = name.chars().take(room.saturating_sub(digest.len() + 1)).collect();
+    format!("{}-{digest}", kept.trim_end_matches(['-', '.']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stem;
+
+    #[test]
+    fn long_names_that_begin_alike_stay_apart() {
+        assert_eq!(stem("migrate", 10), "migrate");
+        let (a, b) = (stem("shop-orders-migrate-a", 16), stem("shop-orders-migrate-b", 16));
+        assert!(a != b && a.starts_with("shop-orde") && a.len() <= 16, "{a} {b}");
     }
 }
