@@ -20,7 +20,7 @@ pub(crate) struct Args {
 }
 
 /// Options of every command.
-#[derive(Clone, Debug, ClapArgs)]
+#[derive(Clone, Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Globals {
     /// Folder of the project
@@ -46,9 +46,10 @@ pub(crate) struct Globals {
     pub(crate) verbose: u8,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     /// A live tree on a terminal, a log elsewhere
+    #[default]
     Auto,
     /// A log
     Text,
@@ -378,6 +379,24 @@ pub(crate) enum SchemaFor {
     Event,
     /// The lines of `logs`
     Log,
+    /// The document of `show run`
+    Run,
+    /// The document of `show release`
+    Release,
+    /// The document of `show project`
+    ShowProject,
+    /// The document of `env list`
+    Environments,
+    /// The document of `env bind`
+    Binding,
+    /// The document of `init`
+    Init,
+    /// The document of `doctor`
+    Doctor,
+    /// The document of `sandbox fault list`
+    Faults,
+    /// The document of `resume` and `abort` when no run is unfinished
+    NoRun,
     /// The document on standard error when a command fails
     Error,
 }
@@ -446,9 +465,42 @@ pub(crate) enum FaultCommand {
     Clear,
 }
 
+/// Whether a command line that was not understood asks for JSON all the same.
+pub(crate) fn wants_json(words: impl IntoIterator<Item = std::ffi::OsString>) -> bool {
+    let mut words = words.into_iter().map(|word| word.to_string_lossy().into_owned());
+    while let Some(word) = words.next() {
+        // `-q -o json` may be written as `-qo json`, too.
+        let flags = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
+        let flags = flags.map(|rest| rest.trim_start_matches(['q', 'v']));
+        let value = match (word.as_str(), flags) {
+            ("--", _) => return false,
+            ("--output", _) | (_, Some("o")) => words.next(),
+            (_, Some(rest)) => rest.strip_prefix('o').map(|rest| rest.trim_start_matches('=').to_owned()),
+            (long, None) => long.strip_prefix("--output=").map(str::to_owned),
+        };
+        if let Some(value) = value {
+            return value == "json";
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
+
+    #[test]
+    fn a_wish_for_json_is_seen_in_every_form() {
+        let wants = |line: &str| super::wants_json(line.split(' ').map(Into::into));
+        for line in
+            ["m -o json x", "m x -ojson", "m -o=json", "m --output json", "m x --output=json", "m -qo json"]
+        {
+            assert!(wants(line), "{line}");
+        }
+        for line in ["m -o text", "m -- -o json", "m json", "m -C o json", "m -o"] {
+            assert!(!wants(line), "{line}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -99,6 +99,25 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A command line that was not understood: its first paragraph says what is wrong, the others what is right.
+impl From<clap::Error> for CliError {
+    fn from(error: clap::Error) -> Self {
+        use clap::error::ErrorKind;
+        if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            return Self::usage("a command is missing").help("`mailyctl --help` lists them");
+        }
+        let text = error.render().to_string();
+        let (message, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let help: Vec<&str> = rest
+            .split("\n\n")
+            .map(str::trim)
+            .filter(|part| !part.is_empty() && !part.starts_with("For more information"))
+            .collect();
+        let error = Self::usage(message.trim_start_matches("error: ").trim_end());
+        if help.is_empty() { error } else { error.help(help.join("\n")) }
+    }
+}
+
 impl From<EnvironmentError> for CliError {
     fn from(error: EnvironmentError) -> Self {
         let code = match &error {

@@ -14,7 +14,19 @@ use clap::Parser as _;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if error.use_stderr() && args::wants_json(std::env::args_os()) => {
+            let globals = args::Globals {
+                file: "maily.yaml".into(),
+                output: args::Output::Json,
+                ..args::Globals::default()
+            };
+            render::error(&exit::CliError::from(error), &globals);
+            return exit::Code::Usage.into();
+        }
+        Err(error) => error.exit(),
+    };
     render::logging(args.globals.verbose);
     let globals = args.globals.clone();
     match commands::dispatch(args).await {

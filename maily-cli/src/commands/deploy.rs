@@ -116,7 +116,7 @@ pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> 
         let seen = look(ui, wired, Some(&args.run)).await?;
         let only = released(wired, &seen, &args.components)?;
         let Some(base) = &seen.base else {
-            ui.tell("nothing was released to this environment: nothing to remove");
+            ui.unchanged(&wired.environment.name, "nothing was released yet: nothing to remove")?;
             return Ok(Code::Done);
         };
         let gone = only.unwrap_or_else(|| base.head.versions.keys().cloned().collect());

@@ -27,6 +27,7 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
     }
     let root = path.parent().map(Path::to_owned).unwrap_or_default();
     let name = name(args, &root)?;
+    let mut remarks = Vec::new();
     let text = match &args.from {
         None => {
             if !args.critical.is_empty() || args.version.is_some() {
@@ -55,6 +56,7 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
             for remark in &derived.remarks {
                 ui.tell(&format!("{} {remark}", ui.paint.warn("!")));
             }
+            remarks = derived.remarks;
             derived.text
         }
     };
@@ -64,7 +66,7 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
         let services: Vec<String> = project.services.keys().map(ToString::to_string).collect();
         ui.document(
             "init",
-            &json!({"file": path, "project": project.name.to_string(), "services": services}),
+            &json!({"file": path, "project": project.name.to_string(), "services": services, "remarks": remarks}),
         )?;
     } else {
         let count = project.services.len();

@@ -1,8 +1,15 @@
 //! `schema`: what the project file and the documents of `--output json` look like.
 
+use std::collections::BTreeMap;
+
 use maily_core::{
-    engine::{Event, Plan},
+    engine::{
+        Epoch, Event, Plan, RunId,
+        journal::{JournalEvent, ReleaseHead},
+    },
     model,
+    object::Object,
+    provider::ClusterIdentity,
     release::{RunSummary, Status},
 };
 use schemars::JsonSchema;
@@ -45,6 +52,19 @@ fn document(of: SchemaFor) -> Value {
             },
             "required": ["format", "pod", "container", "line"],
         }),
+        SchemaFor::Run => headed("run", derived::<Run>()),
+        SchemaFor::Release => headed("release", derived::<Release>()),
+        SchemaFor::ShowProject => headed("project", derived::<ShownProject>()),
+        SchemaFor::Environments => headed("environments", derived::<Environments>()),
+        SchemaFor::Binding => headed("binding", derived::<Binding>()),
+        SchemaFor::Init => headed("init", derived::<Init>()),
+        SchemaFor::Doctor => headed("doctor", derived::<Doctor>()),
+        SchemaFor::Faults => headed("faults", derived::<Faults>()),
+        SchemaFor::NoRun => {
+            let mut schema = headed("resume", derived::<NoRun>());
+            schema["properties"]["kind"] = json!({"enum": ["resume", "abort", "leave"]});
+            schema
+        }
         SchemaFor::Error => headed(
             "error",
             json!({
@@ -75,6 +95,186 @@ struct History {
 struct Planned {
     /// The plan, as `plan --out` saves it.
     plan: Plan,
+}
+
+/// A run with everything on record.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the shape of the document that `show run` prints")]
+struct Run {
+    /// The run in a few words.
+    summary: RunSummary,
+    /// Its plan; none where the process ended before it was stored.
+    plan: Option<Plan>,
+    /// Its journal, in order.
+    events: Vec<Entry>,
+}
+
+/// An entry of a journal.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "a part of the document that `show run` prints")]
+struct Entry {
+    /// Epoch of the process that wrote it.
+    epoch: Epoch,
+    /// What it says.
+    entry: JournalEvent,
+}
+
+/// A release with its objects.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the shape of the document that `show release` prints")]
+struct Release {
+    /// The release.
+    release: ReleaseHead,
+    /// The run that made it.
+    run: RunId,
+    /// Its objects, values of Secrets hidden.
+    objects: Vec<ReleasedObject>,
+}
+
+/// An object of a release.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "a part of the document that `show release` prints")]
+struct ReleasedObject {
+    /// The service that it belongs to; none where several share it.
+    service: Option<String>,
+    /// The object.
+    object: Object,
+}
+
+/// The project, everything resolved.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the shape of the document that `show project` prints")]
+struct ShownProject {
+    /// Its name.
+    project: String,
+    /// Every value, by environment, in the order of the file.
+    environments: BTreeMap<String, Vec<ShownValue>>,
+}
+
+/// A value of the project.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "a part of the document that `show project` prints")]
+struct ShownValue {
+    /// Its path, such as `services.api.workload.port`.
+    path: String,
+    /// The value.
+    value: String,
+    /// Where it stands, such as `maily.yaml:12`; or `default`.
+    from: String,
+}
+
+/// The environments of the project.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the shape of the document that `env list` prints")]
+struct Environments {
+    /// In the order of the file.
+    environments: Vec<ListedEnvironment>,
+}
+
+/// An environment.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "a part of the document that `env list` prints")]
+struct ListedEnvironment {
+    /// Its name.
+    name: String,
+    /// Its namespace.
+    namespace: String,
+    /// The context of the kubeconfig that leads to its cluster.
+    context: Option<String>,
+    /// The cluster that it is bound to.
+    identity: Option<ClusterIdentity>,
+    /// Whether a release needs approval.
+    approval: bool,
+}
+
+/// An environment that was bound.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the shape of the document that `env bind` prints")]
+struct Binding {
+    /// Its name.
+    environment: String,
+    /// The context of the kubeconfig.
+    context: Option<String>,
+    /// Its namespace.
+    namespace: String,
+    /// The cluster that it is bound to.
+    cluster: ClusterIdentity,
+    /// Address of the server.
+    server: String,
+}
+
+/// A project file that was written.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the shape of the document that `init` prints")]
+struct Init {
+    /// The file.
+    file: String,
+    /// Name of the project.
+    project: String,
+    /// Its services.
+    services: Vec<String>,
+    /// What was not understood of the manifests, or is good to know of them.
+    remarks: Vec<String>,
+}
+
+/// What was looked at.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the shape of the document that `doctor` prints")]
+struct Doctor {
+    /// The environment.
+    environment: String,
+    /// Whether nothing has to be mended.
+    healthy: bool,
+    /// What was found.
+    findings: Vec<Finding>,
+}
+
+/// Something that was looked at.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "a part of the document that `doctor` prints")]
+struct Finding {
+    /// What, such as `permissions`.
+    what: String,
+    /// How it is.
+    state: State,
+    /// In one sentence.
+    detail: String,
+    /// What to do about it.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+/// How something is that was looked at.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+#[expect(dead_code, reason = "a part of the document that `doctor` prints")]
+enum State {
+    /// As it should be.
+    Ok,
+    /// Good to know; a release works.
+    Warn,
+    /// A release would fail.
+    Bad,
+}
+
+/// Faults of the simulated world.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the shape of the document that `sandbox fault list` prints")]
+struct Faults {
+    /// Those in force.
+    faults: Vec<String>,
+    /// Those that there are.
+    kinds: Vec<String>,
+}
+
+/// No run is unfinished.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the shape of the document that `resume` and `abort` print")]
+struct NoRun {
+    /// The environment.
+    environment: String,
+    /// Always null.
+    run: (),
 }
 
 fn derived<T: JsonSchema>() -> Value {

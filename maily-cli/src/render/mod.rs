@@ -181,6 +181,16 @@ impl Ui {
         }
     }
 
+    /// Says that a command found nothing to do.
+    pub(crate) fn unchanged(&self, environment: &str, why: &str) -> Result<(), CliError> {
+        if self.is_json() {
+            let line = json!({"format": FORMAT, "event": "unchanged", "environment": environment});
+            return self.print(&line.to_string());
+        }
+        self.tell(&format!("{environment}: {why}"));
+        Ok(())
+    }
+
     /// Ends the showing of a run with what came of it.
     pub(crate) fn finished(&self, show: Show, environment: &str, end: &RunEnd) -> Result<(), CliError> {
         if let Show::Live(live) = show {
@@ -191,11 +201,10 @@ impl Ui {
             github.end(environment, end, &outcome::report(environment, end, Paint::default(), &self.tool));
         }
         if self.is_json() {
-            if matches!(end, RunEnd::Over { run: None, .. }) {
-                let line = json!({"format": FORMAT, "event": "unchanged", "environment": environment});
-                self.print(&line.to_string())?;
-            }
-            return Ok(());
+            return match end {
+                RunEnd::Over { run: None, .. } => self.unchanged(environment, "nothing to do"),
+                _ => Ok(()),
+            };
         }
         match outcome::is_good(end) {
             true if self.quiet => {}

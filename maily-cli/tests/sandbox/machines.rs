@@ -1,5 +1,6 @@
 //! What machines read: documents and events fit the schemas that the program prints, and nothing stands between them.
 
+use maily_testkit::harness::{Loopback, Reply};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, done};
@@ -113,6 +114,138 @@ fn documents_and_events_fit_their_schemas() {
     check(&desk, "log", &serde_json::from_str(logs.lines().next().expect("has lines")).expect("is JSON"));
     let error = production(&["rollback", "--to-version", "v9"]).expect(2).err;
     check(&desk, "error", &serde_json::from_str(&error).expect("is JSON"));
+}
+
+#[test]
+fn what_is_shown_fits_its_schema() {
+    let desk = Desk::example();
+    let sandbox = |args: &[&str]| desk.sandbox(&[args, &["-o", "json"]].concat());
+    check(&desk, "show-project", &sandbox(&["show", "project"]).expect(0).json());
+    check(&desk, "environments", &sandbox(&["env", "list"]).expect(0).json());
+    check(&desk, "doctor", &sandbox(&["doctor", "--env", "production"]).expect(0).json());
+    check(&desk, "faults", &sandbox(&["sandbox", "fault", "list"]).expect(0).json());
+    for command in ["resume", "abort"] {
+        check(&desk, "no-run", &sandbox(&[command, "--env", "production"]).expect(0).json());
+    }
+    let nothing = sandbox(&["remove", "--env", "production", "--components", "all", "--yes"]).expect(0);
+    check(&desk, "event", &nothing.json());
+    sandbox(&["deploy", "--env", "production", "--version", "v1.0.0", "--yes"]).expect(0);
+    check(&desk, "release", &sandbox(&["show", "release", "--env", "production"]).expect(0).json());
+    check(&desk, "run", &sandbox(&["show", "run", "--env", "production"]).expect(0).json());
+    // A run that failed and went back has the other entries.
+    sandbox(&["sandbox", "fault", "add", "crash", "api@v1.1.0"]).expect(0);
+    sandbox(&["deploy", "--env", "production", "--version", "v1.1.0", "--yes", "--reason", "why"]).expect(3);
+    let run = sandbox(&["show", "run", "--env", "production"]).expect(0).json();
+    check(&desk, "run", &run);
+    let entries = run["events"].as_array().expect("is a list");
+    for kind in ["step-failed", "turned", "undone"] {
+        assert!(entries.iter().any(|one| one["entry"]["event"] == kind), "{kind} in {entries:?}");
+    }
+}
+
+#[test]
+fn a_derived_project_and_a_sick_environment_fit_their_schemas() {
+    let desk = Desk::empty();
+    desk.write(
+        "k8s/web.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: 'r.example/web:v1'}]}}}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: alone}\n",
+    );
+    let made = desk
+        .run(&["init", "--from", "k8s", "--version", "v1", "--name", "shop", "-o", "json"])
+        .expect(0)
+        .json();
+    check(&desk, "init", &made);
+    assert_eq!(
+        (&made["services"], made["remarks"].as_array().map(Vec::len)),
+        (&json!(["web"]), Some(1)),
+        "{made}"
+    );
+    // A program that is missing.
+    desk.write(
+        "maily.yaml",
+        "maily: 1\nproject: shop\nenvironments: {production: {}}\nservices: {web: {helm: {chart: c}}}\n",
+    );
+    let mut command = desk.command(&["--sandbox", "doctor", "-o", "json"]);
+    command.env("PATH", "");
+    let sick = done(command).expect(1).json();
+    check(&desk, "doctor", &sick);
+    assert_eq!(sick["healthy"], false, "{sick}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_fits_its_schema() {
+    let server = Loopback::serve(|request| {
+        let kind = |name: &str, plural: &str| json!({"name": plural, "kind": name, "namespaced": false, "singularName": "", "verbs": ["get", "patch"]});
+        let namespace = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "uid": "u-1", "resourceVersion": "1"}});
+        let body = match request.path.as_str() {
+            "/version" => json!({"gitVersion": "v1.36.0"}),
+            "/api/v1" => {
+                json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [kind("Namespace", "namespaces")]})
+            }
+            path => namespace(path.rsplit('/').next().unwrap_or_default()),
+        };
+        Reply::new(200, body.to_string()).header("content-type", "application/json")
+    });
+    let server = server.await.expect("has a port");
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nservices: {web: {image: 'r.example/web:{version}', workload: {port: 80}}}\n",
+    );
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\nclusters: [{{name: c, cluster: {{server: '{}'}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\n",
+        server.url()
+    );
+    desk.write("kubeconfig", &kubeconfig);
+    let bound = desk
+        .run(&[
+            "--kubeconfig",
+            "kubeconfig",
+            "env",
+            "bind",
+            "production",
+            "--namespace",
+            "shop",
+            "-o",
+            "json",
+        ])
+        .expect(0)
+        .json();
+    check(&desk, "binding", &bound);
+    assert_eq!((&bound["context"], &bound["cluster"]["uid"]), (&json!("c"), &json!("u-1")));
+    let listed = desk.run(&["env", "list", "-o", "json"]).expect(0).json();
+    check(&desk, "environments", &listed);
+    assert_eq!(listed["environments"][0]["identity"]["uid"], "u-1");
+}
+
+#[test]
+fn a_command_line_that_is_not_understood_is_a_document_too() {
+    let desk = Desk::example();
+    for (args, said, helps) in [
+        (&["statsu"][..], "statsu", "status"),
+        (&["deploy", "--version"], "--version", ""),
+        (&["deploy", "--env", "production"], "--version", "Usage"),
+        (&["status", "--evn", "production"], "--evn", "Usage"),
+        (&["rollback"], "--last-good", "Usage"),
+        (&["phased-deploy", "--version", "v1", "--start-phase", "0"], "--start-phase", ""),
+        (&[], "subcommand", "Usage"),
+        (&["env"], "a command is missing", "--help"),
+    ] {
+        for form in [&["--output=json"][..], &["-o", "json"]] {
+            let refused = desk.run(&[form, args].concat()).expect(2);
+            let error: Value =
+                serde_json::from_str(&refused.err).unwrap_or_else(|e| panic!("{e}: {}", refused.err));
+            check(&desk, "error", &error);
+            assert_eq!(
+                (&error["kind"], &error["code"], refused.out.as_str()),
+                (&json!("error"), &json!(2), "")
+            );
+            let message = error["message"].as_str().expect("is text");
+            assert!(message.contains(said) && !message.starts_with("error"), "{message}");
+            assert!(error["help"].as_str().unwrap_or_default().contains(helps), "{error}");
+        }
+    }
+    // Who asks for no JSON gets clap's own text, and help stays help.
+    assert!(desk.run(&["statsu"]).expect(2).err.starts_with("error: "));
+    assert!(desk.run(&["-o", "json", "--help"]).expect(0).out.contains("Usage"));
 }
 
 #[test]

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Epoch, Failure, Outcome, ReleaseId, StepId};
 
 /// One entry of a run's journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum JournalEvent {
     /// The run begins. Its plan is part of the segment or follows in blobs.
@@ -118,7 +119,7 @@ pub enum JournalEvent {
 }
 
 /// What a step left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepResult {
     /// By object in the order of the step: fingerprint of the server's answer to our last write.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -132,7 +133,7 @@ pub struct StepResult {
 }
 
 /// What we last wrote of an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Written {
     /// Its uid; none where it was deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,7 +145,7 @@ pub struct Written {
 }
 
 /// The small part of a release; its objects are in the run's plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseHead {
     /// Its number.
     pub id: ReleaseId,
