@@ -6,7 +6,7 @@ use maily_core::{
     engine::{EnvironmentError, LeaseError, Outcome, PlanFileError, RunEnd},
     model::LoadError,
     provider::ProviderError,
-    release::RollbackError,
+    release::{PrepareError, RollbackError},
     source::SourceErrors,
 };
 use maily_testkit::sim::SandboxError;
@@ -176,6 +176,20 @@ impl From<RollbackError> for CliError {
             _ => Some("`mailyctl history` lists what is on record".to_owned()),
         };
         Self { code: Code::Usage, message: chain(&error), help }
+    }
+}
+
+impl From<PrepareError> for CliError {
+    fn from(error: PrepareError) -> Self {
+        let help = match error {
+            PrepareError::Environment(error) => return error.into(),
+            PrepareError::Source(error) => return error.into(),
+            PrepareError::NewServices { .. } => {
+                "add a line for each under `services`, or take them along with `--accept-new`"
+            }
+            _ => "describe what is released under `services`; `mailyctl remove` takes services out",
+        };
+        Self::usage(error.to_string()).help(help)
     }
 }
 

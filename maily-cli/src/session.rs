@@ -9,7 +9,8 @@ use maily_core::{
         planner::{PlanOptions, Wanted},
     },
     model::{Approval, ServiceName, Version},
-    source::{ProgramTools, RenderRequest, Rendered, render},
+    release::{self, DeployRequest, DeployScope},
+    source::ProgramTools,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,9 +30,16 @@ pub(crate) struct Seen {
 /// Reads the records, in one's turn; somebody else's unfinished run is an error.
 pub(crate) async fn look(ui: &Ui, wired: &Wired, run: Option<&RunArgs>) -> Result<Seen, CliError> {
     let environment = &wired.environment;
+    let head = environment.turn(&turn(ui, wired, run)?).await?;
+    let base = environment.released(&head).await?;
+    Ok(Seen { head, base })
+}
+
+/// How to wait for one's turn: as long as the command line says, telling who is waited for.
+fn turn(ui: &Ui, wired: &Wired, run: Option<&RunArgs>) -> Result<RunOptions, CliError> {
     let mut options = RunOptions::new(whoami());
     options.wait = waiting(run)?;
-    let (name, tells) = (environment.name.clone(), ui.teller());
+    let (name, tells) = (wired.environment.name.clone(), ui.teller());
     let last = std::sync::Mutex::new(String::new());
     options.listener = std::sync::Arc::new(move |event: &maily_core::engine::Event| {
         let maily_core::engine::What::Queued { holder } = &event.what else { return };
@@ -41,39 +49,29 @@ pub(crate) async fn look(ui: &Ui, wired: &Wired, run: Option<&RunArgs>) -> Resul
             tells(&format!("waits for {holder} to end with {name}"));
         }
     });
-    let head = environment.turn(&options).await?;
-    let base = environment.released(&head).await?;
-    Ok(Seen { head, base })
+    Ok(options)
 }
 
-/// Objects of a version, service by service.
-pub(crate) async fn objects(
+/// Makes the plan of a deploy.
+pub(crate) async fn prepare(
+    ui: &Ui,
     wired: &Wired,
     version: &Version,
-    only: Option<&[ServiceName]>,
+    scope: DeployScope,
     args: &PlanArgs,
-) -> Result<Rendered, CliError> {
-    if wired.resolved.services.is_empty() {
-        // A deploy of nothing would take everything out that is there.
-        return Err(CliError::usage("the project has no services")
-            .help("describe what is released under `services`; `mailyctl remove` takes services out"));
-    }
-    let request = RenderRequest {
-        resolved: &wired.resolved,
-        version,
-        only,
+    run: Option<&RunArgs>,
+    (depth, storage): (Depth, Storage),
+) -> Result<Planned, CliError> {
+    let request = DeployRequest {
+        scope,
         accept_new: args.accept_new,
-        timeout_s: timeout(args)?,
+        options: plan_options(args)?,
+        depth,
+        storage,
+        ..DeployRequest::new(version.clone())
     };
-    let rendered = render(&request, &ProgramTools).await?;
-    if !rendered.new_services.is_empty() && !args.accept_new {
-        let names = rendered.new_services.join(", ");
-        return Err(CliError::usage(format!(
-            "version {version} has services that the project file does not know: {names}"
-        ))
-        .help("add a line for each under `services`, or take them along with `--accept-new`"));
-    }
-    Ok(rendered)
+    let turn = turn(ui, wired, run)?;
+    Ok(release::prepare(&wired.environment, &wired.resolved, &request, &ProgramTools, &turn).await?)
 }
 
 fn timeout(args: &PlanArgs) -> Result<Option<u64>, CliError> {
@@ -89,28 +87,31 @@ pub(crate) fn components(wired: &Wired, names: &[String]) -> Result<Option<Vec<S
     found.map(Some).map_err(|error| CliError::usage(error.to_string()).help(error.help))
 }
 
-/// Makes a plan.
+/// Makes a plan from what is wanted.
 pub(crate) async fn plan(
     wired: &Wired,
     seen: Seen,
     wanted: &Wanted,
     args: &PlanArgs,
-    depth: Depth,
-    storage: Storage,
+    (depth, storage): (Depth, Storage),
 ) -> Result<Planned, CliError> {
+    let options = plan_options(args)?;
+    Ok(wired.environment.plan(wanted, seen.head, seen.base.as_ref(), &options, depth, storage).await?)
+}
+
+fn plan_options(args: &PlanArgs) -> Result<PlanOptions, CliError> {
     for object in &args.allow_replace {
         if object.split_once('/').is_none_or(|(kind, name)| kind.is_empty() || name.is_empty()) {
             return Err(CliError::usage(format!("`--allow-replace {object}` names no object"))
                 .help("write KIND/NAME, such as `Deployment/api`"));
         }
     }
-    let options = PlanOptions {
+    Ok(PlanOptions {
         force_conflicts: args.force_conflicts,
         replace: args.allow_replace.iter().cloned().collect(),
         timeout_s: timeout(args)?,
         ..PlanOptions::default()
-    };
-    Ok(wired.environment.plan(wanted, seen.head, seen.base.as_ref(), &options, depth, storage).await?)
+    })
 }
 
 /// How deep to look: a plan that somebody reads is dry-run, one that is carried out at once is not.

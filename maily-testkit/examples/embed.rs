@@ -6,11 +6,11 @@
 use std::{error::Error, path::Path, sync::Arc, time::Duration};
 
 use maily_core::{
-    engine::{Depth, Environment, Event, RunEnd, RunOptions, Storage, planner::PlanOptions},
+    engine::{Environment, Event, RunEnd, RunOptions},
     model::{Project, Resolved, Version},
-    release::{DeployScope, deploy},
+    release::{DeployRequest, prepare},
     runtime::{Runtime, TokioRuntime},
-    source::{ProgramTools, RenderRequest, render},
+    source::ProgramTools,
 };
 use maily_testkit::{
     sim::{Shared, environment},
@@ -23,21 +23,14 @@ async fn release(
     resolved: &Resolved,
     version: &Version,
 ) -> Result<RunEnd, Box<dyn Error>> {
-    // What is wanted: the objects of a version, over what is released now.
-    let request = RenderRequest { resolved, version, only: None, accept_new: false, timeout_s: None };
-    let rendered = render(&request, &ProgramTools).await?;
-    let head = environment.head().await?;
-    let base = environment.released(&head).await?;
-    let wanted = deploy(resolved, rendered, version, base.as_ref(), &DeployScope::default());
-
-    // The plan is a value: look at it, save it with `to_text`, or run it.
-    let (depth, storage) = (Depth::DryRun, Storage::Lasting);
-    let planned =
-        environment.plan(&wanted, head, base.as_ref(), &PlanOptions::default(), depth, storage).await?;
-    println!("{} steps, digest {}", planned.plan.steps.len(), planned.plan.digest);
-
     let mut options = RunOptions::new("embedding-example");
     options.listener = Arc::new(|event: &Event| println!("{} {:?}", event.at, event.what));
+
+    // The plan is a value: look at it, save it with `to_text`, or run it.
+    let request = DeployRequest::new(version.clone());
+    let planned = prepare(environment, resolved, &request, &ProgramTools, &options).await?;
+    println!("{} steps, digest {}", planned.plan.steps.len(), planned.plan.digest);
+
     // Stops the run in an orderly way if it lasts too long: `resume` goes on with it, from anywhere.
     let (cancel, clock) = (options.cancel.clone(), Arc::clone(&environment.runtime));
     tokio::spawn(async move {

@@ -14,7 +14,7 @@ use crate::{
     args::{ApplyCommand, DeployCommand, Globals, PlanArgs, PlanCommand, RemoveCommand, RollbackCommand},
     exit::{CliError, Code},
     render::Ui,
-    session::{self, carry_out, components, depth, look, objects},
+    session::{self, carry_out, components, depth, look, prepare},
     wire::{Wired, Workshop},
 };
 
@@ -31,14 +31,10 @@ pub(super) fn version_of(place: &str, text: &str) -> Result<Version, CliError> {
 pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Result<Code, CliError> {
     let version = version(&args.version)?;
     in_environment(globals, args.env.env.as_deref(), async |wired| {
-        let only = components(wired, &args.components)?;
-        let rendered = objects(wired, &version, only.as_deref(), &args.plan).await?;
-        let seen = look(ui, wired, None).await?;
-        let components = only.map(|names| names.iter().map(ToString::to_string).collect());
-        let scope = DeployScope { phases: None, components };
-        let wanted = release::deploy(&wired.resolved, rendered, &version, seen.base.as_ref(), &scope);
+        let scope = DeployScope { phases: None, components: components(wired, &args.components)? };
         let storage = if args.out.is_some() { Storage::Lasting } else { Storage::Passing };
-        let planned = session::plan(wired, seen, &wanted, &args.plan, Depth::DryRun, storage).await?;
+        let how = (Depth::DryRun, storage);
+        let planned = prepare(ui, wired, &version, scope, &args.plan, None, how).await?;
         ui.plan(&planned)?;
         if let Some(path) = &args.out {
             wired.environment.keep_values(&planned).await?;
@@ -78,14 +74,9 @@ pub(super) async fn apply(ui: &Ui, globals: &Globals, args: &ApplyCommand) -> Re
 pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &DeployCommand) -> Result<Code, CliError> {
     let version = version(&args.version)?;
     in_environment(globals, args.env.env.as_deref(), async |wired| {
-        let only = components(wired, &args.components)?;
-        let rendered = objects(wired, &version, only.as_deref(), &args.plan).await?;
-        let seen = look(ui, wired, Some(&args.run)).await?;
-        let components = only.map(|names| names.iter().map(ToString::to_string).collect());
-        let scope = DeployScope { phases: None, components };
-        let wanted = release::deploy(&wired.resolved, rendered, &version, seen.base.as_ref(), &scope);
-        let (depth, storage) = depth(&args.run, args.dry_run);
-        let planned = session::plan(wired, seen, &wanted, &args.plan, depth, storage).await?;
+        let scope = DeployScope { phases: None, components: components(wired, &args.components)? };
+        let how = depth(&args.run, args.dry_run);
+        let planned = prepare(ui, wired, &version, scope, &args.plan, Some(&args.run), how).await?;
         carry_out(ui, wired, planned, &args.run, args.dry_run).await
     })
     .await
@@ -104,8 +95,8 @@ pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand)
         let wanted =
             release::rollback(records, &wired.resolved, &seen.head, seen.base.as_ref(), &to, only.as_deref())
                 .await?;
-        let (depth, storage) = depth(&args.run, args.dry_run);
-        let planned = session::plan(wired, seen, &wanted, &args.plan, depth, storage).await?;
+        let how = depth(&args.run, args.dry_run);
+        let planned = session::plan(wired, seen, &wanted, &args.plan, how).await?;
         carry_out(ui, wired, planned, &args.run, args.dry_run).await
     })
     .await
@@ -121,8 +112,8 @@ pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> 
         };
         let gone = only.unwrap_or_else(|| base.head.versions.keys().cloned().collect());
         let wanted = release::remove(&wired.resolved, base, &gone);
-        let (depth, storage) = depth(&args.run, args.dry_run);
-        let planned = session::plan(wired, seen, &wanted, &PlanArgs::default(), depth, storage).await?;
+        let how = depth(&args.run, args.dry_run);
+        let planned = session::plan(wired, seen, &wanted, &PlanArgs::default(), how).await?;
         carry_out(ui, wired, planned, &args.run, args.dry_run).await
     })
     .await
@@ -158,12 +149,9 @@ pub(super) async fn part(
     args: &crate::args::PhasedCommand,
 ) -> Result<Code, CliError> {
     let wired = workshop.wire(Some(environment)).await?;
-    let rendered = objects(&wired, version, None, &args.plan).await?;
-    let seen = look(ui, &wired, Some(&args.run)).await?;
     let scope = DeployScope { phases, components: None };
-    let wanted = release::deploy(&wired.resolved, rendered, version, seen.base.as_ref(), &scope);
-    let (depth, storage) = depth(&args.run, args.dry_run);
-    let planned = session::plan(&wired, seen, &wanted, &args.plan, depth, storage).await?;
+    let how = depth(&args.run, args.dry_run);
+    let planned = prepare(ui, &wired, version, scope, &args.plan, Some(&args.run), how).await?;
     if args.dry_run {
         ui.one_plan(&planned)?;
         return Ok(Code::Done);

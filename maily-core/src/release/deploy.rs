@@ -10,7 +10,7 @@ use crate::{
         history::Release,
         planner::{Wanted, WantedPhase, WantedService},
     },
-    model::{PhaseName, Resolved, Version},
+    model::{PhaseName, Resolved, ServiceName, Version},
     source::{HookJob, Occasion, Rendered, Side, sort},
 };
 
@@ -20,7 +20,7 @@ pub struct DeployScope {
     /// Only these phases; all where none are named.
     pub phases: Option<Vec<PhaseName>>,
     /// Only these services; all where none are named.
-    pub components: Option<Vec<String>>,
+    pub components: Option<Vec<ServiceName>>,
 }
 
 /// What a deploy of rendered objects wants.

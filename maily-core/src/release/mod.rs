@@ -3,12 +3,14 @@
 mod deploy;
 mod last_good;
 mod logs;
+mod prepare;
 mod rollback;
 mod runs;
 mod status;
 
 pub use deploy::{DeployScope, deploy, remove};
 pub use logs::{PodLine, PodLines, logs};
+pub use prepare::{DeployRequest, PrepareError, prepare};
 pub use rollback::{RollbackError, RollbackTo, rollback};
 pub use runs::{RunSummary, run, runs};
 pub use status::{ServiceState, Status, status};

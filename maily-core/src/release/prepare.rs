@@ -1,0 +1,96 @@
+//! From a version to a plan, in one call: render, wait for one's turn, read what is released, compare.
+
+use super::{DeployScope, deploy};
+use crate::{
+    engine::{Depth, Environment, EnvironmentError, Planned, RunOptions, Storage, planner::PlanOptions},
+    model::{Resolved, Version},
+    source::{RenderRequest, SourceErrors, Tools, render},
+};
+
+/// What shall be brought to an environment, and how closely to look before.
+#[derive(Clone, Debug)]
+pub struct DeployRequest {
+    /// The version.
+    pub version: Version,
+    /// Which part of the environment.
+    pub scope: DeployScope,
+    /// Take new services of a shared source along although the file has no line for them.
+    pub accept_new: bool,
+    /// What the planner may do; its time is that of every service, too.
+    pub options: PlanOptions,
+    /// Whether the server is asked what each change would do.
+    pub depth: Depth,
+    /// Whether the plan is to be carried out.
+    pub storage: Storage,
+}
+
+impl DeployRequest {
+    /// All of a version, dry-run, ready to be carried out.
+    pub fn new(version: Version) -> Self {
+        Self {
+            version,
+            scope: DeployScope::default(),
+            accept_new: false,
+            options: PlanOptions::default(),
+            depth: Depth::DryRun,
+            storage: Storage::Lasting,
+        }
+    }
+}
+
+/// Why there is no plan for a deploy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// A deploy of nothing would take everything out that is there.
+    #[error("the project has no services")]
+    NoServices,
+    /// The file does not know services that a shared source has.
+    #[error("version {version} has services that the project file does not know: {}", names.join(", "))]
+    NewServices {
+        /// The version.
+        version: Version,
+        /// The services.
+        names: Vec<String>,
+    },
+    /// The objects could not be made.
+    #[error(transparent)]
+    Source(#[from] SourceErrors),
+    /// The environment could not be read, or there is no way from what is there to what is wanted.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+}
+
+/// Makes the plan of a deploy. Nothing is asked of the cluster before the objects of the version are complete.
+///
+/// `run` says who asks, how long to wait for a run that is under way, and who hears of the wait.
+///
+/// # Errors
+/// When there is no plan.
+pub async fn prepare(
+    environment: &Environment,
+    resolved: &Resolved,
+    request: &DeployRequest,
+    tools: &dyn Tools,
+    run: &RunOptions,
+) -> Result<Planned, PrepareError> {
+    if resolved.services.is_empty() {
+        return Err(PrepareError::NoServices);
+    }
+    let DeployRequest { version, scope, accept_new, options, depth, storage } = request;
+    let rendering = RenderRequest {
+        resolved,
+        version,
+        only: scope.components.as_deref(),
+        accept_new: *accept_new,
+        timeout_s: options.timeout_s,
+    };
+    let rendered = render(&rendering, tools).await?;
+    if !rendered.new_services.is_empty() && !accept_new {
+        return Err(PrepareError::NewServices { version: version.clone(), names: rendered.new_services });
+    }
+    let head = environment.turn(run).await?;
+    let base = environment.released(&head).await?;
+    let wanted = deploy(resolved, rendered, version, base.as_ref(), scope);
+    Ok(environment.plan(&wanted, head, base.as_ref(), options, *depth, *storage).await?)
+}
