@@ -74,7 +74,7 @@ pub(crate) struct RunArgs {
     /// Why; goes on record
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// Wait for one's turn, at most so long
+    /// Wait for one's turn, at most so long; 10m where no time is given
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10m")]
     pub(crate) wait_lock: Option<String>,
 }
@@ -88,12 +88,19 @@ pub(crate) struct PlanArgs {
     /// Allow this object to be deleted and made again
     #[arg(long, value_name = "KIND/NAME")]
     pub(crate) allow_replace: Vec<String>,
-    /// Take new services of a shared source along that have no line in the file yet
-    #[arg(long)]
-    pub(crate) accept_new: bool,
     /// Time for each service, such as 5m; else what the file says, else 10m
     #[arg(long, value_name = "TIME")]
     pub(crate) timeout: Option<String>,
+}
+
+/// How the objects of a version become a plan.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub(crate) struct VersionArgs {
+    /// Take new services of a shared source along that have no line in the file yet
+    #[arg(long)]
+    pub(crate) accept_new: bool,
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -181,7 +188,7 @@ pub(crate) struct BindArgs {
     /// Context of the kubeconfig; else its current one, which is written down
     #[arg(long)]
     pub(crate) context: Option<String>,
-    /// Namespace
+    /// Namespace; else what the file says, else the project's name
     #[arg(long)]
     pub(crate) namespace: Option<String>,
     /// Make the namespace if it does not exist
@@ -209,7 +216,7 @@ pub(crate) struct PlanCommand {
     #[arg(long)]
     pub(crate) exit_code: bool,
     #[command(flatten)]
-    pub(crate) plan: PlanArgs,
+    pub(crate) plan: VersionArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -234,7 +241,7 @@ pub(crate) struct DeployCommand {
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) plan: PlanArgs,
+    pub(crate) plan: VersionArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }
@@ -266,7 +273,7 @@ pub(crate) struct PhasedCommand {
     #[arg(long, value_name = "1..99", value_parser = clap::value_parser!(u8).range(1..=99))]
     pub(crate) canary_weight: Option<u8>,
     #[command(flatten)]
-    pub(crate) plan: PlanArgs,
+    pub(crate) plan: VersionArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }
@@ -282,7 +289,7 @@ pub(crate) struct RollbackCommand {
     /// For each component the newest release in which it had this version
     #[arg(long, group = "target", value_name = "VERSION")]
     pub(crate) to_version: Option<String>,
-    /// The release before the one in force
+    /// The release before the one in force; the one in force, where a deploy failed after it
     #[arg(long, group = "target")]
     pub(crate) last_good: bool,
     /// A release by number

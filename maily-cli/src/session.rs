@@ -15,7 +15,7 @@ use maily_core::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    args::{PlanArgs, RunArgs},
+    args::{PlanArgs, RunArgs, VersionArgs},
     exit::{CliError, Code},
     render::Ui,
     wire::{Wired, span, whoami},
@@ -58,14 +58,14 @@ pub(crate) async fn prepare(
     wired: &Wired,
     version: &Version,
     scope: DeployScope,
-    args: &PlanArgs,
+    args: &VersionArgs,
     run: Option<&RunArgs>,
     (depth, storage): (Depth, Storage),
 ) -> Result<Planned, CliError> {
     let request = DeployRequest {
         scope,
         accept_new: args.accept_new,
-        options: plan_options(args)?,
+        options: plan_options(&args.plan)?,
         depth,
         storage,
         ..DeployRequest::new(version.clone())
@@ -143,7 +143,8 @@ pub(crate) async fn carry_out(
         // Of a plan that changes nothing only the reason for that is worth a line.
         let told = |note: &&Note| !planned.plan.is_empty() || note.topic == "last-good";
         for note in planned.plan.notes.iter().filter(told) {
-            ui.tell(&format!("{} {}: {}", ui.paint.warn("!"), note.topic, crate::render::plain(&note.text)));
+            let text = ui.tool.in_text(&crate::render::plain(&note.text));
+            ui.tell(&format!("{} {}: {text}", ui.paint.warn("!"), note.topic));
         }
     }
     let show = ui.show(&title, name);
@@ -166,7 +167,8 @@ fn approve(ui: &Ui, wired: &Wired, planned: &Planned) -> Result<(), CliError> {
             )
         };
         return Err(CliError::new(code, message).help(
-            "say `--yes`, or save the plan (`mailyctl plan --out FILE`) and `mailyctl apply FILE --yes` it",
+            "say `--yes`; a deploy can also be saved by `mailyctl plan --version VERSION --out FILE`, reviewed, and carried \
+             out by `mailyctl apply FILE --yes`",
         ));
     }
     ui.plan(planned)?;

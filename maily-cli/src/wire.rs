@@ -110,7 +110,10 @@ impl Workshop {
     async fn real(&self, resolved: &Resolved) -> Result<Providers, CliError> {
         let environment = &resolved.environment;
         if environment.cluster.identity.is_none() {
-            return Err(maily_core::engine::EnvironmentError::Unbound(environment.name.to_string()).into());
+            let unbound = maily_core::engine::EnvironmentError::Unbound(environment.name.to_string());
+            let hint = unbound.hint().unwrap_or_default();
+            let help = format!("{hint}; or try it in a simulated world: `--sandbox`");
+            return Err(CliError::from(unbound).help(help));
         }
         let cluster = connect(&self.globals, environment.cluster.context.as_deref()).await?;
         let prober: Arc<dyn Prober> = Arc::new(ProgramProber::new(Arc::clone(&cluster)));

@@ -50,7 +50,7 @@ pub(super) async fn history(ui: &Ui, globals: &Globals, args: &HistoryCommand) -
     if ui.is_json() {
         ui.document("history", &json!({"environment": wired.environment.name, "runs": runs}))?;
     } else {
-        ui.print(&render::history(&runs, runtime().wall(), ui.paint))?;
+        ui.print(&render::history(&runs, runtime().wall(), render::columns_of_terminal(), ui.paint))?;
     }
     Ok(Code::Done)
 }

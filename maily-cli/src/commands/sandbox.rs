@@ -30,13 +30,16 @@ pub(super) fn sandbox(ui: &Ui, globals: &Globals, command: &SandboxCommand) -> R
                 text.parse().map_err(|error| CliError::usage(format!("{error}")).help(help()))?;
             known(&project, &fault)?;
             let sandbox = open_sandbox(globals, &project, Mode::Write)?;
+            let told = format!("from now on: {fault}");
             sandbox.shared.world().faults.push(fault);
             save(&sandbox)?;
+            ui.tell(&told);
         }
         SandboxCommand::Fault(FaultCommand::Clear) => {
             let sandbox = open_sandbox(globals, &project, Mode::Write)?;
             sandbox.shared.world().faults.clear();
             save(&sandbox)?;
+            ui.tell("no fault is in force");
         }
         SandboxCommand::Fault(FaultCommand::List) => {
             let sandbox = open_sandbox(globals, &project, Mode::Read)?;

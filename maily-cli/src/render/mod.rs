@@ -71,6 +71,12 @@ impl Show {
     }
 }
 
+/// Columns of the terminal, where there is one.
+pub(crate) fn columns_of_terminal() -> Option<usize> {
+    let size = console::Term::stdout().size_checked()?;
+    io::stdout().is_terminal().then_some(usize::from(size.1))
+}
+
 #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
@@ -165,7 +171,7 @@ impl Ui {
             return self.document("plan", &json!({"plan": planned.plan}));
         }
         let before = planned.head.release.as_ref().map(|(_, release)| release);
-        self.print(&plan::plan(&planned.plan, before, self.verbose, self.paint))
+        self.print(&self.tool.in_text(&plan::plan(&planned.plan, before, self.verbose, self.paint)))
     }
 
     /// Begins to show a run.

@@ -101,7 +101,8 @@ pub(crate) fn status(status: &Status, paint: Paint, tool: &Tool) -> String {
     text
 }
 
-pub(crate) fn history(runs: &[RunSummary], now: Timestamp, paint: Paint) -> String {
+/// Runs on record; where a terminal has so many columns, no row is longer.
+pub(crate) fn history(runs: &[RunSummary], now: Timestamp, wide: Option<usize>, paint: Paint) -> String {
     if runs.is_empty() {
         return "nothing on record yet\n".to_owned();
     }
@@ -112,11 +113,17 @@ pub(crate) fn history(runs: &[RunSummary], now: Timestamp, paint: Paint) -> Stri
         let result = match &run.outcome {
             None => "has not ended".to_owned(),
             Some(Outcome::RolledBack { why, .. }) => {
-                short(&format!("rolled back: {}", plain(&why.message)), 70)
+                format!("rolled back: {}", plain(&why.message))
             }
             Some(outcome) => word(outcome).to_owned(),
         };
         rows.push(vec![run.run.to_string(), age, run.title.clone(), plain(&run.by), release, result]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let before: usize = (0..5).map(|column| width(column) + 2).sum();
+    let room = wide.map_or(70, |wide| wide.saturating_sub(before).clamp(20, 70));
+    for row in &mut rows {
+        row[5] = short(&row[5], room);
     }
     columns(&rows, |line, column, cell| match (line, column, cell) {
         (0, ..) => paint.faint(cell),
