@@ -47,6 +47,23 @@ services:
   schema: {before: api, job: {image: 'registry.example/shop/schema:{version}', command: [up]}}
 ";
 
+/// The same in two phases with a gate between them.
+const GATED: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  web: {workload: {port: 8080, scale: 1}}
+phases:
+  - {name: first, environment: production, services: [api], gates: [smoke]}
+  - {name: second, environment: production, services: [web]}
+gates:
+  smoke: {job: {image: 'registry.example/shop/smoke:{version}', command: [look]}}
+";
+
 fn stage() -> &'static Arc<Stage> {
     static STAGE: OnceLock<Arc<Stage>> = OnceLock::new();
     STAGE.get_or_init(|| Arc::new(Stage::new(SHOP).expect("can be built")))
@@ -165,4 +182,24 @@ fn a_run_without_its_lease_ends_and_can_be_taken_over() {
     assert!(drilled.violations.is_empty(), "{:#?}", drilled.violations);
     assert!(drilled.stuck);
     assert!(matches!(drilled.outcome, Some(Outcome::RolledBack { .. })), "{:?}", drilled.outcome);
+}
+
+#[test]
+fn the_job_of_a_gate_does_not_outlive_a_run_that_goes_back() {
+    let stage = Arc::new(Stage::new(GATED).expect("can be built"));
+    killed_at_every_request(&stage, true, false);
+    killed_at_every_request(&stage, false, true);
+}
+
+#[test]
+fn an_old_verdict_is_taken_again_before_the_run_goes_on() {
+    let stage = Arc::new(Stage::new(GATED).expect("can be built"));
+    let trap = steps(&stage).into_iter().find(|step| step.as_str().contains("web")).map(Trap::AfterStarted);
+    for (pause, verdicts) in [(10 * 60, 1), (2 * 3_600, 2)] {
+        let pause = std::time::Duration::from_secs(pause);
+        let drilled = drill(&stage, &Drill { trap: trap.clone(), pause, ..Drill::default() });
+        assert!(drilled.violations.is_empty(), "{:#?}", drilled.violations);
+        assert!(matches!(drilled.outcome, Some(Outcome::Succeeded { .. })), "{:?}", drilled.outcome);
+        assert_eq!(drilled.verdicts, verdicts, "after {pause:?}");
+    }
 }

@@ -170,7 +170,7 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
                     plain(remedy)
                 ),
             ),
-            JournalEvent::GateDecided { step, verdict, evidence, at } => {
+            JournalEvent::GateDecided { step, verdict, evidence, at, .. } => {
                 (Some(at), format!("{} {step}: {verdict}: {}", paint.strong("gate "), plain(evidence)))
             }
             JournalEvent::Paused { why } => (None, format!("{} {}", paint.warn("pause"), plain(why))),

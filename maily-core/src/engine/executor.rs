@@ -61,6 +61,8 @@ pub(crate) struct Executor {
     launches: Vec<Next>,
     /// Steps that were announced and have not ended.
     active: BTreeSet<StepId>,
+    /// Steps that a former process had begun, and that wait until gates were taken again.
+    held: Vec<Next>,
     /// Steps that a former process may have calls of on their way.
     resumed: BTreeSet<StepId>,
     running: FuturesUnordered<StepFuture>,
@@ -90,6 +92,7 @@ impl Executor {
             pending: Vec::new(),
             launches: Vec::new(),
             active: BTreeSet::new(),
+            held: Vec::new(),
             resumed: BTreeSet::new(),
             running: FuturesUnordered::new(),
         }
@@ -114,11 +117,29 @@ impl Executor {
         Ok(())
     }
 
-    /// Goes on with steps that a former process had begun.
+    /// Goes on with steps that a former process had begun, after gates whose verdict is old were taken again.
     pub(crate) fn carry_on(&mut self) {
         self.resumed = self.state.open().into_iter().map(|step| step.id.clone()).collect();
-        for next in self.state.interrupted() {
-            self.launch(next);
+        self.held = self.state.interrupted();
+        let at = self.context.runtime.wall();
+        for gate in self.state.outdated_gates(at) {
+            self.resumed.insert(gate.clone());
+            self.active.insert(gate.clone());
+            self.push(JournalEvent::StepStarted { step: gate.clone(), at });
+            self.launches.push(Next::Start(gate));
+        }
+    }
+
+    /// Lets held steps go on once nothing is in their way.
+    fn let_go(&mut self) {
+        if self.state.takes_gates_again() && self.state.course == Course::Forward {
+            return;
+        }
+        for next in std::mem::take(&mut self.held) {
+            // After a turn what goes forward is undone instead.
+            if matches!(next, Next::Undo(_)) || self.state.course == Course::Forward {
+                self.launch(next);
+            }
         }
     }
 
@@ -238,6 +259,7 @@ impl Executor {
         if order >= Halt::Interrupt {
             return;
         }
+        self.let_go();
         let at = self.context.runtime.wall();
         for next in self.state.ready() {
             let (Next::Start(step) | Next::Undo(step)) = &next;
@@ -304,6 +326,10 @@ impl Executor {
         self.active.remove(id);
         let at = self.context.runtime.wall();
         let step = id.clone();
+        if let Some((verdict, evidence)) = self.context.take_decision(id) {
+            let by = self.by.clone();
+            self.push(JournalEvent::GateDecided { step: step.clone(), verdict, evidence, by, at });
+        }
         match (direction, end) {
             (_, End::Halted) => {}
             (Direction::Forward, End::Done(result)) => {

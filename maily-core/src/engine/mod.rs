@@ -42,7 +42,7 @@ pub use stamp::{
     Direction, ENVIRONMENT, EPOCH, MANAGER, PROJECT, RECORDS_MANAGER, SCALE_MANAGER, SERVICE, STAMP, Stamp,
     epoch_of, run_of,
 };
-pub use state::{Conclusion, Course, Next, Progress, RunState, StepState};
+pub use state::{Conclusion, Course, GATE_VALID, Next, Progress, RunState, StepState};
 
 pub use takeover::Wish;
 

@@ -1,12 +1,18 @@
 //! The state of a run: a pure fold of its journal, and what may be done next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     Epoch, Failure, Outcome, Plan, Reversibility, Step, StepId, Stuck,
     journal::{JournalEvent, ReleaseHead, StepResult},
 };
 use crate::provider::Effect;
+
+/// How long the verdict of a gate counts. A run that is resumed later takes it again.
+pub const GATE_VALID: Duration = Duration::from_secs(3_600);
 
 /// How far a step is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +46,8 @@ pub struct StepState {
     pub started_at: Option<jiff::Timestamp>,
     /// It failed, and a later process tries it again.
     pub again: bool,
+    /// What it decided last, where it is a gate: the verdict and its time.
+    pub decided: Option<(String, jiff::Timestamp)>,
 }
 
 /// Forward, or back for a reason.
@@ -88,6 +96,8 @@ pub struct RunState {
     failed: BTreeSet<usize>,
     /// Steps that cannot be undone, by position.
     irreversible: Vec<usize>,
+    /// Gates that had passed and are taken again, by position.
+    retaken: BTreeSet<usize>,
 }
 
 impl RunState {
@@ -99,6 +109,7 @@ impl RunState {
             may_have_effect: false,
             started_at: None,
             again: false,
+            decided: None,
         };
         let mut dependents: BTreeMap<StepId, Vec<StepId>> = BTreeMap::new();
         for step in &plan.steps {
@@ -115,6 +126,7 @@ impl RunState {
                 .filter(|index| plan.steps[*index].reversibility == Reversibility::Irreversible)
                 .collect(),
             failed: BTreeSet::new(),
+            retaken: BTreeSet::new(),
             dependents,
             plan,
             epochs: Vec::new(),
@@ -145,13 +157,18 @@ impl RunState {
         }
         match event {
             JournalEvent::EpochClaimed { .. } => self.try_again(),
-            JournalEvent::RunStarted { .. }
-            | JournalEvent::GateDecided { .. }
-            | JournalEvent::Paused { .. } => {}
+            JournalEvent::RunStarted { .. } | JournalEvent::Paused { .. } => {}
+            JournalEvent::GateDecided { step, verdict, at, .. } => {
+                self.set(step, |state| state.decided = Some((verdict.clone(), *at)));
+            }
             JournalEvent::StepStarted { step, at } => {
-                if let Some(index) = self.order.get(step) {
-                    self.candidates.remove(index);
-                    self.failed.remove(index);
+                if let Some(index) = self.order.get(step).copied() {
+                    self.candidates.remove(&index);
+                    self.failed.remove(&index);
+                    if self.at(index).is_some_and(|state| state.progress == Progress::Applied) {
+                        self.retaken.insert(index);
+                        self.take_back(step);
+                    }
                 }
                 self.set(step, |state| {
                     state.progress = Progress::Started;
@@ -165,10 +182,18 @@ impl RunState {
                     state.progress = Progress::Applied;
                     state.result = result.clone();
                 });
+                if let Some(index) = self.order.get(step) {
+                    self.retaken.remove(index);
+                    self.candidates.remove(index);
+                }
                 for dependent in self.dependents.get(step).cloned().unwrap_or_default() {
                     let Some(missing) = self.missing.get_mut(&dependent) else { continue };
                     *missing = missing.saturating_sub(1);
-                    if let (0, Some(index)) = (*missing, self.order.get(&dependent)) {
+                    let waits = self
+                        .steps
+                        .get(&dependent)
+                        .is_some_and(|state| state.progress == Progress::Pending || state.again);
+                    if let (0, true, Some(index)) = (*missing, waits, self.order.get(&dependent)) {
                         self.candidates.insert(*index);
                     }
                 }
@@ -205,6 +230,45 @@ impl RunState {
         if let Some(state) = self.steps.get_mut(step) {
             change(state);
         }
+    }
+
+    /// What needs a step that was applied and begins anew waits for it again.
+    fn take_back(&mut self, step: &StepId) {
+        for dependent in self.dependents.get(step).cloned().unwrap_or_default() {
+            if let Some(missing) = self.missing.get_mut(&dependent) {
+                *missing += 1;
+            }
+            if let Some(index) = self.order.get(&dependent) {
+                self.candidates.remove(index);
+            }
+        }
+    }
+
+    /// Gates whose verdict is older than [`GATE_VALID`] and behind which something is still to be done: what they saw
+    /// may be true no more.
+    pub fn outdated_gates(&self, now: jiff::Timestamp) -> Vec<StepId> {
+        if self.course != Course::Forward || self.finished.is_some() {
+            return Vec::new();
+        }
+        let old = |step: &&Step| {
+            let state = self.steps.get(&step.id).filter(|state| state.progress == Progress::Applied);
+            let age = |at: jiff::Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
+            state.is_some_and(|state| state.decided.as_ref().is_none_or(|(_, at)| age(*at) > GATE_VALID))
+        };
+        let gates = self.plan.steps.iter().filter(|step| step.is_gate()).filter(old);
+        gates.filter(|gate| self.is_open_behind(&gate.id)).map(|gate| gate.id.clone()).collect()
+    }
+
+    fn is_open_behind(&self, step: &StepId) -> bool {
+        self.dependents.get(step).into_iter().flatten().any(|dependent| {
+            self.steps.get(dependent).is_some_and(|state| state.progress != Progress::Applied)
+                || self.is_open_behind(dependent)
+        })
+    }
+
+    /// Whether gates are being taken again: until they have passed, nothing else goes on.
+    pub fn takes_gates_again(&self) -> bool {
+        !self.retaken.is_empty()
     }
 
     /// Whoever takes a run over tries again what failed: a person has mended its cause, or wants to know.
@@ -298,6 +362,10 @@ impl RunState {
     /// What may begin on the way forward: everything that can be taken back, and only when nothing of it is left or
     /// under way, one step that cannot.
     fn beginning(&self) -> Vec<Next> {
+        if self.takes_gates_again() {
+            let again = self.candidates.intersection(&self.retaken);
+            return again.map(|index| Next::Start(self.plan.steps[*index].id.clone())).collect();
+        }
         let can_return =
             |index: &&usize| self.plan.steps[**index].reversibility != Reversibility::Irreversible;
         let start = |index: &usize| Next::Start(self.plan.steps[*index].id.clone());

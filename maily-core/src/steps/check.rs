@@ -35,8 +35,7 @@ pub(super) async fn run(context: &Context, step: &Step, probe: &ProbeRequest, ga
         };
         let (name, evidence) = verdict.parts();
         if (matches!(verdict, Verdict::Pass { .. }) || context.runtime.now() >= deadline) && gate {
-            let (verdict, evidence) = (name.to_owned(), evidence.to_owned());
-            context.tell(What::GateDecided { step: step.id.clone(), verdict, evidence });
+            context.decide(&step.id, name, evidence);
         }
         match &verdict {
             Verdict::Pass { .. } => return End::Done(context.result(&step.id)),

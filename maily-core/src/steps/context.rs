@@ -107,6 +107,8 @@ pub(crate) struct Context {
     /// Resource versions under which calls of this process were sent that got no answer.
     sent: Mutex<BTreeSet<(ObjectKey, String)>>,
     results: Mutex<BTreeMap<StepId, StepResult>>,
+    /// Verdicts of gates that are not written down yet.
+    decided: Mutex<BTreeMap<StepId, (String, String)>>,
     listener: Arc<dyn Listener>,
 }
 
@@ -152,6 +154,7 @@ impl Context {
             seen: Mutex::new(seen),
             sent: Mutex::default(),
             results: Mutex::default(),
+            decided: Mutex::default(),
             listener,
         }
     }
@@ -323,6 +326,16 @@ impl Context {
     /// Keeps the artefact of a step.
     pub(crate) fn made(&self, step: &StepId, artefact: &str) {
         lock(&self.results).entry(step.clone()).or_default().artefact = Some(artefact.to_owned());
+    }
+
+    /// Keeps what a gate decided, and on what grounds, until it is written down.
+    pub(crate) fn decide(&self, step: &StepId, verdict: &str, evidence: &str) {
+        lock(&self.decided).insert(step.clone(), (verdict.to_owned(), evidence.to_owned()));
+    }
+
+    /// Takes what a gate decided.
+    pub(crate) fn take_decision(&self, step: &StepId) -> Option<(String, String)> {
+        lock(&self.decided).remove(step)
     }
 
     /// Keeps that a call of a step got no answer: it may take effect later.

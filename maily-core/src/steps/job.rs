@@ -18,6 +18,9 @@ use crate::{
 /// Longest name of a Job that leaves room for the suffix of its pods.
 const NAME: usize = 52;
 
+/// How long the end of a Job that is deleted is waited for.
+const ENDING: Duration = Duration::from_secs(120);
+
 /// Takes a step back: the Job that undoes it runs after the forward one, and only if that ever ran.
 pub(super) async fn undo(context: &Context, step: &Step, job: &Object, undo: &Object, past: Past) -> End {
     let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
@@ -28,6 +31,17 @@ pub(super) async fn undo(context: &Context, step: &Step, job: &Object, undo: &Ob
     match ran {
         Ok(true) => run(context, step, undo, Direction::Back, past).await,
         Ok(false) => End::Done(context.result(&step.id)),
+        Err(Trouble::Halted) => End::Halted,
+        Err(Trouble::Failed(failure)) => End::Failed(failure, context.result(&step.id)),
+    }
+}
+
+/// Ends a Job that only looks, with its pods: nothing of it outlives a run that has turned.
+pub(super) async fn end(context: &Context, step: &Step, job: &Object, past: Past) -> End {
+    let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
+    let change = change(context, job, Direction::Forward);
+    match Writer::new(context, step, Direction::Back, deadline, past).end_job(&change).await {
+        Ok(()) => End::Done(context.result(&step.id)),
         Err(Trouble::Halted) => End::Halted,
         Err(Trouble::Failed(failure)) => End::Failed(failure, context.result(&step.id)),
     }
@@ -47,8 +61,13 @@ async fn settled(
     let Some(target) = Target::pin(&live) else { return Ok(true) };
     let follower = context.watcher.follow(&target, &live);
     match wait(context, step, Direction::Back, &follower, deadline).await {
-        Err(Trouble::Failed(failure)) if failure.cause == "deadline" => Err(Trouble::Failed(failure)),
         Err(Trouble::Halted) => Err(Trouble::Halted),
+        // It had its time twice: what takes it back must not run beside it.
+        Err(Trouble::Failed(failure)) if failure.cause == "deadline" => {
+            let limit = context.runtime.now() + ENDING;
+            let change = change(context, job, Direction::Forward);
+            Writer::new(context, step, Direction::Back, limit, past).end_job(&change).await.map(|()| true)
+        }
         // A migration that failed half-way is what the other Job is for.
         Ok(()) | Err(Trouble::Failed(_)) => Ok(true),
     }
@@ -73,14 +92,24 @@ pub(super) async fn run(
     let mut writer = Writer::new(context, step, direction, deadline, past);
     let result = async {
         if past == Past::Unknown {
-            // What failed in a former process was mended since: it runs again.
-            writer.clear_failed(&change).await?;
+            // What failed in a former process was mended since, and a gate looks anew: it runs again.
+            writer.clear_ended(&change, step.is_gate()).await?;
         }
         let Some(written) = writer.put(&change).await? else { return Ok(()) };
         let Some(target) = Target::pin(&written) else { return Ok(()) };
         wait(context, step, direction, &context.watcher.follow(&target, &written), deadline).await
     }
     .await;
+    if step.is_gate() && direction == Direction::Forward {
+        match &result {
+            Ok(()) => context.decide(&step.id, "pass", &format!("{} was completed", change.key.short())),
+            Err(Trouble::Failed(failure)) if failure.cause == "deadline" => {
+                context.decide(&step.id, "insufficient", &failure.message);
+            }
+            Err(Trouble::Failed(failure)) => context.decide(&step.id, "fail", &failure.message),
+            Err(Trouble::Halted) => {}
+        }
+    }
     match result {
         Ok(()) => End::Done(context.result(&step.id)),
         Err(Trouble::Halted) => End::Halted,

@@ -31,6 +31,9 @@ pub(crate) async fn execute(context: &Context, step: &Step, direction: Direction
             }
         }
         (Work::Check { probe, gate }, Direction::Forward) => check::run(context, step, probe, *gate).await,
+        (Work::Job { job, undo: None }, Direction::Back) if past != Past::Nothing => {
+            job::end(context, step, job, past).await
+        }
         (Work::Check { .. } | Work::Barrier {} | Work::Job { undo: None, .. }, Direction::Back)
         | (Work::Barrier {}, Direction::Forward) => done(),
     }

@@ -251,24 +251,61 @@ impl<'a> Writer<'a> {
         Ok(false)
     }
 
-    /// Deletes this run's own Job of a former process if it has failed, so that it can run again.
-    pub(crate) async fn clear_failed(&mut self, change: &Change) -> Result<(), Trouble> {
+    /// Deletes this run's own Job of a former process if it has failed, or however it has ended, so that it can run
+    /// again.
+    pub(crate) async fn clear_ended(&mut self, change: &Change, however: bool) -> Result<(), Trouble> {
         loop {
             let Some(live) = self.look(change, false).await? else { return Ok(()) };
-            let failed = |condition: &serde_json::Value| {
-                condition["type"] == "Failed" && condition["status"] == "True"
+            let ended = |condition: &serde_json::Value| {
+                (condition["type"] == "Failed" || (however && condition["type"] == "Complete"))
+                    && condition["status"] == "True"
             };
-            let ours = run_of(&live).is_some_and(|run| run == self.context.run);
             if live.is_terminating() {
                 return self.wait_gone(change, &live).await;
             }
-            if !ours || !live.items("/status/conditions").iter().any(failed) {
+            if !self.is_of_this_run(&live) || !live.items("/status/conditions").iter().any(ended) {
                 return Ok(());
             }
             if self.delete(change, &live).await? {
                 return Ok(());
             }
         }
+    }
+
+    /// Deletes this run's own Job, and waits until its pods are gone as well.
+    pub(crate) async fn end_job(&mut self, change: &Change) -> Result<(), Trouble> {
+        while let Some(live) = self.find(&change.key).await? {
+            if live.is_terminating() {
+                self.wait_gone(change, &live).await?;
+            } else if self.is_of_this_run(&live) {
+                self.delete(change, &live).await?;
+            } else {
+                return Err(self.foreign(change, Some(&live)));
+            }
+        }
+        let kind = crate::object::ObjectKind::new("v1", "Pod");
+        let query = crate::provider::ListQuery::new(kind, change.key.namespace.as_deref())
+            .label("job-name", change.key.name.clone());
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match self.context.providers.cluster.list(&query).await {
+                Ok(pods) if pods.is_empty() => return Ok(()),
+                Ok(pods) if self.context.runtime.now() >= self.deadline => {
+                    let message = format!("{} of its pods are still there", pods.len());
+                    return Err(Failure::new("not-gone", format!("{}: {message}", change.key))
+                        .with_object(change.key.to_string())
+                        .into());
+                }
+                Ok(_) => {}
+                Err(error) => self.after(error).await?,
+            }
+            self.context.pause(self.direction, pause).await?;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    fn is_of_this_run(&self, live: &Object) -> bool {
+        run_of(live).is_some_and(|run| run == self.context.run)
     }
 
     /// Sends a delete of exactly what was read; `false` where it has to be looked at again.

@@ -51,6 +51,8 @@ pub struct Drill {
     pub late: Option<StepId>,
     /// Services whose new version becomes ready slowly.
     pub slow: Vec<String>,
+    /// How long nobody takes the run over.
+    pub pause: Duration,
     /// The lease cannot be renewed by the process that begins.
     pub unrenewed: bool,
 }
@@ -64,6 +66,8 @@ pub struct Drilled {
     pub outcome: Option<Outcome>,
     /// Whether the first process had to give up, so that the run was taken over.
     pub stuck: bool,
+    /// Verdicts of gates in the journal.
+    pub verdicts: u32,
     /// What must not be and is.
     pub violations: Vec<String>,
     /// Requests that the first process sent.
@@ -222,7 +226,7 @@ pub fn drill(stage: &Arc<Stage>, drill: &Drill) -> Drilled {
         }
     }
     if drilled.died || drilled.stuck {
-        take_over(stage, &place, &scheduler, &second, &mut chance, drill.back, &mut drilled);
+        take_over(stage, &place, &scheduler, &second, &mut chance, drill, &mut drilled);
     }
     judge(stage, &place, &mut drilled);
     drilled
@@ -234,7 +238,7 @@ fn take_over(
     scheduler: &Scheduler,
     second: &super::scheduler::Seat,
     chance: &mut Chance,
-    back: bool,
+    drill: &Drill,
     drilled: &mut Drilled,
 ) {
     type Taken = Result<Option<RunEnd>, EnvironmentError>;
@@ -242,7 +246,9 @@ fn take_over(
     {
         let (stage, place, result, seat) =
             (Arc::clone(stage), Arc::clone(place), Arc::clone(&result), second.clone());
+        let (back, pause) = (drill.back, drill.pause);
         second.detach(async move {
+            seat.sleep(pause).await;
             let environment = environment(&place, &seat, &stage.environments[0]);
             let wish = if back { Wish::Abort } else { Wish::Resume };
             let end = environment.take_over(None, wish, &RunOptions::new("second")).await;
@@ -251,7 +257,7 @@ fn take_over(
             *lock(&result) = Some(end);
         });
     }
-    scheduler.run(chance, Duration::from_secs(7_200), || lock(&result).is_some());
+    scheduler.run(chance, Duration::from_secs(14_400), || lock(&result).is_some());
     match lock(&result).take() {
         Some(Ok(None)) => {}
         Some(Ok(Some(RunEnd::Over { outcome, .. }))) => drilled.outcome = Some(outcome),
@@ -269,6 +275,16 @@ fn judge(stage: &Arc<Stage>, place: &Arc<Place>, drilled: &mut Drilled) {
         if !jobs.contains(&undo.trim_end_matches("-undo")) {
             drilled.violations.push(format!("{undo} takes back what never ran"));
         }
+    }
+    // What ran forward was taken back, and what only looked is gone. Jobs of earlier runs stay.
+    let old_world = stage.world();
+    let earlier: Vec<&str> = old_world.of_kind("Job").into_iter().map(|job| job.name()).collect();
+    let alone = jobs.iter().filter(|name| {
+        !name.ends_with("-undo") && !earlier.contains(name) && !jobs.contains(&&*format!("{name}-undo"))
+    });
+    if matches!(drilled.outcome, Some(Outcome::RolledBack { .. })) {
+        let alone = alone.map(|name| format!("{name} has outlived its run"));
+        drilled.violations.extend(alone);
     }
     drop(world);
     let is = |version: &str| stage.content_of(&resolved.environment.name, version) == Some(&found);
@@ -295,6 +311,7 @@ fn judge(stage: &Arc<Stage>, place: &Arc<Place>, drilled: &mut Drilled) {
     }
     let mut witness = lock(&place.witness);
     drilled.violations.append(&mut witness.violations);
+    drilled.verdicts = witness.verdicts;
     let unfinished: Vec<String> = witness.unfinished().into_iter().map(str::to_owned).collect();
     drilled.violations.extend(unfinished.into_iter().map(|run| format!("run {run} has no end")));
 }

@@ -50,6 +50,8 @@ pub struct Witness {
     pub digest: u64,
     /// Steps that were seen to end.
     pub steps: u64,
+    /// Verdicts of gates that became durable.
+    pub verdicts: u32,
     /// Texts that must not be seen in any record, event or error.
     pub secrets: Vec<String>,
     books: BTreeMap<String, Book>,
@@ -197,6 +199,7 @@ impl Witness {
             if matches!(event, JournalEvent::StepApplied { .. } | JournalEvent::Undone { .. }) {
                 self.steps += 1;
             }
+            self.verdicts += u32::from(matches!(event, JournalEvent::GateDecided { .. }));
             let line = format!("  {run} {} {}", segment.epoch, name(event));
             self.note(&line);
             book.state.fold(segment.epoch, event);
@@ -304,6 +307,14 @@ impl Book {
             .then(|| ("I3", format!("no step that is announced covers it ({})", stamp.unwrap_or("no stamp"))))
     }
 
+    /// Whether a step is a gate without a verdict in its favour since it began.
+    fn has_not_passed(&self, step: &StepId) -> bool {
+        let begun = self.state.of(step).and_then(|state| state.started_at);
+        let decided = self.state.of(step).and_then(|state| state.decided.clone());
+        self.state.step(step).is_some_and(Step::is_gate)
+            && decided.is_none_or(|(verdict, at)| verdict != "pass" || Some(at) < begun)
+    }
+
     /// What an event breaks.
     fn breaks(&self, event: &JournalEvent) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();
@@ -332,6 +343,9 @@ impl Book {
                         found.push(("I6", format!("{step} starts beside {}", other.id)));
                     }
                 }
+            }
+            JournalEvent::StepApplied { step, .. } if self.has_not_passed(step) => {
+                found.push(("I6", format!("{step} is applied without a verdict")));
             }
             JournalEvent::StepApplied { step, .. } if progress(step) != Some(Progress::Started) => {
                 found.push(("I3", format!("{step} is applied without having been started")));

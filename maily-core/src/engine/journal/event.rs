@@ -98,6 +98,9 @@ pub enum JournalEvent {
         verdict: String,
         /// On what grounds.
         evidence: String,
+        /// Whose run it was.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        by: String,
         /// When; a verdict ages.
         at: Timestamp,
     },

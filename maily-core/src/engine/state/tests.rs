@@ -155,3 +155,27 @@ fn an_undo_that_failed_begins_anew_after_a_takeover_and_not_before() {
     assert_eq!(state.claimed(2).may_start(), ["api"]);
     assert!(matches!(state.conclusion(), Conclusion::Unfinished));
 }
+
+#[test]
+fn a_gate_that_is_taken_again_holds_everything_up() {
+    let mut state = state(vec![
+        undoable("api", &[]),
+        step("gate", &["api"], Reversibility::NoEffect, true),
+        undoable("phase", &["gate"]),
+        undoable("web", &["phase"]),
+    ]);
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    state.starts("api").applies("api").starts("gate");
+    let (verdict, evidence, by) = ("pass".to_owned(), String::new(), String::new());
+    state.with(JournalEvent::GateDecided { step: id("gate"), verdict, evidence, by, at });
+    state.applies("gate").starts("phase").applies("phase");
+    let after = |seconds: i64| at + jiff::SignedDuration::from_secs(seconds);
+    assert_eq!(state.outdated_gates(after(3_600)), []);
+    assert_eq!(state.outdated_gates(after(3_601)), [id("gate")]);
+    assert_eq!(state.claimed(2).starts("gate").may_start(), [""; 0]);
+    assert!(state.takes_gates_again());
+    assert_eq!(state.applies("gate").may_start(), ["web"]);
+    state.starts("web").applies("web");
+    assert_eq!(state.outdated_gates(after(9_999)), []);
+    assert_eq!(state.conclusion(), Conclusion::Succeeded);
+}
