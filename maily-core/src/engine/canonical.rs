@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+
+use crate::object::Object;
 
 /// The JSON text of a value with keys sorted at every level and no spaces.
 pub fn canonical(value: &Value) -> String {
@@ -13,23 +15,41 @@ pub fn canonical(value: &Value) -> String {
     text
 }
 
+fn write_map(map: &Map<String, Value>, out: &mut String) {
+    out.push('{');
+    let mut first = true;
+    let mut entry = |key: &String, value: &Value| {
+        if !std::mem::take(&mut first) {
+            out.push(',');
+        }
+        write_text(key, out);
+        out.push(':');
+        write(value, out);
+    };
+    // Another crate of the build may switch serde_json to insertion order: sort where it did.
+    if map.keys().is_sorted() {
+        map.iter().for_each(|(key, value)| entry(key, value));
+    } else {
+        let mut entries: Vec<_> = map.iter().collect();
+        entries.sort_by_key(|(key, _)| *key);
+        entries.into_iter().for_each(|(key, value)| entry(key, value));
+    }
+    out.push('}');
+}
+
+fn write_text(text: &str, out: &mut String) {
+    let plain = text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
+    if plain {
+        out.extend(["\"", text, "\""]);
+    } else {
+        let _ = write!(out, "{}", Value::from(text));
+    }
+}
+
 fn write(value: &Value, out: &mut String) {
     match value {
-        Value::Object(map) => {
-            // Another crate of the build may switch serde_json to insertion order: sort here.
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by_key(|(key, _)| *key);
-            out.push('{');
-            for (index, (key, value)) in entries.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                write(&Value::String(key.clone()), out);
-                out.push(':');
-                write(value, out);
-            }
-            out.push('}');
-        }
+        Value::Object(map) => write_map(map, out),
+        Value::String(text) => write_text(text, out),
         Value::Array(items) => {
             out.push('[');
             for (index, item) in items.iter().enumerate() {
@@ -60,12 +80,18 @@ pub fn digest<T: Serialize>(value: &T) -> String {
     sha256(canonical(&value).as_bytes())
 }
 
+/// [`digest`] of an object, without a copy of it.
+pub(crate) fn object_digest(object: &Object) -> String {
+    let mut text = String::new();
+    write_map(object.body(), &mut text);
+    sha256(text.as_bytes())
+}
+
 /// Lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 #[cfg(test)]
@@ -83,5 +109,12 @@ mod tests {
     #[test]
     fn the_digest_is_that_of_the_canonical_text() {
         assert_eq!(digest(&json!({})), sha256(b"{}"));
+        assert_eq!(hex(&[0x0f, 0xa0]), "0fa0");
+        let object = json!({"apiVersion": "v1", "data": {"quoted \"": "tab\t, back\\slash, \u{e9}, \u{7f}, \u{1}"},
+            "kind": "ConfigMap", "metadata": {"name": "a"}});
+        let wanted = sha256(canonical(&object).as_bytes());
+        assert_eq!(canonical(&object), object.to_string());
+        let object = Object::from_value(object).expect("an object");
+        assert_eq!((object_digest(&object), digest(&object)), (wanted.clone(), wanted));
     }
 }

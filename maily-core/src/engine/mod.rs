@@ -23,6 +23,7 @@ mod stamp;
 mod state;
 mod takeover;
 
+pub(crate) use canonical::object_digest;
 pub use canonical::{canonical, digest, sha256};
 pub use difference::difference;
 pub(crate) use difference::{drifted, told};

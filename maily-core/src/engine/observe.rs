@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 
 use super::{
-    ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer, digest,
+    ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer,
     history::Release,
+    object_digest,
     planner::{DryRun, Observed, PlanProblem, PlanProblems, Wanted},
     strip_bookkeeping,
 };
@@ -250,7 +251,7 @@ pub(super) async fn frontends(
 /// A live object over the fields that a release set, and its fingerprint.
 pub(crate) fn released_view(sealer: &Sealer, live: &Object, desired: &Object) -> (Object, String) {
     let view = view_with(sealer, live, &super::without_bookkeeping(crate::object::FieldSet::of(desired)));
-    let digest = digest(&view);
+    let digest = object_digest(&view);
     (view, digest)
 }
 
@@ -269,7 +270,7 @@ pub(super) fn out_of_date(plan: &Plan, seen: &BTreeMap<ObjectKey, Object>, seale
             (Some(before), Some(live)) => {
                 let mut now = view_with(sealer, live, &scope(change));
                 strip_bookkeeping(&mut now);
-                if digest(&now) == before.fingerprint {
+                if object_digest(&now) == before.fingerprint {
                     continue;
                 }
                 let fields = super::difference(&before.object, &now);

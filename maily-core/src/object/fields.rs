@@ -3,7 +3,7 @@
 //! Format: <https://kubernetes.io/docs/reference/using-api/server-side-apply/> (`FieldsV1`): `f:name` is a
 //! field, `k:{…}` an item of an associative list, `v:…` a member of a set, `.` the thing itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use serde_json::{Map, Value};
 
@@ -62,9 +62,19 @@ impl FieldSet {
             if counts(name, subresource)
                 && let Some(Value::Object(fields)) = entry.get("fieldsV1")
             {
-                set = set.union(&from_fields_v1(fields));
+                set.absorb(from_fields_v1(fields));
             }
         }
+        set.children.remove(&Element::Field("status".into()));
+        set.without_bookkeeping()
+    }
+
+    /// The fields of one entry of `metadata.managedFields`.
+    pub fn of_entry(entry: &Value) -> Self {
+        let mut set = match entry.get("fieldsV1") {
+            Some(Value::Object(fields)) => from_fields_v1(fields),
+            _ => Self::default(),
+        };
         set.children.remove(&Element::Field("status".into()));
         set.without_bookkeeping()
     }
@@ -77,12 +87,22 @@ impl FieldSet {
     /// What is in either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        let mut set = Self { whole: self.whole || other.whole, children: self.children.clone() };
-        for (element, theirs) in &other.children {
-            let merged = set.children.get(element).map_or_else(|| theirs.clone(), |ours| ours.union(theirs));
-            set.children.insert(element.clone(), merged);
-        }
+        let mut set = self.clone();
+        set.absorb(other.clone());
         set
+    }
+
+    /// Takes in what is in another set.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.whole |= other.whole;
+        for (element, theirs) in other.children {
+            match self.children.entry(element) {
+                Entry::Vacant(slot) => {
+                    slot.insert(theirs);
+                }
+                Entry::Occupied(mut ours) => ours.get_mut().absorb(theirs),
+            }
+        }
     }
 
     /// What is in `self` and not in `other`. A field that `other` owns as a whole is owned with all below it.
@@ -162,9 +182,7 @@ impl FieldSet {
                 body.insert(name.clone(), projected);
             }
         }
-        let mut projected = object.clone();
-        projected.edit(|old| *old = body);
-        projected
+        object.with_body(body)
     }
 
     /// The set in the form of `managedFields[].fieldsV1`.
@@ -397,17 +415,24 @@ fn canonical_key(text: &str) -> String {
     }
 }
 
-/// The key of an item; `protocol` defaults to TCP as the API does.
+/// The key of an item as JSON with sorted names; `protocol` defaults to TCP as the API does.
 fn item_key(item: &Value, keys: &[&str]) -> String {
-    let map: BTreeMap<&str, Value> = keys
-        .iter()
-        .filter_map(|key| match item.get(*key) {
-            Some(value) => Some((*key, value.clone())),
-            None if *key == "protocol" => Some((*key, Value::from("TCP"))),
-            None => None,
-        })
-        .collect();
-    serde_json::to_string(&map).unwrap_or_default()
+    let mut names = keys.to_vec();
+    names.sort_unstable();
+    let mut text = String::from("{");
+    for name in names {
+        let value = match item.get(name) {
+            Some(value) => value.to_string(),
+            None if name == "protocol" => "\"TCP\"".to_owned(),
+            None => continue,
+        };
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.extend(["\"", name, "\":", &value]);
+    }
+    text.push('}');
+    text
 }
 
 #[cfg(test)]

@@ -70,7 +70,11 @@ impl ObjectKey {
 
 impl PartialEq for ObjectKey {
     fn eq(&self, other: &Self) -> bool {
-        self.identity() == other.identity()
+        // The name tells most keys apart.
+        self.name == other.name
+            && self.kind.kind == other.kind.kind
+            && self.namespace == other.namespace
+            && self.kind.group() == other.kind.group()
     }
 }
 
@@ -84,7 +88,15 @@ impl PartialOrd for ObjectKey {
 
 impl Ord for ObjectKey {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.identity().cmp(&other.identity())
+        let group = if self.kind.api_version == other.kind.api_version {
+            std::cmp::Ordering::Equal
+        } else {
+            self.kind.group().cmp(other.kind.group())
+        };
+        group
+            .then_with(|| self.kind.kind.cmp(&other.kind.kind))
+            .then_with(|| self.namespace.cmp(&other.namespace))
+            .then_with(|| self.name.cmp(&other.name))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{ObjectKey, ObjectKind};
@@ -25,11 +25,25 @@ pub enum ObjectError {
 /// A Kubernetes object: apiVersion, kind, metadata.name are present; the rest is as the source gave it.
 ///
 /// A clone shares its content until one of the two is changed: watches, plans and records hand the same object on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(try_from = "Value", into = "Value")]
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[serde(try_from = "Value")]
 pub struct Object {
     key: Arc<ObjectKey>,
     body: Arc<Map<String, Value>>,
+}
+
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        // What shares its content need not be compared: maps of JSON are large.
+        let same = Arc::ptr_eq(&self.body, &other.body);
+        self.key == other.key && (same || self.body == other.body)
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.body.serialize(serializer)
+    }
 }
 
 impl Object {
@@ -84,12 +98,17 @@ impl Object {
 
     /// The value at a JSON pointer such as `/spec/replicas`.
     pub fn at(&self, pointer: &str) -> Option<&Value> {
-        let mut parts = pointer.strip_prefix('/')?.splitn(2, '/');
-        let first = self.body.get(parts.next()?)?;
-        match parts.next() {
-            Some(rest) => first.pointer(&format!("/{rest}")),
-            None => Some(first),
-        }
+        // Escapes are rare, and the parts are then not what stands in the pointer.
+        let escaped = |part: &str| part.replace("~1", "/").replace("~0", "~");
+        let mut parts = pointer.strip_prefix('/')?.split('/');
+        let first = parts.next()?;
+        let first = if first.contains('~') { self.body.get(&escaped(first)) } else { self.body.get(first) };
+        parts.try_fold(first?, |value, part| match value {
+            Value::Object(map) if part.contains('~') => map.get(&escaped(part)),
+            Value::Object(map) => map.get(part),
+            Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+            _ => None,
+        })
     }
 
     /// Text at a JSON pointer.
@@ -173,6 +192,13 @@ impl Object {
         }
     }
 
+    /// The object with another content under the same identity.
+    pub(crate) fn with_body(&self, body: Map<String, Value>) -> Self {
+        let mut object = Self { key: Arc::clone(&self.key), body: Arc::new(body) };
+        object.edit(|_| {});
+        object
+    }
+
     /// The object without what only the server sets: status, uid, resourceVersion, generation,
     /// creationTimestamp, managedFields.
     pub fn without_server_fields(mut self) -> Self {
@@ -216,6 +242,11 @@ impl Object {
     }
 
     fn set_meta(&mut self, field: &str, key: &str, value: Option<&str>) {
+        let known = self.body.get("metadata").and_then(|metadata| metadata.get(field));
+        // Nothing to remove: no reason for a copy of what is shared.
+        if value.is_none() && known.and_then(|map| map.get(key)).is_none() {
+            return;
+        }
         let metadata = self.metadata();
         let slot = metadata.entry(field).or_insert_with(|| Value::Object(Map::new()));
         if !slot.is_object() {
@@ -288,6 +319,20 @@ mod tests {
             err(json!({"apiVersion": "v1", "kind": "A", "metadata": {}})),
             "`metadata.name` is missing or no text"
         );
+    }
+
+    #[test]
+    fn a_pointer_leads_through_maps_lists_and_escapes() {
+        let object = Object::from_value(json!({"apiVersion": "v1", "kind": "A", "metadata": {"name": "a",
+            "annotations": {"maily.dev/epoch": "1", "a~b": "2"}}, "spec": {"list": [{"x": 1}]}, "a/b": 3}))
+        .unwrap();
+        assert_eq!(object.int("/spec/list/0/x"), Some(1));
+        assert_eq!(object.text("/metadata/annotations/maily.dev~1epoch"), Some("1"));
+        assert_eq!(object.text("/metadata/annotations/a~0b"), Some("2"));
+        assert_eq!(object.int("/a~1b"), Some(3));
+        for absent in ["", "spec", "/spec/list/1", "/spec/list/x", "/spec/list/0/x/y", "/spec/"] {
+            assert_eq!(object.at(absent), None, "{absent}");
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ use tokio::sync::SemaphorePermit;
 use super::context::{Context, Past, Trouble};
 use crate::{
     engine::{
-        Before, Change, Direction, Failure, MANAGER, Operation, SCALE_MANAGER, Sealer, Step, digest,
-        epoch_of, exactly, journal::Written, run_of, strip_bookkeeping, without_bookkeeping,
+        Before, Change, Direction, Failure, MANAGER, Operation, SCALE_MANAGER, Sealer, Step, epoch_of,
+        exactly, journal::Written, object_digest, run_of, strip_bookkeeping, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey},
     provider::{Effect, ErrorKind, Precondition, ProviderError, WriteMode, WriteOptions, patch_of},
@@ -25,10 +25,11 @@ const QUIET_AFTER: Duration = Duration::from_secs(REQUEST_LIMIT.as_secs() + 1);
 
 /// The fields on which two states of a changed object are compared.
 pub(crate) fn scope(change: &Change) -> FieldSet {
-    let of = |object: &Object| FieldSet::of(object);
-    let desired = change.desired.as_ref().map(of).unwrap_or_default();
-    let before = change.before.as_ref().map(|before| of(&before.object)).unwrap_or_default();
-    without_bookkeeping(desired.union(&before))
+    let mut scope = change.desired.as_ref().map(FieldSet::of).unwrap_or_default();
+    if let Some(before) = &change.before {
+        scope.absorb(FieldSet::of(&before.object));
+    }
+    without_bookkeeping(scope)
 }
 
 /// The part of a live object inside a scope, Secrets sealed, without our bookkeeping.
@@ -604,11 +605,12 @@ impl<'a> Writer<'a> {
         let scope = scope(change);
         let seen = view(self.context, live, &scope);
         if let Some(before) = &change.before {
-            if live.uid() == Some(&before.uid) && digest(&seen) == before.fingerprint {
+            if live.uid() == Some(&before.uid) && object_digest(&seen) == before.fingerprint {
                 return Ok(Standing::Before);
             }
             // Made again by the undo of a delete: another uid, the captured content, our stamp.
-            if run_of(live).is_some_and(|run| run == self.context.run) && digest(&seen) == before.fingerprint
+            if run_of(live).is_some_and(|run| run == self.context.run)
+                && object_digest(&seen) == before.fingerprint
             {
                 return Ok(Standing::Before);
             }
@@ -617,7 +619,7 @@ impl<'a> Writer<'a> {
             return Ok(Standing::Foreign);
         }
         if let Some(written) = self.context.written(&self.step.id, &change.key) {
-            let same = written.fingerprint == digest(&seen);
+            let same = written.fingerprint == object_digest(&seen);
             return Ok(if same { Standing::Ours } else { Standing::Foreign });
         }
         // A former process wrote it and could not note what came of it: ask the server what our content looks like
@@ -638,12 +640,16 @@ impl<'a> Writer<'a> {
     }
 
     fn keep(&self, change: &Change, answer: Object) -> Object {
-        let desired = change.desired.as_ref().map(FieldSet::of).unwrap_or_default();
-        let written = Written {
-            uid: answer.uid().map(str::to_owned),
-            fingerprint: digest(&view(self.context, &answer, &scope(change))),
-            released: digest(&view(self.context, &answer, &without_bookkeeping(desired))),
+        let desired = without_bookkeeping(change.desired.as_ref().map(FieldSet::of).unwrap_or_default());
+        let scope = scope(change);
+        let released = object_digest(&view(self.context, &answer, &desired));
+        // Most changes set the very fields that were captured.
+        let fingerprint = if scope == desired {
+            released.clone()
+        } else {
+            object_digest(&view(self.context, &answer, &scope))
         };
+        let written = Written { uid: answer.uid().map(str::to_owned), fingerprint, released };
         self.context.wrote(&self.step.id, change, written);
         answer
     }

@@ -13,6 +13,10 @@ use std::{
 
 use maily_testkit::harness::{PLATFORM, Report, Stage, Tally, simulate};
 
+/// A simulation makes and drops small values more than anything else.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "usage: simulate [--seeds N] [--from SEED] [--seed SEED] [--threads N]
   plays N seeds (default 1000) from SEED on, on all cores; --seed plays one and prints all that happened";
 

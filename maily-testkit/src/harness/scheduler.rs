@@ -79,6 +79,8 @@ struct Core {
     due: BTreeSet<(Duration, u64)>,
     spawned: Vec<(u64, Participant, BoxFuture<'static, ()>)>,
     gone: Vec<u64>,
+    /// Somebody died whose tasks are still there.
+    died: bool,
     next: u64,
 }
 
@@ -155,8 +157,10 @@ impl Scheduler {
 
     /// Ends all tasks of a participant at once.
     pub fn kill(&self, participant: Participant) {
-        if let Some(member) = lock(&self.core).members.get_mut(participant.0) {
+        let mut core = lock(&self.core);
+        if let Some(member) = core.members.get_mut(participant.0) {
             member.alive = false;
+            core.died = true;
         }
     }
 
@@ -186,6 +190,8 @@ impl Scheduler {
         let id = core.next;
         core.next += 1;
         core.spawned.push((id, owner, future));
+        // The dead begin nothing.
+        core.died |= core.members.get(owner.0).is_some_and(|member| !member.alive);
         id
     }
 
@@ -224,10 +230,10 @@ impl Scheduler {
 
     /// Takes in new tasks, and lets those of the dead go.
     fn settle(&self, tasks: &mut BTreeMap<u64, Slot>, held: &mut Vec<u64>) {
-        let (spawned, gone, dead) = {
+        let (spawned, gone, died) = {
             let mut core = lock(&self.core);
-            let dead: Vec<bool> = core.members.iter().map(|member| !member.alive).collect();
-            (std::mem::take(&mut core.spawned), std::mem::take(&mut core.gone), dead)
+            let died = std::mem::take(&mut core.died);
+            (std::mem::take(&mut core.spawned), std::mem::take(&mut core.gone), died)
         };
         for (id, owner, future) in spawned {
             let waker = Waker::from(Arc::new(TaskWaker { task: id, ready: Arc::clone(&self.ready) }));
@@ -237,8 +243,9 @@ impl Scheduler {
         for id in gone {
             tasks.remove(&id);
         }
-        if dead.iter().any(|dead| *dead) {
-            tasks.retain(|_, slot| !dead[slot.owner.0]);
+        if died {
+            let alive: Vec<bool> = lock(&self.core).members.iter().map(|member| member.alive).collect();
+            tasks.retain(|_, slot| alive[slot.owner.0]);
         }
         if !held.is_empty() {
             let core = lock(&self.core);

@@ -21,7 +21,7 @@ use maily_core::{
     runtime::Runtime,
     source::{ProgramTools, RenderRequest, Rendered, render},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     chance::Chance,
@@ -181,6 +181,8 @@ impl Stage {
             self.content.insert(key, content(&world, &resolved.environment.namespace));
         }
         self.world = world.clone();
+        // Every seed gets a copy, and no watch of theirs is open yet.
+        self.world.forget_history();
         Ok(())
     }
 
@@ -285,23 +287,41 @@ pub fn content(world: &World, namespace: &str) -> Vec<Object> {
                 // A run's Jobs tell of the run, not of the application.
                 && object.kind() != "Job"
         })
-        .map(|object| {
-            let mut object = object.clone().without_server_fields();
-            for annotation in ["maily.dev/epoch", "maily.dev/stamp", "deployment.kubernetes.io/revision"] {
-                object.set_annotation(annotation, None);
-            }
-            if object.kind() == "Service" {
-                object.edit(|body| {
-                    if let Some(spec) = body.get_mut("spec").and_then(|spec| spec.as_object_mut()) {
-                        spec.remove("clusterIP");
-                    }
-                });
-            }
-            object
-        })
+        .map(bare)
         .collect();
     objects.sort_by(|a, b| a.key().cmp(b.key()));
     objects
+}
+
+/// An object without what the server and the engine keep on it.
+fn bare(object: &Object) -> Object {
+    let mut body = serde_json::Map::new();
+    for (field, value) in object.body().iter().filter(|(field, _)| *field != "status") {
+        body.insert(field.clone(), if field == "metadata" { bare_metadata(value) } else { value.clone() });
+    }
+    if object.kind() == "Service"
+        && let Some(spec) = body.get_mut("spec").and_then(Value::as_object_mut)
+    {
+        spec.remove("clusterIP");
+    }
+    Object::from_value(Value::Object(body)).unwrap_or_else(|_| object.clone())
+}
+
+fn bare_metadata(metadata: &Value) -> Value {
+    const KEPT: &[&str] = &["name", "namespace", "labels", "annotations", "ownerReferences", "finalizers"];
+    const OURS: &[&str] = &["maily.dev/epoch", "maily.dev/stamp", "deployment.kubernetes.io/revision"];
+    let fields = metadata.as_object().into_iter().flatten();
+    let mut bare: serde_json::Map<String, Value> = fields
+        .filter(|(field, _)| KEPT.contains(&field.as_str()))
+        .map(|(field, value)| (field.clone(), value.clone()))
+        .collect();
+    if let Some(annotations) = bare.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.retain(|name, _| !OURS.contains(&name.as_str()));
+        if annotations.is_empty() {
+            bare.remove("annotations");
+        }
+    }
+    Value::Object(bare)
 }
 
 /// How what is there differs from what is wanted: the first few differences, in words.

@@ -9,7 +9,7 @@ use maily_core::{
     engine::{
         self, Claim, Course, ENVIRONMENT, Event, MANAGER, Progress, Reversibility, RunState, SCALE_MANAGER,
         STAMP, Step, StepId, What, Work, epoch_of,
-        journal::{JournalEvent, Segment, unpack},
+        journal::{JournalEvent, Segment, uncompressed, unpack},
     },
     object::{Object, ObjectKey},
 };
@@ -63,7 +63,7 @@ pub struct Witness {
     newest: BTreeMap<String, u64>,
     /// Deployments that were seen to serve.
     serving: BTreeSet<ObjectKey>,
-    now: String,
+    now: jiff::Timestamp,
 }
 
 impl Witness {
@@ -92,7 +92,7 @@ impl Witness {
 
     /// Sees an effect.
     pub(super) fn deed(&mut self, deed: &Deed<'_>, world: &World) {
-        self.now = world.now.to_string();
+        self.now = world.now;
         let verb = if deed.new.is_none() { "delete" } else { deed.operation };
         let stamp = deed.body.and_then(|body| body.annotation(STAMP)).unwrap_or_default();
         self.note(&format!("{:?} {verb} {} [{}] {stamp}", deed.by, deed.key, deed.manager));
@@ -147,7 +147,10 @@ impl Witness {
         let bytes = object.text("/data/record").and_then(|text| STANDARD.decode(text).ok());
         let (Some(key), Some(bytes)) = (object.annotation("maily.dev/key"), bytes) else { return };
         let environment = Self::environment(object);
-        self.leaks(&format!("record {key}"), &String::from_utf8_lossy(&bytes));
+        let Ok(bytes) = uncompressed(key, &bytes) else {
+            return self.violation("I3", format!("{key} cannot be read"));
+        };
+        self.leaks(key, &String::from_utf8_lossy(&bytes));
         let parts: Vec<&str> = key.split('/').collect();
         match parts.as_slice() {
             ["epoch", number] => {
@@ -209,8 +212,8 @@ impl Witness {
 
     /// Sees what the world made of itself since a version.
     pub(super) fn saw(&mut self, world: &World, since: u64) {
-        self.now = world.now.to_string();
-        for change in world.since(since).unwrap_or_default() {
+        self.now = world.now;
+        for change in world.changes(since) {
             if change.object.kind() != "Deployment" {
                 continue;
             }

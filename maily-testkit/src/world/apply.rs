@@ -18,13 +18,10 @@ pub(super) fn owners(object: &Object) -> Vec<Owner> {
         .filter(|entry| entry.get("subresource").is_none())
         .map(|entry| {
             let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-            // One entry at a time, so that two of one name stay apart.
-            let mut alone = object.clone();
-            alone.edit(|body| body["metadata"]["managedFields"] = json!([entry]));
             Owner {
                 manager: text("manager"),
                 operation: text("operation"),
-                fields: FieldSet::owned_by(&alone, |_| true),
+                fields: FieldSet::of_entry(entry),
                 time: text("time"),
             }
         })
@@ -99,12 +96,14 @@ pub(super) fn apply(
     let removed = given_up.difference(&others);
     let mut body = live.to_value();
     removed.prune(&mut body);
-    merge(&mut body, &desired.to_value(), &mut Vec::new());
+    if let Value::Object(body) = &mut body {
+        merge_maps(body, desired.body(), &mut Vec::new());
+    }
     let mut object = Object::from_value(body).unwrap_or_else(|_| live.clone());
     let time_of = |same: bool, old: &str| if same { old.to_owned() } else { time.to_owned() };
     match before {
         Some(index) => {
-            let same = all[index].fields == wanted && without_managed(&object) == without_managed(live);
+            let same = all[index].fields == wanted && same_but_managed(&object, live);
             all[index].time = time_of(same, &all[index].time);
             all[index].fields = wanted;
         }
@@ -119,15 +118,19 @@ pub(super) fn apply(
     Ok(object)
 }
 
-fn without_managed(object: &Object) -> Object {
-    let mut object = object.clone();
-    object.edit(|body| {
-        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("managedFields");
-            metadata.remove("resourceVersion");
-        }
-    });
-    object
+/// Whether two states of an object differ at most in who owns their fields.
+fn same_but_managed<'a>(one: &'a Object, other: &'a Object) -> bool {
+    let without = |map: &Map<String, Value>, other: &Map<String, Value>, fields: &[&str]| {
+        let rest = |map: &Map<String, Value>| map.keys().filter(|k| !fields.contains(&k.as_str())).count();
+        rest(map) == rest(other)
+            && map.iter().filter(|(k, _)| !fields.contains(&k.as_str())).all(|(k, v)| other.get(k) == Some(v))
+    };
+    let metadata = |object: &'a Object| object.body().get("metadata").and_then(Value::as_object);
+    let same_metadata = match (metadata(one), metadata(other)) {
+        (Some(one), Some(other)) => without(one, other, &["managedFields", "resourceVersion"]),
+        (one, other) => one == other,
+    };
+    same_metadata && without(one.body(), other.body(), &["metadata"])
 }
 
 /// What a merge patch makes of an object; the manager owns what it changed.
@@ -194,48 +197,47 @@ fn strip_nulls(body: &mut Map<String, Value>) {
     }
 }
 
-fn merge(live: &mut Value, desired: &Value, path: &mut Vec<String>) {
+fn merge_maps<'a>(live: &mut Map<String, Value>, desired: &'a Map<String, Value>, path: &mut Vec<&'a str>) {
+    for (key, wanted) in desired {
+        if wanted.is_null() {
+            continue;
+        }
+        path.push(key);
+        match live.get_mut(key) {
+            Some(found) => merge(found, wanted, path),
+            None => {
+                live.insert(key.clone(), wanted.clone());
+            }
+        }
+        path.pop();
+    }
+}
+
+fn merge<'a>(live: &mut Value, desired: &'a Value, path: &mut Vec<&'a str>) {
     match (live, desired) {
-        (Value::Object(live), Value::Object(desired)) => {
-            for (key, wanted) in desired {
-                if wanted.is_null() {
-                    continue;
-                }
-                path.push(key.clone());
-                match live.get_mut(key) {
-                    Some(found) => merge(found, wanted, path),
-                    None => {
-                        live.insert(key.clone(), wanted.clone());
-                    }
-                }
-                path.pop();
-            }
-        }
-        (Value::Array(live), Value::Array(desired)) => {
-            let names: Vec<&str> = path.iter().map(String::as_str).collect();
-            match list_kind(&names) {
-                ListKind::Atomic => live.clone_from(desired),
-                ListKind::Set => {
-                    for item in desired {
-                        if !live.contains(item) {
-                            live.push(item.clone());
-                        }
-                    }
-                }
-                ListKind::Map(keys) => {
-                    let same = |a: &Value, b: &Value| {
-                        keys.iter()
-                            .all(|key| a.get(key) == b.get(key) || default_key(key, a.get(key), b.get(key)))
-                    };
-                    for item in desired {
-                        match live.iter_mut().find(|found| same(found, item)) {
-                            Some(found) => merge(found, item, path),
-                            None => live.push(item.clone()),
-                        }
+        (Value::Object(live), Value::Object(desired)) => merge_maps(live, desired, path),
+        (Value::Array(live), Value::Array(desired)) => match list_kind(path) {
+            ListKind::Atomic => live.clone_from(desired),
+            ListKind::Set => {
+                for item in desired {
+                    if !live.contains(item) {
+                        live.push(item.clone());
                     }
                 }
             }
-        }
+            ListKind::Map(keys) => {
+                let same = |a: &Value, b: &Value| {
+                    keys.iter()
+                        .all(|key| a.get(key) == b.get(key) || default_key(key, a.get(key), b.get(key)))
+                };
+                for item in desired {
+                    match live.iter_mut().find(|found| same(found, item)) {
+                        Some(found) => merge(found, item, path),
+                        None => live.push(item.clone()),
+                    }
+                }
+            }
+        },
         (live, desired) => live.clone_from(desired),
     }
 }

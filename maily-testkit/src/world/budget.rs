@@ -29,9 +29,7 @@ impl World {
             };
         let status = json!({"observedGeneration": budget.generation(), "expectedPods": expected,
             "currentHealthy": healthy, "desiredHealthy": needed, "disruptionsAllowed": healthy.saturating_sub(needed)});
-        self.report(budget.key(), |body| {
-            body.insert("status".into(), status);
-        });
+        self.report_status(budget.key(), status);
     }
 
     /// A Service of type `LoadBalancer` gets an address after a while.
@@ -47,9 +45,7 @@ impl World {
             return self.look_after(service.key(), ADDRESS);
         }
         let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
-        self.report(service.key(), |body| {
-            body.insert("status".into(), status);
-        });
+        self.report_status(service.key(), status);
     }
 }
 

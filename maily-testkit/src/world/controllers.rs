@@ -95,7 +95,10 @@ impl World {
                 self.put(set);
             }
         }
-        self.edit(&key, |body| body["metadata"]["annotations"][REVISION] = json!(revision.to_string()));
+        let revision = revision.to_string();
+        if self.get(&key).and_then(|set| set.annotation(REVISION)) != Some(&*revision) {
+            self.edit(&key, |body| body["metadata"]["annotations"][REVISION] = json!(revision));
+        }
         self.get(&key).cloned().expect("was just made")
     }
 
@@ -201,13 +204,20 @@ impl World {
         if let Some(map) = status.as_object_mut() {
             map.retain(|_, value| *value != json!(0));
         }
+        let revision = revision.to_string();
+        let told = |object: &Object| {
+            object.annotation(REVISION) == Some(&*revision) && object.at("/status") == Some(&status)
+        };
+        if self.get(deployment.key()).is_some_and(told) {
+            return;
+        }
         self.report(deployment.key(), |body| {
             body.insert("status".into(), status);
             let metadata = &mut body["metadata"];
             if metadata.get("annotations").is_none() {
                 metadata["annotations"] = json!({});
             }
-            metadata["annotations"][REVISION] = json!(revision.to_string());
+            metadata["annotations"][REVISION] = json!(revision);
         });
     }
 

@@ -36,8 +36,6 @@ impl World {
             self.make_pod(job, &name, &template, &[("job-name", job.name())]);
             status["active"] = json!(1);
         }
-        self.report(job.key(), |body| {
-            body.insert("status".into(), status);
-        });
+        self.report_status(job.key(), status);
     }
 }

@@ -38,15 +38,7 @@ impl World {
         let time = self.time();
         let written = match options.mode {
             WriteMode::Apply { force } => {
-                let mut desired = object.clone();
-                desired.edit(|body| {
-                    body.remove("status");
-                    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-                        metadata.remove("managedFields");
-                        metadata.remove("resourceVersion");
-                        metadata.remove("uid");
-                    }
-                });
+                let desired = without_server_fields(object);
                 apply(live.as_ref(), &desired, options.manager, force, &time).map_err(|conflicts| {
                     let said: Vec<String> = conflicts
                         .iter()
@@ -104,7 +96,7 @@ impl World {
                 if written == *live {
                     return Ok(written);
                 }
-                if content(live) != content(&written) {
+                if !same_content(live, &written) {
                     let generation = live.generation().unwrap_or(1) + 1;
                     written.edit(|body| body["metadata"]["generation"] = json!(generation));
                 }
@@ -207,21 +199,33 @@ fn check(live: Option<&Object>, key: &ObjectKey, precondition: &Precondition) ->
     }
 }
 
-/// What a change of raises the generation: everything but metadata and status; of a Deployment its annotations too,
-/// as seen on 1.36.
-fn content(object: &Object) -> Value {
-    let mut value = object.to_value();
-    let annotations = value.pointer("/metadata/annotations").cloned();
-    if let Some(map) = value.as_object_mut() {
-        map.remove("status");
-        map.remove("metadata");
+/// What is applied of an object: not what the server sets by itself.
+fn without_server_fields(object: &Object) -> Object {
+    const SET: &[&str] = &["managedFields", "resourceVersion", "uid"];
+    let metadata = object.body().get("metadata").and_then(Value::as_object);
+    let sets = metadata.is_some_and(|metadata| SET.iter().any(|field| metadata.contains_key(*field)));
+    let mut object = object.clone();
+    // Most requests carry none of them, and need no copy.
+    if sets || object.body().contains_key("status") {
+        object.edit(|body| {
+            body.remove("status");
+            if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.retain(|field, _| !SET.contains(&field.as_str()));
+            }
+        });
     }
-    if object.kind() == "Deployment" {
-        let mut annotations = annotations.unwrap_or_default();
-        if let Some(map) = annotations.as_object_mut() {
-            map.remove("deployment.kubernetes.io/revision");
-        }
-        value["annotations"] = annotations;
+    object
+}
+
+/// Whether two states of an object are equal in what raises the generation: everything but metadata and status; of a
+/// Deployment its annotations too, as seen on 1.36.
+fn same_content(one: &Object, other: &Object) -> bool {
+    fn content(object: &Object) -> impl Iterator<Item = (&String, &Value)> {
+        object.body().iter().filter(|(field, _)| !matches!(field.as_str(), "metadata" | "status"))
     }
-    value
+    fn annotations(object: &Object) -> impl Iterator<Item = (&String, &Value)> {
+        let all = object.at("/metadata/annotations").and_then(Value::as_object);
+        all.into_iter().flatten().filter(|(name, _)| *name != "deployment.kubernetes.io/revision")
+    }
+    content(one).eq(content(other)) && (one.kind() != "Deployment" || annotations(one).eq(annotations(other)))
 }

@@ -134,8 +134,13 @@ impl World {
             return Some(Vec::new());
         }
         let first = self.history.front().map_or(self.version + 1, |change| change.version);
+        (first <= version + 1).then(|| self.changes(version).cloned().collect())
+    }
+
+    /// Changes after a resource version that are remembered.
+    pub(crate) fn changes(&self, version: u64) -> impl Iterator<Item = &Change> {
         let seen = self.history.partition_point(|change| change.version <= version);
-        (first <= version + 1).then(|| self.history.range(seen..).cloned().collect())
+        self.history.range(seen..)
     }
 
     /// A new uid.
@@ -194,6 +199,20 @@ impl World {
         if let Some(new) = self.edited(key, change) {
             self.store(new);
         }
+    }
+
+    /// A controller writes down a status; nothing happens where it says what stands there.
+    pub(super) fn report_status(&mut self, key: &ObjectKey, status: Value) {
+        if self.get(key).is_some_and(|object| object.body().get("status") != Some(&status)) {
+            self.report(key, |body| {
+                body.insert("status".into(), status);
+            });
+        }
+    }
+
+    /// The world without what it remembers for watches that are already open.
+    pub(crate) fn forget_history(&mut self) {
+        self.history.clear();
     }
 
     fn edited(

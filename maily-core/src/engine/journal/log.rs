@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     JournalError, JournalEvent,
-    pack::{PART, pack, unpack},
+    pack::{PART, pack, uncompressed, unpack},
 };
 use crate::{
     engine::{Epoch, Plan, RunId},
@@ -16,7 +16,7 @@ use crate::{
 
 /// Version of the journal format.
 pub const JOURNAL_FORMAT: u32 = 1;
-/// A plan up to this many packed bytes travels in segment 0.
+/// A segment 0 up to this many packed bytes carries its plan.
 const INLINE: usize = 400 * 1024;
 
 /// One record of a run's journal.
@@ -128,11 +128,12 @@ fn blob_key(run: &RunId, digest: &str, part: u32) -> String {
 }
 
 fn parse(key: &str, bytes: &[u8]) -> Result<Segment, JournalError> {
-    let format = format_of(key, bytes)?;
+    let json = uncompressed(key, bytes)?;
+    let format = format_of(key, &json)?;
     if format > JOURNAL_FORMAT {
         return Err(JournalError::Newer { key: key.to_owned(), format });
     }
-    unpack(key, bytes)
+    unpack(key, &json)
 }
 
 /// The format that a record says it has.
@@ -187,16 +188,18 @@ impl Writer {
         events: Vec<JournalEvent>,
         until: Moment,
     ) -> Result<(), JournalError> {
-        let packed = pack(plan);
-        if packed.len() <= INLINE {
-            return self.put(self.segment(events, Some(plan.clone()), None), Taken::Stop, until).await;
+        let whole = self.segment(events, Some(plan.clone()), None);
+        let bytes = pack(&whole);
+        if bytes.len() <= INLINE {
+            return self.put(bytes, Taken::Stop, until).await;
         }
+        let (events, packed) = (whole.events, pack(plan));
         let parts: Vec<&[u8]> = packed.chunks(PART).collect();
         let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         // The first event alone goes with the announcement: nothing may be started before the plan is durable.
         let mut events = events;
         let rest = events.split_off(1.min(events.len()));
-        self.put(self.segment(events, None, Some(count)), Taken::Stop, until).await?;
+        self.put(pack(&self.segment(events, None, Some(count))), Taken::Stop, until).await?;
         for (part, bytes) in (0_u32..).zip(&parts) {
             let key = blob_key(&self.run, &plan.digest, part);
             self.create(&key, bytes, until).await?;
@@ -211,7 +214,7 @@ impl Writer {
     pub async fn claim(&mut self, by: &str, reason: Option<&str>, until: Moment) -> Result<(), JournalError> {
         let (by, reason) = (by.to_owned(), reason.map(str::to_owned));
         let event = JournalEvent::EpochClaimed { epoch: self.epoch, by, reason };
-        self.put(self.segment(vec![event], None, None), Taken::Older, until).await
+        self.put(pack(&self.segment(vec![event], None, None)), Taken::Older, until).await
     }
 
     /// Appends events as one segment.
@@ -219,15 +222,14 @@ impl Writer {
     /// # Errors
     /// [`JournalError::NotHolder`] when the place was taken by somebody else.
     pub async fn append(&mut self, events: Vec<JournalEvent>, until: Moment) -> Result<(), JournalError> {
-        self.put(self.segment(events, None, None), Taken::Stop, until).await
+        self.put(pack(&self.segment(events, None, None)), Taken::Stop, until).await
     }
 
     fn segment(&self, events: Vec<JournalEvent>, plan: Option<Plan>, plan_parts: Option<u32>) -> Segment {
         Segment { format: JOURNAL_FORMAT, epoch: self.epoch, nonce: self.nonce, events, plan, plan_parts }
     }
 
-    async fn put(&mut self, segment: Segment, taken: Taken, until: Moment) -> Result<(), JournalError> {
-        let bytes = pack(&segment);
+    async fn put(&mut self, bytes: Vec<u8>, taken: Taken, until: Moment) -> Result<(), JournalError> {
         loop {
             let key = segment_key(&self.run, self.next);
             if self.create(&key, &bytes, until).await? {

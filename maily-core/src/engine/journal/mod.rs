@@ -9,7 +9,7 @@ use crate::{engine::Epoch, provider::ProviderError};
 pub use event::{JournalEvent, ReleaseHead, StepResult, Written};
 pub(super) use log::format_of;
 pub use log::{JOURNAL_FORMAT, Recorded, Segment, Writer, read, read_plan, segment_key};
-pub use pack::{pack, unpack};
+pub use pack::{pack, uncompressed, unpack};
 
 /// Why the journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]

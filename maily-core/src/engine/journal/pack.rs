@@ -1,7 +1,10 @@
 //! Bytes of records: JSON where it is small, so that a person can read it with kubectl; compressed where it is not;
 //! in parts where it is large.
 
-use std::io::{Read as _, Write as _};
+use std::{
+    borrow::Cow,
+    io::{Read as _, Write as _},
+};
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde::{Serialize, de::DeserializeOwned};
@@ -33,13 +36,23 @@ pub fn pack<T: Serialize>(value: &T) -> Vec<u8> {
 /// # Errors
 /// When the bytes are damaged or of another shape.
 pub fn unpack<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, JournalError> {
-    let damaged = |message: String| JournalError::Damaged { key: key.to_owned(), message };
+    let json = uncompressed(key, bytes)?;
+    serde_json::from_slice(&json)
+        .map_err(|error| JournalError::Damaged { key: key.to_owned(), message: error.to_string() })
+}
+
+/// The JSON text of a record, uncompressed.
+///
+/// # Errors
+/// When the bytes are damaged.
+pub fn uncompressed<'a>(key: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, JournalError> {
     if !bytes.starts_with(&GZIP) {
-        return serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()));
+        return Ok(Cow::Borrowed(bytes));
     }
     let mut json = Vec::new();
-    GzDecoder::new(bytes).take(LIMIT).read_to_end(&mut json).map_err(|error| damaged(error.to_string()))?;
-    serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))
+    let read = GzDecoder::new(bytes).take(LIMIT).read_to_end(&mut json);
+    read.map_err(|error| JournalError::Damaged { key: key.to_owned(), message: error.to_string() })?;
+    Ok(Cow::Owned(json))
 }
 
 #[cfg(test)]

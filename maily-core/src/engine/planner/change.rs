@@ -11,9 +11,9 @@ use super::{
 use crate::{
     engine::{
         Before, Change, ENVIRONMENT, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, Sealer,
-        difference, digest, drifted,
+        difference, drifted,
         history::{Release, Released},
-        strip_bookkeeping, told, without_bookkeeping,
+        object_digest, strip_bookkeeping, told, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey},
     provider::ClusterIdentity,
@@ -170,7 +170,7 @@ impl Comparison<'_> {
             operation,
             before: Some(Before {
                 uid: live.uid().unwrap_or_default().to_owned(),
-                fingerprint: digest(&before),
+                fingerprint: object_digest(&before),
                 object: before,
             }),
             desired: Some(desired),
@@ -224,7 +224,7 @@ impl Comparison<'_> {
     }
 
     fn fingerprint(&self, live: &Object, desired: &Object) -> String {
-        digest(&self.view(live, &without_bookkeeping(FieldSet::of(desired))))
+        object_digest(&self.view(live, &without_bookkeeping(FieldSet::of(desired))))
     }
 
     /// The deletion of an object of the last release; `None` where it is gone already or must stay.
@@ -293,7 +293,7 @@ impl Comparison<'_> {
     fn whole(&self, live: &Object) -> Before {
         let mut object = self.sealer.seal(&live.clone().without_server_fields());
         strip_bookkeeping(&mut object);
-        Before { uid: live.uid().unwrap_or_default().to_owned(), fingerprint: digest(&object), object }
+        Before { uid: live.uid().unwrap_or_default().to_owned(), fingerprint: object_digest(&object), object }
     }
 
     fn view(&self, live: &Object, scope: &FieldSet) -> Object {
@@ -320,7 +320,7 @@ impl Comparison<'_> {
     fn note_drift(&mut self, key: &ObjectKey, released: Option<&str>, live: &Object, desired: &Object) {
         let scope = without_bookkeeping(FieldSet::of(desired));
         let now = self.view(live, &scope);
-        if released.is_some_and(|released| released != digest(&now)) {
+        if released.is_some_and(|released| released != object_digest(&now)) {
             let fields: Vec<String> =
                 drifted(desired, &now).into_iter().take(3).map(|field| field.path).collect();
             let what = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
