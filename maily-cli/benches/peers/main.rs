@@ -105,6 +105,9 @@ async fn main() {
                 }
                 site.remove().await;
             }
+            if round < rounds {
+                eprintln!("so far:\n{}", table.rows(size));
+            }
         }
         println!("{}", table.rows(size));
     }
