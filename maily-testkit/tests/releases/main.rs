@@ -2,6 +2,9 @@
 //! matter of the drills.
 
 mod autoscaler;
+mod frontend;
+mod lease;
+mod needs;
 mod setup;
 
 use std::{sync::Arc, time::Duration};
