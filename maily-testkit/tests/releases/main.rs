@@ -1,6 +1,7 @@
 //! Releases in the simulated world: to the new state, and back to the old one. How they survive their process is the
 //! matter of the drills.
 
+mod adoption;
 mod autoscaler;
 mod frontend;
 mod lease;
