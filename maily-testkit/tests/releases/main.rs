@@ -7,6 +7,7 @@ mod frontend;
 mod lease;
 mod needs;
 mod setup;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 

@@ -43,6 +43,8 @@ pub(crate) struct Setup {
     pub(crate) told: Arc<Mutex<Vec<What>>>,
     pub(crate) project: &'static str,
     pub(crate) frontend: Option<Arc<dyn FrontendHost>>,
+    /// Stands before the world's own cluster.
+    pub(crate) cluster: Option<Arc<dyn Cluster>>,
 }
 
 impl Setup {
@@ -59,11 +61,13 @@ impl Setup {
             told: Arc::default(),
             project,
             frontend: None,
+            cluster: None,
         }
     }
 
     pub(crate) fn environment(&self) -> Environment {
-        let cluster: Arc<dyn Cluster> = Arc::new(SimCluster::new(Arc::clone(&self.shared)));
+        let world: Arc<dyn Cluster> = Arc::new(SimCluster::new(Arc::clone(&self.shared)));
+        let cluster = self.cluster.clone().unwrap_or(world);
         let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, "kube-system");
         let uid = self.shared.world().get(&key).and_then(|n| n.uid()).expect("has a uid").to_owned();
         Environment {
