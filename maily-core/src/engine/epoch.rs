@@ -114,7 +114,7 @@ pub(super) async fn claim(
     };
     let bytes = pack(&claim);
     let name = key(epoch);
-    let taken = JournalError::NotHolder { epoch, other: epoch };
+    let taken = JournalError::NotHolder { epoch, other: None };
     let mut tries = 0;
     loop {
         match records.create(&name, &bytes).await {
@@ -140,8 +140,10 @@ pub(super) async fn claim(
     let all = patiently(runtime, || claimed(records).boxed()).await?;
     let other = all.into_iter().rev().find(|other| *other != epoch);
     match (other, known) {
-        (Some(other), _) if other > epoch => Err(JournalError::NotHolder { epoch, other }),
-        (Some(other), Some(known)) if other > known => Err(JournalError::NotHolder { epoch, other }),
+        (Some(other), _) if other > epoch => Err(JournalError::NotHolder { epoch, other: Some(other) }),
+        (Some(other), Some(known)) if other > known => {
+            Err(JournalError::NotHolder { epoch, other: Some(other) })
+        }
         _ => Ok(epoch),
     }
 }

@@ -232,7 +232,7 @@ impl Executor {
     }
 
     fn lost(&self) -> JournalError {
-        JournalError::NotHolder { epoch: self.epoch(), other: Epoch(self.epoch().0 + 1) }
+        JournalError::NotHolder { epoch: self.epoch(), other: None }
     }
 
     /// Looks after a while whether somebody asked to abort the run.

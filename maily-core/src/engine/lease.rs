@@ -25,6 +25,8 @@ pub(super) const RENEW: Duration = Duration::from_secs(5);
 pub(super) const STOP_WRITING: Duration = Duration::from_secs(10);
 
 const RUN: &str = "maily.dev/run";
+/// Tells two takings of one holder apart: process ids come again, and one process may take a lease twice.
+const NONCE: &str = "maily.dev/nonce";
 /// How often taking a lease is tried again while the cluster cannot answer.
 const TRIES: u32 = 5;
 
@@ -71,9 +73,26 @@ struct Shared {
     cluster: Arc<dyn Cluster>,
     runtime: Arc<dyn Runtime>,
     key: ObjectKey,
-    holder: String,
+    taking: Taking,
     renewed: Mutex<Moment>,
     lost: AtomicBool,
+}
+
+/// One taking of a lease.
+#[derive(Clone, Debug)]
+struct Taking {
+    holder: String,
+    run: RunId,
+    nonce: String,
+}
+
+impl Taking {
+    /// Whether the lease is held by this very taking.
+    fn holds(&self, lease: &Object) -> bool {
+        lease.text("/spec/holderIdentity") == Some(&self.holder)
+            && lease.annotation(RUN) == Some(self.run.as_str())
+            && lease.annotation(NONCE) == Some(&self.nonce)
+    }
 }
 
 /// Whether the holder may write now.
@@ -118,12 +137,6 @@ pub(super) async fn look(
     }))
 }
 
-/// Whether a lease was taken by this very request.
-fn is_of(object: &Object, request: &LeaseRequest) -> bool {
-    object.text("/spec/holderIdentity") == Some(&request.holder)
-        && object.annotation(RUN) == Some(request.run.as_str())
-}
-
 fn describe(object: &Object) -> Option<String> {
     let holder = object.text("/spec/holderIdentity").filter(|holder| !holder.is_empty())?;
     let since = object.text("/spec/acquireTime").unwrap_or("an unknown time");
@@ -149,13 +162,18 @@ impl Lease {
         let begun = runtime.now();
         let mut seen: Option<(String, Moment)> = None;
         let mut tries = 0;
+        let taking = Taking {
+            holder: request.holder.clone(),
+            run: request.run.clone(),
+            nonce: format!("{:016x}", runtime.random()),
+        };
         loop {
             let found = patiently(&*runtime, || cluster.get(&key)).await.map_err(LeaseError::Provider)?;
             let now = runtime.now();
             let precondition = match &found {
                 None => Precondition::Absent,
                 // Our own, whose answer was lost.
-                Some(object) if tries > 0 && is_of(object, request) => exactly(object),
+                Some(object) if taking.holds(object) => exactly(object),
                 Some(object) => {
                     if let Some(holder) = describe(object) {
                         let version = object.resource_version().unwrap_or_default();
@@ -166,8 +184,8 @@ impl Lease {
                         seen = Some((version.to_owned(), since));
                         if now.since(since) <= LEASE {
                             let patience = request.wait.unwrap_or_default();
-                            // A holder that died is waited for even without patience being asked for: whether it
-                            // lives shows only after a lease's time.
+                            // Whether it lives shows only after a lease's time: who does not wait is told that it
+                            // is held.
                             if request.wait.is_none() || now.since(begun) > patience {
                                 let environment = request.environment.clone();
                                 return Err(LeaseError::Held { environment, holder });
@@ -181,8 +199,8 @@ impl Lease {
                 }
             };
             let sent = runtime.now();
-            match cluster.write(&wanted(request, &key, &*runtime), &options(precondition)).await {
-                Ok(object) => return Ok(Self::start(cluster, runtime, key, request, &object, sent)),
+            match cluster.write(&wanted(request, &taking, &key, &*runtime), &options(precondition)).await {
+                Ok(object) => return Ok(Self::start(cluster, runtime, key, taking, &object, sent)),
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) if error.is_transient() && tries < TRIES => {
                     tries += 1;
@@ -197,7 +215,7 @@ impl Lease {
         cluster: Arc<dyn Cluster>,
         runtime: Arc<dyn Runtime>,
         key: ObjectKey,
-        request: &LeaseRequest,
+        taking: Taking,
         object: &Object,
         sent: Moment,
     ) -> Self {
@@ -205,7 +223,7 @@ impl Lease {
             cluster,
             runtime: Arc::clone(&runtime),
             key,
-            holder: request.holder.clone(),
+            taking,
             renewed: Mutex::new(sent),
             lost: AtomicBool::new(false),
         });
@@ -239,7 +257,7 @@ impl Lease {
             return;
         }
         let Ok(Some(object)) = self.shared.cluster.get(&self.shared.key).await else { return };
-        if object.text("/spec/holderIdentity") != Some(self.shared.holder.as_str()) {
+        if !self.shared.taking.holds(&object) {
             return;
         }
         let empty = json!({"spec": {"holderIdentity": ""}});
@@ -276,7 +294,7 @@ impl Shared {
                         continue;
                     }
                     match self.cluster.get(&self.key).await {
-                        Ok(Some(object)) if object.text("/spec/holderIdentity") == Some(&self.holder) => {
+                        Ok(Some(object)) if self.taking.holds(&object) => {
                             at = exactly(&object);
                             pause = Duration::ZERO;
                         }
@@ -292,16 +310,17 @@ impl Shared {
     }
 }
 
-fn wanted(request: &LeaseRequest, key: &ObjectKey, runtime: &dyn Runtime) -> Object {
+fn wanted(request: &LeaseRequest, taking: &Taking, key: &ObjectKey, runtime: &dyn Runtime) -> Object {
     let now = micro_time(runtime);
     Object::from_value(json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
         "metadata": {
             "name": key.name, "namespace": key.namespace,
-            "labels": {ENVIRONMENT: request.environment}, "annotations": {RUN: request.run.as_str()},
+            "labels": {ENVIRONMENT: request.environment},
+            "annotations": {RUN: taking.run.as_str(), NONCE: taking.nonce},
         },
         "spec": {
-            "holderIdentity": request.holder, "leaseDurationSeconds": LEASE.as_secs(),
+            "holderIdentity": taking.holder, "leaseDurationSeconds": LEASE.as_secs(),
             "acquireTime": now, "renewTime": now,
         },
     }))

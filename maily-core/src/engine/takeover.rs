@@ -147,8 +147,8 @@ impl Environment {
             JournalEvent::EpochClaimed { epoch: other, .. } if *other > epoch => Some(*other),
             _ => None,
         });
-        if let Some(other) = newer {
-            return Err(journal::JournalError::NotHolder { epoch, other }.into());
+        if newer.is_some() {
+            return Err(journal::JournalError::NotHolder { epoch, other: newer }.into());
         }
         let at = self.runtime.wall();
         let Some(plan) = recorded.plan.clone() else {
@@ -210,7 +210,7 @@ impl Environment {
             match stamp(&context, step, direction).await {
                 Ok(()) => {}
                 Err(Trouble::Halted) => {
-                    let lost = journal::JournalError::NotHolder { epoch, other: epoch };
+                    let lost = journal::JournalError::NotHolder { epoch, other: None };
                     return self.finish(context, Err(lost)).await;
                 }
                 Err(Trouble::Failed(failure)) => {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::context::{Context, End, Trouble};
+use super::context::{Context, End, Past, Trouble};
 use crate::{
     engine::{Direction, Failure, Step, What},
     provider::{Effect, FrontendDeployment, FrontendHost, FrontendState, Production, ProviderError},
@@ -33,25 +33,25 @@ struct Work<'a> {
     effect: Effect,
 }
 
-pub(super) async fn apply(context: &Context, step: &Step, wish: &Wish<'_>, resumed: bool) -> End {
-    run(context, step, wish, Direction::Forward, resumed).await
-}
-
-pub(super) async fn undo(context: &Context, step: &Step, wish: &Wish<'_>) -> End {
-    run(context, step, wish, Direction::Back, true).await
-}
-
-async fn run(context: &Context, step: &Step, wish: &Wish<'_>, direction: Direction, resumed: bool) -> End {
+/// Brings the wanted version, or takes it back.
+pub(super) async fn run(
+    context: &Context,
+    step: &Step,
+    wish: &Wish<'_>,
+    direction: Direction,
+    past: Past,
+) -> End {
     let Some(host) = context.providers.frontend.as_deref() else {
         let failure = Failure::new("unsupported", "no frontend host is set up").with_effect(Effect::None);
         return End::Failed(Box::new(failure), context.result(&step.id));
     };
     let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
-    let effect = if resumed { Effect::Unknown } else { Effect::None };
+    let resumed = past == Past::Unknown;
+    let effect = if resumed || direction == Direction::Back { Effect::Unknown } else { Effect::None };
     let mut work = Work { context, step, host, direction, deadline, effect };
     let result = match direction {
         Direction::Forward => work.forward(wish, resumed).await,
-        Direction::Back => work.back(wish).await,
+        Direction::Back => work.back(wish, resumed || context.result(&step.id).unanswered).await,
     };
     match result {
         Ok(()) => End::Done(context.result(&step.id)),
@@ -102,7 +102,7 @@ impl Work<'_> {
                 }
                 Err(error) => {
                     look = error.effect() == Effect::Unknown;
-                    self.after(error).await?;
+                    self.after_change(error).await?;
                 }
             }
         }
@@ -130,9 +130,7 @@ impl Work<'_> {
                 Ok(mut found) => {
                     let keep = found.pop();
                     for extra in found {
-                        if let Err(error) = self.host.remove(wish.project, &extra.id).await {
-                            self.after(error).await?;
-                        }
+                        self.remove(wish, &extra.id).await?;
                     }
                     return Ok(keep);
                 }
@@ -185,7 +183,7 @@ impl Work<'_> {
                 match self.host.promote(wish.project, id, wish.domain).await {
                     Ok(()) => self.effect = Effect::Done,
                     Err(error) => {
-                        self.after(error).await?;
+                        self.after_change(error).await?;
                         continue;
                     }
                 }
@@ -208,7 +206,11 @@ impl Work<'_> {
         }
     }
 
-    async fn back(&mut self, wish: &Wish<'_>) -> Result<(), Trouble> {
+    async fn back(&mut self, wish: &Wish<'_>, unanswered: bool) -> Result<(), Trouble> {
+        if unanswered {
+            // What is looked up before an unanswered call has had its time may come after the look.
+            self.context.pause(self.direction, CALL_LIMIT).await?;
+        }
         let tags = self.tags();
         let made = self.surplus(wish, &tags).await?;
         let shown = self.settled(wish).await?;
@@ -227,15 +229,21 @@ impl Work<'_> {
                 return Err(Failure::new("changed", message).into());
             }
         }
-        if let Some(made) = made {
-            loop {
-                match self.host.remove(wish.project, &made.id).await {
-                    Ok(()) => break,
-                    Err(error) => self.after(error).await?,
-                }
+        match made {
+            Some(made) => self.remove(wish, &made.id).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Removes a deployment that no domain shows.
+    async fn remove(&mut self, wish: &Wish<'_>, id: &str) -> Result<(), Trouble> {
+        loop {
+            self.context.may_send(self.direction, self.deadline).await?;
+            match self.host.remove(wish.project, id).await {
+                Ok(()) => return Ok(()),
+                Err(error) => self.after(error).await?,
             }
         }
-        Ok(())
     }
 
     /// What the domain shows once nothing is on its way there.
@@ -250,6 +258,14 @@ impl Work<'_> {
                 Err(error) => self.after(error).await?,
             }
         }
+    }
+
+    /// Decides after a create or a promotion that failed: without an answer it may still take effect.
+    async fn after_change(&mut self, error: ProviderError) -> Result<(), Trouble> {
+        if error.effect() == Effect::Unknown {
+            self.context.unanswered(&self.step.id);
+        }
+        self.after(error).await
     }
 
     async fn after(&mut self, error: ProviderError) -> Result<(), Trouble> {

@@ -20,7 +20,7 @@ use crate::{
 /// How long the old state is waited for after it was written back: what was captured may itself never have served.
 const RESTORED_LIMIT: Duration = Duration::from_secs(120);
 
-/// Writes and waits.
+/// Writes and deletes, and waits.
 pub(super) async fn apply(context: &Context, step: &Step, changes: &[Change], past: Past) -> End {
     let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
     let (effect, end) = forward(context, step, changes, deadline, past).await;
@@ -85,11 +85,6 @@ fn goes_along(change: &Change) -> bool {
     let kind = change.key.kind.kind.as_str();
     !matches!(change.operation, Operation::Delete | Operation::Replace)
         && matches!(kind, "Service" | "Deployment" | "StatefulSet" | "DaemonSet")
-}
-
-/// Deletes what is not wanted any more.
-pub(super) async fn prune(context: &Context, step: &Step, changes: &[Change], past: Past) -> End {
-    apply(context, step, changes, past).await
 }
 
 /// Brings the objects back to what was captured, the last one first.

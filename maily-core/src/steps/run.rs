@@ -12,8 +12,9 @@ use crate::engine::{Direction, Step, Work};
 pub(crate) async fn execute(context: &Context, step: &Step, direction: Direction, past: Past) -> End {
     let done = || End::Done(context.result(&step.id));
     match (&step.work, direction) {
-        (Work::Rollout { changes }, Direction::Forward) => rollout::apply(context, step, changes, past).await,
-        (Work::Prune { changes }, Direction::Forward) => rollout::prune(context, step, changes, past).await,
+        (Work::Rollout { changes } | Work::Prune { changes }, Direction::Forward) => {
+            rollout::apply(context, step, changes, past).await
+        }
         (Work::Rollout { changes } | Work::Prune { changes }, Direction::Back) => {
             rollout::undo(context, step, changes, past).await
         }
@@ -24,10 +25,9 @@ pub(crate) async fn execute(context: &Context, step: &Step, direction: Direction
         (Work::Frontend { project, domain, version, existing, before }, direction) => {
             let (domain, existing, before) = (domain.as_deref(), existing.as_deref(), before.as_deref());
             let wish = Wish { project, domain, version, existing, before };
-            match direction {
-                Direction::Forward => frontend::apply(context, step, &wish, past == Past::Unknown).await,
-                Direction::Back if past != Past::Nothing => frontend::undo(context, step, &wish).await,
-                Direction::Back => done(),
+            match (direction, past) {
+                (Direction::Back, Past::Nothing) => done(),
+                _ => frontend::run(context, step, &wish, direction, past).await,
             }
         }
         (Work::Check { probe, gate }, Direction::Forward) => check::run(context, step, probe, *gate).await,

@@ -4,13 +4,15 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::SemaphorePermit;
 
 use super::context::{Context, Past, Trouble};
 use crate::{
     engine::{
-        Before, Change, Direction, Failure, MANAGER, Operation, SCALE_MANAGER, Sealer, Step, epoch_of,
-        exactly, journal::Written, object_digest, run_of, strip_bookkeeping, without_bookkeeping,
+        Before, Change, Direction, ENVIRONMENT, EPOCH, Failure, MANAGER, Operation, PROJECT, RECORDS_MANAGER,
+        SCALE_MANAGER, SERVICE, STAMP, Sealer, Step, epoch_of, exactly, journal::Written, object_digest,
+        run_of, strip_bookkeeping, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey},
     provider::{Effect, ErrorKind, Precondition, ProviderError, WriteMode, WriteOptions, patch_of},
@@ -47,6 +49,11 @@ fn view(context: &Context, live: &Object, scope: &FieldSet) -> Object {
 fn handed_over(change: &Change, live: &Object) -> bool {
     change.hand_over_replicas.is_some()
         && !FieldSet::owned_by(live, |manager| manager == SCALE_MANAGER).is_empty()
+}
+
+/// Whether an object that was not ours before this change carries our marks.
+fn adopted(change: &Change, live: &Object) -> bool {
+    change.operation == Operation::Adopt && live.label(PROJECT).is_some()
 }
 
 /// What an object is to this run.
@@ -257,7 +264,7 @@ impl<'a> Writer<'a> {
     pub(crate) async fn clear_ended(&mut self, change: &Change, however: bool) -> Result<(), Trouble> {
         loop {
             let Some(live) = self.look(change, false).await? else { return Ok(()) };
-            let ended = |condition: &serde_json::Value| {
+            let ended = |condition: &Value| {
                 (condition["type"] == "Failed" || (however && condition["type"] == "Complete"))
                     && condition["status"] == "True"
             };
@@ -385,7 +392,8 @@ impl<'a> Writer<'a> {
                 (Standing::Before, Some(live), Some(before)) => {
                     // Our epoch on it proves that a former holder's calls are refused, and nothing of our own.
                     let marked = !self.unanswered || epoch_of(live) == Some(self.context.epoch);
-                    if marked && !self.context.in_flight(live) && !handed_over(change, live) {
+                    let clean = !handed_over(change, live) && !adopted(change, live);
+                    if marked && clean && !self.context.in_flight(live) {
                         return Ok(());
                     }
                     if self.put_back(change, before, live).await? {
@@ -419,26 +427,48 @@ impl<'a> Writer<'a> {
         if let (Some(_), Some(replicas)) = (change.hand_over_replicas, live.int("/spec/replicas")) {
             object.edit(|body| body["spec"]["replicas"] = replicas.into());
         }
-        let Some(answer) = self.send(change, object, exactly(live)).await? else { return Ok(false) };
-        if !handed_over(change, &answer) {
-            return Ok(true);
+        let Some(mut answer) = self.send(change, object, exactly(live)).await? else { return Ok(false) };
+        if handed_over(change, &answer) {
+            // Replicas are ours again: whoever kept them gives them up.
+            let options = WriteOptions::apply(SCALE_MANAGER, exactly(&answer));
+            match self.follow_up(change, serde_json::json!({}), options).await? {
+                Some(next) => answer = next,
+                None => return Ok(false),
+            }
         }
-        // Replicas are ours again: whoever kept them gives them up.
-        let nothing = patch_of(&change.key, serde_json::json!({}))
-            .map_err(|error| Failure::new("internal", error.to_string()))?;
-        let precondition = exactly(&answer);
-        let options = WriteOptions::apply(SCALE_MANAGER, precondition.clone());
+        if adopted(change, &answer) {
+            // It was not ours. Under the name of the records: it ends without an epoch, which a fence would refuse.
+            let labels = [ENVIRONMENT, PROJECT, SERVICE].map(|name| (name.to_owned(), Value::Null));
+            let annotations = [EPOCH, STAMP].map(|name| (name.to_owned(), Value::Null));
+            let marks = serde_json::json!({"metadata": {
+                "labels": serde_json::Map::from_iter(labels),
+                "annotations": serde_json::Map::from_iter(annotations),
+            }});
+            let options = WriteOptions::merge(RECORDS_MANAGER, exactly(&answer));
+            return Ok(self.follow_up(change, marks, options).await?.is_some());
+        }
+        Ok(true)
+    }
+
+    /// A write that completes the one before it; `None` where the object has to be looked at again.
+    async fn follow_up(
+        &mut self,
+        change: &Change,
+        fields: Value,
+        options: WriteOptions,
+    ) -> Result<Option<Object>, Trouble> {
+        let object = patch_of(&change.key, fields).map_err(|e| Failure::new("internal", e.to_string()))?;
         let permit = self.turn().await?;
-        let given = self.context.providers.cluster.write(&nothing, &options).await;
+        let answer = self.context.providers.cluster.write(&object, &options).await;
         drop(permit);
-        match given {
+        match answer {
             Ok(answer) => {
-                self.context.remember(&change.key, Some(answer));
-                Ok(true)
+                self.context.remember(&change.key, Some(answer.clone()));
+                Ok(Some(answer))
             }
             Err(error) => {
                 self.context.remember(&change.key, None);
-                self.after_write(change, &precondition, error).await.map(|()| false)
+                self.after_write(change, &options.precondition, error).await.map(|()| None)
             }
         }
     }
@@ -457,7 +487,7 @@ impl<'a> Writer<'a> {
             let ours = run_of(&live).is_some_and(|run| run == self.context.run);
             let mut stamp = self.stamped(patch);
             if !ours {
-                stamp.set_annotation(crate::engine::STAMP, None);
+                stamp.set_annotation(STAMP, None);
             }
             let permit = self.turn().await?;
             let precondition = exactly(&live);

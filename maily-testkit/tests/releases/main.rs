@@ -1,8 +1,13 @@
 //! Releases in the simulated world: to the new state, and back to the old one. How they survive their process is the
 //! matter of the drills.
 
+mod adoption;
 mod autoscaler;
+mod frontend;
+mod lease;
+mod needs;
 mod setup;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 

@@ -13,7 +13,7 @@ use maily_core::{
     },
     model::Project,
     object::{Object, ObjectKey, ObjectKind},
-    provider::{Cluster, ClusterIdentity},
+    provider::{Cluster, ClusterIdentity, FrontendHost},
     records::ClusterRecords,
     runtime::Runtime,
     source::{ProgramTools, RenderRequest, render},
@@ -42,6 +42,9 @@ pub(crate) struct Setup {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) told: Arc<Mutex<Vec<What>>>,
     pub(crate) project: &'static str,
+    pub(crate) frontend: Option<Arc<dyn FrontendHost>>,
+    /// Stands before the world's own cluster.
+    pub(crate) cluster: Option<Arc<dyn Cluster>>,
 }
 
 impl Setup {
@@ -52,11 +55,19 @@ impl Setup {
     pub(crate) fn of(project: &'static str, seed: u64) -> Self {
         let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(seed));
         let world = World::new(runtime.wall(), seed, &["shop"]);
-        Self { shared: Shared::new(world, Arc::clone(&runtime)), runtime, told: Arc::default(), project }
+        Self {
+            shared: Shared::new(world, Arc::clone(&runtime)),
+            runtime,
+            told: Arc::default(),
+            project,
+            frontend: None,
+            cluster: None,
+        }
     }
 
     pub(crate) fn environment(&self) -> Environment {
-        let cluster: Arc<dyn Cluster> = Arc::new(SimCluster::new(Arc::clone(&self.shared)));
+        let world: Arc<dyn Cluster> = Arc::new(SimCluster::new(Arc::clone(&self.shared)));
+        let cluster = self.cluster.clone().unwrap_or(world);
         let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, "kube-system");
         let uid = self.shared.world().get(&key).and_then(|n| n.uid()).expect("has a uid").to_owned();
         Environment {
@@ -64,7 +75,11 @@ impl Setup {
             name: "production".into(),
             namespace: "shop".into(),
             identity: Some(ClusterIdentity { uid, ca: String::new() }),
-            providers: Providers { cluster: Arc::clone(&cluster), frontend: None, prober: None },
+            providers: Providers {
+                cluster: Arc::clone(&cluster),
+                frontend: self.frontend.clone(),
+                prober: None,
+            },
             records: Arc::new(ClusterRecords::new(cluster, "production", "shop")),
             runtime: Arc::clone(&self.runtime),
         }

@@ -255,7 +255,7 @@ impl Writer {
                 self.next += 1;
                 continue;
             }
-            return Err(JournalError::NotHolder { epoch: self.epoch, other: theirs.epoch });
+            return Err(JournalError::NotHolder { epoch: self.epoch, other: Some(theirs.epoch) });
         }
     }
 
@@ -271,7 +271,7 @@ impl Writer {
                     pause = (pause * 2).min(std::time::Duration::from_secs(2));
                 }
                 Err(error) if error.kind() == ErrorKind::StaleEpoch => {
-                    return Err(JournalError::NotHolder { epoch: self.epoch, other: self.epoch });
+                    return Err(JournalError::NotHolder { epoch: self.epoch, other: None });
                 }
                 Err(error) => return Err(error.into()),
             }

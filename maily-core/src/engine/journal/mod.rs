@@ -15,12 +15,12 @@ pub use pack::{pack, uncompressed, unpack};
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Somebody else writes: this process is no longer the holder and must stop.
-    #[error("epoch {epoch} lost the environment to epoch {other}")]
+    #[error("epoch {epoch} lost the environment to {}", .other.map_or("another holder".to_owned(), |other| format!("epoch {other}")))]
     NotHolder {
         /// Ours.
         epoch: Epoch,
-        /// Theirs.
-        other: Epoch,
+        /// Theirs, where it was seen.
+        other: Option<Epoch>,
     },
     /// A record cannot be understood.
     #[error("record `{key}` is damaged: {message}")]

@@ -13,6 +13,7 @@ use crate::{
         history::Release,
     },
     object::{Object, ObjectKey},
+    rollout::{Evidence, Health, Target, judge},
 };
 
 /// Seconds for steps without a time of their own.
@@ -156,21 +157,37 @@ fn cycles(wanted: &Wanted) -> Option<PlanProblem> {
         .map(|path| PlanProblem::Cycle { path })
 }
 
-/// A need on a service of a later phase is satisfied by the one that runs already.
+/// A need on a service of a later phase is satisfied by the one that runs already, if it serves.
 fn later_needs(wanted: &Wanted, phase: &WantedPhase, later: &[&str], comparison: &mut Comparison<'_>) {
     for name in &phase.services {
         let Some(service) = wanted.services.get(name) else { continue };
         for need in service.needs.iter().filter(|need| later.contains(&need.as_str())) {
-            let there = wanted.services.get(need).is_some_and(|service| {
-                service.objects.iter().any(|object| {
-                    is_workload(object) && comparison.observed.objects.contains_key(object.key())
-                })
-            });
-            if !there {
-                let (service, need) = (name.clone(), need.clone());
+            let objects = wanted.services.get(need).map(|service| service.objects.as_slice());
+            let live: Vec<&Object> = objects
+                .unwrap_or_default()
+                .iter()
+                .filter(|object| is_workload(object))
+                .filter_map(|object| comparison.observed.objects.get(object.key()))
+                .collect();
+            let (service, need) = (name.clone(), need.clone());
+            if live.is_empty() {
                 comparison.problems.push(PlanProblem::NeedLater { service, need });
+            } else if let Some(why) = live.into_iter().find_map(not_ready) {
+                comparison.problems.push(PlanProblem::NeedNotReady { service, need, why });
             }
         }
+    }
+}
+
+/// Why a live workload does not serve, by the rules that follow a rollout.
+fn not_ready(live: &Object) -> Option<String> {
+    let target = Target::pin(live)?;
+    let key = live.key().short();
+    match judge(&target, &Evidence { live: Some(live), ..Evidence::default() }) {
+        Health::Done => None,
+        Health::Waiting { why, .. } => Some(format!("{key}: {why}")),
+        Health::Failed(reason) => Some(reason.message),
+        Health::Ask(_) => Some(format!("{key}: some of its pods fail")),
     }
 }
 

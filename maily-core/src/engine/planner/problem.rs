@@ -82,6 +82,16 @@ pub enum PlanProblem {
         /// What.
         need: String,
     },
+    /// A need on a service of a later phase is met by the one that runs, and that one does not serve.
+    #[error("{service} needs {need}, which comes in a later phase and is not ready now: {why}")]
+    NeedNotReady {
+        /// Who needs.
+        service: String,
+        /// What.
+        need: String,
+        /// What the rollout rules say of it.
+        why: String,
+    },
     /// Needs form a circle.
     #[error("needs form a cycle: {path}")]
     Cycle {
@@ -119,6 +129,9 @@ impl PlanProblem {
             Self::NeedLater { need, .. } => {
                 format!("release `{need}` in an earlier phase first, or drop the need")
             }
+            Self::NeedNotReady { need, .. } => format!(
+                "see why with `mailyctl logs {need}`, release `{need}` in an earlier phase, or drop the need"
+            ),
             Self::Cycle { .. } => "drop one of the needs".to_owned(),
         }
     }

@@ -1,0 +1,136 @@
+//! A frontend host whose answers get lost: nothing of a run that went back is left there.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use maily_core::{
+    engine::{Outcome, RunEnd},
+    provider::{ErrorKind, FrontendDeployment, FrontendHost, Production, ProviderError},
+    runtime::Runtime,
+};
+use maily_testkit::sim::SimFrontend;
+
+use crate::setup::{Setup, fault, succeeded};
+
+const SITE: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  site: {vercel: {project: site}}
+";
+
+/// A host that loses what it is told to lose.
+#[derive(Debug)]
+struct Lossy {
+    host: SimFrontend,
+    runtime: Arc<dyn Runtime>,
+    /// Seconds after which the next create takes effect; its answer is lost. Zero: nothing is lost.
+    late: AtomicU32,
+    /// Removals that fail before one works.
+    stuck: AtomicU32,
+}
+
+impl Lossy {
+    fn new(setup: &Setup) -> Arc<Self> {
+        let host = SimFrontend::new(Arc::clone(&setup.shared), "production");
+        let runtime = Arc::clone(&setup.runtime);
+        Arc::new(Self { host, runtime, late: AtomicU32::new(0), stuck: AtomicU32::new(0) })
+    }
+
+    async fn versions(&self) -> Vec<String> {
+        let found = self.host.find("site", &BTreeMap::new()).await.expect("can be read");
+        found.into_iter().map(|deployment| deployment.version).collect()
+    }
+}
+
+fn broken(operation: &'static str) -> ProviderError {
+    ProviderError::new(ErrorKind::Unavailable, "frontend", operation, "site", "the connection broke")
+}
+
+#[async_trait]
+impl FrontendHost for Lossy {
+    async fn create(
+        &self,
+        project: &str,
+        version: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<FrontendDeployment, ProviderError> {
+        let late = self.late.swap(0, Ordering::SeqCst);
+        if late == 0 {
+            return self.host.create(project, version, tags).await;
+        }
+        let runtime = Arc::clone(&self.runtime);
+        let (host, project, version, tags) =
+            (self.host.clone(), project.to_owned(), version.to_owned(), tags.clone());
+        tokio::spawn(async move {
+            runtime.sleep(Duration::from_secs(late.into())).await;
+            host.create(&project, &version, &tags).await.expect("is made");
+        });
+        Err(broken("create"))
+    }
+
+    async fn get(&self, project: &str, id: &str) -> Result<Option<FrontendDeployment>, ProviderError> {
+        self.host.get(project, id).await
+    }
+
+    async fn find(
+        &self,
+        project: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<Vec<FrontendDeployment>, ProviderError> {
+        self.host.find(project, tags).await
+    }
+
+    async fn production(&self, project: &str, domain: Option<&str>) -> Result<Production, ProviderError> {
+        self.host.production(project, domain).await
+    }
+
+    async fn promote(&self, project: &str, id: &str, domain: Option<&str>) -> Result<(), ProviderError> {
+        self.host.promote(project, id, domain).await
+    }
+
+    async fn remove(&self, project: &str, id: &str) -> Result<(), ProviderError> {
+        let left = self.stuck.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        if left.is_ok() { Err(broken("remove")) } else { self.host.remove(project, id).await }
+    }
+}
+
+async fn goes_back(setup: &Setup, host: &Lossy, trouble: &str) {
+    setup.shared.world().faults.push(fault(trouble));
+    let end = setup.deploy("v2").await;
+    assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    setup.runtime.sleep(Duration::from_secs(120)).await;
+    assert_eq!(host.versions().await, ["v1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_arrives_after_the_turn_is_removed() {
+    let mut setup = Setup::of(SITE, 31);
+    let host = Lossy::new(&setup);
+    setup.frontend = Some(host.clone());
+    assert!(succeeded(&setup.deploy("v1").await));
+    host.late.store(20, Ordering::SeqCst);
+    goes_back(&setup, &host, "crash api@v2").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_twice_is_removed_although_the_first_removal_fails() {
+    let mut setup = Setup::of(SITE, 32);
+    let host = Lossy::new(&setup);
+    setup.frontend = Some(host.clone());
+    assert!(succeeded(&setup.deploy("v1").await));
+    host.late.store(40, Ordering::SeqCst);
+    host.stuck.store(1, Ordering::SeqCst);
+    goes_back(&setup, &host, "never-ready api@v2").await;
+}
