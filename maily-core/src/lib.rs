@@ -44,6 +44,8 @@
 pub mod engine;
 pub mod model;
 pub mod object;
+#[cfg_attr(not(feature = "planted-defects"), doc(hidden))]
+pub mod planted;
 pub mod provider;
 pub mod records;
 pub mod release;

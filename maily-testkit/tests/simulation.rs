@@ -1,17 +1,14 @@
 //! Seeds: what must always hold does, and a seed replays.
 
-use std::{
-    process::{Command, Output},
-    sync::Arc,
-};
+use std::process::{Command, Output};
 
-use maily_testkit::harness::{PLATFORM, Stage, simulate};
+use maily_testkit::harness::Stages;
 
 #[test]
 fn nothing_that_must_hold_is_broken() {
-    let stage = Arc::new(Stage::new(PLATFORM).expect("can be built"));
+    let stages = Stages::new().expect("can be built");
     for seed in 1_000_000..1_000_012 {
-        let report = simulate(&stage, seed, false);
+        let report = stages.simulate(seed, false);
         assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
     }
 }

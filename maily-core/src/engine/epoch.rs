@@ -11,6 +11,7 @@ use super::{
     patience::patiently,
 };
 use crate::{
+    planted::{Defect, is_planted},
     provider::{Created, ErrorKind, RecordStore},
     runtime::Runtime,
 };
@@ -75,7 +76,7 @@ pub(super) async fn close(
     epoch: Epoch,
     by: &str,
 ) -> Result<(), JournalError> {
-    for run in pending {
+    for run in pending.iter().filter(|_| !is_planted(Defect::PendingNotClosed)) {
         let outcome = Outcome::Cancelled { why: format!("it had written nothing when {by} came") };
         let events = vec![
             JournalEvent::EpochClaimed { epoch, by: by.to_owned(), reason: None },
@@ -133,6 +134,9 @@ pub(super) async fn claim(
             }
             Err(error) => return Err(error.into()),
         }
+    }
+    if is_planted(Defect::ClaimNotCompared) {
+        return Ok(epoch);
     }
     // A claimer that was paused between reading and creating may have made a lower number: the highest counts. And what
     // was planned from a known state counts only as long as nobody has held the environment since, whatever number

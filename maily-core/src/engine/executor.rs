@@ -23,6 +23,7 @@ use super::{
     state::{Conclusion, Course, Next, RunState},
 };
 use crate::{
+    planted::{Defect, is_planted},
     provider::RecordStore,
     steps::{self, Context, End, Halt, Past},
 };
@@ -199,6 +200,9 @@ impl Executor {
                     self.journal = Some(journal);
                     match result {
                         Ok(()) => self.committed(&events, launches),
+                        Err(JournalError::Store(_)) if is_planted(Defect::JournalFailureIgnored) => {
+                            self.committed(&events, launches);
+                        }
                         // Without a journal nothing more may be done.
                         Err(error) => {
                             self.context.halt(Halt::Lost);
@@ -271,7 +275,11 @@ impl Executor {
                 Next::Start(step) => JournalEvent::StepStarted { step: step.clone(), at },
                 Next::Undo(step) => JournalEvent::UndoStarted { step: step.clone() },
             });
-            self.launches.push(next);
+            if is_planted(Defect::EffectBeforeJournal) {
+                self.launch(next);
+            } else {
+                self.launches.push(next);
+            }
         }
     }
 
@@ -311,6 +319,10 @@ impl Executor {
             Direction::Back => Past::Known,
             Direction::Forward => Past::Nothing,
         };
+        if is_planted(Defect::AppliedBeforeEffect) && direction == Direction::Forward {
+            let (step, at) = (id.clone(), self.context.runtime.wall());
+            self.push(JournalEvent::StepApplied { step, result: state.result.clone(), at });
+        }
         let context = Arc::clone(&self.context);
         self.active.insert(id.clone());
         self.running.push(
@@ -332,6 +344,7 @@ impl Executor {
         }
         match (direction, end) {
             (_, End::Halted) => {}
+            (Direction::Forward, End::Done(_)) if is_planted(Defect::AppliedBeforeEffect) => {}
             (Direction::Forward, End::Done(result)) => {
                 self.push(JournalEvent::StepApplied { step, result, at });
             }
@@ -466,7 +479,7 @@ impl Executor {
     pub(crate) fn replay(&self, events: &[JournalEvent]) {
         for event in events {
             if let Some(what) = self.story(event) {
-                self.context.tell_again(what, true);
+                self.context.tell_again(what, !is_planted(Defect::ReplayUnmarked));
             }
         }
     }

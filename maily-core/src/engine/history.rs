@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     object::{Object, ObjectKey},
+    planted::{Defect, is_planted},
     provider::{ClusterIdentity, RecordStore},
 };
 
@@ -104,6 +105,7 @@ pub async fn head(records: &dyn RecordStore) -> Result<Head, JournalError> {
         };
         match recorded.outcome() {
             None => head.unfinished = Some(Unfinished { claim, recorded }),
+            Some((Outcome::Succeeded { .. }, Some(_))) if is_planted(Defect::ReleaseNotDerived) => {}
             Some((Outcome::Succeeded { .. }, Some(release))) => {
                 if head.release.as_ref().is_none_or(|(_, known)| known.id < release.id) {
                     record_release(records, &claim.run, *epoch, release).await?;

@@ -9,7 +9,10 @@ use super::{
     Epoch, Failure, Outcome, Plan, Reversibility, Step, StepId, Stuck,
     journal::{JournalEvent, ReleaseHead, StepResult},
 };
-use crate::provider::Effect;
+use crate::{
+    planted::{Defect, is_planted},
+    provider::Effect,
+};
 
 /// How long the verdict of a gate counts. A run that is resumed later takes it again.
 pub const GATE_VALID: Duration = Duration::from_secs(3_600);
@@ -121,7 +124,9 @@ impl RunState {
             steps: plan.steps.iter().map(|step| (step.id.clone(), pending())).collect(),
             order: plan.steps.iter().enumerate().map(|(index, step)| (step.id.clone(), index)).collect(),
             missing: plan.steps.iter().map(|step| (step.id.clone(), step.needs.len())).collect(),
-            candidates: (0..plan.steps.len()).filter(|index| plan.steps[*index].needs.is_empty()).collect(),
+            candidates: (0..plan.steps.len())
+                .filter(|index| plan.steps[*index].needs.is_empty() || is_planted(Defect::NeedsIgnored))
+                .collect(),
             irreversible: (0..plan.steps.len())
                 .filter(|index| plan.steps[*index].reversibility == Reversibility::Irreversible)
                 .collect(),
@@ -282,6 +287,9 @@ impl RunState {
 
     /// Whether an irreversible step has begun: from there the run cannot turn.
     pub fn past_return(&self) -> bool {
+        if is_planted(Defect::TurnPastReturn) {
+            return false;
+        }
         self.irreversible.iter().any(|index| {
             self.at(*index).is_some_and(|state| state.may_have_effect && state.progress != Progress::Pending)
         })
@@ -336,12 +344,18 @@ impl RunState {
 
     fn begun(&self, id: &StepId) -> bool {
         self.steps.get(id).is_some_and(|state| {
+            if is_planted(Defect::OnlyAppliedUndone) && state.progress != Progress::Applied {
+                return false;
+            }
             matches!(state.progress, Progress::Started | Progress::Applied | Progress::Failed(_))
                 || (state.again && matches!(state.progress, Progress::UndoFailed(..)))
         })
     }
 
     fn free_of_dependents(&self, id: &StepId) -> bool {
+        if is_planted(Defect::UndoOutOfOrder) {
+            return true;
+        }
         self.dependents.get(id).is_none_or(|dependents| {
             dependents.iter().all(|dependent| {
                 self.steps
@@ -385,7 +399,8 @@ impl RunState {
     fn gates_have_passed(&self, index: usize) -> bool {
         let mut before = self.plan.steps[..index].iter();
         before.all(|step| {
-            !step.is_gate()
+            is_planted(Defect::GatesIgnored)
+                || !step.is_gate()
                 || self.steps.get(&step.id).is_some_and(|state| state.progress == Progress::Applied)
         })
     }

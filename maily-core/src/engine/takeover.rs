@@ -13,6 +13,7 @@ use super::{
     state::{Course, Progress, RunState},
 };
 use crate::{
+    planted::{Defect, is_planted},
     provider::Created,
     steps::{Context, Halt, Trouble, stamp},
 };
@@ -207,6 +208,9 @@ impl Environment {
                 Some(Progress::Undoing | Progress::UndoFailed(..))
             );
             let direction = if back { Direction::Back } else { Direction::Forward };
+            if is_planted(Defect::NoStampingBarrier) {
+                break;
+            }
             match stamp(&context, step, direction).await {
                 Ok(()) => {}
                 Err(Trouble::Halted) => {

@@ -19,6 +19,7 @@ use crate::{
         journal::{StepResult, Written},
     },
     object::{Object, ObjectKey},
+    planted::{Defect, is_planted},
     provider::{Cluster, FrontendHost, Precondition, Prober, ProviderError},
     runtime::{Moment, Runtime},
 };
@@ -232,6 +233,9 @@ impl Context {
         if self.must_stop(direction) {
             return Err(Trouble::Halted);
         }
+        if is_planted(Defect::LeaseIgnored) {
+            return Ok(true);
+        }
         match lock(&self.lease).as_ref().map_or(MayWrite::Lost, Lease::may_write) {
             MayWrite::Yes => Ok(true),
             MayWrite::NotNow => Ok(false),
@@ -263,6 +267,9 @@ impl Context {
     /// Stops renewing without giving the lease back: it belongs to somebody else, or soon will.
     pub(crate) fn give_up_lease(&self) {
         if let Some(mut lease) = self.take_lease() {
+            if is_planted(Defect::LostHolderRenews) {
+                return std::mem::forget(lease);
+            }
             lease.stop_renewing();
         }
     }
@@ -353,6 +360,9 @@ impl Context {
     /// Whether a call of this process may still change an object that was read: one that was sent under the version
     /// that it has now. Once the object has moved on, the server refuses it.
     pub(crate) fn in_flight(&self, live: &Object) -> bool {
+        if is_planted(Defect::UnansweredForgotten) {
+            return false;
+        }
         let version = live.resource_version().unwrap_or_default().to_owned();
         lock(&self.sent).contains(&(live.key().clone(), version))
     }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     engine::{Change, Direction, Failure, Operation, Step, What, Work},
+    planted::{Defect, is_planted},
     provider::Effect,
     rollout::{Health, Reason, Target},
     runtime::Moment,
@@ -75,6 +76,9 @@ async fn forward(
         {
             return (effect, Err(trouble));
         }
+    }
+    if is_planted(Defect::ReadinessNotAwaited) {
+        return (effect, Ok(()));
     }
     (effect, wait_all(context, step, Direction::Forward, &followers, deadline).await)
 }

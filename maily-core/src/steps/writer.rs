@@ -15,6 +15,7 @@ use crate::{
         run_of, strip_bookkeeping, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey},
+    planted::{Defect, is_planted},
     provider::{Effect, ErrorKind, Precondition, ProviderError, WriteMode, WriteOptions, patch_of},
     runtime::Moment,
 };
@@ -252,7 +253,7 @@ impl<'a> Writer<'a> {
     /// it waited, so that one has to look again.
     async fn absence_is_certain(&self) -> Result<bool, Trouble> {
         let left = self.context.left(self.quiet_from);
-        if !self.unanswered || left.is_zero() {
+        if !self.unanswered || left.is_zero() || is_planted(Defect::AbsenceAssumed) {
             return Ok(true);
         }
         self.context.pause(self.direction, left).await?;
@@ -393,16 +394,27 @@ impl<'a> Writer<'a> {
                     // Our epoch on it proves that a former holder's calls are refused, and nothing of our own.
                     let marked = !self.unanswered || epoch_of(live) == Some(self.context.epoch);
                     let clean = !handed_over(change, live) && !adopted(change, live);
-                    if marked && clean && !self.context.in_flight(live) {
+                    let at_rest = marked && clean && !self.context.in_flight(live);
+                    if at_rest || is_planted(Defect::UndoSkipsEqual) {
                         return Ok(());
                     }
                     if self.put_back(change, before, live).await? {
                         return Ok(());
                     }
                 }
+                (Standing::Ours, Some(_), _) if self.unanswered && is_planted(Defect::CapturedAgain) => {
+                    return Ok(());
+                }
                 (Standing::Ours, Some(live), before) => {
                     let ours = epoch_of(live).is_some_and(|epoch| self.context.epochs.contains(&epoch));
                     match before {
+                        Some(before) if is_planted(Defect::UndoRecreates) => {
+                            self.delete(change, live).await?;
+                            let object = self.open(&before.object).await?;
+                            if self.send(change, object, Precondition::Absent).await?.is_some() {
+                                return Ok(());
+                            }
+                        }
                         Some(before) if change.operation != Operation::Replace => {
                             if self.put_back(change, before, live).await? {
                                 return Ok(());
@@ -538,6 +550,11 @@ impl<'a> Writer<'a> {
         self.context.label(&mut object, self.step);
         let object = self.stamped(object);
         let permit = self.turn().await?;
+        let unguarded = match precondition {
+            Precondition::Absent => is_planted(Defect::CreateUnguarded),
+            _ => is_planted(Defect::WriteUnguarded),
+        };
+        let precondition = if unguarded { Precondition::Any } else { precondition };
         let options = WriteOptions::apply(MANAGER, precondition.clone());
         let answer = self.context.providers.cluster.write(&object, &options).await;
         drop(permit);
@@ -624,7 +641,8 @@ impl<'a> Writer<'a> {
 
     /// A newer epoch than ours on an object ends the holder.
     fn checked(&self, object: Object) -> Result<Object, Trouble> {
-        if epoch_of(&object).is_some_and(|epoch| epoch > self.context.epoch) {
+        let newer = epoch_of(&object).is_some_and(|epoch| epoch > self.context.epoch);
+        if newer && !is_planted(Defect::NewerEpochIgnored) {
             return Err(self.context.lost());
         }
         Ok(object)
@@ -644,6 +662,9 @@ impl<'a> Writer<'a> {
             {
                 return Ok(Standing::Before);
             }
+        }
+        if is_planted(Defect::ForeignTaken) {
+            return Ok(Standing::Ours);
         }
         if run_of(live).is_none_or(|run| run != self.context.run) {
             return Ok(Standing::Foreign);

@@ -5,31 +5,38 @@ use std::{
     collections::BTreeMap,
     process::ExitCode,
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use maily_testkit::harness::{PLATFORM, Report, Stage, Tally, simulate};
+use maily_testkit::harness::{Report, Stages, Tally};
 
 /// A simulation makes and drops small values more than anything else.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: simulate [--seeds N] [--from SEED] [--seed SEED] [--threads N]
-  plays N seeds (default 1000) from SEED on, on all cores; --seed plays one and prints all that happened";
+const USAGE: &str = "usage: simulate [--seeds N] [--from SEED] [--seed SEED] [--threads N] [--planted DEFECT|all]
+                [--stage platform|gated]
+  plays N seeds (default 1000) from SEED on, on all cores; --seed plays one and prints all that happened;
+  --stage plays all seeds with one project: twelve services, or few with migrations and gates; else every fourth
+  seed is about the second; --planted takes a rule of the engine away, or each in turn, and plays up to N seeds until one turns red
+  (needs the feature `planted`)";
 
 struct Options {
     from: u64,
     count: u64,
     one: Option<u64>,
     threads: usize,
+    planted: Option<String>,
+    stage: Option<String>,
 }
 
 fn options() -> Option<Options> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut options = Options { from: 0, count: 1_000, one: None, threads: cores };
+    let mut options =
+        Options { from: 0, count: 1_000, one: None, threads: cores, planted: None, stage: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let value = arguments.next()?;
@@ -38,6 +45,8 @@ fn options() -> Option<Options> {
             "--from" => options.from = value.parse().ok()?,
             "--seed" => options.one = Some(value.parse().ok()?),
             "--threads" => options.threads = value.parse().ok()?,
+            "--stage" => options.stage = Some(value),
+            "--planted" => options.planted = Some(value),
             _ => return None,
         }
     }
@@ -75,20 +84,76 @@ impl Sum {
     }
 }
 
+/// Shows for each defect which seed turns red.
+#[cfg(feature = "planted")]
+fn planted(stages: &Stages, wanted: &str, options: &Options) -> ExitCode {
+    use maily_core::planted::Defect;
+    use maily_testkit::harness::prove;
+
+    let defects: Vec<Defect> = match (wanted, Defect::of(wanted)) {
+        ("all", _) => Defect::ALL.to_vec(),
+        (_, Some(defect)) => vec![defect],
+        (_, None) => {
+            let names: Vec<&str> = Defect::ALL.iter().map(|defect| defect.name()).collect();
+            eprintln!("`{wanted}` is no defect: {}", names.join(", "));
+            return ExitCode::from(2);
+        }
+    };
+    let next = AtomicU64::new(0);
+    let unnoticed = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..options.threads {
+            scope.spawn(|| {
+                let claim = || usize::try_from(next.fetch_add(1, Ordering::Relaxed)).ok();
+                while let Some(defect) = claim().and_then(|index| defects.get(index)) {
+                    let proof = prove(stages, *defect, options.from, options.count);
+                    match proof.red {
+                        Some(red) => {
+                            let what = red.violations.first().map(String::as_str).unwrap_or_default();
+                            println!("{}: seed {} turns red: {what}", defect.name(), red.seed);
+                        }
+                        None => {
+                            unnoticed.fetch_add(1, Ordering::Relaxed);
+                            println!("{}: unnoticed in {} seeds", defect.name(), proof.tried);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    if unnoticed.load(Ordering::Relaxed) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(not(feature = "planted"))]
+fn planted(_: &Stages, _: &str, _: &Options) -> ExitCode {
+    eprintln!("this program was built without the feature `planted`");
+    ExitCode::from(2)
+}
+
 fn main() -> ExitCode {
     let Some(options) = options() else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    let stage = match Stage::new(PLATFORM) {
-        Ok(stage) => Arc::new(stage),
+    let mut stages = match Stages::new() {
+        Ok(stages) => stages,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::FAILURE;
         }
     };
+    if let Some(stage) = &options.stage {
+        let Some(only) = stages.only(stage) else {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        };
+        stages = only;
+    }
+    if let Some(wanted) = &options.planted {
+        return planted(&stages, wanted, &options);
+    }
     if let Some(seed) = options.one {
-        let report = simulate(&stage, seed, true);
+        let report = stages.simulate(seed, true);
         for line in &report.log {
             println!("{line}");
         }
@@ -108,7 +173,7 @@ fn main() -> ExitCode {
                     if seed >= end {
                         return;
                     }
-                    let report = simulate(&stage, seed, false);
+                    let report = stages.simulate(seed, false);
                     sum.lock().unwrap_or_else(PoisonError::into_inner).add(&report);
                 }
             });
@@ -119,8 +184,9 @@ fn main() -> ExitCode {
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let per_minute = sum.seeds as f64 * 60.0 / took.as_secs_f64();
     println!(
-        "{} phased deploys of 12 services in {:.1} s: {per_minute:.0} a minute",
+        "{} phased deploys{} in {:.1} s: {per_minute:.0} a minute",
         sum.seeds,
+        if options.stage.as_deref() == Some("platform") { " of 12 services" } else { "" },
         took.as_secs_f64()
     );
     println!("{:.1} simulated hours, {} steps", sum.time.as_secs_f64() / 3600.0, sum.steps);

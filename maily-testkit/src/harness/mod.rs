@@ -8,11 +8,15 @@ mod drill;
 mod loopback;
 mod network;
 mod place;
+mod prober;
+#[cfg(feature = "planted")]
+mod proof;
 mod scheduler;
 mod script;
 mod simulation;
 mod stack;
 mod stage;
+mod stages;
 mod weather;
 mod witness;
 
@@ -21,10 +25,13 @@ pub use drill::{Drill, Drilled, Trap, drill, steps};
 pub use loopback::{HttpRequest, Loopback, Reply, decode};
 pub use network::NetCluster;
 pub use place::Place;
+#[cfg(feature = "planted")]
+pub use proof::{Proof, prove};
 pub use scheduler::{Participant, Scheduler, Seat};
 pub use script::{Act, Script};
 pub use simulation::{Report, simulate};
 pub use stack::{Stack, StackError};
-pub use stage::{PLATFORM, Stage, StageError, VERSIONS, content, environment, release};
+pub use stage::{GATED, PLATFORM, Stage, StageError, VERSIONS, content, environment, release};
+pub use stages::Stages;
 pub use weather::{Fate, Tally, Weather};
 pub use witness::Witness;

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 use maily_core::{
+    engine::MANAGER,
     object::{Object, ObjectKey},
     provider::{
         Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, ErrorKind, ListQuery, LogLine,
@@ -17,7 +18,7 @@ use maily_core::{
 use super::{
     place::{Place, Request},
     scheduler::Seat,
-    weather::span,
+    weather::{Guard, span},
 };
 use crate::{
     sim::{fits, served},
@@ -113,6 +114,11 @@ impl Cluster for NetCluster {
             writes: (!options.dry_run).then(|| object.key().clone()),
             manager: options.manager,
             body: Some(object.clone()),
+            guard: match options.precondition {
+                _ if options.dry_run => Guard::Reads,
+                Precondition::Absent if options.manager == MANAGER => Guard::Absence,
+                _ => Guard::Version,
+            },
         };
         let (object, options) = (object.clone(), options.clone());
         let answer = move |world: &mut crate::world::World| world.write(&object, &options);
@@ -125,8 +131,9 @@ impl Cluster for NetCluster {
             operation: "delete",
             resource: key.to_string(),
             writes: Some(key.clone()),
-            manager: maily_core::engine::MANAGER,
+            manager: MANAGER,
             body: None,
+            guard: Guard::Version,
         };
         let (key, precondition) = (key.clone(), precondition.clone());
         let answer = move |world: &mut crate::world::World| world.delete(&key, &precondition);

@@ -19,7 +19,7 @@ use super::{
     chance::Chance,
     drill::{Armed, Door},
     scheduler::{Participant, Seat},
-    weather::{Fate, Tally, Weather, span},
+    weather::{Fate, Guard, LATEST, Tally, Weather, span},
     witness::{Deed, Witness},
 };
 use crate::world::{Refusal, World};
@@ -38,6 +38,8 @@ pub struct Place {
     chance: Mutex<Chance>,
     pub(super) tally: Mutex<Tally>,
     pub(super) witness: Mutex<Witness>,
+    /// Whether gates that ask something outside of the world fail.
+    pub(super) gates_fail: Mutex<bool>,
     /// The trap of a drill.
     pub(super) armed: Mutex<Option<Armed>>,
 }
@@ -63,11 +65,20 @@ pub(super) struct Request {
     pub(super) manager: &'static str,
     /// The body of a write.
     pub(super) body: Option<Object>,
+    pub(super) guard: Guard,
 }
 
 impl Request {
     pub(super) fn read(by: Participant, operation: &'static str, resource: impl Into<String>) -> Self {
-        Self { by, operation, resource: resource.into(), writes: None, manager: "", body: None }
+        Self {
+            by,
+            operation,
+            resource: resource.into(),
+            writes: None,
+            manager: "",
+            body: None,
+            guard: Guard::Reads,
+        }
     }
 
     fn error(&self, kind: ErrorKind, message: &str) -> ProviderError {
@@ -87,6 +98,7 @@ impl Place {
             chance: Mutex::new(Chance::new(seed)),
             tally: Mutex::default(),
             witness: Mutex::new(witness),
+            gates_fail: Mutex::default(),
             armed: Mutex::default(),
         });
         let driven = Arc::clone(&place);
@@ -109,6 +121,11 @@ impl Place {
             self.changed.notify_waiters();
         }
         world
+    }
+
+    /// Tells who waits that somebody changed the world at the server itself.
+    pub(super) fn tell_changed(&self) {
+        self.changed.notify_waiters();
     }
 
     /// Ends when the world may have changed.
@@ -144,18 +161,24 @@ impl Place {
         request: Request,
         act: impl Fn(&mut World) -> Result<T, Refusal> + Send + Sync + 'static,
     ) -> Result<T, ProviderError> {
-        let writes = request.writes.is_some();
+        let guard = request.guard;
         let (fate, out, back, held) = self.draw(|chance, weather| {
             let delay = Duration::from_millis(weather.delay_ms.max(1));
-            let held = writes && chance.hits(weather.held);
-            (weather.fate(chance, writes), span(chance, delay), span(chance, delay), held)
+            let held = guard != Guard::Reads && chance.hits(weather.held);
+            let held = held.then(|| span(chance, LATEST));
+            (weather.fate(chance, guard), span(chance, delay), span(chance, delay), held)
         });
         let delayed =
             lock(&self.armed).as_mut().and_then(|armed| armed.delays(request.by, request.body.as_ref()));
         let fate = delayed.map_or(fate, Fate::Late);
-        if held {
+        if let Some(time) = held {
             self.count("held before the send");
-            client.step_back().await;
+            // A create that is sent after its time is what only a fence at the server stops.
+            if guard == Guard::Version {
+                client.sleep(time).await;
+            } else {
+                client.step_back().await;
+            }
         }
         if let Some(name) = fate.name() {
             self.count(name);

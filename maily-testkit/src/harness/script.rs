@@ -20,7 +20,7 @@ pub enum Act {
     Wind(Duration, u64),
     /// Pods of a service get into trouble at a version.
     Trouble(String),
-    /// The troubles are over.
+    /// The troubles are over, and gates pass again.
     Relief,
     /// A second operator tries to bring the third version.
     Rival {
@@ -29,6 +29,18 @@ pub enum Act {
     },
     /// A second operator asks to abort.
     Abort,
+    /// A person edits the workload of a service in the last environment: a field that the release sets, or a note
+    /// that it does not know.
+    Edit {
+        /// Whose.
+        service: String,
+        /// Whether the release sets the field.
+        of_release: bool,
+    },
+    /// A person makes an object of a name that the second version has, too.
+    Squat,
+    /// What gates ask outside says no.
+    GatesFail,
     /// The first operator interrupts.
     Interrupt,
 }
@@ -45,7 +57,8 @@ pub struct Script {
 }
 
 const TROUBLES: &[&str] = &["never-ready", "crash", "image-missing", "config-error", "slow", "unschedulable"];
-const SERVICES: &[&str] = &["api", "web", "worker", "search", "ledger", "reports"];
+const SERVICES: &[&str] =
+    &["api", "web", "worker", "search", "ledger", "reports", "schema", "cleanup", "suite"];
 
 impl Script {
     /// The script of a seed.
@@ -64,15 +77,23 @@ impl Script {
             let service = chance.pick(SERVICES).copied().unwrap_or("api");
             script.acts.push((Duration::ZERO, Act::Trouble(format!("{trouble} {service}@v2"))));
         }
+        if chance.hits(80_000) {
+            script.acts.push((Duration::ZERO, Act::GatesFail));
+        }
         for _ in 0..=chance.below(3) {
             let after = span(chance, Duration::from_secs(6));
-            let act = match chance.below(12) {
+            let act = match chance.below(15) {
                 0..=3 => Act::Kill,
                 4..=6 => Act::Halt(Duration::from_secs(1) + span(chance, Duration::from_secs(60))),
                 7 => Act::Wind(span(chance, Duration::from_secs(30)), rate(chance)),
                 8 => Act::Rival { waits: chance.hits(500_000) },
                 9 => Act::Abort,
                 10 => Act::Interrupt,
+                11 => Act::Squat,
+                12 | 13 => Act::Edit {
+                    service: chance.pick(SERVICES).copied().unwrap_or("api").to_owned(),
+                    of_release: chance.hits(500_000),
+                },
                 _ => Act::Relief,
             };
             script.acts.push((after, act));
@@ -103,6 +124,10 @@ impl Act {
             Self::Relief => "pod trouble over",
             Self::Rival { .. } => "rival",
             Self::Abort => "abort asked",
+            Self::Edit { of_release: true, .. } => "a person's edit",
+            Self::Edit { of_release: false, .. } => "a person's note",
+            Self::Squat => "a person's object in the way",
+            Self::GatesFail => "gates fail",
             Self::Interrupt => "interrupt",
         }
     }

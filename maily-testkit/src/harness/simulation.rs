@@ -2,7 +2,7 @@
 //! one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -10,8 +10,11 @@ use std::{
 use maily_core::{
     engine::{EnvironmentError, Event, LeaseError, Outcome, RunEnd, RunOptions, Wish, journal::JournalError},
     model::Version,
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{Precondition, WriteOptions},
     runtime::Runtime as _,
 };
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,10 +22,11 @@ use super::{
     place::{Place, lock},
     scheduler::{Scheduler, Seat},
     script::{Act, Script},
-    stage::{Stage, VERSIONS, content, differences, environment, release},
+    stage::{NOTE, Stage, VERSIONS, content, differences, environment, notes_of, release},
     weather::{Tally, Weather},
     witness::Witness,
 };
+use crate::world::{Refusal, World};
 
 /// The operator whose process the script is about.
 const FIRST: &str = "first";
@@ -62,6 +66,8 @@ struct Play {
     over: Mutex<bool>,
     /// The first operator has nothing more to do.
     first_done: Mutex<bool>,
+    /// Environments in which a person ended a run as it was.
+    left: Mutex<BTreeSet<usize>>,
 }
 
 /// Plays one seed.
@@ -84,6 +90,7 @@ pub fn simulate(stage: &Arc<Stage>, seed: u64, keep_log: bool) -> Report {
         cancel: CancellationToken::new(),
         over: Mutex::new(false),
         first_done: Mutex::new(false),
+        left: Mutex::default(),
     });
     {
         let (play, seat) = (Arc::clone(&play), first.clone());
@@ -196,7 +203,10 @@ impl Play {
                 Outcome::Succeeded { .. } => "succeeded",
                 Outcome::Unchanged => "unchanged",
                 Outcome::RolledBack { .. } => "rolled back",
-                Outcome::Stuck { .. } => "left",
+                Outcome::Stuck { .. } => {
+                    lock(&self.left).insert(index);
+                    "left"
+                }
                 Outcome::Cancelled { .. } => "cancelled",
             },
             Ok(RunEnd::Paused { .. }) => "paused",
@@ -228,7 +238,15 @@ impl Play {
         if found == *wanted {
             return;
         }
-        let differences = differences(wanted, &found);
+        // What a person has edited is his own.
+        let edited: Vec<ObjectKey> = lock(&self.place.witness).edits().cloned().collect();
+        let others = |objects: &[Object]| -> Vec<Object> {
+            objects.iter().filter(|object| !edited.contains(object.key())).cloned().collect()
+        };
+        let differences = differences(&others(wanted), &others(&found));
+        if differences.is_empty() || lock(&self.left).contains(&index) {
+            return;
+        }
         let what = format!("{} is not {version}: {}", resolved.environment.name, differences.join("; "));
         lock(&self.place.witness).violation(invariant, what);
     }
@@ -246,7 +264,7 @@ impl Play {
             seat.sleep(Duration::from_secs(2)).await;
         }
         *lock(&self.place.weather) = Weather::calm();
-        self.place.world().faults.clear();
+        self.relieve();
         self.settle(seat).await;
         // Whoever was halted wakes up now, and every request that is still on its way has time to land.
         self.scheduler.halt(first.participant(), false);
@@ -275,7 +293,10 @@ impl Play {
                     self.place.world().faults.push(fault);
                 }
             }
-            Act::Relief => self.place.world().faults.clear(),
+            Act::Relief => self.relieve(),
+            Act::GatesFail => *lock(&self.place.gates_fail) = true,
+            Act::Squat => self.squat(),
+            Act::Edit { service, of_release } => self.edit(&service, of_release),
             Act::Interrupt => self.cancel.cancel(),
             Act::Rival { waits } => {
                 let rival = self.scheduler.join(seat.random(), 1_000_000);
@@ -297,6 +318,53 @@ impl Play {
                 });
             }
         }
+    }
+
+    fn relieve(&self) {
+        self.place.world().faults.clear();
+        *lock(&self.place.gates_fail) = false;
+    }
+
+    /// A person edits a workload of the last environment with a client of his own.
+    fn edit(&self, service: &str, of_release: bool) {
+        let Some(resolved) = self.stage.environments.last() else { return };
+        let kind = ObjectKind::new("apps/v1", "Deployment");
+        let key = ObjectKey::new(kind, Some(&resolved.environment.namespace), service);
+        let (pointer, fields) = if of_release {
+            let pod = json!({"terminationGracePeriodSeconds": 77});
+            let fields = json!({"spec": {"template": {"spec": pod}}});
+            ("/spec/template/spec/terminationGracePeriodSeconds".to_owned(), fields)
+        } else {
+            let fields = json!({"metadata": {"annotations": {NOTE: "ask me first"}}});
+            (format!("/metadata/annotations/{}", NOTE.replace('/', "~1")), fields)
+        };
+        self.by_hand(&pointer, of_release, |world| world.edit_as("kubectl-edit", &key, fields));
+    }
+
+    /// A person makes an object that the second version would make.
+    fn squat(&self) {
+        let Some(resolved) = self.stage.environments.last() else { return };
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"version": "mine"},
+            "metadata": {"name": notes_of(VERSIONS[1]), "namespace": resolved.environment.namespace}});
+        let Ok(object) = Object::from_value(object) else { return };
+        let options = WriteOptions::apply("another-tool", Precondition::Absent);
+        self.by_hand("/data/version", true, |world| world.write(&object, &options));
+    }
+
+    fn by_hand(
+        &self,
+        pointer: &str,
+        of_release: bool,
+        change: impl FnOnce(&mut World) -> Result<Object, Refusal>,
+    ) {
+        let mut world = self.place.world();
+        let before = world.version;
+        let Ok(changed) = change(&mut world) else { return };
+        let mut witness = lock(&self.place.witness);
+        witness.saw(&world, before);
+        witness.edited(&changed, pointer, of_release);
+        drop((world, witness));
+        self.place.tell_changed();
     }
 
     async fn take_over(self: &Arc<Self>, seat: &Seat, name: &str, index: usize, wish: Wish) -> bool {
@@ -321,8 +389,12 @@ impl Play {
         for index in 0..self.stage.environments.len() {
             let mut tries = 0;
             loop {
-                let back = self.script.settle_back && tries == 0;
-                let wish = if back { Wish::Abort } else { Wish::Resume };
+                let wish = match tries {
+                    0 if self.script.settle_back => Wish::Abort,
+                    // A person's edit stands in the way: he ends the run as it is.
+                    4.. if self.is_edited(index) => Wish::Leave,
+                    _ => Wish::Resume,
+                };
                 if self.take_over(seat, "settler", index, wish).await {
                     break;
                 }
@@ -336,6 +408,12 @@ impl Play {
                 seat.sleep(Duration::from_secs(20)).await;
             }
         }
+    }
+
+    /// Whether a person has edited something of an environment that a release sets.
+    fn is_edited(&self, index: usize) -> bool {
+        let namespace = &self.stage.environments[index].environment.namespace;
+        lock(&self.place.witness).edits().any(|key| key.namespace.as_ref() == Some(namespace))
     }
 
     /// The world is what the release in force says, and nothing is left over.

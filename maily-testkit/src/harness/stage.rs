@@ -27,6 +27,7 @@ use super::{
     chance::Chance,
     network::NetCluster,
     place::{Place, lock},
+    prober::NetProber,
     scheduler::{Scheduler, Seat},
     witness::Witness,
 };
@@ -62,6 +63,9 @@ impl std::fmt::Debug for Stage {
     }
 }
 
+/// An annotation that a person writes on objects and that is nobody else's business.
+pub(super) const NOTE: &str = "example.com/note";
+
 /// A project of twelve services in two environments and three phases.
 pub const PLATFORM: &str = "
 maily: 1
@@ -87,6 +91,29 @@ phases:
   - {name: staging, environment: staging, services: all}
   - {name: non-critical, environment: production, services: non-critical}
   - {name: critical, environment: production, services: critical}
+";
+
+/// A smaller project with what the platform has not: migrations that can be taken back and that cannot, and gates.
+pub const GATED: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  staging: {namespace: shop-staging}
+  production: {namespace: shop}
+services:
+  api: {critical: true, workload: {port: 8000, scale: 2}}
+  web: {critical: true, needs: [api], workload: {port: 8080, scale: 2..4}}
+  worker: {workload: {command: [work], scale: 1}}
+  search: {needs: [worker], workload: {port: 9200, scale: 1, config: {s.conf: 'size {version}'}}}
+  schema: {before: api, job: {image: 'registry.example/shop/schema:{version}', command: [up], undo: [down]}}
+  cleanup: {after: web, job: {image: 'registry.example/shop/cleanup:{version}', command: [drop]}}
+phases:
+  - {name: staging, environment: staging, services: all, gates: [smoke]}
+  - {name: production, environment: production, services: all, gates: [smoke, suite]}
+gates:
+  smoke: {command: [look], timeout: 40s}
+  suite: {job: {image: 'registry.example/shop/suite:{version}', timeout: 60s}}
 ";
 
 impl Stage {
@@ -229,8 +256,18 @@ async fn render_one(resolved: &Resolved, version: &str) -> Result<Rendered, Stag
             "metadata": {"name": "api-token", "namespace": resolved.environment.namespace},
             "stringData": {"token": SECRET, "version": version.to_string()}});
         api.objects.insert(0, Object::from_value(secret).map_err(failed)?);
+        // An object that comes and goes with the version.
+        let notes = json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": notes_of(&version), "namespace": resolved.environment.namespace},
+            "data": {"version": version.to_string()}});
+        api.objects.insert(0, Object::from_value(notes).map_err(failed)?);
     }
     Ok(rendered)
+}
+
+/// Name of the object that a version alone has.
+pub(super) fn notes_of(version: &str) -> String {
+    format!("notes-of-{version}")
 }
 
 /// An environment as one participant sees it.
@@ -245,7 +282,11 @@ pub fn environment(place: &Arc<Place>, seat: &Seat, resolved: &Resolved) -> Envi
         name,
         namespace,
         identity: Some(ClusterIdentity { uid, ca: String::new() }),
-        providers: Providers { cluster, frontend: None, prober: None },
+        providers: Providers {
+            cluster,
+            frontend: None,
+            prober: Some(Arc::new(NetProber::new(Arc::clone(place), seat.clone()))),
+        },
         runtime: Arc::new(seat.clone()),
     }
 }
@@ -309,7 +350,7 @@ fn bare(object: &Object) -> Object {
 
 fn bare_metadata(metadata: &Value) -> Value {
     const KEPT: &[&str] = &["name", "namespace", "labels", "annotations", "ownerReferences", "finalizers"];
-    const OURS: &[&str] = &["maily.dev/epoch", "maily.dev/stamp", "deployment.kubernetes.io/revision"];
+    const OURS: &[&str] = &["maily.dev/epoch", "maily.dev/stamp", "deployment.kubernetes.io/revision", NOTE];
     let fields = metadata.as_object().into_iter().flatten();
     let mut bare: serde_json::Map<String, Value> = fields
         .filter(|(field, _)| KEPT.contains(&field.as_str()))

@@ -17,11 +17,11 @@ pub struct Weather {
     pub lost: u64,
     /// Takes effect, and the answer never arrives.
     pub unanswered: u64,
-    /// The connection breaks at once; the request takes effect seconds later.
+    /// The connection breaks at once; the request takes effect seconds later, a guarded one up to a minute.
     pub late: u64,
-    /// Delivered twice, the second time seconds later.
+    /// Delivered twice, the second time as late.
     pub twice: u64,
-    /// The sender can be halted between his last look at the clock and the send.
+    /// The sender is halted between his last look at the clock and the send.
     pub held: u64,
     /// Longest ordinary delay in either direction, in milliseconds.
     pub delay_ms: u64,
@@ -68,6 +68,20 @@ pub enum Fate {
     Twice(Duration),
 }
 
+/// A request can stay in the network for so long after its sender has died or given it up.
+pub(super) const LATEST: Duration = Duration::from_secs(60);
+
+/// What keeps a request from having its effect at the wrong time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guard {
+    /// It has no effect.
+    Reads,
+    /// It makes an object of the application that must not be there.
+    Absence,
+    /// A resource version, or a name that is taken once and for all.
+    Version,
+}
+
 /// The server ends its work on a write after this time (`?timeout=10s`).
 pub(super) const SERVER_LIMIT: Duration = Duration::from_secs(10);
 
@@ -102,7 +116,10 @@ impl Weather {
     }
 
     /// The fate of the next request.
-    pub(super) fn fate(&self, chance: &mut Chance, writes: bool) -> Fate {
+    pub(super) fn fate(&self, chance: &mut Chance, guard: Guard) -> Fate {
+        let writes = guard != Guard::Reads;
+        // What only absence guards lands within the server's own limit, or not at all.
+        let latest = if guard == Guard::Version { LATEST } else { SERVER_LIMIT };
         let draw = chance.below(1_000_000);
         let mut bound = 0;
         let mut within = |share: u64| {
@@ -128,10 +145,11 @@ impl Weather {
             return Fate::Failed { effect: true, timeout: chance.hits(500_000) };
         }
         if within(self.late) {
-            return Fate::Late(span(chance, SERVER_LIMIT));
+            return Fate::Late(span(chance, latest));
         }
-        if within(self.twice) {
-            return Fate::Twice(span(chance, SERVER_LIMIT));
+        // Nobody repeats a create that he saw answered.
+        if within(self.twice) && guard == Guard::Version {
+            return Fate::Twice(span(chance, latest));
         }
         Fate::Fine
     }

@@ -13,6 +13,7 @@ use maily_core::{
     },
     object::{Object, ObjectKey},
 };
+use serde_json::Value;
 
 use super::scheduler::Participant;
 use crate::world::World;
@@ -61,6 +62,8 @@ pub struct Witness {
     held: BTreeMap<(Participant, String), u64>,
     /// The newest epoch that had an effect on an object that exists.
     newest: BTreeMap<String, u64>,
+    /// What a person wrote on objects: where, what, and whether a release sets it.
+    edits: BTreeMap<ObjectKey, (String, Value, bool)>,
     /// Deployments that were seen to serve.
     serving: BTreeSet<ObjectKey>,
     now: jiff::Timestamp,
@@ -97,10 +100,23 @@ impl Witness {
         let stamp = deed.body.and_then(|body| body.annotation(STAMP)).unwrap_or_default();
         self.note(&format!("{:?} {verb} {} [{}] {stamp}", deed.by, deed.key, deed.manager));
         match deed.manager {
-            MANAGER | SCALE_MANAGER => self.effect(deed),
-            _ if deed.key.kind.kind == "Secret" && deed.old.is_none() => self.record(deed),
+            // A wish that was left for a holder is taken away as records are.
+            MANAGER | SCALE_MANAGER if !deed.old.as_ref().is_some_and(is_record) => self.effect(deed),
+            _ if deed.key.kind.kind == "Secret" && deed.old.is_none() => self.record(deed, world),
             _ => {}
         }
+    }
+
+    /// Sees a person's edit.
+    pub(super) fn edited(&mut self, object: &Object, pointer: &str, of_release: bool) {
+        self.note(&format!("a person edits {}", object.key()));
+        let value = object.at(pointer).cloned().unwrap_or_default();
+        self.edits.insert(object.key().clone(), (pointer.to_owned(), value, of_release));
+    }
+
+    /// Objects on which a person edited what a release sets.
+    pub(super) fn edits(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.edits.iter().filter(|(_, (_, _, of_release))| *of_release).map(|(key, _)| key)
     }
 
     fn environment(object: &Object) -> String {
@@ -109,6 +125,13 @@ impl Witness {
 
     /// An effect on an object of the application.
     fn effect(&mut self, deed: &Deed<'_>) {
+        if let Some((pointer, value, _)) = self.edits.get(deed.key) {
+            let has = |object: &Option<Object>| object.as_ref().and_then(|o| o.at(pointer)) == Some(value);
+            if has(&deed.old) && !has(&deed.new) {
+                let what = format!("{:?}: {} of {} loses a person's edit", deed.by, deed.operation, deed.key);
+                self.violation("I10", what);
+            }
+        }
         let Some(any) = deed.new.as_ref().or(deed.old.as_ref()) else { return };
         let environment = Self::environment(any);
         let held = self.held.get(&(deed.by, environment.clone())).copied();
@@ -142,7 +165,7 @@ impl Witness {
     }
 
     /// A record became durable.
-    fn record(&mut self, deed: &Deed<'_>) {
+    fn record(&mut self, deed: &Deed<'_>, world: &World) {
         let Some(object) = &deed.new else { return };
         let bytes = object.text("/data/record").and_then(|text| STANDARD.decode(text).ok());
         let (Some(key), Some(bytes)) = (object.annotation("maily.dev/key"), bytes) else { return };
@@ -161,14 +184,14 @@ impl Witness {
                 }
             }
             ["run", run, number] => match (number.parse(), unpack::<Segment>(key, &bytes)) {
-                (Ok(number), Ok(segment)) => self.segment(run, number, segment),
+                (Ok(number), Ok(segment)) => self.segment(run, number, segment, world),
                 _ => self.violation("I3", format!("{key} cannot be read")),
             },
             _ => {}
         }
     }
 
-    fn segment(&mut self, run: &str, number: u64, segment: Segment) {
+    fn segment(&mut self, run: &str, number: u64, segment: Segment, world: &World) {
         if let (0, Some(plan)) = (number, &segment.plan) {
             let mut steps: BTreeMap<ObjectKey, Vec<StepId>> = BTreeMap::new();
             for step in &plan.steps {
@@ -198,6 +221,9 @@ impl Witness {
         for event in &segment.events {
             for (invariant, what) in book.breaks(event) {
                 self.violation(invariant, format!("run {run}: {what}"));
+            }
+            for what in book.not_serving(event, world) {
+                self.violation("I7", format!("run {run}: {what}"));
             }
             if matches!(event, JournalEvent::StepApplied { .. } | JournalEvent::Undone { .. }) {
                 self.steps += 1;
@@ -318,6 +344,16 @@ impl Book {
             && decided.is_none_or(|(verdict, at)| verdict != "pass" || Some(at) < begun)
     }
 
+    /// Workloads of a step that counts as applied and none of whose pods serves.
+    fn not_serving(&self, event: &JournalEvent, world: &World) -> Vec<String> {
+        let JournalEvent::StepApplied { step, .. } = event else { return Vec::new() };
+        let changes = self.state.step(step).map(|step| step.work.changes()).unwrap_or_default();
+        let written = changes.iter().filter(|change| change.desired.is_some());
+        let idle =
+            written.filter(|change| change.key.kind.kind == "Deployment" && !world.serves(&change.key));
+        idle.map(|change| format!("{step} is applied, and no pod of {} serves", change.key)).collect()
+    }
+
     /// What an event breaks.
     fn breaks(&self, event: &JournalEvent) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();
@@ -340,6 +376,14 @@ impl Book {
                     }
                 }
                 let irreversible = |step: &Step| step.reversibility == Reversibility::Irreversible;
+                let steps = &self.state.plan().steps;
+                let gates =
+                    steps.iter().take_while(|other| other.id != *step).filter(|other| other.is_gate());
+                for gate in gates.filter(|_| irreversible(planned)) {
+                    if progress(&gate.id) != Some(Progress::Applied) {
+                        found.push(("I6", format!("{step} starts before {} has passed", gate.id)));
+                    }
+                }
                 for other in &self.state.plan().steps {
                     let runs = progress(&other.id) == Some(Progress::Started);
                     if runs && (irreversible(planned) || irreversible(other)) {
@@ -387,6 +431,10 @@ impl Book {
         }
         found
     }
+}
+
+fn is_record(object: &Object) -> bool {
+    object.text("/type") == Some("maily.dev/record")
 }
 
 /// The key of a record, and the segment of a journal in it.

@@ -54,8 +54,8 @@ impl World {
     }
 
     pub(super) fn deployment(&mut self, deployment: &Object) {
-        let template = deployment.at("/spec/template").cloned().unwrap_or_default();
-        let hash = self.template_hash(deployment, &template);
+        let template = deployment.at("/spec/template").unwrap_or(&Value::Null);
+        let hash = self.template_hash(deployment, template);
         let desired = usize::try_from(deployment.int("/spec/replicas").unwrap_or(1)).unwrap_or_default();
         let name = format!("{}-{hash}", deployment.name());
         let owned = self.objects.owned_by(deployment.uid().unwrap_or_default());
@@ -64,13 +64,13 @@ impl World {
         let current = sets.iter().find(|set| set.name() == name).and_then(revision);
         // A template that comes back takes its old replica set up again, under a new revision.
         let wanted = if current == Some(newest) && newest > 0 { newest } else { newest + 1 };
-        let set = self.replica_set(deployment, &name, &hash, &template, wanted);
+        let set = self.replica_set(deployment, &name, &hash, template, wanted);
         let paused = deployment.at("/spec/paused") == Some(&json!(true));
         let new = self.pods_of(&set);
         let old: Vec<Object> =
             sets.iter().filter(|s| s.name() != name).flat_map(|s| self.pods_of(s)).collect();
         if !paused {
-            self.roll(deployment, &set, &hash, &template, desired, &new, &old);
+            self.roll(deployment, &set, &hash, template, desired, &new, &old);
         }
         self.describe(deployment, &set, &sets, desired, wanted);
     }

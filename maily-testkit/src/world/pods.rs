@@ -64,6 +64,21 @@ impl World {
         })
     }
 
+    /// Whether a pod of a Deployment's present template is ready; a Deployment of no pods serves as it should.
+    pub fn serves(&self, deployment: &ObjectKey) -> bool {
+        let Some(object) = self.get(deployment) else { return false };
+        let image = |object: &Object, at: &str| object.text(at).map(str::to_owned);
+        let wanted = image(object, "/spec/template/spec/containers/0/image");
+        let selector = object.at("/spec/selector/matchLabels").and_then(Value::as_object);
+        object.int("/spec/replicas") == Some(0)
+            || self.of_kind("Pod").into_iter().any(|pod| {
+                pod.namespace() == object.namespace()
+                    && selector.is_some_and(|s| s.iter().all(|(k, v)| pod.label(k) == v.as_str()))
+                    && image(pod, "/spec/containers/0/image") == wanted
+                    && is_ready(pod)
+            })
+    }
+
     /// When a pod that is in no trouble is ready: between 300 and 900 ms after it was made, by its name.
     fn due(&self, pod: &Object) -> Timestamp {
         let made: Timestamp =

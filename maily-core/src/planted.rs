@@ -1,0 +1,132 @@
+//! Defects that can be put back, one at a time, to show that the checks can fail.
+//!
+//! A rule of the engine is worth what a test is that turns red without it. Each [`Defect`] takes one rule away; the
+//! simulation, a drill or a named test has to notice. Without the feature `planted-defects`, which nothing that is
+//! shipped carries, [`is_planted`] is the constant `false` and the rules stand as they are written.
+
+macro_rules! defects {
+    ($($(#[doc = $what:literal])+ $defect:ident = $name:literal,)+) => {
+        /// A rule that is taken away.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Defect {
+            $($(#[doc = $what])+ $defect,)+
+        }
+
+        impl Defect {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$defect),+];
+
+            /// Name on the command line and in the page of tests.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$defect => $name,)+
+                }
+            }
+        }
+    };
+}
+
+defects! {
+    /// Effects begin before their announcement is durable.
+    EffectBeforeJournal = "effect-before-journal",
+    /// A step counts as applied before it has had its effect.
+    AppliedBeforeEffect = "applied-before-effect",
+    /// A step counts as applied before its pods serve.
+    ReadinessNotAwaited = "readiness-not-awaited",
+    /// A process goes on when the journal cannot be written.
+    JournalFailureIgnored = "journal-failure-ignored",
+    /// What a retry finds counts as the captured state.
+    CapturedAgain = "captured-again",
+    /// A create takes what is there for its own.
+    CreateUnguarded = "create-unguarded",
+    /// A write carries neither uid nor resource version.
+    WriteUnguarded = "write-unguarded",
+    /// A takeover does not stamp what may still be written.
+    NoStampingBarrier = "no-stamping-barrier",
+    /// Absence counts while a create may be on its way.
+    AbsenceAssumed = "absence-assumed",
+    /// What already equals the captured state is not written by an undo, although a late call may change it.
+    UndoSkipsEqual = "undo-skips-equal",
+    /// A call of this process that got no answer is forgotten.
+    UnansweredForgotten = "unanswered-forgotten",
+    /// A newer epoch on an object is read past.
+    NewerEpochIgnored = "newer-epoch-ignored",
+    /// A holder that could not renew its lease goes on writing.
+    LeaseIgnored = "lease-ignored",
+    /// A holder that lost the environment goes on renewing its lease.
+    LostHolderRenews = "lost-holder-renews",
+    /// A segment that somebody else wrote is stepped over.
+    TakenSegmentIgnored = "taken-segment-ignored",
+    /// A segment whose answer was lost counts as somebody else's.
+    OwnSegmentUnknown = "own-segment-unknown",
+    /// A claimer does not look for a higher claim after its own.
+    ClaimNotCompared = "claim-not-compared",
+    /// Claims that wrote nothing stay open when somebody else begins.
+    PendingNotClosed = "pending-not-closed",
+    /// A release whose record is missing is not written down again.
+    ReleaseNotDerived = "release-not-derived",
+    /// Only what was seen to be applied is undone.
+    OnlyAppliedUndone = "only-applied-undone",
+    /// Undo does not wait for what depends on a step.
+    UndoOutOfOrder = "undo-out-of-order",
+    /// A step begins before what it needs.
+    NeedsIgnored = "needs-ignored",
+    /// An undo makes objects anew.
+    UndoRecreates = "undo-recreates",
+    /// What somebody else changed meanwhile is taken for this run's own.
+    ForeignTaken = "foreign-taken",
+    /// A run turns although a step that cannot be undone has begun.
+    TurnPastReturn = "turn-past-return",
+    /// A step that cannot be undone begins before the gates have passed.
+    GatesIgnored = "gates-ignored",
+    /// Values of Secrets stand in plans.
+    SecretsUnsealed = "secrets-unsealed",
+    /// What is told again is not marked.
+    ReplayUnmarked = "replay-unmarked",
+}
+
+impl Defect {
+    /// The defect of a name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|defect| defect.name() == name)
+    }
+}
+
+#[cfg(feature = "planted-defects")]
+mod planted {
+    use std::cell::Cell;
+
+    use super::Defect;
+
+    /// Names the defect for a whole process, so that every test can be run against it.
+    const VARIABLE: &str = "MAILY_PLANTED";
+
+    thread_local! {
+        static PLANTED: Cell<Option<Defect>> = Cell::new(of_process());
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "for tests alone")]
+    fn of_process() -> Option<Defect> {
+        Defect::of(&std::env::var(VARIABLE).ok()?)
+    }
+
+    /// Plants a defect in this thread, or takes it out. A simulation is one thread.
+    pub fn plant(defect: Option<Defect>) {
+        PLANTED.set(defect);
+    }
+
+    /// Whether a defect is planted in this thread.
+    pub fn is_planted(defect: Defect) -> bool {
+        PLANTED.get() == Some(defect)
+    }
+}
+
+#[cfg(feature = "planted-defects")]
+pub use planted::{is_planted, plant};
+
+/// Whether a defect is planted: never.
+#[cfg(not(feature = "planted-defects"))]
+pub(crate) const fn is_planted(_: Defect) -> bool {
+    false
+}
