@@ -2,15 +2,16 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use futures::channel::oneshot;
 use jiff::{SignedDuration, Timestamp};
 use maily_core::{
+    engine::{Epoch, RECORDS_MANAGER, fence_objects},
     object::{Object, ObjectKey},
-    provider::{Effect, ErrorKind, ProviderError},
+    provider::{Effect, ErrorKind, Precondition, ProviderError, WriteOptions},
     runtime::{Runtime, within},
 };
 use tokio::sync::Notify;
@@ -38,6 +39,7 @@ pub struct Place {
     chance: Mutex<Chance>,
     pub(super) tally: Mutex<Tally>,
     pub(super) witness: Mutex<Witness>,
+    fenced: OnceLock<()>,
     /// The trap of a drill.
     pub(super) armed: Mutex<Option<Armed>>,
 }
@@ -63,11 +65,21 @@ pub(super) struct Request {
     pub(super) manager: &'static str,
     /// The body of a write.
     pub(super) body: Option<Object>,
+    /// It goes through a server whose policies lag.
+    pub(super) behind: bool,
 }
 
 impl Request {
     pub(super) fn read(by: Participant, operation: &'static str, resource: impl Into<String>) -> Self {
-        Self { by, operation, resource: resource.into(), writes: None, manager: "", body: None }
+        Self {
+            by,
+            operation,
+            resource: resource.into(),
+            writes: None,
+            manager: "",
+            body: None,
+            behind: false,
+        }
     }
 
     fn error(&self, kind: ErrorKind, message: &str) -> ProviderError {
@@ -87,6 +99,7 @@ impl Place {
             chance: Mutex::new(Chance::new(seed)),
             tally: Mutex::default(),
             witness: Mutex::new(witness),
+            fenced: OnceLock::new(),
             armed: Mutex::default(),
         });
         let driven = Arc::clone(&place);
@@ -96,6 +109,24 @@ impl Place {
             }
         });
         place
+    }
+
+    /// Fences environments: name and namespace of each.
+    pub fn fence<'a>(&self, environments: impl Iterator<Item = (&'a str, &'a str)>) {
+        let mut world = self.world();
+        for (name, namespace) in environments {
+            for object in fence_objects(name, namespace, Epoch(1)) {
+                let written = world.write(&object, &WriteOptions::apply(RECORDS_MANAGER, Precondition::Any));
+                written.expect("the simulated cluster serves policies");
+            }
+            lock(&self.witness).fenced(name, Some(1));
+        }
+        self.fenced.get_or_init(|| ());
+    }
+
+    /// Whether environments are fenced.
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.get().is_some()
     }
 
     /// The world, brought to the present.
@@ -264,7 +295,8 @@ impl Place {
                 let new = world.get(key).cloned();
                 let (by, operation, manager) = (request.by, request.operation, request.manager);
                 let body = request.body.as_ref();
-                witness.deed(&Deed { by, operation, manager, key, body, old, new }, &world);
+                let behind = request.behind;
+                witness.deed(&Deed { by, operation, manager, key, body, old, new, behind }, &world);
             }
             witness.saw(&world, before);
             drop(witness);

@@ -31,6 +31,8 @@ pub enum Act {
     Abort,
     /// The first operator interrupts.
     Interrupt,
+    /// Somebody deletes the parameter of a fence, if there is one.
+    Unfence,
 }
 
 /// Acts in order, each so long after the one before.
@@ -40,6 +42,8 @@ pub struct Script {
     pub acts: Vec<(Duration, Act)>,
     /// Whether whoever settles the matter takes unfinished runs back instead of going on.
     pub settle_back: bool,
+    /// Whether the API server fences the environments.
+    pub fenced: bool,
     /// Rate of the first operator's clock, in parts of a million.
     pub rate: u64,
 }
@@ -50,7 +54,12 @@ const SERVICES: &[&str] = &["api", "web", "worker", "search", "ledger", "reports
 impl Script {
     /// The script of a seed.
     pub fn draw(chance: &mut Chance) -> Self {
-        let mut script = Self { settle_back: chance.hits(300_000), rate: rate(chance), ..Self::default() };
+        let mut script = Self {
+            settle_back: chance.hits(300_000),
+            fenced: chance.hits(500_000),
+            rate: rate(chance),
+            ..Self::default()
+        };
         // A quarter of all runs meets nothing at all: they show that the ordinary path is ordinary.
         if chance.hits(250_000) {
             return script;
@@ -66,13 +75,14 @@ impl Script {
         }
         for _ in 0..=chance.below(3) {
             let after = span(chance, Duration::from_secs(6));
-            let act = match chance.below(12) {
+            let act = match chance.below(13) {
                 0..=3 => Act::Kill,
                 4..=6 => Act::Halt(Duration::from_secs(1) + span(chance, Duration::from_secs(60))),
                 7 => Act::Wind(span(chance, Duration::from_secs(30)), rate(chance)),
                 8 => Act::Rival { waits: chance.hits(500_000) },
                 9 => Act::Abort,
                 10 => Act::Interrupt,
+                11 => Act::Unfence,
                 _ => Act::Relief,
             };
             script.acts.push((after, act));
@@ -104,6 +114,7 @@ impl Act {
             Self::Rival { .. } => "rival",
             Self::Abort => "abort asked",
             Self::Interrupt => "interrupt",
+            Self::Unfence => "fence opened",
         }
     }
 }
