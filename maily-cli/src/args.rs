@@ -197,6 +197,12 @@ pub(crate) struct BindArgs {
     /// Bind it to another cluster than before
     #[arg(long)]
     pub(crate) rebind: bool,
+    /// Have the API server refuse writes of former holders: installs the fence or repairs it, and records it
+    #[arg(long, conflicts_with = "remove_fence")]
+    pub(crate) install_fence: bool,
+    /// Take the fence down, and record that there is none
+    #[arg(long)]
+    pub(crate) remove_fence: bool,
 }
 
 #[derive(Debug, ClapArgs)]

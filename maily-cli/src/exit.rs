@@ -3,7 +3,7 @@
 use std::{fmt, process::ExitCode};
 
 use maily_core::{
-    engine::{EnvironmentError, LeaseError, Outcome, PlanFileError, RunEnd},
+    engine::{EnvironmentError, FenceError, LeaseError, Outcome, PlanFileError, RunEnd},
     model::LoadError,
     provider::ProviderError,
     release::{PrepareError, RollbackError},
@@ -132,9 +132,20 @@ impl From<EnvironmentError> for CliError {
             | EnvironmentError::Unbound(_)
             | EnvironmentError::NoRun(_) => Code::Usage,
             EnvironmentError::NoReturn(_) => Code::Stuck,
+            EnvironmentError::Fence(FenceError::Raised { .. }) => Code::Held,
+            EnvironmentError::Fence(FenceError::Provider { .. } | FenceError::Forbidden { .. }) => {
+                Code::Failed
+            }
+            EnvironmentError::Fence(_) => Code::Stuck,
             _ => Code::Failed,
         };
         Self { code, message: chain(&error), help: error.hint() }
+    }
+}
+
+impl From<FenceError> for CliError {
+    fn from(error: FenceError) -> Self {
+        Self::from(EnvironmentError::from(error))
     }
 }
 

@@ -100,6 +100,7 @@ impl Workshop {
             name,
             namespace,
             identity,
+            fencing: resolved.environment.fence,
             providers,
             records,
             runtime: runtime(),

@@ -52,7 +52,7 @@ pub(crate) async fn write(
             Content::Apply
         }
         WriteMode::Merge => Content::MergePatch,
-        WriteMode::Migrate => match migration(cluster, key, options, about).await? {
+        WriteMode::Migrate => match migration(cluster, desired, options, about).await? {
             Migration::Needless(live) => return Ok(live),
             Migration::Patch(patch) => {
                 body = patch;
@@ -112,13 +112,13 @@ enum Migration {
 
 async fn migration(
     cluster: &KubeCluster,
-    key: &ObjectKey,
+    desired: &Object,
     options: &WriteOptions,
     about: About<'_>,
 ) -> Result<Migration, ProviderError> {
     let refuse =
         |kind, message: &str| ProviderError::new(kind, PROVIDER, about.operation, about.resource, message);
-    let live = cluster.get(key).await?;
+    let live = cluster.get(desired.key()).await?;
     let live = live.ok_or_else(|| refuse(ErrorKind::NotFound, "it does not exist"))?;
     if let Precondition::Exactly { uid, resource_version } = &options.precondition
         && (live.uid() != Some(uid) || live.resource_version() != Some(resource_version))
@@ -127,6 +127,9 @@ async fn migration(
     }
     let Some(fields) = migrated(&live, options.manager) else { return Ok(Migration::Needless(live)) };
     let mut patch = json!({"metadata": {"managedFields": fields}});
+    if let Some(annotations) = desired.at("/metadata/annotations") {
+        patch["metadata"]["annotations"] = annotations.clone();
+    }
     let (Some(uid), Some(version)) = (live.uid(), live.resource_version()) else {
         return Err(garbled(about, "the object has no uid"));
     };

@@ -13,7 +13,7 @@ use maily_core::{
 };
 use maily_k8s::{ConnectOptions, KubeCluster};
 use maily_testkit::{
-    contract::{cluster, records},
+    contract::{cluster, fence, records},
     harness::Stack,
 };
 use serde_json::json;
@@ -86,6 +86,22 @@ mod real_cluster {
             a_watch_begins_with_all_and_goes_on,
             migrated_fields_can_be_removed,
             logs_come_in_order_and_need_their_pod,
+        ]
+    );
+}
+
+mod real_fence {
+    use super::*;
+
+    sentences!(
+        fence,
+        &place().await,
+        [
+            older_writes_are_refused,
+            an_object_keeps_the_highest_epoch,
+            nobody_else_is_judged,
+            without_its_parameter_a_fence_is_open,
+            a_fence_is_raised_only_upwards,
         ]
     );
 }

@@ -112,6 +112,7 @@ impl Setup {
             name: "production".into(),
             namespace: namespace.clone(),
             identity: Some(identity),
+            fencing: maily_core::model::Fencing::None,
             providers: Providers { cluster: Arc::clone(&cluster), frontend: None, prober: None },
             records: Arc::new(ClusterRecords::new(cluster, "production", &namespace)),
             runtime,

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use maily_core::{
-    model::{Bundle, Source},
+    engine::FenceState,
+    model::{Bundle, Fencing, Source},
     provider::{Access, ClusterInfo, Permission},
 };
 use maily_testkit::sim::Mode;
@@ -61,6 +62,9 @@ pub(super) async fn doctor(ui: &Ui, globals: &Globals, env: &EnvArg) -> Result<C
                 Err(error) => findings.add("bad", "identity", error.to_string(), error.hint().as_deref()),
             }
             access(&wired, &mut findings).await?;
+            if !globals.sandbox {
+                fence(&wired, &mut findings).await;
+            }
             records(&wired, &mut findings).await;
         }
         Err(error) => {
@@ -141,8 +145,13 @@ async fn access(wired: &Wired, findings: &mut Findings) -> Result<(), CliError> 
         ("batch", "jobs", &["get", "create", "delete"]),
         ("coordination.k8s.io", "leases", &["get", "create", "patch"]),
     ];
+    let watched: &[(&str, &str, &[&str])] = match wired.environment.fencing {
+        Fencing::Installed => &[("", "configmaps", &["watch"])],
+        Fencing::None => &[],
+    };
     let permissions: Vec<Permission> = wanted
         .iter()
+        .chain(watched)
         .flat_map(|(group, resource, verbs)| {
             verbs.iter().map(|verb| Permission {
                 verb,
@@ -173,6 +182,32 @@ async fn access(wired: &Wired, findings: &mut Findings) -> Result<(), CliError> 
         findings.add("ok", "permissions", format!("all {} that a release needs", permissions.len()), None);
     }
     Ok(())
+}
+
+/// The fence as it stands, and whether it refuses: asked by a dry run of an older epoch, which changes nothing.
+async fn fence(wired: &Wired, findings: &mut Findings) {
+    let environment = &wired.environment;
+    let recorded = environment.fencing == Fencing::Installed;
+    let fence = environment.fence();
+    let sight = match fence.sight(recorded).await {
+        Ok(sight) => sight,
+        Err(error) => {
+            let error = CliError::from(error);
+            return findings.add("bad", "fence", error.message, error.help.as_deref());
+        }
+    };
+    let (said, help) = crate::render::fence(sight, &environment.name);
+    match (recorded, sight.state, sight.epoch) {
+        (true, FenceState::Installed | FenceState::Unseen, Some(epoch)) => match fence.prove(epoch).await {
+            Ok(()) => findings.add("ok", "fence", format!("refuses what is older than epoch {epoch}"), None),
+            Err(error) => {
+                let error = CliError::from(error);
+                findings.add("bad", "fence", error.message, error.help.as_deref());
+            }
+        },
+        (true, ..) => findings.add("bad", "fence", said, help.as_deref()),
+        (false, ..) => findings.add("warn", "fence", said, help.as_deref()),
+    }
 }
 
 async fn records(wired: &Wired, findings: &mut Findings) {

@@ -2,6 +2,7 @@
 
 mod deploy;
 mod doctor;
+mod fence;
 mod logs;
 mod look;
 mod phased;

@@ -10,6 +10,7 @@ use maily_core::{
 };
 use serde_json::json;
 
+use super::fence::{self, Bound};
 use crate::{
     args::{BindArgs, EnvArg, Globals, InitArgs},
     exit::{CliError, Code},
@@ -93,7 +94,7 @@ fn name(args: &InitArgs, root: &Path) -> Result<ProjectName, CliError> {
     })
 }
 
-fn write(path: &Path, text: &str) -> Result<(), CliError> {
+pub(super) fn write(path: &Path, text: &str) -> Result<(), CliError> {
     let failed = |error: std::io::Error| {
         CliError::new(Code::Failed, format!("failed to write `{}`: {error}", path.display()))
     };
@@ -157,16 +158,28 @@ pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<
             .await?;
     }
     write(&path, &edited)?;
+    let bound = Bound {
+        path: &path,
+        name: &name,
+        namespace: &namespace,
+        exists: there.is_some() || args.create_namespace,
+        recorded: known.map(|known| known.fence).unwrap_or_default(),
+        moved: known.is_some_and(|known| {
+            known.namespace != namespace || known.cluster.identity.as_ref() != Some(&info.identity)
+        }),
+    };
+    let fence = fence::settle(cluster, &bound, args).await?;
     if ui.is_json() {
-        ui.document("binding", &json!({"environment": name.to_string(), "context": context, "namespace": namespace, "cluster": info.identity, "server": info.server}))?;
+        ui.document("binding", &json!({"environment": name.to_string(), "context": context, "namespace": namespace, "cluster": info.identity, "server": info.server, "fence": fence}))?;
     } else {
         ui.tell(&format!("`{name}` is bound to {} ({}), namespace `{namespace}`", info.server, info.version));
-        if there.is_none() && !args.create_namespace {
+        if !bound.exists {
             ui.tell(&format!(
                 "{} namespace `{namespace}` does not exist yet: `--create-namespace` makes it",
                 ui.paint.warn("!")
             ));
         }
+        fence.tell(ui, &name)?;
     }
     Ok(Code::Done)
 }
@@ -184,6 +197,7 @@ pub(super) fn list(ui: &Ui, globals: &Globals) -> Result<Code, CliError> {
                     "context": environment.cluster.context,
                     "identity": environment.cluster.identity,
                     "approval": environment.approval == maily_core::model::Approval::Required,
+                    "fence": environment.fence.as_str(),
                 })
             })
             .collect();

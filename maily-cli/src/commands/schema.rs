@@ -15,6 +15,7 @@ use maily_core::{
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
+use super::fence::Settled;
 use crate::{
     args::SchemaFor,
     exit::{CliError, Code},
@@ -185,6 +186,8 @@ struct ListedEnvironment {
     identity: Option<ClusterIdentity>,
     /// Whether a release needs approval.
     approval: bool,
+    /// Whether its API server fences it: `installed` or `none`.
+    fence: String,
 }
 
 /// An environment that was bound.
@@ -201,6 +204,8 @@ struct Binding {
     cluster: ClusterIdentity,
     /// Address of the server.
     server: String,
+    /// What has become of its fence.
+    fence: Settled,
 }
 
 /// A project file that was written.

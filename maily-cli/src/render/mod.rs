@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub(crate) use paint::Paint;
-pub(crate) use tables::{environments, history, release, run, status};
+pub(crate) use tables::{environments, fence, history, release, run, status};
 pub(crate) use text::plain;
 pub(crate) use tool::Tool;
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use maily_core::{
     engine::{
-        Outcome, ReleaseId,
+        FenceSight, FenceState, Outcome, ReleaseId,
         history::Release,
         journal::{JournalEvent, Recorded},
     },
@@ -47,6 +47,34 @@ fn columns(rows: &[Vec<String>], paints: impl Fn(usize, usize, &str) -> String) 
     text
 }
 
+/// A fence in words: what is seen, and what to do.
+pub(crate) fn fence(sight: FenceSight, environment: &str) -> (String, Option<String>) {
+    let at = sight.epoch.map(|epoch| format!(" at epoch {epoch}")).unwrap_or_default();
+    let install = format!("`mailyctl env bind {environment} --install-fence`");
+    let repair =
+        format!("{install} repairs it, `mailyctl env bind {environment} --remove-fence` goes on without it");
+    match sight.state {
+        FenceState::Installed => (format!("fence installed{at}"), None),
+        FenceState::Unseen => {
+            let help = "`mailyctl doctor` proves it".to_owned();
+            (format!("fence recorded{at}, its policy may not be read by these credentials"), Some(help))
+        }
+        FenceState::NotInstalled => {
+            let help = format!("{install} installs it, or prints the manifest for somebody who may");
+            ("fence not installed".to_owned(), Some(help))
+        }
+        FenceState::Unrecorded => (
+            format!("fence in the cluster{at}, not in the project file"),
+            Some(format!("{install} records it")),
+        ),
+        FenceState::Open => {
+            ("fence open: its ConfigMap is missing or holds no epoch".to_owned(), Some(repair))
+        }
+        FenceState::Gone => (format!("fence gone{at}: its policy or binding is missing"), Some(repair)),
+        _ => ("fence unknown".to_owned(), None),
+    }
+}
+
 pub(crate) fn status(status: &Status, paint: Paint, tool: &Tool) -> String {
     let mut text = String::new();
     let release =
@@ -54,6 +82,17 @@ pub(crate) fn status(status: &Status, paint: Paint, tool: &Tool) -> String {
     let _ = writeln!(text, "{}  {release}", paint.strong(&status.environment));
     if let Some(holder) = &status.holder {
         let _ = writeln!(text, "{}", paint.busy(&format!("held by {}", plain(holder))));
+    }
+    let (said, help) = fence(status.fence, &status.environment);
+    let line = help.map_or_else(|| said.clone(), |help| format!("{said}: {help}"));
+    match status.fence.state {
+        FenceState::NotInstalled => {}
+        FenceState::Installed => {
+            let _ = writeln!(text, "{}", paint.faint(&said));
+        }
+        _ => {
+            let _ = writeln!(text, "{}", paint.warn(&tool.in_text(&line)));
+        }
     }
     if let Some(run) = &status.run {
         let note = format!(
@@ -219,8 +258,9 @@ pub(crate) fn release(release: &Release, in_force: Option<ReleaseId>, paint: Pai
 }
 
 pub(crate) fn environments(project: &Project, paint: Paint) -> String {
-    let mut rows =
-        vec![["ENVIRONMENT", "NAMESPACE", "CONTEXT", "APPROVAL", "BOUND"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["ENVIRONMENT", "NAMESPACE", "CONTEXT", "APPROVAL", "FENCE", "BOUND"].map(str::to_owned).to_vec(),
+    ];
     for environment in project.environments.values() {
         let cluster = &environment.cluster;
         let approval = match environment.approval {
@@ -232,6 +272,7 @@ pub(crate) fn environments(project: &Project, paint: Paint) -> String {
             environment.namespace.clone(),
             cluster.context.clone().unwrap_or_else(|| "-".to_owned()),
             approval.to_owned(),
+            environment.fence.as_str().to_owned(),
             if cluster.identity.is_some() { "yes" } else { "no" }.to_owned(),
         ]);
     }

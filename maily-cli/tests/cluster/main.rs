@@ -7,6 +7,7 @@ mod boutique;
 mod budget;
 mod edits;
 mod failures;
+mod fence;
 mod kills;
 mod managers;
 mod order;

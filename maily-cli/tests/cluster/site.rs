@@ -163,6 +163,12 @@ impl Site {
         self.objects().await.iter().map(|object| content(object, &self.namespace)).collect()
     }
 
+    /// How many segments of journals are on record.
+    pub(crate) async fn segments(&self) -> usize {
+        let query = ListQuery::new(ObjectKind::new("v1", "Secret"), Some(&self.namespace));
+        self.cluster.list(&query.label("maily.dev/record", "run")).await.expect("answers").len()
+    }
+
     pub(crate) async fn until(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         let until = Instant::now() + Duration::from_secs(60);
         while !is_so().await {

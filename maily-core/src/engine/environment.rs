@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Lease, LeaseError, LeaseRequest, Listener, Outcome, Plan, RunId, Sealer, Storage, Stuck, What,
     executor::{Executor, Finish},
+    fence::{Fence, FenceError, Gate},
     history::{self, Head, Release, record_release},
     journal::{JournalError, JournalEvent},
     observe,
@@ -16,6 +17,7 @@ use super::{
     state::RunState,
 };
 use crate::{
+    model::Fencing,
     object::{Object, ObjectKey},
     provider::{ClusterIdentity, ProviderError, RecordStore},
     runtime::Runtime,
@@ -33,6 +35,8 @@ pub struct Environment {
     pub namespace: String,
     /// The cluster that it is bound to.
     pub identity: Option<ClusterIdentity>,
+    /// Whether its cluster fences it.
+    pub fencing: Fencing,
     /// Providers.
     pub providers: Providers,
     /// Records.
@@ -162,6 +166,9 @@ pub enum EnvironmentError {
     /// There is no such run.
     #[error("there is no run {0}")]
     NoRun(RunId),
+    /// The fence does not hold.
+    #[error(transparent)]
+    Fence(#[from] FenceError),
     /// A run cannot go back any more.
     #[error("run {0} cannot go back: a step that cannot be undone has begun")]
     NoReturn(RunId),
@@ -189,6 +196,7 @@ impl EnvironmentError {
                  `mailyctl resume --env {environment}` takes its run over once its lease has run out"
             ),
             Self::NoRun(_) => "`mailyctl history` lists the runs on record".to_owned(),
+            Self::Fence(error) => return error.hint(),
             Self::NoReturn(_) => "mend the cause and `mailyctl resume`".to_owned(),
             Self::Provider(error)
             | Self::Lease(LeaseError::Provider(error))
@@ -379,7 +387,15 @@ impl Environment {
         }
         let run = RunId::new(&*self.runtime);
         let lease = self.lease(&run, options).await?;
-        let seen = planned.seen.values().filter_map(super::epoch_of).max();
+        let mut gate = match self.gate().await {
+            Ok(gate) => gate,
+            Err(error) => {
+                lease.release().await;
+                return Err(error);
+            }
+        };
+        let stamps = planned.seen.values().filter_map(super::epoch_of).max();
+        let seen = stamps.max(gate.as_ref().and_then(Gate::epoch));
         let records = &*self.records;
         let claimed = super::epoch::claim(
             records,
@@ -390,6 +406,12 @@ impl Environment {
             &options.by,
         )
         .await;
+        if let (Ok(epoch), Some(gate)) = (&claimed, &mut gate)
+            && let Err(error) = gate.shut(*epoch).await
+        {
+            lease.release().await;
+            return Err(error.into());
+        }
         let closed = match &claimed {
             Ok(epoch) => {
                 let pending = &planned.head.pending;
@@ -426,6 +448,9 @@ impl Environment {
             planned.seen,
             Arc::clone(&options.listener),
         ));
+        if let Some(gate) = gate {
+            gate.guard(&context);
+        }
         let journal =
             super::journal::Writer::new(Arc::clone(&self.records), Arc::clone(&self.runtime), run, epoch, 0);
         let digest = plan.digest.clone();
@@ -495,6 +520,20 @@ impl Environment {
         });
     }
 
+    /// The fence, where the environment has one: to be read before the claim, and shut behind it.
+    pub(super) async fn gate(&self) -> Result<Option<Gate>, EnvironmentError> {
+        match self.fencing {
+            Fencing::None => Ok(None),
+            Fencing::Installed => Ok(Some(Gate::approach(self.fence()).await?)),
+        }
+    }
+
+    /// The fence of the environment, which need not stand.
+    pub fn fence(&self) -> Fence {
+        let cluster = Arc::clone(&self.providers.cluster);
+        Fence::new(cluster, Arc::clone(&self.runtime), &self.name, &self.namespace)
+    }
+
     pub(super) async fn lease(&self, run: &RunId, options: &RunOptions) -> Result<Lease, EnvironmentError> {
         let request = LeaseRequest {
             environment: self.name.clone(),
@@ -527,7 +566,7 @@ impl Environment {
             Ok(finish) => finish,
             Err(error) => {
                 context.give_up_lease();
-                return Err(error.into());
+                return Err(context.take_unfenced().map_or_else(|| error.into(), EnvironmentError::from));
             }
         };
         let record = async {
@@ -542,9 +581,13 @@ impl Environment {
             }
         };
         futures::future::join(record, release).await;
+        let unfenced = context.take_unfenced();
         Ok(match finish {
             Finish::Over(outcome, _) => RunEnd::Over { run: Some(run), outcome },
-            Finish::Paused(why) => RunEnd::Paused { run, why },
+            Finish::Paused(why) => match unfenced {
+                Some(error) => return Err(error.into()),
+                None => RunEnd::Paused { run, why },
+            },
             Finish::Stuck(items) => RunEnd::Stuck { run, items },
         })
     }

@@ -386,7 +386,8 @@ impl Executor {
                 Finish::Stuck(items)
             }
             Conclusion::Unfinished => {
-                let why = if interrupted { "interrupted" } else { "stopped" }.to_owned();
+                let otherwise = if interrupted { "interrupted" } else { "stopped" };
+                let why = self.context.why_unfenced().unwrap_or_else(|| otherwise.to_owned());
                 self.push(JournalEvent::Paused { why: why.clone() });
                 Finish::Paused(why)
             }

@@ -9,6 +9,7 @@ mod environment;
 mod epoch;
 mod event;
 mod executor;
+mod fence;
 pub mod history;
 mod ids;
 pub mod journal;
@@ -30,6 +31,7 @@ pub(crate) use difference::{drifted, told};
 pub use environment::{Environment, EnvironmentError, Planned, RunEnd, RunOptions};
 pub use epoch::Claim;
 pub use event::{EVENT_FORMAT, Event, Listener, StepInfo, What};
+pub use fence::{FENCE_POLICY, Fence, FenceError, FenceSight, FenceState, fence_manifest, fence_objects};
 pub use ids::{Epoch, ReleaseId, RunId, StepId};
 pub use lease::{Lease, LeaseError, LeaseRequest, MayWrite, holder};
 pub use observe::Depth;
@@ -40,8 +42,8 @@ pub use plan::{
 };
 pub use seal::{Sealer, Storage, is_secret};
 pub use stamp::{
-    Direction, ENVIRONMENT, EPOCH, MANAGER, PROJECT, RECORDS_MANAGER, SCALE_MANAGER, SERVICE, STAMP, Stamp,
-    epoch_of, run_of,
+    Direction, ENVIRONMENT, EPOCH, MANAGER, NAMESPACE, PROJECT, RECORDS_MANAGER, SCALE_MANAGER, SERVICE,
+    STAMP, Stamp, epoch_of, run_of,
 };
 pub use state::{Conclusion, Course, GATE_VALID, Next, Progress, RunState, StepState};
 

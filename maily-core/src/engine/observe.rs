@@ -171,7 +171,7 @@ async fn dry_runs(
         let known = base.and_then(|base| base.objects.get(object.key()));
         let live = observed.objects.get(object.key());
         if live.is_none() || known.is_none_or(|known| known.desired != **object) {
-            asks.push(dry_run(cluster, wanted, *service, object, live).boxed());
+            asks.push(dry_run(cluster, wanted, *service, object).boxed());
         }
     }
     let answers: Vec<Option<(ObjectKey, DryRun)>> = stream::iter(asks)
@@ -187,7 +187,6 @@ async fn dry_run(
     wanted: &Wanted,
     service: Option<&str>,
     object: &Object,
-    live: Option<&Object>,
 ) -> Result<Option<(ObjectKey, DryRun)>, ProviderError> {
     let mut object = object.clone();
     object.set_label(PROJECT, Some(&wanted.project));
@@ -196,9 +195,7 @@ async fn dry_run(
         object.set_label(SERVICE, Some(service));
     }
     // A fence would judge an object without an epoch.
-    if let Some(epoch) = live.and_then(super::epoch_of) {
-        object.set_annotation(super::EPOCH, Some(&epoch.to_string()));
-    }
+    super::stamp::beyond_any_epoch(&mut object);
     let options = WriteOptions::apply(MANAGER, Precondition::Any).dry_run();
     let answer = match cluster.write(&object, &options).await {
         Ok(answer) => DryRun::Would(Box::new(answer)),

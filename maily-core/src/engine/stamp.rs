@@ -14,6 +14,9 @@ pub const RECORDS_MANAGER: &str = "maily-records";
 pub const SCALE_MANAGER: &str = "maily-scale";
 /// Label: the environment.
 pub const ENVIRONMENT: &str = "maily.dev/environment";
+/// Label: the namespace of the environment, wherever the object stands: two environments of one name on a cluster
+/// have an epoch each.
+pub const NAMESPACE: &str = "maily.dev/namespace";
 /// Label: the project.
 pub const PROJECT: &str = "maily.dev/project";
 /// Label: the service, where the object belongs to one.
@@ -72,9 +75,18 @@ impl Stamp {
 
 /// The epoch that an object carries. A copied or damaged annotation counts as none.
 pub fn epoch_of(object: &Object) -> Option<Epoch> {
-    let text = object.annotation(EPOCH)?;
+    epoch_from(object.annotation(EPOCH)?)
+}
+
+/// An epoch as it is written: what does not look like one counts as none.
+pub(crate) fn epoch_from(text: &str) -> Option<Epoch> {
     let numeric = (1..=15).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     if numeric { text.parse().ok().map(Epoch) } else { None }
+}
+
+/// The stamp of a dry run for a plan: nobody holds the environment yet, nothing is stored, and no fence may judge it.
+pub(crate) fn beyond_any_epoch(object: &mut Object) {
+    object.set_annotation(EPOCH, Some("999999999999999"));
 }
 
 /// The run that wrote an object last.
@@ -86,7 +98,7 @@ pub fn run_of(object: &Object) -> Option<RunId> {
 /// applied last, which holds the values of Secrets in plain text.
 pub(crate) fn without_bookkeeping(fields: FieldSet) -> FieldSet {
     let mut fields = fields;
-    for label in [ENVIRONMENT, PROJECT, SERVICE] {
+    for label in [ENVIRONMENT, NAMESPACE, PROJECT, SERVICE] {
         fields = fields.without(&["metadata", "labels", label]);
     }
     for annotation in [EPOCH, STAMP, LAST_APPLIED] {
@@ -97,7 +109,7 @@ pub(crate) fn without_bookkeeping(fields: FieldSet) -> FieldSet {
 
 /// Removes bookkeeping from an object, and an annotation or label map that is left empty.
 pub(crate) fn strip_bookkeeping(object: &mut Object) {
-    for label in [ENVIRONMENT, PROJECT, SERVICE] {
+    for label in [ENVIRONMENT, NAMESPACE, PROJECT, SERVICE] {
         object.set_label(label, None);
     }
     for annotation in [EPOCH, STAMP, LAST_APPLIED] {

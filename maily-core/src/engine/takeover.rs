@@ -120,9 +120,14 @@ impl Environment {
         options: &RunOptions,
     ) -> Result<RunEnd, EnvironmentError> {
         let run = unfinished.recorded.run.clone();
+        let mut gate = self.gate().await?;
         let seen = self.newest_stamp(unfinished.recorded.plan.as_ref()).await?;
+        let seen = seen.max(gate.as_ref().and_then(super::fence::Gate::epoch));
         let epoch =
             super::epoch::claim(&*self.records, &*self.runtime, head.epoch, seen, &run, &options.by).await?;
+        if let Some(gate) = &mut gate {
+            gate.shut(epoch).await?;
+        }
         super::epoch::close(&self.records, &self.runtime, &head.pending, epoch, &options.by).await?;
         let next = unfinished.recorded.next;
         let mut writer = journal::Writer::new(
@@ -197,6 +202,9 @@ impl Environment {
             std::collections::BTreeMap::new(),
             Arc::clone(&options.listener),
         ));
+        if let Some(gate) = gate {
+            gate.guard(&context);
+        }
         for step in &state.plan().steps {
             if let Some(known) = state.of(&step.id) {
                 context.recall(&step.id, &known.result);

@@ -1,6 +1,6 @@
 //! Changes of the project file's text that leave every other byte as it is.
 
-use super::{EnvironmentName, Project, ProjectErrors, ServiceName};
+use super::{EnvironmentName, Fencing, Project, ProjectErrors, ServiceName};
 use crate::{
     provider::ClusterIdentity,
     yaml::{Content, Limits, Node, parse},
@@ -57,6 +57,24 @@ pub fn bind_environment(
             append(text, &root, "environments", &lines)?
         }
     };
+    Project::parse(&edited, origin)?;
+    Ok(edited)
+}
+
+/// Records whether an environment has a fence.
+///
+/// # Errors
+/// When the text is no project file or has no such environment, or its layout cannot be edited.
+pub fn record_fence(
+    text: &str,
+    origin: &str,
+    name: &EnvironmentName,
+    fence: Fencing,
+) -> Result<String, EditError> {
+    let root = root(text, origin)?;
+    let known = root.get("environments").and_then(|environments| environments.get(name));
+    let node = known.ok_or_else(|| EditError::Layout(name.to_string()))?;
+    let edited = rewrite(text, &root, name, node, &[format!("fence: {}", fence.as_str())])?;
     Project::parse(&edited, origin)?;
     Ok(edited)
 }
@@ -269,6 +287,25 @@ mod tests {
         let edited = bind(&text, "staging");
         let project = Project::parse(&edited, "f").expect("is a project");
         assert_eq!(project.environments["staging"].namespace, "shop");
+    }
+
+    #[test]
+    fn a_fence_is_recorded_and_the_record_is_changed() {
+        let text = format!(
+            "{BASE}environments:\n  staging: {{namespace: old}} # inline\n  production: # prod\n    namespace: shop # kept\n"
+        );
+        for name in ["staging", "production"] {
+            let name: EnvironmentName = name.parse().expect("a name");
+            let fence =
+                |text: &str| Project::parse(text, "f").expect("is a project").environments[&*name].fence;
+            assert_eq!(fence(&text), Fencing::None);
+            let on = record_fence(&text, "f", &name, Fencing::Installed).expect("can be edited");
+            assert_eq!(fence(&on), Fencing::Installed, "{on}");
+            assert!(on.contains("namespace: shop # kept"), "{on}");
+            let off = record_fence(&on, "f", &name, Fencing::None).expect("can be edited");
+            assert_eq!(fence(&off), Fencing::None, "{off}");
+            assert_eq!(off.matches("fence:").count(), 1, "{off}");
+        }
     }
 
     #[test]

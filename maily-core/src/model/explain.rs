@@ -29,6 +29,7 @@ impl Resolved {
         default("namespace".into(), environment.namespace.clone());
         let approval = if environment.approval == Approval::Required { "required" } else { "none" };
         default("approval".into(), approval.to_owned());
+        default("fence".into(), environment.fence.as_str().to_owned());
         for phase in &self.phases {
             let takes = self.services.values().filter(|service| phase.services.takes(service));
             let takes: Vec<&str> = takes.map(|service| &*service.name).collect();

@@ -16,7 +16,7 @@ mod schema;
 mod service;
 mod workload;
 
-pub use edit::{EditError, add_service, bind_environment};
+pub use edit::{EditError, add_service, bind_environment, record_fence};
 pub use explain::Explained;
 pub use fields::ProjectErrors;
 pub use names::{
@@ -25,8 +25,8 @@ pub use names::{
 pub(crate) use placeholder::expand_words;
 pub use placeholder::{Placeholders, expand};
 pub use project::{
-    Approval, Bundle, ClusterBinding, Environment, Gate, GateLook, HelmChart, LoadError, Phase, Project,
-    Selection,
+    Approval, Bundle, ClusterBinding, Environment, Fencing, Gate, GateLook, HelmChart, LoadError, Phase,
+    Project, Selection,
 };
 pub use quantity::{Percent, Port, Quantity, Seconds, Status};
 pub use resolve::Resolved;

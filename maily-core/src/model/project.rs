@@ -51,6 +51,8 @@ pub struct Environment {
     pub namespace: String,
     /// Whether a person has to say yes.
     pub approval: Approval,
+    /// Whether its cluster fences it.
+    pub fence: Fencing,
     pub(super) services: Vec<(ServiceName, Node)>,
 }
 
@@ -71,6 +73,26 @@ pub enum Approval {
     None,
     /// Somebody has to.
     Required,
+}
+
+/// Whether the API server refuses writes of former holders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fencing {
+    /// It does not: preconditions and stamps alone protect the environment.
+    #[default]
+    None,
+    /// A fence was installed, and every holder proves it.
+    Installed,
+}
+
+impl Fencing {
+    /// As the project file says it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Installed => "installed",
+        }
+    }
 }
 
 /// A source that several services share.

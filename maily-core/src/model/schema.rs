@@ -74,6 +74,7 @@ pub fn schema() -> Value {
         json!({
             "cluster": map(json!({"context": {"type": "string"}, "identity": identity}), &[]),
             "namespace": name, "approval": {"enum": ["required", "none"]},
+            "fence": {"enum": ["installed", "none"], "description": "written by `mailyctl env bind --install-fence`"},
             "services": {"type": "object", "additionalProperties": {"type": "object"}},
         }),
         &[],

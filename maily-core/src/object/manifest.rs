@@ -27,7 +27,7 @@ pub enum ObjectError {
 /// A clone shares its content until one of the two is changed: watches, plans and records hand the same object on.
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Value")]
-#[schemars(into = "Value")]
+#[schemars(with = "Value")]
 pub struct Object {
     key: Arc<ObjectKey>,
     body: Arc<Map<String, Value>>,

@@ -97,7 +97,7 @@ pub enum WriteMode {
     /// JSON merge patch: changes the given fields alone; the object must exist.
     Merge,
     /// Moves the fields that these legacy clients own by update (client-side apply, Helm 3) to our manager, so
-    /// that an apply can remove them. Metadata alone changes.
+    /// that an apply can remove them. Metadata alone changes; annotations of the given object are written, too.
     Migrate,
 }
 
@@ -247,6 +247,17 @@ pub enum Access {
 ///     outlives closed connections and lost history.
 /// 13. A write after [`WriteMode::Migrate`] removes fields that client-side apply had set and the apply leaves out.
 /// 14. `logs` yields the lines in order; of a pod that does not exist it fails with `NotFound`.
+///
+/// Where a fence stands (the objects of [`crate::engine::Fence::install`], which are objects like others):
+///
+/// 15. A write by `maily` or `maily-scale` to an object that has the environment's labels, before or after, fails
+///     with `StaleEpoch` if its epoch is lower than that of the fence; a dry run too; the message names the binding.
+/// 16. It also fails if its epoch is lower than the one that the object carries. What does not look like a number
+///     counts as none, on the object and in the write.
+/// 17. Nobody else is judged: not other managers, `maily-records` included, not deletes, not objects without these
+///     labels, whatever their epochs.
+/// 18. Where the fence's parameter is missing, nothing is judged.
+/// 19. A fence is raised only upwards, and only from what was read.
 #[async_trait]
 pub trait Cluster: fmt::Debug + Send + Sync + 'static {
     /// Who the cluster is.

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use crate::{
     engine::{
-        Environment, EnvironmentError, MANAGER, ReleaseId, RunId, Sealer, Storage, drifted,
+        Environment, EnvironmentError, FenceSight, MANAGER, ReleaseId, RunId, Sealer, Storage, drifted,
         history::{Release, Released},
         read_objects, released_view, told,
     },
+    model::Fencing,
     object::{Object, ObjectKey, ObjectKind},
     provider::ListQuery,
     rollout::{Evidence, Health, Target, judge},
@@ -27,6 +28,8 @@ pub struct Status {
     pub run: Option<RunId>,
     /// Who works on it now.
     pub holder: Option<String>,
+    /// Whether the API server fences it.
+    pub fence: FenceSight,
     /// Its services.
     pub services: Vec<ServiceState>,
     /// Objects of no single service that were changed by hand.
@@ -65,11 +68,13 @@ pub async fn status(environment: &Environment) -> Result<Status, EnvironmentErro
     let holder = crate::engine::holder(cluster, &environment.name, &environment.namespace)
         .await
         .map_err(EnvironmentError::Provider)?;
+    let fence = environment.fence().sight(environment.fencing == Fencing::Installed).await?;
     let mut status = Status {
         environment: environment.name.clone(),
         release: head.release.as_ref().map(|(_, release)| release.id),
         run: head.unfinished.as_ref().map(|unfinished| unfinished.recorded.run.clone()),
         holder,
+        fence,
         services: Vec::new(),
         drift: Vec::new(),
     };

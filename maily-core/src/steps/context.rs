@@ -14,14 +14,14 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use super::watcher::Watcher;
 use crate::{
     engine::{
-        Change, Direction, ENVIRONMENT, Epoch, Event, Failure, Lease, Listener, MayWrite, PROJECT, Plan,
-        RunId, SERVICE, Sealer, Stamp, Step, StepId, What,
+        Change, Direction, ENVIRONMENT, Epoch, Event, Failure, FenceError, Lease, Listener, MayWrite,
+        NAMESPACE, PROJECT, Plan, RunId, SERVICE, Sealer, Stamp, Step, StepId, What,
         journal::{StepResult, Written},
     },
     object::{Object, ObjectKey},
     planted::{Defect, is_planted},
     provider::{Cluster, FrontendHost, Precondition, Prober, ProviderError},
-    runtime::{Moment, Runtime},
+    runtime::{Moment, Runtime, Task},
 };
 
 /// Requests that are under way at once.
@@ -100,6 +100,7 @@ pub(crate) struct Context {
     pub(crate) epochs: Vec<Epoch>,
     pub(crate) project: String,
     pub(crate) environment: String,
+    namespace: String,
     pub(crate) watcher: Watcher,
     pub(crate) requests: Semaphore,
     halt: watch::Sender<Halt>,
@@ -111,6 +112,9 @@ pub(crate) struct Context {
     /// Verdicts of gates that are not written down yet.
     decided: Mutex<BTreeMap<StepId, (String, String)>>,
     listener: Arc<dyn Listener>,
+    /// Watches the fence, where there is one.
+    guard: Mutex<Option<Task>>,
+    unfenced: Mutex<Option<FenceError>>,
 }
 
 impl std::fmt::Debug for Context {
@@ -148,6 +152,7 @@ impl Context {
             epochs,
             project: plan.project.clone(),
             environment: plan.environment.clone(),
+            namespace: plan.namespace.clone(),
             watcher,
             requests: Semaphore::new(PARALLEL),
             halt: watch::channel(Halt::Go).0,
@@ -157,7 +162,30 @@ impl Context {
             results: Mutex::default(),
             decided: Mutex::default(),
             listener,
+            guard: Mutex::default(),
+            unfenced: Mutex::default(),
         }
+    }
+
+    /// Keeps the task that watches the fence.
+    pub(crate) fn guarded_by(&self, task: Task) {
+        *lock(&self.guard) = Some(task);
+    }
+
+    /// The fence does not hold any more: stops the steps in an orderly way.
+    pub(crate) fn unfenced(&self, why: FenceError) {
+        lock(&self.unfenced).get_or_insert(why);
+        self.halt(Halt::Interrupt);
+    }
+
+    /// The same, for people.
+    pub(crate) fn why_unfenced(&self) -> Option<String> {
+        lock(&self.unfenced).as_ref().map(ToString::to_string)
+    }
+
+    /// Why the fence does not hold, where that stopped the run.
+    pub(crate) fn take_unfenced(&self) -> Option<FenceError> {
+        lock(&self.unfenced).take()
     }
 
     /// Tells a listener.
@@ -294,6 +322,7 @@ impl Context {
     /// Writes on an object whose it is.
     pub(crate) fn label(&self, object: &mut Object, step: &Step) {
         object.set_label(ENVIRONMENT, Some(&self.environment));
+        object.set_label(NAMESPACE, Some(&self.namespace));
         object.set_label(PROJECT, Some(&self.project));
         if let Some(service) = &step.service {
             object.set_label(SERVICE, Some(service));

@@ -10,9 +10,9 @@ use tokio::sync::SemaphorePermit;
 use super::context::{Context, Past, Trouble};
 use crate::{
     engine::{
-        Before, Change, Direction, ENVIRONMENT, EPOCH, Failure, MANAGER, Operation, PROJECT, RECORDS_MANAGER,
-        SCALE_MANAGER, SERVICE, STAMP, Sealer, Step, epoch_of, exactly, journal::Written, object_digest,
-        run_of, strip_bookkeeping, without_bookkeeping,
+        Before, Change, Direction, ENVIRONMENT, EPOCH, Failure, MANAGER, NAMESPACE, Operation, PROJECT,
+        RECORDS_MANAGER, SCALE_MANAGER, SERVICE, STAMP, Sealer, Step, epoch_of, exactly, journal::Written,
+        object_digest, run_of, strip_bookkeeping, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey},
     planted::{Defect, is_planted},
@@ -178,8 +178,11 @@ impl<'a> Writer<'a> {
                 precondition: precondition.clone(),
                 dry_run: false,
             };
+            // A fence judges it as any other write to what is ours already.
+            let ours = live.label(ENVIRONMENT).is_some();
+            let object = if ours { self.stamped(live.clone()) } else { live.clone() };
             let permit = self.turn().await?;
-            let answer = self.context.providers.cluster.write(live, &options).await;
+            let answer = self.context.providers.cluster.write(&object, &options).await;
             drop(permit);
             match answer {
                 Ok(answer) => precondition = exactly(&answer),
@@ -450,7 +453,8 @@ impl<'a> Writer<'a> {
         }
         if adopted(change, &answer) {
             // It was not ours. Under the name of the records: it ends without an epoch, which a fence would refuse.
-            let labels = [ENVIRONMENT, PROJECT, SERVICE].map(|name| (name.to_owned(), Value::Null));
+            let labels =
+                [ENVIRONMENT, NAMESPACE, PROJECT, SERVICE].map(|name| (name.to_owned(), Value::Null));
             let annotations = [EPOCH, STAMP].map(|name| (name.to_owned(), Value::Null));
             let marks = serde_json::json!({"metadata": {
                 "labels": serde_json::Map::from_iter(labels),

@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod databases;
+pub mod fence;
 pub mod frontend;
 pub mod identities;
 pub mod monitoring;

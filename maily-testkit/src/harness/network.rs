@@ -25,6 +25,9 @@ use crate::{
     world::Refusal,
 };
 
+/// Changes of the world that a lagging API server may not have heard of.
+const LAG: u64 = 400;
+
 /// The cluster of a place, over the network.
 #[derive(Clone)]
 pub struct NetCluster {
@@ -107,6 +110,7 @@ impl Cluster for NetCluster {
     }
 
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
+        let lag = self.place.draw(|chance, weather| chance.hits(weather.behind).then(|| chance.below(LAG)));
         let request = Request {
             by: self.seat.participant(),
             operation: "write",
@@ -119,9 +123,13 @@ impl Cluster for NetCluster {
                 Precondition::Absent if options.manager == MANAGER => Guard::Absence,
                 _ => Guard::Version,
             },
+            behind: lag.is_some(),
         };
         let (object, options) = (object.clone(), options.clone());
-        let answer = move |world: &mut crate::world::World| world.write(&object, &options);
+        let answer = move |world: &mut crate::world::World| {
+            let as_of = lag.map(|lag| world.version.saturating_sub(lag));
+            world.write_behind(&object, &options, as_of)
+        };
         self.place.send(&self.seat, request, answer).await
     }
 
@@ -134,6 +142,7 @@ impl Cluster for NetCluster {
             manager: MANAGER,
             body: None,
             guard: Guard::Version,
+            behind: false,
         };
         let (key, precondition) = (key.clone(), precondition.clone());
         let answer = move |world: &mut crate::world::World| world.delete(&key, &precondition);

@@ -2,15 +2,16 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use futures::channel::oneshot;
 use jiff::{SignedDuration, Timestamp};
 use maily_core::{
+    engine::{Epoch, RECORDS_MANAGER, fence_objects},
     object::{Object, ObjectKey},
-    provider::{Effect, ErrorKind, ProviderError},
+    provider::{Effect, ErrorKind, Precondition, ProviderError, WriteOptions},
     runtime::{Runtime, within},
 };
 use tokio::sync::Notify;
@@ -40,6 +41,7 @@ pub struct Place {
     pub(super) witness: Mutex<Witness>,
     /// Whether gates that ask something outside of the world fail.
     pub(super) gates_fail: Mutex<bool>,
+    fenced: OnceLock<()>,
     /// The trap of a drill.
     pub(super) armed: Mutex<Option<Armed>>,
 }
@@ -66,6 +68,8 @@ pub(super) struct Request {
     /// The body of a write.
     pub(super) body: Option<Object>,
     pub(super) guard: Guard,
+    /// It goes through a server whose policies lag.
+    pub(super) behind: bool,
 }
 
 impl Request {
@@ -78,6 +82,7 @@ impl Request {
             manager: "",
             body: None,
             guard: Guard::Reads,
+            behind: false,
         }
     }
 
@@ -99,6 +104,7 @@ impl Place {
             tally: Mutex::default(),
             witness: Mutex::new(witness),
             gates_fail: Mutex::default(),
+            fenced: OnceLock::new(),
             armed: Mutex::default(),
         });
         let driven = Arc::clone(&place);
@@ -108,6 +114,24 @@ impl Place {
             }
         });
         place
+    }
+
+    /// Fences environments: name and namespace of each.
+    pub fn fence<'a>(&self, environments: impl Iterator<Item = (&'a str, &'a str)>) {
+        let mut world = self.world();
+        for (name, namespace) in environments {
+            for object in fence_objects(name, namespace, Epoch(1)) {
+                let written = world.write(&object, &WriteOptions::apply(RECORDS_MANAGER, Precondition::Any));
+                written.expect("the simulated cluster serves policies");
+            }
+            lock(&self.witness).fenced(name, Some(1));
+        }
+        self.fenced.get_or_init(|| ());
+    }
+
+    /// Whether environments are fenced.
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.get().is_some()
     }
 
     /// The world, brought to the present.
@@ -287,7 +311,8 @@ impl Place {
                 let new = world.get(key).cloned();
                 let (by, operation, manager) = (request.by, request.operation, request.manager);
                 let body = request.body.as_ref();
-                witness.deed(&Deed { by, operation, manager, key, body, old, new }, &world);
+                let behind = request.behind;
+                witness.deed(&Deed { by, operation, manager, key, body, old, new, behind }, &world);
             }
             witness.saw(&world, before);
             drop(witness);

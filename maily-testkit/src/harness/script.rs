@@ -43,6 +43,8 @@ pub enum Act {
     GatesFail,
     /// The first operator interrupts.
     Interrupt,
+    /// Somebody deletes the parameter of a fence, if there is one.
+    Unfence,
 }
 
 /// Acts in order, each so long after the one before.
@@ -52,6 +54,8 @@ pub struct Script {
     pub acts: Vec<(Duration, Act)>,
     /// Whether whoever settles the matter takes unfinished runs back instead of going on.
     pub settle_back: bool,
+    /// Whether the API server fences the environments.
+    pub fenced: bool,
     /// Rate of the first operator's clock, in parts of a million.
     pub rate: u64,
 }
@@ -63,7 +67,12 @@ const SERVICES: &[&str] =
 impl Script {
     /// The script of a seed.
     pub fn draw(chance: &mut Chance) -> Self {
-        let mut script = Self { settle_back: chance.hits(300_000), rate: rate(chance), ..Self::default() };
+        let mut script = Self {
+            settle_back: chance.hits(300_000),
+            fenced: chance.hits(500_000),
+            rate: rate(chance),
+            ..Self::default()
+        };
         // A quarter of all runs meets nothing at all: they show that the ordinary path is ordinary.
         if chance.hits(250_000) {
             return script;
@@ -82,7 +91,7 @@ impl Script {
         }
         for _ in 0..=chance.below(3) {
             let after = span(chance, Duration::from_secs(6));
-            let act = match chance.below(15) {
+            let act = match chance.below(16) {
                 0..=3 => Act::Kill,
                 4..=6 => Act::Halt(Duration::from_secs(1) + span(chance, Duration::from_secs(60))),
                 7 => Act::Wind(span(chance, Duration::from_secs(30)), rate(chance)),
@@ -94,6 +103,7 @@ impl Script {
                     service: chance.pick(SERVICES).copied().unwrap_or("api").to_owned(),
                     of_release: chance.hits(500_000),
                 },
+                14 => Act::Unfence,
                 _ => Act::Relief,
             };
             script.acts.push((after, act));
@@ -129,6 +139,7 @@ impl Act {
             Self::Squat => "a person's object in the way",
             Self::GatesFail => "gates fail",
             Self::Interrupt => "interrupt",
+            Self::Unfence => "fence opened",
         }
     }
 }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use maily_core::{
-    engine::{EnvironmentError, Event, LeaseError, Outcome, RunEnd, RunOptions, Wish, journal::JournalError},
+    engine::{
+        EnvironmentError, Event, FenceError, LeaseError, Outcome, RunEnd, RunOptions, Wish,
+        journal::JournalError,
+    },
     model::Version,
     object::{Object, ObjectKey, ObjectKind},
     provider::{Precondition, WriteOptions},
@@ -81,6 +84,10 @@ pub fn simulate(stage: &Arc<Stage>, seed: u64, keep_log: bool) -> Report {
     let mut witness = Witness::new(Stage::secrets(), keep_log);
     witness.note(&format!("{script:?}"));
     let place = Place::new(stage.world(), network, chance.draw(), witness);
+    if script.fenced {
+        let environments = stage.environments.iter();
+        place.fence(environments.map(|e| (&*e.environment.name, e.environment.namespace.as_str())));
+    }
     let play = Arc::new(Play {
         stage: Arc::clone(stage),
         place: Arc::clone(&place),
@@ -137,6 +144,9 @@ fn error_name(error: &EnvironmentError) -> &'static str {
         | EnvironmentError::Journal(JournalError::Store(_))
         | EnvironmentError::Lease(LeaseError::Provider(_)) => "no answer",
         EnvironmentError::NoReturn(_) => "no way back",
+        EnvironmentError::Fence(FenceError::Raised { .. }) => "lost to another holder",
+        EnvironmentError::Fence(FenceError::Provider { .. }) => "no answer",
+        EnvironmentError::Fence(_) => "the fence does not hold",
         _ => "another error",
     }
 }
@@ -265,6 +275,7 @@ impl Play {
         }
         *lock(&self.place.weather) = Weather::calm();
         self.relieve();
+        self.repair(seat).await;
         self.settle(seat).await;
         // Whoever was halted wakes up now, and every request that is still on its way has time to land.
         self.scheduler.halt(first.participant(), false);
@@ -298,6 +309,15 @@ impl Play {
             Act::Squat => self.squat(),
             Act::Edit { service, of_release } => self.edit(&service, of_release),
             Act::Interrupt => self.cancel.cancel(),
+            Act::Unfence => {
+                if let (true, Some(last)) = (self.place.is_fenced(), self.stage.environments.last()) {
+                    let kind = ObjectKind::new("v1", "ConfigMap");
+                    let name = format!("maily-fence-{}", last.environment.name);
+                    let key = ObjectKey::new(kind, Some(&last.environment.namespace), name);
+                    let _ = self.place.world().delete(&key, &Precondition::Any);
+                    lock(&self.place.witness).fenced(&last.environment.name, None);
+                }
+            }
             Act::Rival { waits } => {
                 let rival = self.scheduler.join(seat.random(), 1_000_000);
                 let (play, seat) = (Arc::clone(self), rival.clone());
@@ -380,6 +400,18 @@ impl Play {
             Err(error) => {
                 self.ended(name, index, None, &Err(error));
                 false
+            }
+        }
+    }
+
+    /// A person repairs what was opened.
+    async fn repair(self: &Arc<Self>, seat: &Seat) {
+        for resolved in self.stage.environments.iter().filter(|_| self.place.is_fenced()) {
+            let environment = environment(&self.place, seat, resolved);
+            let epoch = environment.head().await.ok().and_then(|head| head.epoch).unwrap_or_default();
+            if let Err(error) = environment.fence().install(epoch).await {
+                let name = &resolved.environment.name;
+                lock(&self.place.witness).violation("I8", format!("{name} cannot be fenced: {error}"));
             }
         }
     }

@@ -23,6 +23,9 @@ pub enum StackError {
     /// The folder holds no stack.
     #[error("`{0}` is no test stack")]
     NoStack(PathBuf),
+    /// The API server writes no audit log.
+    #[error("no `{0}`: start the stack with MAILY_STACK_AUDIT=1")]
+    NoAudit(PathBuf),
     /// The script failed.
     #[error("`stack {0}` failed: {1}")]
     Failed(String, String),
@@ -74,6 +77,47 @@ impl Stack {
     /// When it is not one of ours.
     pub fn cont(&self, part: &str) -> Result<(), StackError> {
         self.script("cont", part)
+    }
+
+    /// Starts a second API server on what stands at this address: its etcd, or a relay before it. It ends with
+    /// [`Self::kill`] of `apiserver-2`.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn second(&self, etcd: &str) -> Result<PathBuf, StackError> {
+        self.script("second", etcd)?;
+        Ok(self.folder.join("second.kubeconfig"))
+    }
+
+    /// Address of its etcd.
+    ///
+    /// # Errors
+    /// When the cluster is not ours.
+    pub fn etcd(&self) -> Result<std::net::SocketAddr, StackError> {
+        let text = std::fs::read_to_string(self.folder.join("stack")).unwrap_or_default();
+        let port: u16 = text.trim().parse().map_err(|_| StackError::NoStack(self.folder.clone()))?;
+        Ok((std::net::Ipv4Addr::LOCALHOST, port + 1).into())
+    }
+
+    /// A file of the stack, such as `ca.crt`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Every change that the API servers were asked for, with its outcome, in the order of the answers.
+    ///
+    /// # Errors
+    /// When the stack was not started with `MAILY_STACK_AUDIT`.
+    pub fn audit(&self) -> Result<Vec<serde_json::Value>, StackError> {
+        let path = self.folder.join("audit.log");
+        let first = std::fs::read_to_string(&path).map_err(|_| StackError::NoAudit(path))?;
+        // The second API server may not run.
+        let second = std::fs::read_to_string(self.folder.join("audit-2.log")).unwrap_or_default();
+        // The last line may be half written.
+        let events = first.lines().chain(second.lines()).filter_map(|line| serde_json::from_str(line).ok());
+        let mut events: Vec<serde_json::Value> = events.collect();
+        events.sort_by_key(|event| event["stageTimestamp"].as_str().unwrap_or_default().to_owned());
+        Ok(events)
     }
 
     fn script(&self, command: &str, part: &str) -> Result<(), StackError> {

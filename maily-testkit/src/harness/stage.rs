@@ -13,7 +13,7 @@ use maily_core::{
         Depth, Environment, EnvironmentError, Outcome, Planned, RunEnd, RunOptions, Storage,
         planner::PlanOptions,
     },
-    model::{Project, Resolved, Version},
+    model::{Fencing, Project, Resolved, Version},
     object::Object,
     provider::{Cluster, ClusterIdentity},
     records::ClusterRecords,
@@ -282,6 +282,7 @@ pub fn environment(place: &Arc<Place>, seat: &Seat, resolved: &Resolved) -> Envi
         name,
         namespace,
         identity: Some(ClusterIdentity { uid, ca: String::new() }),
+        fencing: if place.is_fenced() { Fencing::Installed } else { resolved.environment.fence },
         providers: Providers {
             cluster,
             frontend: None,

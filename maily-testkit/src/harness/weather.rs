@@ -23,6 +23,8 @@ pub struct Weather {
     pub twice: u64,
     /// The sender is halted between his last look at the clock and the send.
     pub held: u64,
+    /// A write goes through a second API server, whose policies lag.
+    pub behind: u64,
     /// Longest ordinary delay in either direction, in milliseconds.
     pub delay_ms: u64,
     /// A watch breaks off after an event.
@@ -107,6 +109,7 @@ impl Weather {
             late: often,
             twice: often / 2,
             held: often,
+            behind: 200_000,
             delay_ms: 40 * strength.max(1),
             cut: often * 2,
             forgotten: 300_000,

@@ -27,6 +27,8 @@ pub(super) struct Deed<'a> {
     pub(super) body: Option<&'a Object>,
     pub(super) old: Option<Object>,
     pub(super) new: Option<Object>,
+    /// It came through a server whose policies lag.
+    pub(super) behind: bool,
 }
 
 /// What the durable journal of a run says.
@@ -64,6 +66,8 @@ pub struct Witness {
     newest: BTreeMap<String, u64>,
     /// What a person wrote on objects: where, what, and whether a release sets it.
     edits: BTreeMap<ObjectKey, (String, Value, bool)>,
+    /// The epoch of an environment's fence, where it has one that is shut.
+    fences: BTreeMap<String, u64>,
     /// Deployments that were seen to serve.
     serving: BTreeSet<ObjectKey>,
     now: jiff::Timestamp,
@@ -103,6 +107,7 @@ impl Witness {
             // A wish that was left for a holder is taken away as records are.
             MANAGER | SCALE_MANAGER if !deed.old.as_ref().is_some_and(is_record) => self.effect(deed),
             _ if deed.key.kind.kind == "Secret" && deed.old.is_none() => self.record(deed, world),
+            _ if deed.key.name.starts_with("maily-fence-") => self.fence(deed),
             _ => {}
         }
     }
@@ -139,6 +144,7 @@ impl Witness {
         let Some(epoch) = epoch else {
             return self.violation("I2", format!("{} without an epoch", deed.key));
         };
+        self.behind_the_fence(deed, &environment, epoch);
         if let Some(uid) = deed.old.as_ref().and_then(Object::uid) {
             let newest = self.newest.get(uid).copied().unwrap_or_default();
             if epoch < newest {
@@ -161,6 +167,42 @@ impl Witness {
         if let Some(problem) = self.books.get(&run).and_then(|book| book.covers(deed.key, stamp.as_deref())) {
             let (invariant, what) = problem;
             self.violation(invariant, format!("{:?} {} {}: {what}", deed.by, deed.operation, deed.key));
+        }
+    }
+
+    /// A fence was installed, or opened.
+    pub(super) fn fenced(&mut self, environment: &str, epoch: Option<u64>) {
+        match epoch {
+            Some(epoch) => self.fences.insert(environment.to_owned(), epoch),
+            None => self.fences.remove(environment),
+        };
+    }
+
+    /// A fence was raised.
+    fn fence(&mut self, deed: &Deed<'_>) {
+        let Some(object) = &deed.new else { return };
+        let environment = Self::environment(object);
+        let epoch: u64 = object.text("/data/epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
+        let known = self.fences.entry(environment.clone()).or_default();
+        let lowered = epoch < *known;
+        *known = epoch;
+        if lowered {
+            self.violation("I2", format!("the fence of {environment} was lowered to {epoch}"));
+        }
+    }
+
+    /// Behind a fence nothing older takes effect, not even a create, and nobody writes before he has raised it.
+    fn behind_the_fence(&mut self, deed: &Deed<'_>, environment: &str, epoch: u64) {
+        let Some(fence) = self.fences.get(environment).copied() else { return };
+        if epoch > fence {
+            self.violation(
+                "I2",
+                format!("{} of epoch {epoch} before the fence at {fence} was raised", deed.key),
+            );
+        }
+        // Deletes are not judged, and a server that lags knows the epoch of the object alone.
+        if epoch < fence && deed.new.is_some() && !deed.behind {
+            self.violation("I2", format!("{} of epoch {epoch} past the fence at {fence}", deed.key));
         }
     }
 

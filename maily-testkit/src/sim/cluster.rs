@@ -23,6 +23,8 @@ use crate::world::World;
 /// How often a log that is followed is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
+const POLICIES: &str = "admissionregistration.k8s.io/v1";
+
 /// Kinds that the simulated cluster serves: plural and whether they live in namespaces.
 const SERVED: &[(&str, &str, &str, bool)] = &[
     ("v1", "Namespace", "namespaces", false),
@@ -52,6 +54,8 @@ const SERVED: &[(&str, &str, &str, bool)] = &[
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", false),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", false),
     ("coordination.k8s.io/v1", "Lease", "leases", true),
+    (POLICIES, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", false),
+    (POLICIES, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", false),
 ];
 
 /// A client of the simulated cluster.

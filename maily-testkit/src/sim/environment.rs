@@ -5,7 +5,7 @@ use std::sync::Arc;
 use maily_core::{
     Providers,
     engine::Environment,
-    model::Resolved,
+    model::{Fencing, Resolved},
     object::{ObjectKey, ObjectKind},
     provider::{Cluster, ClusterIdentity, FrontendHost, Prober},
     records::ClusterRecords,
@@ -30,6 +30,8 @@ pub fn environment(shared: &Arc<Shared>, resolved: &Resolved, runtime: Arc<dyn R
         name,
         namespace,
         identity: Some(ClusterIdentity { uid, ca: String::new() }),
+        // As the binding, the fence is that of a real cluster.
+        fencing: Fencing::None,
         providers: Providers { cluster, frontend: Some(frontend), prober: Some(prober) },
         records,
         runtime,

@@ -162,8 +162,8 @@ pub(super) fn patch(live: &Object, patch: &Object, manager: &str, time: &str) ->
     object
 }
 
-/// Moves what clients that deploy own by update to a manager's apply.
-pub(super) fn migrate(live: &Object, manager: &str, time: &str) -> Object {
+/// Moves what clients that deploy own by update to a manager's apply, and writes the annotations that are given.
+pub(super) fn migrate(live: &Object, given: &Object, manager: &str, time: &str) -> Object {
     let mut all = owners(live);
     let legacy = |owner: &Owner| {
         owner.manager.starts_with("kubectl")
@@ -185,7 +185,16 @@ pub(super) fn migrate(live: &Object, manager: &str, time: &str) -> Object {
     }
     let mut object = live.clone();
     set_owners(&mut object, &all);
-    object
+    let metadata = json!({"metadata": {"annotations": given.at("/metadata/annotations")}});
+    let annotations = maily_core::provider::patch_of(live.key(), metadata);
+    match annotations {
+        Ok(annotations) if given.at("/metadata/annotations").is_some() => {
+            let mut body = object.to_value();
+            json_merge(&mut body, &annotations.to_value());
+            Object::from_value(body).unwrap_or(object)
+        }
+        _ => object,
+    }
 }
 
 fn strip_nulls(body: &mut Map<String, Value>) {

@@ -9,6 +9,7 @@ mod controllers;
 mod databases;
 mod defaults;
 mod fault;
+mod fence;
 mod frontend;
 mod jobs;
 mod metrics;

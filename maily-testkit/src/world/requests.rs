@@ -31,6 +31,19 @@ impl World {
     /// # Errors
     /// As the API server refuses.
     pub fn write(&mut self, object: &Object, options: &WriteOptions) -> Result<Object, Refusal> {
+        self.write_behind(object, options, None)
+    }
+
+    /// The same through an API server that has heard of the parameters of policies only up to a version.
+    ///
+    /// # Errors
+    /// As the API server refuses.
+    pub fn write_behind(
+        &mut self,
+        object: &Object,
+        options: &WriteOptions,
+        as_of: Option<u64>,
+    ) -> Result<Object, Refusal> {
         let key = object.key();
         let live = self.get(key).cloned();
         self.admit(key)?;
@@ -57,9 +70,12 @@ impl World {
             WriteMode::Migrate => {
                 let live =
                     live.as_ref().ok_or_else(|| refuse(ErrorKind::NotFound, format!("{key} not found")))?;
-                migrate(live, options.manager, &time)
+                migrate(live, object, options.manager, &time)
             }
         };
+        if let Some(message) = self.fenced(live.as_ref(), &written, options.manager, as_of) {
+            return Err(refuse(ErrorKind::StaleEpoch, message));
+        }
         self.accept(live.as_ref(), written, options.dry_run)
     }
 

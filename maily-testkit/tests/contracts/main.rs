@@ -12,7 +12,7 @@ use maily_core::{
     runtime::{Runtime, TokioRuntime},
 };
 use maily_testkit::{
-    contract::{cluster, frontend, records},
+    contract::{cluster, fence, frontend, records},
     sim::{Shared, SimCluster, SimFrontend, SimRuntime},
     world::World,
 };
@@ -29,17 +29,19 @@ fn place() -> cluster::Place {
 }
 
 macro_rules! cluster_sentences {
-    ($($sentence:ident),+ $(,)?) => {
-        mod simulated_cluster {
+    ($place:ident, $suite:ident, $($sentence:ident),+ $(,)?) => {
+        mod $place {
             $(#[tokio::test(start_paused = true)]
             async fn $sentence() {
-                super::cluster::$sentence(&super::place()).await;
+                super::$suite::$sentence(&super::place()).await;
             })+
         }
     };
 }
 
 cluster_sentences!(
+    simulated_cluster,
+    cluster,
     reads_see_earlier_writes,
     absent_objects_are_none_and_unknown_kinds_unsupported,
     lists_have_all_pages,
@@ -54,6 +56,16 @@ cluster_sentences!(
     a_watch_begins_with_all_and_goes_on,
     migrated_fields_can_be_removed,
     logs_come_in_order_and_need_their_pod,
+);
+
+cluster_sentences!(
+    simulated_fence,
+    fence,
+    older_writes_are_refused,
+    an_object_keeps_the_highest_epoch,
+    nobody_else_is_judged,
+    without_its_parameter_a_fence_is_open,
+    a_fence_is_raised_only_upwards,
 );
 
 macro_rules! record_sentences {

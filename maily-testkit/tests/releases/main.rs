@@ -3,6 +3,7 @@
 
 mod adoption;
 mod autoscaler;
+mod fence;
 mod frontend;
 mod lease;
 mod needs;

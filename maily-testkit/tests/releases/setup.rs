@@ -8,12 +8,12 @@ use std::{
 use maily_core::{
     Providers,
     engine::{
-        Depth, Environment, Goal, Outcome, RunEnd, RunOptions, Storage, What,
+        Depth, Environment, EnvironmentError, Epoch, Goal, Outcome, RunEnd, RunOptions, Storage, What,
         planner::{PlanOptions, Wanted, WantedPhase},
     },
-    model::Project,
+    model::{Fencing, Project},
     object::{Object, ObjectKey, ObjectKind},
-    provider::{Cluster, ClusterIdentity, FrontendHost},
+    provider::{Cluster, ClusterIdentity, FrontendHost, Precondition},
     records::ClusterRecords,
     runtime::Runtime,
     source::{ProgramTools, RenderRequest, render},
@@ -45,6 +45,7 @@ pub(crate) struct Setup {
     pub(crate) frontend: Option<Arc<dyn FrontendHost>>,
     /// Stands before the world's own cluster.
     pub(crate) cluster: Option<Arc<dyn Cluster>>,
+    fencing: Fencing,
 }
 
 impl Setup {
@@ -62,7 +63,21 @@ impl Setup {
             project,
             frontend: None,
             cluster: None,
+            fencing: Fencing::None,
         }
+    }
+
+    /// The same behind a fence.
+    pub(crate) async fn fenced(seed: u64) -> Self {
+        let setup = Self { fencing: Fencing::Installed, ..Self::new(seed) };
+        setup.environment().fence().install(Epoch(0)).await.expect("is installed");
+        setup
+    }
+
+    pub(crate) async fn open_the_fence(&self) {
+        let key = ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("shop"), "maily-fence-production");
+        let cluster = SimCluster::new(Arc::clone(&self.shared));
+        cluster.delete(&key, &Precondition::Any).await.expect("is deleted");
     }
 
     pub(crate) fn environment(&self) -> Environment {
@@ -75,6 +90,7 @@ impl Setup {
             name: "production".into(),
             namespace: "shop".into(),
             identity: Some(ClusterIdentity { uid, ca: String::new() }),
+            fencing: self.fencing,
             providers: Providers {
                 cluster: Arc::clone(&cluster),
                 frontend: self.frontend.clone(),
@@ -123,6 +139,10 @@ impl Setup {
     }
 
     pub(crate) async fn deploy(&self, version: &str) -> RunEnd {
+        self.try_to_deploy(version).await.expect("runs")
+    }
+
+    pub(crate) async fn try_to_deploy(&self, version: &str) -> Result<RunEnd, EnvironmentError> {
         let environment = self.environment();
         let wanted = self.wanted(version).await;
         let head = environment.head().await.expect("can be read");
@@ -131,7 +151,7 @@ impl Setup {
             .plan(&wanted, head, base.as_ref(), &PlanOptions::default(), Depth::Read, Storage::Lasting)
             .await
             .expect("can be planned");
-        environment.run(planned, &self.options("tester")).await.expect("runs")
+        environment.run(planned, &self.options("tester")).await
     }
 
     /// What belongs to the application, without what the server and the engine keep on it.

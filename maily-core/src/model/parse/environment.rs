@@ -6,7 +6,7 @@ use super::{
     super::{
         EnvironmentName, ServiceName,
         fields::{Errors, Fields},
-        project::{Approval, ClusterBinding, Environment},
+        project::{Approval, ClusterBinding, Environment, Fencing},
     },
     project::named,
 };
@@ -40,9 +40,19 @@ pub(super) fn environments(
                 Approval::None
             }
         };
+        let fence = match fields.text("fence") {
+            None => Fencing::None,
+            Some((text, _)) if text == "installed" => Fencing::Installed,
+            Some((text, _)) if text == "none" => Fencing::None,
+            Some((text, place)) => {
+                errors.add(place, format!("`fence` is `installed` or `none`, not `{text}`"), None);
+                Fencing::None
+            }
+        };
         let services = named::<ServiceName>(fields.map("services"), errors).into_iter().collect();
         fields.finish();
-        environments.insert(name.clone(), Environment { name, cluster, namespace, approval, services });
+        let environment = Environment { name: name.clone(), cluster, namespace, approval, fence, services };
+        environments.insert(name, environment);
     }
     environments
 }

@@ -1,0 +1,172 @@
+//! The fence in the hands of a holder: read before the claim, raised and proven after it, watched while it writes.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use futures::StreamExt as _;
+
+use super::{
+    error::FenceError,
+    install::Fence,
+    manifest::{PART, binding_key, epoch_in},
+};
+use crate::{
+    engine::{ENVIRONMENT, Epoch, MANAGER, stamp},
+    object::{Object, ObjectKind},
+    provider::{ErrorKind, ListQuery, Precondition, WatchEvent, WatchStream, WriteOptions, patch_of},
+    runtime::within,
+    steps::{Context, Halt},
+};
+
+/// Time within which an older write has to be refused. A new policy takes half a second to come into force.
+const PROOF: Duration = Duration::from_secs(10);
+/// Time within which the watch has to tell what is there.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// A fence that a holder stands behind.
+pub(crate) struct Gate {
+    fence: Fence,
+    parameter: Object,
+    watch: WatchStream,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("fence", &self.fence).finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// Reads the parameter by beginning to watch it: one list serves both.
+    pub(crate) async fn approach(fence: Fence) -> Result<Self, FenceError> {
+        let query = ListQuery::new(ObjectKind::new("v1", "ConfigMap"), Some(&fence.namespace))
+            .label(ENVIRONMENT, &fence.environment)
+            .label(PART, "fence");
+        let opened =
+            crate::engine::patience::patiently(&*fence.runtime, || fence.cluster.watch(&query)).await;
+        let mut watch = opened.map_err(|error| fence.failed(error))?;
+        let key = fence.parameter_key();
+        let first = async {
+            loop {
+                match watch.next().await {
+                    Some(Ok(WatchEvent::Listed(found))) => {
+                        return Ok(found.into_iter().find(|object| *object.key() == key));
+                    }
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(fence.failed(error)),
+                    None => return Ok(None),
+                }
+            }
+        };
+        let parameter = match within(&*fence.runtime, LOOK, first).await {
+            Some(found) => found?.ok_or_else(|| fence.open())?,
+            None => {
+                let error = crate::provider::ProviderError::new(
+                    ErrorKind::DeadlineExceeded,
+                    "cluster",
+                    "watch",
+                    key.to_string(),
+                    format!("nothing was told within {} s", LOOK.as_secs()),
+                );
+                return Err(fence.failed(error));
+            }
+        };
+        if epoch_in(&parameter).is_none() {
+            return Err(fence.damaged());
+        }
+        Ok(Self { fence, parameter, watch })
+    }
+
+    /// The epoch that the fence held.
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        epoch_in(&self.parameter)
+    }
+
+    /// Raises the fence to our epoch, only upwards, and proves it.
+    pub(crate) async fn shut(&mut self, epoch: Epoch) -> Result<(), FenceError> {
+        self.fence.raise_from(self.parameter.clone(), epoch).await?;
+        self.fence.prove(epoch).await
+    }
+
+    /// Asks what would come of a write of the epoch before ours until it is refused. Only our own refusal counts:
+    /// any other policy, or a missing permission, proves nothing.
+    pub(super) async fn prove(fence: &Fence, epoch: Epoch) -> Result<(), FenceError> {
+        let older = Epoch(epoch.0.saturating_sub(1));
+        let mut probe = patch_of(&fence.parameter_key(), serde_json::json!({})).expect("has kind and name");
+        probe.set_label(stamp::ENVIRONMENT, Some(&fence.environment));
+        probe.set_label(stamp::NAMESPACE, Some(&fence.namespace));
+        probe.set_annotation(stamp::EPOCH, Some(&older.to_string()));
+        let options = WriteOptions::merge(MANAGER, Precondition::Any).dry_run();
+        let ours = binding_key(&fence.environment, &fence.namespace).name;
+        let until = fence.runtime.now() + PROOF;
+        let mut pause = Duration::from_millis(20);
+        loop {
+            let silent = match fence.cluster.write(&probe, &options).await {
+                Err(error) if error.kind() == ErrorKind::StaleEpoch && error.message().contains(&ours) => {
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(fence.open()),
+                Err(error) if error.is_transient() => Some(fence.failed(error)),
+                Err(error) if error.kind() != ErrorKind::StaleEpoch => return Err(fence.failed(error)),
+                Ok(_) | Err(_) => None,
+            };
+            if fence.runtime.now() >= until {
+                return Err(silent.unwrap_or_else(|| FenceError::Silent {
+                    environment: fence.environment.clone(),
+                    older,
+                    seconds: PROOF.as_secs(),
+                }));
+            }
+            fence.runtime.sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(500));
+        }
+    }
+
+    /// Watches the parameter for as long as the holder works, and stops him when it is gone or was raised.
+    pub(crate) fn guard(self, context: &Arc<Context>) {
+        let holder = Arc::downgrade(context);
+        let task = context.runtime.spawn(Box::pin(self.watch(holder)));
+        context.guarded_by(task);
+    }
+
+    async fn watch(mut self, holder: Weak<Context>) {
+        let key = self.fence.parameter_key();
+        while let Some(event) = self.watch.next().await {
+            let (found, gone) = match event {
+                Ok(WatchEvent::Listed(all)) => {
+                    let found = all.into_iter().find(|object| *object.key() == key);
+                    let gone = found.is_none();
+                    (found, gone)
+                }
+                Ok(WatchEvent::Applied(object)) if *object.key() == key => (Some(object), false),
+                Ok(WatchEvent::Deleted(object)) if *object.key() == key => (None, true),
+                Ok(_) => continue,
+                Err(error) => {
+                    let Some(context) = holder.upgrade() else { return };
+                    context.unfenced(self.fence.failed(error));
+                    return;
+                }
+            };
+            let Some(context) = holder.upgrade() else { return };
+            let epoch = found.as_ref().and_then(epoch_in);
+            if gone {
+                context.unfenced(self.fence.open());
+                return;
+            }
+            match epoch {
+                None => {
+                    context.unfenced(self.fence.damaged());
+                    return;
+                }
+                Some(epoch) if epoch > context.epoch => {
+                    context.halt(Halt::Lost);
+                    return;
+                }
+                // An older state, told late, or our own raise.
+                Some(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Runs behind a fence, and behind one that somebody opened.
+
+use std::time::Duration;
+
+use maily_core::engine::{EnvironmentError, Epoch, FenceError, FenceState, Wish};
+
+use crate::setup::{Setup, succeeded};
+
+#[tokio::test(start_paused = true)]
+async fn every_run_raises_its_fence_and_none_begins_behind_an_open_one() {
+    let setup = Setup::fenced(21).await;
+    let fence = setup.environment().fence();
+    for (version, epoch) in [("v1", 2), ("v2", 3), ("v1", 4)] {
+        assert!(succeeded(&setup.deploy(version).await));
+        assert_eq!(fence.epoch().await.expect("can be read"), Some(Epoch(epoch)));
+        fence.prove(Epoch(epoch)).await.expect("what is older is refused");
+    }
+    setup.open_the_fence().await;
+    assert_eq!(fence.sight(true).await.expect("is seen").state, FenceState::Open);
+    let before = setup.content();
+    let error = setup.try_to_deploy("v2").await.expect_err("is open");
+    assert!(matches!(error, EnvironmentError::Fence(FenceError::Open { .. })), "{error}");
+    assert_eq!(setup.content(), before);
+    fence.install(Epoch(4)).await.expect("is repaired");
+    assert!(succeeded(&setup.deploy("v2").await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_stops_when_its_fence_is_opened_and_goes_on_when_it_is_repaired() {
+    let setup = Setup::fenced(22).await;
+    setup.deploy("v1").await;
+    let opened = async {
+        setup.runtime.sleep(Duration::from_millis(400)).await;
+        setup.open_the_fence().await;
+    };
+    let (end, ()) = futures::future::join(setup.try_to_deploy("v2"), opened).await;
+    let error = end.expect_err("is stopped");
+    assert!(matches!(error, EnvironmentError::Fence(FenceError::Open { .. })), "{error}");
+    let environment = setup.environment();
+    assert!(environment.head().await.expect("can be read").unfinished.is_some());
+    let options = setup.options("tester");
+    let error = environment.take_over(None, Wish::Resume, &options).await.expect_err("is open");
+    assert!(matches!(error, EnvironmentError::Fence(FenceError::Open { .. })), "{error}");
+    environment.fence().install(Epoch(0)).await.expect("is repaired");
+    let end = environment.take_over(None, Wish::Resume, &options).await.expect("goes on");
+    assert!(end.as_ref().is_some_and(succeeded), "{end:?}");
+}
