@@ -362,7 +362,8 @@ impl Book {
         let open = |step: &StepId, back: Option<bool>| {
             self.state.of(step).is_some_and(|state| match &state.progress {
                 Progress::Started => back != Some(true),
-                Progress::Undoing => back != Some(false),
+                // A late call of the way forward: the undo finds what it left, and waits for it.
+                Progress::Undoing => true,
                 // A takeover stamps what may still be written.
                 Progress::Failed(_) | Progress::UndoFailed(..) => state.may_have_effect,
                 _ => false,
