@@ -94,7 +94,7 @@ impl Defect {
 }
 
 #[cfg(feature = "planted-defects")]
-mod planted {
+mod switch {
     use std::cell::Cell;
 
     use super::Defect;
@@ -123,7 +123,7 @@ mod planted {
 }
 
 #[cfg(feature = "planted-defects")]
-pub use planted::{is_planted, plant};
+pub use switch::{is_planted, plant};
 
 /// Whether a defect is planted: never.
 #[cfg(not(feature = "planted-defects"))]

@@ -1,0 +1,112 @@
+//! Why nothing could be planned or run, and what a person can do.
+
+use crate::{
+    engine::{FenceError, LeaseError, RunId, journal::JournalError, planner::PlanProblems},
+    provider::ProviderError,
+};
+
+/// Why nothing could be planned or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvironmentError {
+    /// The environment is bound to no cluster.
+    #[error("environment `{0}` is not bound to a cluster")]
+    Unbound(String),
+    /// It is another cluster.
+    #[error(
+        "environment `{environment}` is bound to another cluster (uid {bound}); {server} is the cluster with uid {found}"
+    )]
+    WrongCluster {
+        /// The environment.
+        environment: String,
+        /// The cluster that it is bound to.
+        bound: String,
+        /// The cluster that was met.
+        found: String,
+        /// Its address.
+        server: String,
+    },
+    /// The namespace does not exist.
+    #[error("namespace `{0}` does not exist")]
+    NoNamespace(String),
+    /// The namespace is being deleted.
+    #[error("namespace `{0}` is being deleted")]
+    NamespaceTerminating(String),
+    /// A run has to be resumed or aborted first.
+    #[error("run {run} of environment `{environment}` has not ended")]
+    Unfinished {
+        /// The environment.
+        environment: String,
+        /// The run.
+        run: RunId,
+    },
+    /// The plan is for another environment.
+    #[error("the plan is for environment `{found}` of project `{project}`")]
+    OtherEnvironment {
+        /// The plan's environment.
+        found: String,
+        /// The plan's project.
+        project: String,
+    },
+    /// The plan does not fit what is there any more.
+    #[error("the plan is out of date:\n{}", .0.join("\n"))]
+    OutOfDate(Vec<String>),
+    /// There is no plan.
+    #[error("{0}")]
+    Problems(PlanProblems),
+    /// Somebody else works on the environment.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// The records failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A provider failed.
+    #[error("failed to read the state of the environment")]
+    Provider(#[source] ProviderError),
+    /// There is no such run.
+    #[error("there is no run {0}")]
+    NoRun(RunId),
+    /// The fence does not hold.
+    #[error(transparent)]
+    Fence(#[from] FenceError),
+    /// A run cannot go back any more.
+    #[error("run {0} cannot go back: a step that cannot be undone has begun")]
+    NoReturn(RunId),
+}
+
+impl EnvironmentError {
+    /// What a person can do.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unbound(name) => {
+                format!("bind it: `mailyctl env bind {name} --context CONTEXT --namespace NAMESPACE`")
+            }
+            Self::WrongCluster { environment, .. } => format!(
+                "choose the right context, or bind the environment anew: `mailyctl env bind {environment} --rebind`"
+            ),
+            Self::NoNamespace(name) => format!("make it: `kubectl create namespace {name}`"),
+            Self::NamespaceTerminating(_) => "wait until it is gone, and make it again".to_owned(),
+            Self::Unfinished { environment, .. } => format!(
+                "`mailyctl resume --env {environment}` goes on, `mailyctl abort --env {environment}` goes back"
+            ),
+            Self::OtherEnvironment { .. } => "make a plan for this environment".to_owned(),
+            Self::OutOfDate(_) => "make a new plan".to_owned(),
+            Self::Lease(LeaseError::Held { environment, .. }) => format!(
+                "wait for your turn with `--wait-lock`; if that process has died, \
+                 `mailyctl resume --env {environment}` takes its run over once its lease has run out"
+            ),
+            Self::NoRun(_) => "`mailyctl history` lists the runs on record".to_owned(),
+            Self::Fence(error) => return error.hint(),
+            Self::NoReturn(_) => "mend the cause and `mailyctl resume`".to_owned(),
+            Self::Provider(error)
+            | Self::Lease(LeaseError::Provider(error))
+            | Self::Journal(JournalError::Store(error)) => {
+                return error.hint().map(str::to_owned);
+            }
+            Self::Journal(JournalError::NotHolder { .. }) => {
+                "somebody else took the environment over: look with `mailyctl status`".to_owned()
+            }
+            Self::Problems(_) | Self::Journal(_) => return None,
+        })
+    }
+}

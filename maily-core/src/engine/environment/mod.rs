@@ -1,0 +1,257 @@
+//! One environment: the door through which tools plan, run, resume, abort and look.
+
+mod error;
+mod run;
+mod turn;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::FutureExt as _;
+
+use super::{
+    Plan, Sealer, Storage,
+    fence::Fence,
+    history::{self, Head, Release},
+    observe,
+    patience::patiently,
+    planner::{self, PlanOptions, Wanted},
+};
+use crate::{
+    model::Fencing,
+    object::{Object, ObjectKey},
+    provider::{ClusterIdentity, RecordStore},
+    runtime::Runtime,
+    steps::Providers,
+};
+
+pub use error::EnvironmentError;
+pub use run::{RunEnd, RunOptions};
+
+/// An environment and what is needed to work on it.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// The project.
+    pub project: String,
+    /// The environment.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The cluster that it is bound to.
+    pub identity: Option<ClusterIdentity>,
+    /// Whether its cluster fences it.
+    pub fencing: Fencing,
+    /// Providers.
+    pub providers: Providers,
+    /// Records.
+    pub records: Arc<dyn RecordStore>,
+    /// Clock, chance and tasks.
+    pub runtime: Arc<dyn Runtime>,
+}
+
+/// A plan with what it was made from, to be run at once.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// The state of the records at that time.
+    pub head: Head,
+    pub(crate) seen: BTreeMap<ObjectKey, Object>,
+    pub(crate) sealer: Arc<Sealer>,
+}
+
+impl Environment {
+    /// Checks that the cluster is the one that the environment is bound to, and that its namespace is there.
+    ///
+    /// # Errors
+    /// When it is not, or the cluster cannot be reached.
+    pub async fn check(&self) -> Result<ClusterIdentity, EnvironmentError> {
+        patiently(&*self.runtime, || self.check_once().boxed()).await
+    }
+
+    async fn check_once(&self) -> Result<ClusterIdentity, EnvironmentError> {
+        let bound = self.identity.as_ref().ok_or_else(|| EnvironmentError::Unbound(self.name.clone()))?;
+        let namespace = crate::object::ObjectKind::new("v1", "Namespace");
+        let key = ObjectKey::new(namespace, None, &self.namespace);
+        let cluster = &self.providers.cluster;
+        let (info, namespace) = futures::future::try_join(cluster.describe(), cluster.get(&key))
+            .await
+            .map_err(EnvironmentError::Provider)?;
+        if info.identity.uid != bound.uid || (!bound.ca.is_empty() && info.identity.ca != bound.ca) {
+            return Err(EnvironmentError::WrongCluster {
+                environment: self.name.clone(),
+                bound: bound.uid.clone(),
+                found: info.identity.uid,
+                server: info.server,
+            });
+        }
+        match namespace {
+            None => Err(EnvironmentError::NoNamespace(self.namespace.clone())),
+            Some(namespace) if namespace.is_terminating() => {
+                Err(EnvironmentError::NamespaceTerminating(self.namespace.clone()))
+            }
+            Some(_) => Ok(info.identity),
+        }
+    }
+
+    /// The state of the records.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn head(&self) -> Result<Head, EnvironmentError> {
+        patiently(&*self.runtime, || async { Ok(history::head(&*self.records).await?) }.boxed()).await
+    }
+
+    /// The release in force, with its objects.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub async fn released(&self, head: &Head) -> Result<Option<Release>, EnvironmentError> {
+        let Some((run, release)) = &head.release else { return Ok(None) };
+        let read = || history::with_objects(&*self.records, run.clone(), release.clone()).boxed();
+        Ok(patiently(&*self.runtime, read).await?)
+    }
+
+    /// Makes a plan from what is wanted and what is there.
+    ///
+    /// # Errors
+    /// When something cannot be read, or there is no way: all problems at once.
+    pub async fn plan(
+        &self,
+        wanted: &Wanted,
+        head: Head,
+        base: Option<&Release>,
+        options: &PlanOptions,
+        depth: observe::Depth,
+        storage: Storage,
+    ) -> Result<Planned, EnvironmentError> {
+        let cluster = &*self.providers.cluster;
+        let observe = || observe::observe(cluster, wanted, base, depth).boxed();
+        // The sealer may write: not before it is known that this is the right cluster.
+        let check = async {
+            let identity = match &head.cluster {
+                Some(checked) => checked.clone(),
+                None => self.check().await?,
+            };
+            Ok::<_, EnvironmentError>((identity, self.sealer(storage).await?))
+        };
+        let (checked, observed) = futures::future::join(check, patiently(&*self.runtime, observe)).await;
+        // What is wrong with the cluster as such is the better answer.
+        let (identity, sealer) = checked?;
+        let mut observed = observed?;
+        observed.identity = Some(identity);
+        let mut options = options.clone();
+        let host = self.providers.frontend.as_deref();
+        options.frontends = patiently(&*self.runtime, || observe::frontends(host, wanted).boxed()).await?;
+        let plan =
+            planner::plan(wanted, &observed, base, &sealer, &options).map_err(EnvironmentError::Problems)?;
+        Ok(Planned { plan, head, seen: observed.objects, sealer: Arc::new(sealer) })
+    }
+
+    /// Prepares a plan from a file: reads the world anew and refuses, object by object, what has changed since.
+    ///
+    /// # Errors
+    /// [`EnvironmentError::OutOfDate`] when the plan does not fit any more.
+    pub async fn adopt_plan(&self, plan: Plan) -> Result<Planned, EnvironmentError> {
+        if plan.environment != self.name || plan.project != self.project {
+            let (found, project) = (plan.environment, plan.project);
+            return Err(EnvironmentError::OtherEnvironment { found, project });
+        }
+        let identity = self.check().await?;
+        if plan.cluster != identity {
+            return Err(EnvironmentError::OutOfDate(vec!["it was made for another cluster".to_owned()]));
+        }
+        let head = self.head().await?;
+        let release = head.release.as_ref().map(|(_, release)| release.id);
+        if plan.base != release {
+            let text = |id: Option<super::ReleaseId>| id.map_or("none".to_owned(), |id| id.to_string());
+            let found = format!("it starts from release {}, in force is {}", text(plan.base), text(release));
+            return Err(EnvironmentError::OutOfDate(vec![found]));
+        }
+        let sealer = self.sealer(Storage::Lasting).await?;
+        let keys: Vec<&ObjectKey> =
+            plan.steps.iter().flat_map(|step| step.work.changes()).map(|change| &change.key).collect();
+        let cluster = &*self.providers.cluster;
+        let seen = patiently(&*self.runtime, || observe::read(cluster, keys.iter().copied()).boxed()).await?;
+        let stale = observe::out_of_date(&plan, &seen, &sealer);
+        if stale.is_empty() {
+            Ok(Planned { plan, head, seen, sealer: Arc::new(sealer) })
+        } else {
+            Err(EnvironmentError::OutOfDate(stale))
+        }
+    }
+
+    /// The environment's sealer.
+    pub(super) async fn sealer(&self, storage: Storage) -> Result<Sealer, EnvironmentError> {
+        let open = || {
+            let (cluster, runtime) = (&*self.providers.cluster, &*self.runtime);
+            async move {
+                let sealer = Sealer::open(cluster, runtime, &self.name, &self.namespace, storage).await;
+                sealer.map_err(EnvironmentError::Provider)
+            }
+            .boxed()
+        };
+        patiently(&*self.runtime, open).await
+    }
+
+    /// Stores the values of Secrets that a plan refers to, so that it can be applied by another process.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub async fn keep_values(&self, planned: &Planned) -> Result<(), EnvironmentError> {
+        let plan = &planned.plan;
+        let mut objects: Vec<&Object> = plan.unchanged.iter().map(|kept| &kept.desired).collect();
+        for change in plan.steps.iter().flat_map(|step| step.work.changes()) {
+            objects.extend(&change.desired);
+            objects.extend(change.before.as_ref().map(|before| &before.object));
+        }
+        for object in objects {
+            let stored = planned.sealer.store(&*self.providers.cluster, object).await;
+            stored.map_err(EnvironmentError::Provider)?;
+        }
+        Ok(())
+    }
+
+    /// The fence of the environment, which need not stand.
+    pub fn fence(&self) -> Fence {
+        let cluster = Arc::clone(&self.providers.cluster);
+        Fence::new(cluster, Arc::clone(&self.runtime), &self.name, &self.namespace)
+    }
+}
+
+impl Head {
+    /// The number of the release that a run would make.
+    pub fn next_release(&self) -> super::ReleaseId {
+        super::ReleaseId(self.releases.last().map_or(1, |last| last.0 + 1))
+    }
+
+    /// Deployments of the frontends in the release in force.
+    pub fn frontends(&self) -> BTreeMap<String, String> {
+        self.release.as_ref().map(|(_, release)| release.frontends.clone()).unwrap_or_default()
+    }
+}
+
+/// Who embeds the engine runs it as a task of his own: every future can be sent to another thread.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Depth, takeover::Wish};
+
+    fn send<T: Send>(_: T) {}
+
+    #[expect(dead_code, reason = "it only has to compile")]
+    fn futures_are_send(
+        environment: &'static Environment,
+        (wanted, release): (&'static Wanted, &'static Release),
+        (head, planned): (Head, Planned),
+        (plan, options): (&'static PlanOptions, &'static RunOptions),
+    ) {
+        send(environment.check());
+        send(environment.head());
+        send(environment.released(&planned.head));
+        send(environment.plan(wanted, head, Some(release), plan, Depth::DryRun, Storage::Lasting));
+        send(environment.adopt_plan(planned.plan.clone()));
+        send(environment.keep_values(&planned));
+        send(environment.take_over(None, Wish::Resume, options));
+        send(environment.run(planned.clone(), options));
+    }
+}

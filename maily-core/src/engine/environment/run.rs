@@ -1,0 +1,219 @@
+//! Carrying out a plan.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Environment, EnvironmentError, Planned};
+use crate::{
+    engine::{
+        Listener, Outcome, RunId, Stuck,
+        executor::{Executor, Finish},
+        fence::Gate,
+        history::record_release,
+        journal::{JournalError, JournalEvent},
+        state::RunState,
+    },
+    steps::Context,
+};
+
+/// How a run is carried out.
+#[derive(Clone)]
+pub struct RunOptions {
+    /// Who runs it: person, machine, process.
+    pub by: String,
+    /// Why, where a reason was asked for.
+    pub reason: Option<String>,
+    /// How long to wait for one's turn; none: not at all.
+    pub wait: Option<Duration>,
+    /// Interrupts the run in an orderly way: it can be resumed.
+    pub cancel: CancellationToken,
+    /// Receives the events.
+    pub listener: Arc<dyn Listener>,
+}
+
+impl std::fmt::Debug for RunOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunOptions").field("by", &self.by).field("wait", &self.wait).finish_non_exhaustive()
+    }
+}
+
+impl RunOptions {
+    /// Runs for somebody, who is told nothing on the way.
+    pub fn new(by: impl Into<String>) -> Self {
+        Self {
+            by: by.into(),
+            reason: None,
+            wait: None,
+            cancel: CancellationToken::new(),
+            listener: Arc::new(|_: &crate::engine::Event| {}),
+        }
+    }
+}
+
+/// How a process ended its work on a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// The run is over.
+    Over {
+        /// The run; none where there was nothing to do.
+        run: Option<RunId>,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The run was interrupted; `resume` goes on with it.
+    Paused {
+        /// The run.
+        run: RunId,
+        /// Why.
+        why: String,
+    },
+    /// The run needs a person; `resume` goes on with it afterwards.
+    Stuck {
+        /// The run.
+        run: RunId,
+        /// What needs a person.
+        items: Vec<Stuck>,
+    },
+}
+
+impl Environment {
+    /// Carries out a plan.
+    ///
+    /// # Errors
+    /// When it could not begin, or the environment was lost to another process on the way.
+    pub async fn run(&self, planned: Planned, options: &RunOptions) -> Result<RunEnd, EnvironmentError> {
+        if planned.plan.is_empty() {
+            return Ok(RunEnd::Over { run: None, outcome: Outcome::Unchanged });
+        }
+        if let Some(unfinished) = &planned.head.unfinished {
+            return Err(self.unfinished(&unfinished.recorded.run));
+        }
+        let run = RunId::new(&*self.runtime);
+        let lease = self.lease(&run, options).await?;
+        let mut gate = match self.gate().await {
+            Ok(gate) => gate,
+            Err(error) => {
+                lease.release().await;
+                return Err(error);
+            }
+        };
+        let stamps = planned.seen.values().filter_map(crate::engine::epoch_of).max();
+        let seen = stamps.max(gate.as_ref().and_then(Gate::epoch));
+        let records = &*self.records;
+        let claimed = crate::engine::epoch::claim(
+            records,
+            &*self.runtime,
+            planned.head.epoch.or(Some(crate::engine::Epoch(0))),
+            seen,
+            &run,
+            &options.by,
+        )
+        .await;
+        if let (Ok(epoch), Some(gate)) = (&claimed, &mut gate)
+            && let Err(error) = gate.shut(*epoch).await
+        {
+            lease.release().await;
+            return Err(error.into());
+        }
+        let closed = match &claimed {
+            Ok(epoch) => {
+                let pending = &planned.head.pending;
+                crate::engine::epoch::close(&self.records, &self.runtime, pending, *epoch, &options.by).await
+            }
+            Err(_) => Ok(()),
+        };
+        let epoch = match closed.and(claimed) {
+            Ok(epoch) => epoch,
+            Err(JournalError::NotHolder { .. }) => {
+                lease.release().await;
+                let why = "somebody else changed the environment since the plan was made".to_owned();
+                return Err(EnvironmentError::OutOfDate(vec![why]));
+            }
+            Err(error) => {
+                lease.release().await;
+                return Err(error.into());
+            }
+        };
+        if let Err(error) = self.keep_values(&planned).await {
+            lease.release().await;
+            return Err(error);
+        }
+        let plan = planned.plan;
+        let context = Arc::new(Context::new(
+            self.providers.clone(),
+            Arc::clone(&self.runtime),
+            planned.sealer,
+            lease,
+            run.clone(),
+            epoch,
+            vec![epoch],
+            &plan,
+            planned.seen,
+            Arc::clone(&options.listener),
+        ));
+        if let Some(gate) = gate {
+            gate.guard(&context);
+        }
+        let journal = crate::engine::journal::Writer::new(
+            Arc::clone(&self.records),
+            Arc::clone(&self.runtime),
+            run,
+            epoch,
+            0,
+        );
+        let digest = plan.digest.clone();
+        let mut executor = Executor::new(
+            Arc::clone(&context),
+            RunState::new(plan),
+            journal,
+            Arc::clone(&self.records),
+            planned.head.next_release(),
+            planned.head.frontends(),
+            options.cancel.clone(),
+            options.by.clone(),
+        );
+        let (by, reason) = (options.by.clone(), options.reason.clone());
+        executor.begin(JournalEvent::RunStarted { plan: digest, by, reason }).await?;
+        let finish = executor.run().await;
+        self.finish(context, finish).await
+    }
+
+    /// Writes down what follows from how a run ended, and gives the lease back.
+    pub(in crate::engine) async fn finish(
+        &self,
+        context: Arc<Context>,
+        finish: Result<Finish, JournalError>,
+    ) -> Result<RunEnd, EnvironmentError> {
+        let run = context.run.clone();
+        let epoch = context.epoch;
+        let finish = match finish {
+            Ok(finish) => finish,
+            Err(error) => {
+                context.give_up_lease();
+                return Err(context.take_unfenced().map_or_else(|| error.into(), EnvironmentError::from));
+            }
+        };
+        let record = async {
+            if let Finish::Over(_, Some(release)) = &finish {
+                // The journal is what counts; who finds this record missing writes it again.
+                let _ = record_release(&*self.records, &run, epoch, release).await;
+            }
+        };
+        let release = async {
+            if let Some(lease) = context.take_lease() {
+                lease.release().await;
+            }
+        };
+        futures::future::join(record, release).await;
+        let unfenced = context.take_unfenced();
+        Ok(match finish {
+            Finish::Over(outcome, _) => RunEnd::Over { run: Some(run), outcome },
+            Finish::Paused(why) => match unfenced {
+                Some(error) => return Err(error.into()),
+                None => RunEnd::Paused { run, why },
+            },
+            Finish::Stuck(items) => RunEnd::Stuck { run, items },
+        })
+    }
+}
