@@ -98,5 +98,37 @@ fn refuse(options: &ConnectOptions, error: KubeconfigError) -> ProviderError {
         }
         _ => (ErrorKind::Invalid, "check the file with `kubectl config view`"),
     };
-    ProviderError::new(kind, PROVIDER, "connect", place(options), error.to_string()).with_hint(hint)
+    let message = match &error {
+        // The parser shows the lines around a mistake, and with them tokens and keys.
+        KubeconfigError::Parse(error) => match error.location() {
+            Some(at) => format!("it is no kubeconfig: line {}, column {}", at.line(), at.column()),
+            None => "it is no kubeconfig".to_owned(),
+        },
+        error => error.to_string(),
+    };
+    ProviderError::new(kind, PROVIDER, "connect", place(options), message).with_hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_broken_kubeconfig_does_not_show_its_lines() {
+        for (number, user) in ["token: [hunter2hunter2]", "token: hunter2hunter2\n  bad"].iter().enumerate() {
+            let path = std::env::temp_dir().join(format!("maily-broken-{}-{number}", std::process::id()));
+            std::fs::write(&path, format!("apiVersion: v1\nusers:\n- name: u\n  user:\n    {user}\n")).unwrap();
+            let options = ConnectOptions { kubeconfig: Some(path.clone()), context: None };
+            let error = configure(&options).await.err().unwrap();
+            std::fs::remove_file(&path).unwrap();
+            let mut said = format!("{error} {error:?}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                said.push_str(&format!(" {cause} {cause:?}"));
+                source = cause.source();
+            }
+            assert!(!said.contains("hunter2"), "{said}");
+            assert!(said.contains("line "), "{said}");
+        }
+    }
 }

@@ -217,6 +217,7 @@ async fn records(wired: &Wired, findings: &mut Findings) {
             let release =
                 head.release.as_ref().map(|(_, release)| format!("release {} is in force", release.id));
             findings.add("ok", "records", release.unwrap_or_else(|| "nothing released yet".to_owned()), None);
+            journals(wired, &head, findings).await;
             if let Some(unfinished) = &head.unfinished {
                 let help = format!(
                     "`mailyctl resume --env {0}` or `mailyctl abort --env {0}`",
@@ -230,5 +231,23 @@ async fn records(wired: &Wired, findings: &mut Findings) {
                 );
             }
         }
+    }
+}
+
+/// Journals that cannot be read whole, and one that does not tell of the release that it made.
+async fn journals(wired: &Wired, head: &maily_core::engine::Head, findings: &mut Findings) {
+    let runs = match maily_core::release::runs(&*wired.environment.records, usize::MAX / 2).await {
+        Ok(runs) => runs,
+        Err(error) => return findings.add("bad", "journals", error.to_string(), None),
+    };
+    for run in &runs {
+        if let Some(damaged) = &run.damaged {
+            findings.add("bad", "journal", damaged.clone(), None);
+        }
+    }
+    let Some((released, release)) = &head.release else { return };
+    if runs.iter().any(|run| run.run == *released && run.outcome.is_none() && run.damaged.is_none()) {
+        let what = format!("run {released} made release {}, and its journal has lost its end", release.id);
+        findings.add("bad", "journal", what, Some("bring its last segment back from a backup"));
     }
 }

@@ -150,6 +150,7 @@ pub(crate) fn history(runs: &[RunSummary], now: Timestamp, wide: Option<usize>, 
         let age = run.ended.or(run.started).map(|at| elapsed(between(at, now))).unwrap_or_default();
         let release = run.release.map(|release| release.to_string()).unwrap_or_default();
         let result = match &run.outcome {
+            None if run.damaged.is_some() => "its journal is damaged: `mailyctl doctor`".to_owned(),
             None => "has not ended".to_owned(),
             Some(Outcome::RolledBack { why, .. }) => {
                 format!("rolled back: {}", plain(&why.message))

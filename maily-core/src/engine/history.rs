@@ -21,6 +21,8 @@ const RELEASE_FORMAT: u32 = 1;
 /// A release with everything needed to have it again.
 #[derive(Clone, Debug)]
 pub struct Release {
+    /// The project.
+    pub project: String,
     /// The run that made it.
     pub run: RunId,
     /// Its short form.
@@ -205,7 +207,7 @@ fn made_by(run: RunId, head: ReleaseHead, plan: Plan) -> Release {
             }
         }
     }
-    Release { run, head, objects }
+    Release { project: plan.project, run, head, objects }
 }
 
 fn found_by(run: RunId, first: &ReleaseHead, plan: &Plan) -> Release {
@@ -230,7 +232,7 @@ fn found_by(run: RunId, first: &ReleaseHead, plan: &Plan) -> Release {
         frontends: BTreeMap::new(),
         at: first.at,
     };
-    Release { run, head, objects }
+    Release { project: plan.project.clone(), run, head, objects }
 }
 
 impl Recorded {

@@ -10,6 +10,7 @@ mod epoch;
 mod event;
 mod executor;
 mod fence;
+mod foreign;
 pub mod history;
 mod ids;
 pub mod journal;
@@ -49,6 +50,7 @@ pub use state::{Conclusion, Course, GATE_VALID, Next, Progress, RunState, StepSt
 
 pub use takeover::Wish;
 
+pub(crate) use foreign::{digest_of_all, last_editor, told_added};
 pub use history::Head;
 pub(crate) use lease::exactly;
 pub(crate) use observe::{read as read_objects, released_view};

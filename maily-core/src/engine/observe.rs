@@ -59,7 +59,8 @@ pub(super) async fn observe(
         .collect();
     let (read, autoscalers) =
         futures::future::try_join(read(cluster, keys), autoscalers(cluster, &objects)).await?;
-    let mut observed = Observed { objects: read, autoscalers, ..Observed::default() };
+    let closely = depth == Depth::DryRun;
+    let mut observed = Observed { objects: read, autoscalers, closely, ..Observed::default() };
     if depth == Depth::DryRun {
         observed.dry_runs = dry_runs(cluster, wanted, &objects, &observed, base).await?;
     }
@@ -268,14 +269,34 @@ pub(super) fn out_of_date(plan: &Plan, seen: &BTreeMap<ObjectKey, Object>, seale
                 let mut now = view_with(sealer, live, &scope(change));
                 strip_bookkeeping(&mut now);
                 if object_digest(&now) == before.fingerprint {
-                    continue;
+                    let Some(what) = touched(sealer, live, before.all.as_deref()) else { continue };
+                    what
+                } else {
+                    let fields = super::difference(&before.object, &now);
+                    let fields: Vec<String> = fields.iter().take(3).map(|field| field.path.clone()).collect();
+                    format!("was changed since: {}", fields.join(", "))
                 }
-                let fields = super::difference(&before.object, &now);
-                let fields: Vec<String> = fields.iter().take(3).map(|field| field.path.clone()).collect();
-                format!("was changed since: {}", fields.join(", "))
             }
         };
         stale.push(format!("  {} {what}", change.key));
     }
+    // What the plan leaves as it is was read by whoever said yes to it, too.
+    for kept in &plan.unchanged {
+        let (key, Some(all)) = (kept.desired.key(), &kept.all) else { continue };
+        let what = match seen.get(key) {
+            None => Some("was deleted since".to_owned()),
+            Some(live) => touched(sealer, live, Some(all)),
+        };
+        stale.extend(what.map(|what| format!("  {key} {what}")));
+    }
     stale
+}
+
+/// Whether anything on an object is not as it was, also what no release sets.
+fn touched(sealer: &Sealer, live: &Object, all: Option<&str>) -> Option<String> {
+    if all.is_none_or(|all| all == super::digest_of_all(sealer, live)) {
+        return None;
+    }
+    let by = super::last_editor(live).map(|who| format!(" by {who}")).unwrap_or_default();
+    Some(format!("was changed since{by}"))
 }

@@ -95,6 +95,9 @@ pub struct Kept {
     pub desired: Object,
     /// Fingerprint of what is there.
     pub fingerprint: String,
+    /// Digest of all that is set on the object, by whomever, in a plan that somebody reads before it is carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all: Option<String>,
 }
 
 /// What happens when a step is undone.
@@ -247,6 +250,9 @@ pub struct Before {
     pub object: Object,
     /// Digest of `object`: the precondition.
     pub fingerprint: String,
+    /// Digest of all that is set on the object, by whomever, in a plan that somebody reads before it is carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all: Option<String>,
 }
 
 /// One change of one object.

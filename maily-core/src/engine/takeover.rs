@@ -119,6 +119,9 @@ impl Environment {
         wish: Wish,
         options: &RunOptions,
     ) -> Result<RunEnd, EnvironmentError> {
+        if let Some(plan) = &unfinished.recorded.plan {
+            self.is_of(&plan.project)?;
+        }
         let run = unfinished.recorded.run.clone();
         let mut gate = self.gate().await?;
         let seen = self.newest_stamp(unfinished.recorded.plan.as_ref()).await?;

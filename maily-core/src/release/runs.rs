@@ -43,6 +43,9 @@ pub struct RunSummary {
     pub release: Option<ReleaseId>,
     /// Version of each service that it was to bring.
     pub versions: BTreeMap<String, String>,
+    /// What is wrong with its journal; the rest then says little.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
 }
 
 /// The last runs, newest first.
@@ -56,11 +59,28 @@ pub async fn runs(records: &dyn RecordStore, limit: usize) -> Result<Vec<RunSumm
     ids.sort();
     ids.dedup();
     // An id tells the second alone: of runs of one second the epoch tells which came later.
-    let reads = ids.iter().rev().take(limit.saturating_add(SAME_SECOND)).map(|id| journal::read(records, id));
-    let mut read: Vec<Recorded> = futures::future::try_join_all(reads).await?.into_iter().flatten().collect();
-    read.sort_by_key(|recorded| std::cmp::Reverse(recorded.events.first().map(|(epoch, _)| *epoch)));
+    let reads = ids.iter().rev().take(limit.saturating_add(SAME_SECOND)).map(|id| lenient(records, id));
+    let mut read: Vec<(Recorded, Option<String>)> =
+        futures::future::try_join_all(reads).await?.into_iter().flatten().collect();
+    read.sort_by_key(|(recorded, _)| std::cmp::Reverse(recorded.events.first().map(|(epoch, _)| *epoch)));
     read.truncate(limit);
-    Ok(read.iter().map(summary).collect())
+    let told = |(recorded, damaged)| RunSummary { damaged, ..summary(&recorded) };
+    Ok(read.into_iter().map(told).collect())
+}
+
+/// Reads a run; a damaged journal does not hide the others.
+async fn lenient(
+    records: &dyn RecordStore,
+    id: &RunId,
+) -> Result<Option<(Recorded, Option<String>)>, JournalError> {
+    match journal::read(records, id).await {
+        Ok(read) => Ok(read.map(|recorded| (recorded, None))),
+        Err(error @ JournalError::Damaged { .. }) => {
+            let recorded = Recorded { run: id.clone(), plan: None, events: Vec::new(), next: 0 };
+            Ok(Some((recorded, Some(error.to_string()))))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// One run with everything on record.
@@ -85,6 +105,7 @@ fn summary(recorded: &Recorded) -> RunSummary {
         outcome: None,
         release: None,
         versions: recorded.plan.as_ref().map(|plan| plan.versions.clone()).unwrap_or_default(),
+        damaged: None,
     };
     for (_, event) in &recorded.events {
         match event {
@@ -129,5 +150,32 @@ mod tests {
         }
         let newest = runs(&*store, 1).await.unwrap();
         assert_eq!(newest[0].by, "run 2");
+    }
+
+    #[tokio::test]
+    async fn a_missing_segment_is_told_and_hides_no_other_run() {
+        let store: Arc<dyn RecordStore> = Arc::new(MemoryRecords::default());
+        for (epoch, id) in [(1, "20260101-000000-aaaaaa"), (2, "20260101-000001-bbbbbb")] {
+            let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime);
+            let mut writer = Writer::new(Arc::clone(&store), runtime, RunId::from(id), Epoch(epoch), 0);
+            for by in ["first", "second", "third"] {
+                let begun =
+                    JournalEvent::RunStarted { plan: String::new(), by: by.to_owned(), reason: None };
+                writer.append(vec![begun], TokioRuntime.now()).await.unwrap();
+            }
+        }
+        for number in [0, 1] {
+            let run = RunId::from("20260101-000001-bbbbbb");
+            let key = journal::segment_key(&run, number);
+            let kept = store.get(&key).await.unwrap().unwrap();
+            store.delete(&key).await.unwrap();
+            let error = journal::read(&*store, &run).await.unwrap_err();
+            assert!(error.to_string().contains(&format!("{run}/00000{number}")), "{error}");
+            let known = runs(&*store, 5).await.unwrap();
+            let damaged: Vec<bool> = known.iter().map(|run| run.damaged.is_some()).collect();
+            assert_eq!((known.len(), damaged.iter().filter(|damaged| **damaged).count()), (2, 1));
+            store.create(&key, &kept).await.unwrap();
+        }
+        assert!(runs(&*store, 5).await.unwrap().iter().all(|run| run.damaged.is_none()));
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     engine::{
         Environment, EnvironmentError, FenceSight, MANAGER, ReleaseId, RunId, Sealer, Storage, drifted,
         history::{Release, Released},
-        read_objects, released_view, told,
+        read_objects, released_view, told, told_added,
     },
     model::Fencing,
     object::{Object, ObjectKey, ObjectKind},
@@ -169,6 +169,9 @@ impl Work<'_> {
                 found.push(format!("{} was deleted", key.short()));
                 continue;
             };
+            if let Some(added) = told_added(live, &released.desired) {
+                found.push(format!("{}: {added}", key.short()));
+            }
             let Some(fingerprint) = &released.fingerprint else { continue };
             let (now, digest) = released_view(self.sealer, live, &released.desired);
             if *fingerprint != digest {

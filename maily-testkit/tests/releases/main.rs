@@ -13,8 +13,9 @@ mod watch;
 use std::{sync::Arc, time::Duration};
 
 use maily_core::{
-    engine::{Depth, Outcome, RunEnd, Storage, planner::PlanOptions},
+    engine::{Depth, Environment, Outcome, RunEnd, Storage, planner::PlanOptions},
     object::{Object, ObjectKey, ObjectKind},
+    provider::Precondition,
 };
 use setup::{Setup, fault, succeeded};
 
@@ -136,6 +137,76 @@ async fn a_change_between_plan_and_run_is_refused_object_by_object() {
     let error = environment.adopt_plan(planned.plan).await.expect_err("is out of date");
     assert!(error.to_string().contains("Deployment shop/api was changed since: spec.replicas"), "{error}");
     assert_eq!(setup.content(), before);
+}
+
+/// Whoever said yes to a plan has read all of it: also what it leaves as it is, and what no release sets.
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_was_read_holds_for_all_that_was_there() {
+    let key = |kind: (&str, &str), name: &str| {
+        ObjectKey::new(ObjectKind::new(kind.0, kind.1), Some("shop"), name)
+    };
+    let deployment = ("apps/v1", "Deployment");
+    let hosted = serde_json::json!({"spec": {"template": {"spec": {"hostNetwork": true}}}});
+    let marked = serde_json::json!({"metadata": {"annotations": {"note": "mine"}}});
+    let edits = [
+        (key(deployment, "api"), Some(hosted.clone()), "was changed since by kubectl-patch"),
+        (key(("v1", "Service"), "web"), Some(marked), "was changed since by kubectl-patch"),
+        (key(("v1", "Service"), "web"), None, "was deleted since"),
+    ];
+    for (key, edit, told) in edits {
+        let setup = Setup::new(9);
+        setup.deploy("v1").await;
+        let environment = setup.environment();
+        let wanted = setup.wanted("v2").await;
+        let head = environment.head().await.expect("can be read");
+        let base = environment.released(&head).await.expect("can be read");
+        let planned = environment
+            .plan(&wanted, head, base.as_ref(), &PlanOptions::default(), Depth::DryRun, Storage::Lasting)
+            .await
+            .expect("can be planned");
+        let kept = planned.plan.unchanged.iter().any(|kept| *kept.desired.key() == key);
+        assert_eq!(kept, key.kind.kind == "Service");
+        let world = || setup.shared.world();
+        // Time goes by, and controllers write: that is nobody's edit.
+        setup.runtime.sleep(Duration::from_secs(90)).await;
+        environment.adopt_plan(planned.plan.clone()).await.expect("still fits");
+        match edit {
+            Some(fields) => drop(world().edit_as("kubectl-patch", &key, fields).expect("a person may")),
+            None => drop(world().delete(&key, &Precondition::Any).expect("a person may")),
+        }
+        let before = setup.content();
+        let error = environment.adopt_plan(planned.plan).await.expect_err("is out of date");
+        assert!(error.to_string().contains(&format!("{key} {told}")), "{error}");
+        assert_eq!(setup.content(), before);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_people_add_is_told_and_stays() {
+    let setup = Setup::new(9);
+    setup.deploy("v1").await;
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api");
+    let added = serde_json::json!({"spec": {"template": {"spec": {"hostNetwork": true}}}});
+    setup.shared.world().edit_as("kubectl-patch", &key, added).expect("a person may");
+    setup.runtime.sleep(Duration::from_secs(90)).await;
+    let environment = setup.environment();
+    let status = maily_core::release::status(&environment).await.expect("can be read");
+    let api = status.services.iter().find(|service| service.name == "api").expect("is there");
+    assert_eq!(api.drift, ["Deployment/api: kubectl-patch set .spec.template.spec.hostNetwork"]);
+    assert!(succeeded(&setup.deploy("v2").await));
+    let live = setup.shared.world().get(&key).cloned().expect("is there");
+    assert_eq!(live.at("/spec/template/spec/hostNetwork"), Some(&serde_json::json!(true)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_projects_do_not_share_a_history() {
+    let setup = Setup::new(9);
+    setup.deploy("v1").await;
+    let other = Environment { project: "alpha".into(), ..setup.environment() };
+    let head = other.head().await.expect("can be read");
+    let error = other.released(&head).await.expect_err("is refused");
+    assert!(error.to_string().contains("belongs to project `shop`"), "{error}");
+    assert!(maily_core::release::status(&other).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,6 +40,16 @@ pub enum EnvironmentError {
         /// The run.
         run: RunId,
     },
+    /// Another project releases to this environment.
+    #[error("environment `{environment}` in namespace `{namespace}` belongs to project `{project}`")]
+    OtherProject {
+        /// The environment.
+        environment: String,
+        /// Its namespace.
+        namespace: String,
+        /// The project that has released to it.
+        project: String,
+    },
     /// The plan is for another environment.
     #[error("the plan is for environment `{found}` of project `{project}`")]
     OtherEnvironment {
@@ -89,6 +99,11 @@ impl EnvironmentError {
             Self::Unfinished { environment, .. } => format!(
                 "`mailyctl resume --env {environment}` goes on, `mailyctl abort --env {environment}` goes back"
             ),
+            Self::OtherProject { .. } => {
+                "two projects in one namespace need environments of different names; after a change of the project's \
+                 own name put the old one back"
+                    .to_owned()
+            }
             Self::OtherEnvironment { .. } => "make a plan for this environment".to_owned(),
             Self::OutOfDate(_) => "make a new plan".to_owned(),
             Self::Lease(LeaseError::Held { environment, .. }) => format!(

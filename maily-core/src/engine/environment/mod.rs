@@ -108,7 +108,23 @@ impl Environment {
     pub async fn released(&self, head: &Head) -> Result<Option<Release>, EnvironmentError> {
         let Some((run, release)) = &head.release else { return Ok(None) };
         let read = || history::with_objects(&*self.records, run.clone(), release.clone()).boxed();
-        Ok(patiently(&*self.runtime, read).await?)
+        let release = patiently(&*self.runtime, read).await?;
+        if let Some(release) = &release {
+            self.is_of(&release.project)?;
+        }
+        Ok(release)
+    }
+
+    /// The records of two projects in one namespace would be one history.
+    pub(super) fn is_of(&self, project: &str) -> Result<(), EnvironmentError> {
+        if project == self.project {
+            return Ok(());
+        }
+        Err(EnvironmentError::OtherProject {
+            environment: self.name.clone(),
+            namespace: self.namespace.clone(),
+            project: project.to_owned(),
+        })
     }
 
     /// Makes a plan from what is wanted and what is there.
@@ -168,8 +184,9 @@ impl Environment {
             return Err(EnvironmentError::OutOfDate(vec![found]));
         }
         let sealer = self.sealer(Storage::Lasting).await?;
-        let keys: Vec<&ObjectKey> =
-            plan.steps.iter().flat_map(|step| step.work.changes()).map(|change| &change.key).collect();
+        let changed = plan.steps.iter().flat_map(|step| step.work.changes()).map(|change| &change.key);
+        let kept = plan.unchanged.iter().map(|kept| kept.desired.key());
+        let keys: Vec<&ObjectKey> = changed.chain(kept).collect();
         let cluster = &*self.providers.cluster;
         let seen = patiently(&*self.runtime, || observe::read(cluster, keys.iter().copied()).boxed()).await?;
         let stale = observe::out_of_date(&plan, &seen, &sealer);

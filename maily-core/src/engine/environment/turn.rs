@@ -30,6 +30,9 @@ impl Environment {
         loop {
             let head = self.head().await?;
             let Some(unfinished) = &head.unfinished else { return Ok(head) };
+            if let Some(plan) = &unfinished.recorded.plan {
+                self.is_of(&plan.project)?;
+            }
             let run = unfinished.recorded.run.clone();
             let look =
                 || crate::engine::lease::look(&*self.providers.cluster, &self.name, &self.namespace).boxed();

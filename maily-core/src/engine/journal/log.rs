@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -19,6 +20,8 @@ use crate::{
 pub const JOURNAL_FORMAT: u32 = 1;
 /// A segment 0 up to this many packed bytes carries its plan.
 const INLINE: usize = 400 * 1024;
+/// Segments that are read at once.
+const READS: usize = 8;
 
 /// One record of a run's journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,18 +65,44 @@ pub fn segment_key(run: &RunId, number: u64) -> String {
 /// # Errors
 /// When a record is damaged, of a newer format, or the store cannot be reached.
 pub async fn read(store: &dyn RecordStore, run: &RunId) -> Result<Option<Recorded>, JournalError> {
-    let Some(first) = segment(store, run, 0).await? else { return Ok(None) };
-    let mut recorded = Recorded { run: run.clone(), plan: None, events: Vec::new(), next: 0 };
+    let count = segments(store, run).await?;
+    if count == 0 {
+        return Ok(None);
+    }
+    let mut recorded = Recorded { run: run.clone(), plan: None, events: Vec::new(), next: count };
     let mut plan = PlanSource::default();
-    let mut next = Some(first);
-    while let Some(mut segment) = next {
-        recorded.next += 1;
+    // Boxed one by one: a stream over borrowing closures could not be sent to another thread.
+    let reads: Vec<BoxFuture<'_, _>> = (0..count).map(|number| segment(store, run, number).boxed()).collect();
+    let mut reads = stream::iter(reads).buffered(READS);
+    while let Some(read) = reads.next().await {
+        let mut segment = read?.ok_or_else(|| missing(run, 0, "it was deleted a moment ago"))?;
         plan.look_in(&mut segment);
         recorded.events.extend(segment.events.into_iter().map(|event| (segment.epoch, event)));
-        next = self::segment(store, run, recorded.next).await?;
     }
     recorded.plan = plan.fetch(store, run).await?;
     Ok(Some(recorded))
+}
+
+/// Number of a run's segments.
+///
+/// # Errors
+/// When one of them is missing: what it told cannot be guessed.
+async fn segments(store: &dyn RecordStore, run: &RunId) -> Result<u64, JournalError> {
+    let prefix = format!("run/{run}/");
+    let keys = store.list(&prefix).await?;
+    let mut numbers: Vec<u64> = keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse().ok()).collect();
+    numbers.sort_unstable();
+    match (0..).zip(&numbers).find(|(expected, found)| expected != *found) {
+        Some((gap, later)) => Err(missing(run, gap, &format!("segment {later} is there"))),
+        None => Ok(numbers.len() as u64),
+    }
+}
+
+fn missing(run: &RunId, number: u64, why: &str) -> JournalError {
+    let message = format!(
+        "it is missing, and {why}: what it told cannot be guessed; bring it back from a backup of the namespace's Secrets"
+    );
+    JournalError::Damaged { key: segment_key(run, number), message }
 }
 
 /// Reads a run's plan alone. `None` where there is none, or not all of it.

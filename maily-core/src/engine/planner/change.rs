@@ -11,9 +11,9 @@ use super::{
 use crate::{
     engine::{
         Before, Change, ENVIRONMENT, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, Sealer,
-        difference, drifted,
+        difference, digest_of_all, drifted,
         history::{Release, Released},
-        object_digest, strip_bookkeeping, told, without_bookkeeping,
+        object_digest, strip_bookkeeping, told, told_added, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey},
     provider::ClusterIdentity,
@@ -30,6 +30,8 @@ pub struct Observed {
     pub autoscalers: Vec<Object>,
     /// What the server would make of the wanted objects, where it was asked.
     pub dry_runs: BTreeMap<ObjectKey, DryRun>,
+    /// Somebody reads the plan before it is carried out: it holds for exactly what was observed.
+    pub closely: bool,
 }
 
 /// Answer to a dry run.
@@ -115,9 +117,13 @@ impl Comparison<'_> {
         }
         let before = self.view(live, &scope);
         let fingerprint = self.fingerprint(live, &desired);
+        if let (false, Some(added)) = (adopted, told_added(live, &desired)) {
+            let text = format!("{key}: {added}, which the release does not set: it stays");
+            self.notes.push(Note { topic: "foreign".into(), text });
+        }
         let released = known.filter(|known| known.desired == desired && !adopted);
         if released.is_some_and(|known| known.fingerprint.as_deref() == Some(fingerprint.as_str())) {
-            return Some(Verdict::Keep(Kept { service: service.map(str::to_owned), desired, fingerprint }));
+            return Some(self.keep(service, live, desired, fingerprint));
         }
         if let Some(known) = known {
             self.note_drift(&key, known.fingerprint.as_deref(), live, &known.desired);
@@ -136,7 +142,7 @@ impl Comparison<'_> {
             None => owned_only.is_empty() && covers_all(&before, &desired),
         };
         if unchanged && !adopted {
-            return Some(Verdict::Keep(Kept { service: service.map(str::to_owned), desired, fingerprint }));
+            return Some(self.keep(service, live, desired, fingerprint));
         }
         let mut frozen = replaced_fields(&before, &desired);
         if let (true, Some(DryRun::Immutable(message))) =
@@ -172,6 +178,7 @@ impl Comparison<'_> {
                 uid: live.uid().unwrap_or_default().to_owned(),
                 fingerprint: object_digest(&before),
                 object: before,
+                all: self.all(live),
             }),
             desired: Some(desired),
             migrate,
@@ -293,7 +300,21 @@ impl Comparison<'_> {
     fn whole(&self, live: &Object) -> Before {
         let mut object = self.sealer.seal(&live.clone().without_server_fields());
         strip_bookkeeping(&mut object);
-        Before { uid: live.uid().unwrap_or_default().to_owned(), fingerprint: object_digest(&object), object }
+        Before {
+            uid: live.uid().unwrap_or_default().to_owned(),
+            fingerprint: object_digest(&object),
+            object,
+            all: self.all(live),
+        }
+    }
+
+    fn keep(&self, service: Option<&str>, live: &Object, desired: Object, fingerprint: String) -> Verdict {
+        Verdict::Keep(Kept { service: service.map(str::to_owned), desired, fingerprint, all: self.all(live) })
+    }
+
+    /// Digest of all that is set on an object.
+    pub(super) fn all(&self, live: &Object) -> Option<String> {
+        self.observed.closely.then(|| digest_of_all(self.sealer, live))
     }
 
     fn view(&self, live: &Object, scope: &FieldSet) -> Object {

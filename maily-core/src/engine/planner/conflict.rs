@@ -14,12 +14,12 @@ const DEPLOYERS: &[&str] = &["before-first-apply", "helm", "Helm", "kubectl"];
 const AUTOSCALERS: &str = "kube-controller-manager";
 
 /// Whether a manager is a client that deploys and that we take over from on adoption.
-pub(super) fn is_deployer(manager: &str) -> bool {
+pub(crate) fn is_deployer(manager: &str) -> bool {
     DEPLOYERS.contains(&manager) || manager.starts_with("kubectl-") || manager.starts_with("kubectl ")
 }
 
 /// Managers of an object other than ours.
-pub(super) fn managers(live: &Object) -> BTreeSet<String> {
+pub(crate) fn managers(live: &Object) -> BTreeSet<String> {
     live.items("/metadata/managedFields")
         .iter()
         .filter(|entry| {

@@ -59,7 +59,7 @@ pub fn plan(
             wanted.phases[index + 1..].iter().flat_map(|p| p.services.iter()).map(String::as_str).collect();
         later_needs(wanted, phase, &later, &mut comparison);
     }
-    order.fixed(wanted, base);
+    order.fixed(wanted, base, &comparison);
     order.prune(wanted, base, &mut comparison);
     let Comparison { mut notes, problems, .. } = comparison;
     if !problems.is_empty() {
@@ -373,7 +373,7 @@ impl Order<'_> {
     }
 
     /// Services that this plan leaves as they are stay part of the release.
-    fn fixed(&mut self, wanted: &Wanted, base: Option<&Release>) {
+    fn fixed(&mut self, wanted: &Wanted, base: Option<&Release>, comparison: &Comparison<'_>) {
         let planned: BTreeSet<&str> =
             wanted.phases.iter().flat_map(|phase| phase.services.iter().map(String::as_str)).collect();
         let Some(base) = base else { return };
@@ -386,6 +386,11 @@ impl Order<'_> {
                     service: released.service.clone(),
                     desired: released.desired.clone(),
                     fingerprint: released.fingerprint.clone().unwrap_or_default(),
+                    all: comparison
+                        .observed
+                        .objects
+                        .get(released.desired.key())
+                        .and_then(|live| comparison.all(live)),
                 });
             }
         }

@@ -1,0 +1,78 @@
+//! What others set on an object beside what a release sets: seen and told, never taken away in silence.
+
+use super::{
+    MANAGER, Sealer, object_digest,
+    planner::{is_deployer, managers},
+    strip_bookkeeping, without_bookkeeping,
+};
+use crate::object::{FieldSet, Object};
+
+/// Annotations by which the cluster's own controllers keep their books.
+const CONTROLLERS: [&str; 5] = [
+    "autoscaling.alpha.kubernetes.io/",
+    "deployment.kubernetes.io/",
+    "pv.kubernetes.io/",
+    "volume.beta.kubernetes.io/",
+    "volume.kubernetes.io/",
+];
+/// Restarting pods changes nothing of what is released.
+const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// Digest of everything that people and tools set on an object, whoever it was: a plan that somebody has read holds for
+/// exactly this. What controllers keep by themselves is left out: status, their annotations, the number of replicas
+/// where it is not ours, the volume of a claim.
+pub(crate) fn digest_of_all(sealer: &Sealer, live: &Object) -> String {
+    let scales = FieldSet::owned_by(live, |manager| manager == MANAGER).contains(&["spec", "replicas"]);
+    let mut object = live.clone().without_server_fields();
+    object.edit(|body| {
+        if let Some(spec) = body.get_mut("spec").and_then(|spec| spec.as_object_mut()) {
+            if !scales {
+                spec.remove("replicas");
+            }
+            spec.remove("volumeName");
+        }
+        let annotations = body.get_mut("metadata").and_then(|m| m.get_mut("annotations"));
+        if let Some(annotations) = annotations.and_then(|a| a.as_object_mut()) {
+            annotations.retain(|name, _| !CONTROLLERS.iter().any(|prefix| name.starts_with(prefix)));
+        }
+    });
+    strip_bookkeeping(&mut object);
+    object_digest(&sealer.seal(&object))
+}
+
+/// Fields that people's clients own on an object and that its release does not set, by client.
+pub(crate) fn added(live: &Object, desired: &Object) -> Vec<(String, Vec<String>)> {
+    let released = FieldSet::of(desired);
+    managers(live)
+        .into_iter()
+        .filter(|manager| is_deployer(manager))
+        .filter_map(|manager| {
+            let theirs = FieldSet::owned_by(live, |name| name == manager).difference(&released);
+            let theirs = without_bookkeeping(theirs).without(&["spec", "replicas"]);
+            let paths: Vec<String> =
+                theirs.paths().into_iter().filter(|path| !path.ends_with(RESTARTED)).collect();
+            (!paths.is_empty()).then_some((manager, paths))
+        })
+        .collect()
+}
+
+/// The same in a line.
+pub(crate) fn told_added(live: &Object, desired: &Object) -> Option<String> {
+    let added = added(live, desired);
+    let told: Vec<String> = added
+        .iter()
+        .map(|(manager, paths)| {
+            let more = if paths.len() > 3 { format!(" and {} more", paths.len() - 3) } else { String::new() };
+            format!("{manager} set {}{more}", paths[..paths.len().min(3)].join(", "))
+        })
+        .collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
+/// Who touched an object last, as far as its managed fields tell.
+pub(crate) fn last_editor(live: &Object) -> Option<String> {
+    let entries = live.items("/metadata/managedFields").iter();
+    let others = entries.filter(|entry| entry.get("subresource").is_none());
+    let newest = others.max_by_key(|entry| entry["time"].as_str().unwrap_or_default().to_owned())?;
+    newest["manager"].as_str().map(str::to_owned)
+}
