@@ -42,7 +42,11 @@ fn turn(ui: &Ui, wired: &Wired, run: Option<&RunArgs>) -> Result<RunOptions, Cli
     let (name, tells) = (wired.environment.name.clone(), ui.teller());
     let last = std::sync::Mutex::new(String::new());
     options.listener = std::sync::Arc::new(move |event: &maily_core::engine::Event| {
-        let maily_core::engine::What::Queued { holder } = &event.what else { return };
+        let holder = match &event.what {
+            maily_core::engine::What::Queued { holder } => holder,
+            maily_core::engine::What::Waiting { why } => return tells(&format!("waits: {why}")),
+            _ => return,
+        };
         let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *last != *holder {
             holder.clone_into(&mut last);

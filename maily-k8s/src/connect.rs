@@ -117,7 +117,8 @@ mod tests {
     async fn a_broken_kubeconfig_does_not_show_its_lines() {
         for (number, user) in ["token: [hunter2hunter2]", "token: hunter2hunter2\n  bad"].iter().enumerate() {
             let path = std::env::temp_dir().join(format!("maily-broken-{}-{number}", std::process::id()));
-            std::fs::write(&path, format!("apiVersion: v1\nusers:\n- name: u\n  user:\n    {user}\n")).unwrap();
+            std::fs::write(&path, format!("apiVersion: v1\nusers:\n- name: u\n  user:\n    {user}\n"))
+                .unwrap();
             let options = ConnectOptions { kubeconfig: Some(path.clone()), context: None };
             let error = configure(&options).await.err().unwrap();
             std::fs::remove_file(&path).unwrap();

@@ -75,6 +75,7 @@ impl Log {
         let paint = self.paint;
         Some(match &event.what {
             What::Queued { holder } => format!("waits for {}", plain(holder)),
+            What::Waiting { why } => format!("{} {}", paint.warn("wait "), plain(why)),
             What::RunStarted { title, steps, .. } => format!(
                 "{} {} to {}: run {}, {} steps",
                 paint.busy("begin"),

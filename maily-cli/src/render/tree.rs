@@ -45,6 +45,8 @@ pub(super) struct Tree {
     began: Option<Timestamp>,
     ended: Option<Timestamp>,
     headline: Option<String>,
+    /// What kept the run waiting when it was last heard of.
+    waiting: Option<String>,
     rows: Vec<Row>,
     steps: BTreeMap<StepId, (usize, String)>,
 }
@@ -58,6 +60,7 @@ impl Tree {
             began: None,
             ended: None,
             headline: None,
+            waiting: None,
             rows: Vec::new(),
             steps: BTreeMap::new(),
         }
@@ -65,8 +68,10 @@ impl Tree {
 
     pub(super) fn fold(&mut self, event: &Event) {
         let at = event.at;
+        self.waiting = None;
         match &event.what {
             What::Queued { holder } => self.headline = Some(format!("waits for {}", plain(holder))),
+            What::Waiting { why } => self.waiting = Some(format!("waits: {}", plain(why))),
             What::RunStarted { title, versions, steps, .. } => {
                 self.title.clone_from(title);
                 self.run = Some(event.run.to_string());
@@ -179,7 +184,7 @@ impl Tree {
     /// The lines of the tree, at most so many and so long.
     pub(super) fn lines(&self, now: Timestamp, width: usize, height: usize, paint: Paint) -> Vec<String> {
         let mut lines = vec![self.head(now, width, paint)];
-        if let Some(headline) = &self.headline {
+        for headline in self.headline.iter().chain(&self.waiting) {
             lines.push(format!("  {}", paint.warn(&short(headline, width.saturating_sub(2)))));
         }
         let room = height.saturating_sub(lines.len() + 1).max(1);

@@ -56,6 +56,11 @@ pub enum What {
         /// Who holds the environment.
         holder: String,
     },
+    /// Something keeps the work waiting: a call without an answer, or an error that is tried again.
+    Waiting {
+        /// What, and since when.
+        why: String,
+    },
     /// The run began.
     RunStarted {
         /// What it does, in one line.

@@ -21,6 +21,7 @@ mod patience;
 mod plan;
 pub mod planner;
 mod seal;
+mod silence;
 mod stamp;
 mod state;
 mod takeover;

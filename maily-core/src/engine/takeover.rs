@@ -43,23 +43,26 @@ impl Environment {
         wish: Wish,
         options: &RunOptions,
     ) -> Result<Option<RunEnd>, EnvironmentError> {
-        self.check().await?;
-        let unfinished = self.head().await?.unfinished;
+        let nameless = RunId::from("-");
+        let heard = self.heard(&options.listener, only.unwrap_or(&nameless));
+        heard.check().await?;
+        let unfinished = heard.head().await?.unfinished;
         let open = unfinished.as_ref().map(|unfinished| &unfinished.recorded.run);
         if let Some(only) = only.filter(|only| open != Some(only)) {
-            let known = patiently(&*self.runtime, || journal::read(&*self.records, only).boxed()).await?;
+            let known = patiently(&*self.runtime, || journal::read(&*heard.records, only).boxed()).await?;
             return if known.is_some() { Ok(None) } else { Err(EnvironmentError::NoRun(only.clone())) };
         }
         let Some(run) = open.cloned() else { return Ok(None) };
+        let heard = self.heard(&options.listener, &run);
         let mut options = options.clone();
         if options.wait.is_none() {
             options.wait = Some(PATIENCE);
         }
         if wish == Wish::Abort {
-            self.ask_to_abort(&run, &options).await?;
+            heard.ask_to_abort(&run, &options).await?;
         }
-        let mut lease = Some(self.lease(&run, &options).await?);
-        let end = self.in_turn(&run, &mut lease, wish, &options).await;
+        let mut lease = Some(heard.lease(&run, &options).await?);
+        let end = heard.in_turn(&run, &mut lease, wish, &options).await;
         // Whatever was not handed on to a run is given back, also after an error: nobody has to wait for it to run out.
         release(&mut lease).await;
         end

@@ -2,7 +2,9 @@
 
 use super::{DeployScope, deploy};
 use crate::{
-    engine::{Depth, Environment, EnvironmentError, Planned, RunOptions, Storage, planner::PlanOptions},
+    engine::{
+        Depth, Environment, EnvironmentError, Planned, RunId, RunOptions, Storage, planner::PlanOptions,
+    },
     model::{Resolved, Version},
     source::{RenderRequest, SourceErrors, Tools, render},
 };
@@ -89,6 +91,8 @@ pub async fn prepare(
     if !rendered.new_services.is_empty() && !accept_new {
         return Err(PrepareError::NewServices { version: version.clone(), names: rendered.new_services });
     }
+    // Before it begins a run has no name.
+    let environment = &environment.heard(&run.listener, &RunId::from("-"));
     let head = environment.turn(run).await?;
     let base = environment.released(&head).await?;
     let wanted = deploy(resolved, rendered, version, base.as_ref(), scope);

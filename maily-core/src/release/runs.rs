@@ -159,8 +159,7 @@ mod tests {
             let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime);
             let mut writer = Writer::new(Arc::clone(&store), runtime, RunId::from(id), Epoch(epoch), 0);
             for by in ["first", "second", "third"] {
-                let begun =
-                    JournalEvent::RunStarted { plan: String::new(), by: by.to_owned(), reason: None };
+                let begun = JournalEvent::RunStarted { plan: String::new(), by: by.to_owned(), reason: None };
                 writer.append(vec![begun], TokioRuntime.now()).await.unwrap();
             }
         }

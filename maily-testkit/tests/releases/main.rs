@@ -142,9 +142,8 @@ async fn a_change_between_plan_and_run_is_refused_object_by_object() {
 /// Whoever said yes to a plan has read all of it: also what it leaves as it is, and what no release sets.
 #[tokio::test(start_paused = true)]
 async fn a_plan_that_was_read_holds_for_all_that_was_there() {
-    let key = |kind: (&str, &str), name: &str| {
-        ObjectKey::new(ObjectKind::new(kind.0, kind.1), Some("shop"), name)
-    };
+    let key =
+        |kind: (&str, &str), name: &str| ObjectKey::new(ObjectKind::new(kind.0, kind.1), Some("shop"), name);
     let deployment = ("apps/v1", "Deployment");
     let hosted = serde_json::json!({"spec": {"template": {"spec": {"hostNetwork": true}}}});
     let marked = serde_json::json!({"metadata": {"annotations": {"note": "mine"}}});

@@ -90,6 +90,15 @@ impl Environment {
             return Err(self.unfinished(&unfinished.recorded.run));
         }
         let run = RunId::new(&*self.runtime);
+        self.heard(&options.listener, &run).carry_out(run, planned, options).await
+    }
+
+    async fn carry_out(
+        &self,
+        run: RunId,
+        planned: Planned,
+        options: &RunOptions,
+    ) -> Result<RunEnd, EnvironmentError> {
         let lease = self.lease(&run, options).await?;
         let mut gate = match self.gate().await {
             Ok(gate) => gate,

@@ -90,7 +90,8 @@ pub async fn read(store: &dyn RecordStore, run: &RunId) -> Result<Option<Recorde
 async fn segments(store: &dyn RecordStore, run: &RunId) -> Result<u64, JournalError> {
     let prefix = format!("run/{run}/");
     let keys = store.list(&prefix).await?;
-    let mut numbers: Vec<u64> = keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse().ok()).collect();
+    let mut numbers: Vec<u64> =
+        keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse().ok()).collect();
     numbers.sort_unstable();
     match (0..).zip(&numbers).find(|(expected, found)| expected != *found) {
         Some((gap, later)) => Err(missing(run, gap, &format!("segment {later} is there"))),
