@@ -214,7 +214,13 @@ impl Project {
         if length > LIMIT {
             return Err(LoadError::TooLarge(path.to_owned(), length));
         }
-        let bytes = std::fs::read(path).map_err(read)?;
+        // A device has no length, and no end.
+        let file = std::fs::File::open(path).map_err(read)?;
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::Read::take(file, LIMIT + 1), &mut bytes).map_err(read)?;
+        if bytes.len() as u64 > LIMIT {
+            return Err(LoadError::TooLarge(path.to_owned(), bytes.len() as u64));
+        }
         let text = String::from_utf8(bytes).map_err(|_| LoadError::NotUtf8(path.to_owned()))?;
         let mut project = Self::parse(&text, &path.display().to_string())?;
         project.root = path.parent().map(Path::to_owned).unwrap_or_default();
