@@ -7,6 +7,8 @@ use kube::client::AuthError;
 use maily_core::provider::{Effect, ErrorKind, ProviderError};
 use serde_json::Value;
 
+use crate::transport::PluginHangs;
+
 pub(crate) const PROVIDER: &str = "kubernetes";
 
 /// The server's name for a namespace that is being deleted.
@@ -143,6 +145,9 @@ pub(crate) fn failed(about: About<'_>, error: kube::Error) -> ProviderError {
 fn of_credentials(error: &kube::Error) -> Option<String> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<PluginHangs>() {
+            return Some(error.to_string());
+        }
         let of_auth = error.downcast_ref::<AuthError>();
         let of_kube = error.downcast_ref().and_then(|error| match error {
             kube::Error::Auth(error) => Some(error),
