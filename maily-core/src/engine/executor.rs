@@ -32,6 +32,8 @@ use crate::{
 const HOLD: Duration = Duration::from_millis(100);
 /// How long an append is tried again while the records cannot be reached.
 const APPEND_LIMIT: Duration = Duration::from_secs(120);
+/// So long an interrupted run waits for answers. What is under way then is as after a crash, which a resume knows.
+const GRACE: Duration = Duration::from_millis(800);
 /// Time between looks for a request to abort.
 const LOOK_FOR_REQUESTS: Duration = Duration::from_secs(3);
 
@@ -162,6 +164,7 @@ impl Executor {
         let mut holding = false;
         let mut requests = self.next_look();
         let mut interrupted = false;
+        let mut grace: OptionFuture<BoxFuture<'static, ()>> = None.into();
         let mut finish = None;
         loop {
             if self.context.ordered() == Halt::Lost {
@@ -224,6 +227,12 @@ impl Executor {
                 () = self.cancel.cancelled(), if !interrupted => {
                     interrupted = true;
                     self.context.halt(Halt::Interrupt);
+                    let runtime = Arc::clone(&runtime);
+                    grace = Some(async move { runtime.sleep(GRACE).await }.boxed()).into();
+                }
+                Some(()) = &mut grace, if interrupted => {
+                    let why = "interrupted before every call had its answer".to_owned();
+                    return Ok(Finish::Paused(why));
                 }
                 wish = &mut requests => {
                     if let Some(why) = wish {

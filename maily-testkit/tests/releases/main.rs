@@ -8,6 +8,7 @@ mod frontend;
 mod lease;
 mod needs;
 mod setup;
+mod silence;
 mod watch;
 
 use std::{sync::Arc, time::Duration};

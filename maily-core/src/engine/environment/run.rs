@@ -17,6 +17,11 @@ use crate::{
     steps::Context,
 };
 
+/// So long the last records and the lease's end may take.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// The same where somebody has interrupted the run, and waits for the command to come back.
+const LAST_WORD: Duration = Duration::from_millis(150);
+
 /// How a run is carried out.
 #[derive(Clone)]
 pub struct RunOptions {
@@ -203,18 +208,25 @@ impl Environment {
                 return Err(context.take_unfenced().map_or_else(|| error.into(), EnvironmentError::from));
             }
         };
-        let record = async {
-            if let Finish::Over(_, Some(release)) = &finish {
-                // The journal is what counts; who finds this record missing writes it again.
-                let _ = record_release(&*self.records, &run, epoch, release).await;
-            }
-        };
-        let release = async {
-            if let Some(lease) = context.take_lease() {
-                lease.release().await;
-            }
-        };
-        futures::future::join(record, release).await;
+        {
+            let interrupted = matches!(finish, Finish::Paused(_));
+            let record = async {
+                if let Finish::Over(_, Some(release)) = &finish {
+                    // The journal is what counts; who finds this record missing writes it again.
+                    let _ = record_release(&*self.records, &run, epoch, release).await;
+                }
+            };
+            let release = async {
+                if let Some(lease) = context.take_lease() {
+                    lease.release().await;
+                }
+            };
+            let rest = futures::future::join(record, release);
+            let limit = self.runtime.sleep(if interrupted { LAST_WORD } else { LAST_WORDS });
+            futures::pin_mut!(rest);
+            // Both are for whoever comes next to have it easier: neither is worth waiting for a server that is silent.
+            let _ = futures::future::select(rest, limit).await;
+        }
         let unfenced = context.take_unfenced();
         Ok(match finish {
             Finish::Over(outcome, _) => RunEnd::Over { run: Some(run), outcome },

@@ -1,0 +1,148 @@
+//! A server that takes requests and does not answer.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use maily_core::{
+    engine::{Depth, Outcome, RunEnd, Storage, What, Wish, planner::PlanOptions},
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{
+        Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, ListQuery, LogOptions, LogStream,
+        Permission, Precondition, ProviderError, WatchStream, WriteOptions,
+    },
+    runtime::{Moment, Runtime},
+};
+use maily_testkit::sim::SimCluster;
+
+use crate::setup::Setup;
+
+/// Silent from the first write of a Deployment on, as long as it is broken.
+#[derive(Debug)]
+struct Silent {
+    cluster: SimCluster,
+    runtime: Arc<dyn Runtime>,
+    broken: AtomicBool,
+    since: Mutex<Option<Moment>>,
+}
+
+impl Silent {
+    async fn pass(&self) -> Result<(), ProviderError> {
+        let silent = self.since.lock().expect("not poisoned").is_some();
+        if silent && self.broken.load(Ordering::SeqCst) {
+            self.runtime.sleep(Duration::from_secs(15)).await;
+            return Err(ProviderError::new(
+                ErrorKind::DeadlineExceeded,
+                "kubernetes",
+                "call",
+                "x",
+                "no answer within 15 s",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Cluster for Silent {
+    async fn describe(&self) -> Result<ClusterInfo, ProviderError> {
+        self.pass().await?;
+        self.cluster.describe().await
+    }
+
+    async fn resources(&self, kinds: &[ObjectKind]) -> Result<Vec<ApiResource>, ProviderError> {
+        self.pass().await?;
+        self.cluster.resources(kinds).await
+    }
+
+    async fn allowed(&self, permissions: &[Permission]) -> Result<Vec<Access>, ProviderError> {
+        self.cluster.allowed(permissions).await
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
+        self.pass().await?;
+        self.cluster.get(key).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        self.pass().await?;
+        self.cluster.list(query).await
+    }
+
+    async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
+        if object.kind() == "Deployment" && !options.dry_run && self.broken.load(Ordering::SeqCst) {
+            self.since.lock().expect("not poisoned").get_or_insert(self.runtime.now());
+        }
+        self.pass().await?;
+        self.cluster.write(object, options).await
+    }
+
+    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
+        self.pass().await?;
+        self.cluster.delete(key, precondition).await
+    }
+
+    async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {
+        self.pass().await?;
+        self.cluster.watch(query).await
+    }
+
+    async fn logs(&self, pod: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError> {
+        self.cluster.logs(pod, options).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_is_told_within_seconds_and_an_interrupt_does_not_wait_for_it() {
+    let mut setup = Setup::new(81);
+    let silent = Arc::new(Silent {
+        cluster: SimCluster::new(Arc::clone(&setup.shared)),
+        runtime: Arc::clone(&setup.runtime),
+        broken: AtomicBool::new(true),
+        since: Mutex::default(),
+    });
+    setup.cluster = Some(Arc::clone(&silent) as Arc<dyn Cluster>);
+    let environment = setup.environment();
+    let wanted = setup.wanted("v1").await;
+    let head = environment.head().await.expect("can be read");
+    let planned = environment
+        .plan(&wanted, head, None, &PlanOptions::default(), Depth::Read, Storage::Lasting)
+        .await
+        .expect("can be planned");
+    let mut options = setup.options("first");
+    let (told, runtime) = (Arc::new(Mutex::new(None)), Arc::clone(&setup.runtime));
+    let tells = Arc::clone(&told);
+    options.listener = Arc::new(move |event: &maily_core::engine::Event| {
+        if let What::Waiting { why } = &event.what {
+            tells.lock().expect("not poisoned").get_or_insert((runtime.now(), why.clone()));
+        }
+    });
+    let cancel = options.cancel.clone();
+    let run = environment.run(planned, &options);
+    let interrupt = async {
+        while told.lock().expect("not poisoned").is_none() {
+            setup.runtime.sleep(Duration::from_millis(100)).await;
+        }
+        setup.runtime.sleep(Duration::from_secs(3)).await;
+        cancel.cancel();
+        setup.runtime.now()
+    };
+    let (end, asked) = futures::future::join(run, interrupt).await;
+    let (at, why) = told.lock().expect("not poisoned").clone().expect("was told");
+    let since = silent.since.lock().expect("not poisoned").expect("fell silent");
+    assert!(at.since(since) <= Duration::from_secs(5), "{:?}", at.since(since));
+    assert!(why.starts_with("no answer for 2 s: writes "), "{why}");
+    assert!(matches!(end, Ok(RunEnd::Paused { .. })), "{end:?}");
+    // The state is as after a crash; the lease is given back if the server answers soon.
+    assert!(setup.runtime.now().since(asked) <= Duration::from_secs(1));
+    silent.broken.store(false, Ordering::SeqCst);
+    setup.runtime.sleep(Duration::from_secs(30)).await;
+    let end = environment.take_over(None, Wish::Resume, &setup.options("second")).await.expect("goes on");
+    let Some(RunEnd::Over { outcome, .. }) = end else { panic!("{end:?}") };
+    assert!(matches!(outcome, Outcome::Succeeded { .. }), "{outcome:?}");
+}
