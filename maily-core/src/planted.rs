@@ -42,7 +42,7 @@ defects! {
     CreateUnguarded = "create-unguarded",
     /// A write carries neither uid nor resource version.
     WriteUnguarded = "write-unguarded",
-    /// A takeover does not stamp what may still be written.
+    /// A takeover neither stamps what may still be written nor writes again what already is as captured.
     NoStampingBarrier = "no-stamping-barrier",
     /// Absence counts while a create may be on its way.
     AbsenceAssumed = "absence-assumed",

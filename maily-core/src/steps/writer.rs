@@ -395,7 +395,9 @@ impl<'a> Writer<'a> {
                 }
                 (Standing::Before, Some(live), Some(before)) => {
                     // Our epoch on it proves that a former holder's calls are refused, and nothing of our own.
-                    let marked = !self.unanswered || epoch_of(live) == Some(self.context.epoch);
+                    let marked = !self.unanswered
+                        || epoch_of(live) == Some(self.context.epoch)
+                        || is_planted(Defect::NoStampingBarrier);
                     let clean = !handed_over(change, live) && !adopted(change, live);
                     let at_rest = marked && clean && !self.context.in_flight(live);
                     if at_rest || is_planted(Defect::UndoSkipsEqual) {

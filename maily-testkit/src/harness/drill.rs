@@ -14,8 +14,9 @@ use maily_core::{
 
 use super::{
     chance::Chance,
+    contest::contest,
     place::{Place, lock},
-    scheduler::{Participant, Scheduler},
+    scheduler::{Participant, Scheduler, Seat},
     stage::{Stage, VERSIONS, content, differences, environment, release},
     witness::{Witness, segment_of},
 };
@@ -47,7 +48,8 @@ pub struct Drill {
     pub refused: Option<StepId>,
     /// Take the run back instead of going on with it.
     pub back: bool,
-    /// The step whose first write by whoever takes the run over arrives late, and whose other writes are refused.
+    /// The step whose first change of an object that is there, by whoever takes the run over, arrives late, and whose
+    /// other writes are refused from then on.
     pub late: Option<StepId>,
     /// Services whose new version becomes ready slowly.
     pub slow: Vec<String>,
@@ -55,6 +57,31 @@ pub struct Drill {
     pub pause: Duration,
     /// The lease cannot be renewed by the process that begins.
     pub unrenewed: bool,
+    /// A write of the process that begins arrives late.
+    pub straggler: Option<Straggler>,
+    /// Somebody else takes the environment while the process that begins lives.
+    pub contest: Option<Contest>,
+}
+
+/// A write that arrives late: its sender sees the connection break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Straggler {
+    /// Which write on an object of the application, counted from 1.
+    pub write: u64,
+    /// How late.
+    pub after: Duration,
+    /// Whether the sender dies with it; else whatever else he sends on the way forward is refused.
+    pub dies: bool,
+}
+
+/// Somebody else ends the run from a request of its holder on, and brings the third version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contest {
+    /// At which request of the holder, counted from 1.
+    pub request: u64,
+    /// Whether the holder is halted until the other is through; else the other's clock jumps, so that he takes over a
+    /// holder who is as lively as before.
+    pub halted: bool,
 }
 
 /// What came of a drill.
@@ -72,6 +99,10 @@ pub struct Drilled {
     pub violations: Vec<String>,
     /// Requests that the first process sent.
     pub requests: u64,
+    /// Whether the straggler was sent, or the contest began.
+    pub met: bool,
+    /// Everything that happened.
+    pub log: Vec<String>,
 }
 
 /// The trap at the server's door.
@@ -80,6 +111,10 @@ pub(super) struct Armed {
     pub(super) who: Participant,
     pub(super) drill: Drill,
     pub(super) requests: u64,
+    /// Writes on objects of the application so far.
+    pub(super) writes: u64,
+    /// The contest has begun.
+    pub(super) contested: bool,
     /// The stamp of the write that arrives late.
     pub(super) delayed: Option<String>,
     pub(super) sprung: bool,
@@ -97,8 +132,12 @@ pub(super) enum Door {
     DiesAfter,
     /// The server refuses.
     Refuses,
+    /// The request has its effect, and the sender is halted.
+    Halts,
 }
 
+/// After this time nothing is on its way any more.
+pub(super) const LANDED: Duration = Duration::from_secs(90);
 /// How late a late write arrives: before the server would have ended it.
 const LATE: Duration = Duration::from_secs(8);
 
@@ -108,12 +147,27 @@ impl Armed {
         &mut self,
         by: Participant,
         body: Option<&maily_core::object::Object>,
+        guarded: bool,
     ) -> Option<Duration> {
-        if by == self.who || self.delayed.is_some() || !forward(body, self.drill.late.as_ref()) {
+        if let Some(straggler) = self.drill.straggler.filter(|_| by == self.who && !self.sprung) {
+            self.writes += u64::from(stamp_of(body).is_some());
+            if self.writes == straggler.write && self.delayed.is_none() && stamp_of(body).is_some() {
+                self.delayed = stamp_of(body);
+                self.sprung = straggler.dies;
+                return Some(straggler.after);
+            }
+            return None;
+        }
+        if by == self.who || !guarded || self.delayed.is_some() || !forward(body, self.drill.late.as_ref()) {
             return None;
         }
         self.delayed = stamp_of(body);
         Some(LATE)
+    }
+
+    /// Whether who sent a delayed write dies with it.
+    pub(super) fn dies_of_delay(&self) -> bool {
+        self.drill.straggler.is_some_and(|straggler| straggler.dies)
     }
 
     /// Decides over a request of a participant.
@@ -123,13 +177,21 @@ impl Armed {
         body: Option<&maily_core::object::Object>,
         writes: bool,
     ) -> Door {
-        if by != self.who && forward(body, self.drill.late.as_ref()) {
+        if by != self.who && self.delayed.is_some() && forward(body, self.drill.late.as_ref()) {
             return if self.delayed == stamp_of(body) { Door::Open } else { Door::Refuses };
         }
         if by != self.who || self.sprung {
             return Door::Open;
         }
         self.requests += 1;
+        if self.drill.straggler.is_some() && self.delayed.is_some() {
+            let on_its_way = stamp_of(body).is_some_and(|stamp| stamp.contains(" forward "));
+            return if on_its_way && self.delayed != stamp_of(body) { Door::Refuses } else { Door::Open };
+        }
+        if let Some(contest) = self.drill.contest.filter(|contest| contest.request == self.requests) {
+            self.contested = true;
+            return if contest.halted { Door::Halts } else { Door::Open };
+        }
         let renews = body.is_some_and(|body| body.kind() == "Lease");
         if renews && self.drill.unrenewed && std::mem::replace(&mut self.leased, true) {
             return Door::Refuses;
@@ -188,12 +250,26 @@ fn announces(body: Option<&maily_core::object::Object>, step: &StepId, applied: 
 /// Runs a deploy of the second version in the first environment of a stage under a drill.
 pub fn drill(stage: &Arc<Stage>, drill: &Drill) -> Drilled {
     let scheduler = Scheduler::new();
+    let drilled = play(stage, drill, &scheduler);
+    scheduler.close();
+    drilled
+}
+
+fn play(stage: &Arc<Stage>, drill: &Drill, scheduler: &Scheduler) -> Drilled {
     let (network, first, second) =
         (scheduler.join(1, 1_000_000), scheduler.join(2, 1_000_000), scheduler.join(3, 1_000_000));
-    let place = Place::new(stage.world(), network, 1, Witness::new(Stage::secrets(), false));
+    let place = Place::new(stage.world(), network, 1, Witness::new(Stage::secrets(), true));
     let who = first.participant();
-    *lock(&place.armed) =
-        Some(Armed { who, drill: drill.clone(), requests: 0, delayed: None, sprung: false, leased: false });
+    *lock(&place.armed) = Some(Armed {
+        who,
+        drill: drill.clone(),
+        requests: 0,
+        writes: 0,
+        contested: false,
+        delayed: None,
+        sprung: false,
+        leased: false,
+    });
     let slow = drill.slow.iter().filter_map(|service| format!("slow {service}@{}", VERSIONS[1]).parse().ok());
     place.world().faults.extend(slow);
     let result: Arc<Mutex<Option<Result<RunEnd, EnvironmentError>>>> = Arc::default();
@@ -211,11 +287,20 @@ pub fn drill(stage: &Arc<Stage>, drill: &Drill) -> Drilled {
     }
     let limit = Duration::from_secs(1_800);
     let sprung = || lock(&place.armed).as_ref().is_some_and(|armed| armed.sprung);
+    let contested = || lock(&place.armed).as_ref().is_some_and(|armed| armed.contested);
     let mut chance = Chance::new(1);
     let mut drilled = Drilled::default();
-    if !scheduler.run(&mut chance, limit, || sprung() || lock(&result).is_some()) {
+    if !scheduler.run(&mut chance, limit, || sprung() || contested() || lock(&result).is_some()) {
         drilled.violations.push("the first process does not end".to_owned());
     }
+    if contested() {
+        let contest = contest(stage, &place, scheduler, &first, &second, &mut chance);
+        drilled.violations.extend(contest);
+        drilled.met = true;
+        drilled.log = lock(&place.witness).log.take().unwrap_or_default();
+        return drilled;
+    }
+    drilled.met = lock(&place.armed).as_ref().is_some_and(|armed| armed.delayed.is_some());
     drilled.died = sprung();
     drilled.requests = lock(&place.armed).as_ref().map(|armed| armed.requests).unwrap_or_default();
     if !drilled.died {
@@ -225,8 +310,13 @@ pub fn drill(stage: &Arc<Stage>, drill: &Drill) -> Drilled {
             other => drilled.violations.push(format!("the first process ends with {other:?}")),
         }
     }
+    if drill.straggler.is_some() && !drilled.died {
+        // It lands after everything else.
+        let landed = scheduler.now() + LANDED;
+        scheduler.run(&mut chance, landed, || false);
+    }
     if drilled.died || drilled.stuck {
-        take_over(stage, &place, &scheduler, &second, &mut chance, drill, &mut drilled);
+        take_over(stage, &place, scheduler, &second, &mut chance, drill, &mut drilled);
     }
     judge(stage, &place, &mut drilled);
     drilled
@@ -236,7 +326,7 @@ fn take_over(
     stage: &Arc<Stage>,
     place: &Arc<Place>,
     scheduler: &Scheduler,
-    second: &super::scheduler::Seat,
+    second: &Seat,
     chance: &mut Chance,
     drill: &Drill,
     drilled: &mut Drilled,
@@ -253,7 +343,7 @@ fn take_over(
             let wish = if back { Wish::Abort } else { Wish::Resume };
             let end = environment.take_over(None, wish, &RunOptions::new("second")).await;
             // Whatever the dead process sent has landed by now.
-            seat.sleep(Duration::from_secs(30)).await;
+            seat.sleep(LANDED).await;
             *lock(&result) = Some(end);
         });
     }
@@ -312,6 +402,7 @@ fn judge(stage: &Arc<Stage>, place: &Arc<Place>, drilled: &mut Drilled) {
     let mut witness = lock(&place.witness);
     drilled.violations.append(&mut witness.violations);
     drilled.verdicts = witness.verdicts;
+    drilled.log = witness.log.take().unwrap_or_default();
     let unfinished: Vec<String> = witness.unfinished().into_iter().map(str::to_owned).collect();
     drilled.violations.extend(unfinished.into_iter().map(|run| format!("run {run} has no end")));
 }

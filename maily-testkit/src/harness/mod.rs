@@ -4,6 +4,7 @@
 //! checks what must always hold at every effect.
 
 mod chance;
+mod contest;
 mod drill;
 mod loopback;
 mod network;
@@ -21,7 +22,7 @@ mod weather;
 mod witness;
 
 pub use chance::Chance;
-pub use drill::{Drill, Drilled, Trap, drill, steps};
+pub use drill::{Contest, Drill, Drilled, Straggler, Trap, drill, steps};
 pub use loopback::{HttpRequest, Loopback, Reply, decode};
 pub use network::NetCluster;
 pub use place::Place;

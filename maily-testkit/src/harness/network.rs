@@ -121,6 +121,7 @@ impl Cluster for NetCluster {
             guard: match options.precondition {
                 _ if options.dry_run => Guard::Reads,
                 Precondition::Absent if options.manager == MANAGER => Guard::Absence,
+                Precondition::Absent => Guard::Record,
                 _ => Guard::Version,
             },
             behind: lag.is_some(),

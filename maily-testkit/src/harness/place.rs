@@ -20,7 +20,7 @@ use super::{
     chance::Chance,
     drill::{Armed, Door},
     scheduler::{Participant, Seat},
-    weather::{Fate, Guard, LATEST, Tally, Weather, span},
+    weather::{Fate, Guard, LATEST, SERVER_LIMIT, Tally, Weather, span},
     witness::{Deed, Witness},
 };
 use crate::world::{Refusal, World};
@@ -147,6 +147,11 @@ impl Place {
         world
     }
 
+    /// Looks at the world as it is, without bringing it on.
+    pub(super) fn peek<T>(&self, look: impl FnOnce(&World) -> T) -> T {
+        look(&lock(&self.world))
+    }
+
     /// Tells who waits that somebody changed the world at the server itself.
     pub(super) fn tell_changed(&self) {
         self.changed.notify_waiters();
@@ -192,16 +197,24 @@ impl Place {
             let held = held.then(|| span(chance, LATEST));
             (weather.fate(chance, guard), span(chance, delay), span(chance, delay), held)
         });
-        let delayed =
-            lock(&self.armed).as_mut().and_then(|armed| armed.delays(request.by, request.body.as_ref()));
-        let fate = delayed.map_or(fate, Fate::Late);
+        let (delayed, dies) = lock(&self.armed)
+            .as_mut()
+            .map(|armed| {
+                (
+                    armed.delays(request.by, request.body.as_ref(), guard == Guard::Version),
+                    armed.dies_of_delay(),
+                )
+            })
+            .unwrap_or_default();
+        let latest = if guard == Guard::Absence { SERVER_LIMIT } else { LATEST };
+        let fate = delayed.map_or(fate, |after| Fate::Late(after.min(latest)));
         if let Some(time) = held {
             self.count("held before the send");
             // A create that is sent after its time is what only a fence at the server stops.
-            if guard == Guard::Version {
-                client.sleep(time).await;
-            } else {
+            if guard == Guard::Absence {
                 client.step_back().await;
+            } else {
+                client.sleep(time).await;
             }
         }
         if let Some(name) = fate.name() {
@@ -211,7 +224,11 @@ impl Place {
         let late = request.error(ErrorKind::DeadlineExceeded, "no answer within 15 s");
         let (answer, answered) = oneshot::channel();
         let place = Arc::clone(self);
+        let by = request.by;
         self.seat.detach(async move { place.deliver(request, act, fate, out, back, answer).await });
+        if delayed.is_some() && dies {
+            self.seat.scheduler().kill(by);
+        }
         match within(client, CLIENT_LIMIT, answered).await {
             Some(Ok(answer)) => answer,
             // Who answers has gone: the connection is closed.
@@ -240,6 +257,10 @@ impl Place {
         };
         let reply = match fate {
             Fate::Fine => self.act(&request, &act),
+            Fate::Refused => {
+                let error = request.error(ErrorKind::PermissionDenied, "exceeded quota: secrets");
+                Err(error.with_effect(Effect::None))
+            }
             Fate::Throttled { retry_after } => {
                 let error = request.error(ErrorKind::Throttled, "too many requests");
                 Err(if retry_after { error.with_retry_after(Duration::from_secs(1)) } else { error })
@@ -299,6 +320,7 @@ impl Place {
                 return Err(request.error(ErrorKind::Unavailable, "nobody waits for this any more"));
             }
             Door::Refuses => return Err(request.error(ErrorKind::Invalid, "refused by the drill")),
+            Door::Halts => self.seat.scheduler().halt(request.by, true),
         }
         let mut world = self.world();
         world.calls += 1;

@@ -78,6 +78,8 @@ struct Core {
     timers: BTreeMap<u64, Timer>,
     due: BTreeSet<(Duration, u64)>,
     spawned: Vec<(u64, Participant, BoxFuture<'static, ()>)>,
+    /// Tasks that have not ended, while nobody runs them, and those that could go on but are halted.
+    resting: (BTreeMap<u64, Slot>, Vec<u64>),
     gone: Vec<u64>,
     /// Somebody died whose tasks are still there.
     died: bool,
@@ -196,19 +198,18 @@ impl Scheduler {
     }
 
     /// Runs everybody's tasks until `stop` says so, nothing can happen any more, or the time is up. Tells whether
-    /// `stop` said so.
+    /// `stop` said so. The next call goes on where this one left off.
     pub fn run(&self, chance: &mut Chance, limit: Duration, stop: impl Fn() -> bool) -> bool {
-        let mut tasks: BTreeMap<u64, Slot> = BTreeMap::new();
-        let mut held: Vec<u64> = Vec::new();
+        let (mut tasks, mut held) = std::mem::take(&mut lock(&self.core).resting);
         let mut busy = 0;
-        loop {
+        let stopped = loop {
             self.settle(&mut tasks, &mut held);
             if stop() {
-                return true;
+                break true;
             }
             match self.choose(chance, &tasks, &mut held) {
                 // Somebody turns in circles.
-                Some(_) if busy > BUSY => return false,
+                Some(_) if busy > BUSY => break false,
                 Some(task) => {
                     busy += 1;
                     if let Some(slot) = tasks.get_mut(&task) {
@@ -221,11 +222,24 @@ impl Scheduler {
                 None => {
                     busy = 0;
                     if !self.pass_time(limit) {
-                        return false;
+                        break false;
                     }
                 }
             }
-        }
+        };
+        lock(&self.core).resting = (tasks, held);
+        stopped
+    }
+
+    /// Ends all tasks of everybody: tasks know their scheduler, so that neither would ever go by itself.
+    pub fn close(&self) {
+        let (resting, spawned) = {
+            let mut core = lock(&self.core);
+            (std::mem::take(&mut core.resting), std::mem::take(&mut core.spawned))
+        };
+        drop((resting, spawned));
+        // Whoever ends may have begun something.
+        lock(&self.core).spawned.clear();
     }
 
     /// Takes in new tasks, and lets those of the dead go.

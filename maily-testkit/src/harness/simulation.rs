@@ -9,7 +9,7 @@ use std::{
 
 use maily_core::{
     engine::{
-        EnvironmentError, Event, FenceError, LeaseError, Outcome, RunEnd, RunOptions, Wish,
+        EnvironmentError, Event, FenceError, LeaseError, Outcome, RunEnd, RunId, RunOptions, Wish,
         journal::JournalError,
     },
     model::Version,
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     chance::Chance,
     place::{Place, lock},
-    scheduler::{Scheduler, Seat},
+    scheduler::{Participant, Scheduler, Seat},
     script::{Act, Script},
     stage::{NOTE, Stage, VERSIONS, content, differences, environment, notes_of, release},
     weather::{Tally, Weather},
@@ -117,6 +117,7 @@ pub fn simulate(stage: &Arc<Stage>, seed: u64, keep_log: bool) -> Report {
     if !settled {
         lock(&place.witness).violation("I8", "it is not settled");
     }
+    scheduler.close();
     let mut witness = std::mem::take(&mut *lock(&place.witness));
     let faults = lock(&place.tally).clone();
     let ends = lock(&play.ends).clone();
@@ -201,12 +202,18 @@ impl Play {
             options.cancel = self.cancel.clone();
         }
         let end = release(&environment, resolved, rendered, version, &options).await;
-        self.ended(name, index, Some(version), &end);
+        self.ended((name, seat.participant()), index, Some(version), &end);
         end
     }
 
     /// An end that a process reports has to be true in the world.
-    fn ended(&self, name: &str, index: usize, version: Option<&str>, end: &Result<RunEnd, EnvironmentError>) {
+    fn ended(
+        &self,
+        (name, by): (&str, Participant),
+        index: usize,
+        version: Option<&str>,
+        end: &Result<RunEnd, EnvironmentError>,
+    ) {
         let resolved = &self.stage.environments[index];
         let word = match end {
             Ok(RunEnd::Over { outcome, .. }) => match outcome {
@@ -232,10 +239,29 @@ impl Play {
         let mut witness = lock(&self.place.witness);
         witness.leaks("an error", &said);
         witness.note(&format!("{name} in {environment}: {said}"));
+        if let Err(EnvironmentError::Journal(JournalError::NotHolder { epoch, .. })) = end
+            && witness.holds_alone(by, &environment, epoch.0)
+            && self.holder_of(index).as_deref() == Some(name)
+        {
+            witness
+                .violation("I13", format!("{name} says that it lost {environment}, and nobody else has it"));
+        }
+        let newest = |run: &RunId| witness.is_newest(&environment, run.as_str());
+        // A process that was held on its way out may tell of what somebody else has changed since.
+        let succeeded = matches!(end, Ok(RunEnd::Over { run: Some(run), outcome: Outcome::Succeeded { .. } }) if newest(run));
         drop(witness);
-        if let (Ok(RunEnd::Over { outcome: Outcome::Succeeded { .. }, .. }), Some(version)) = (end, version) {
+        if let (true, Some(version)) = (succeeded, version) {
             self.compare("I1", index, version);
         }
+    }
+
+    /// Who has the lease of an environment.
+    fn holder_of(&self, index: usize) -> Option<String> {
+        let environment = &self.stage.environments[index].environment;
+        let kind = ObjectKind::new("coordination.k8s.io/v1", "Lease");
+        let name = format!("maily-{}", environment.name);
+        let key = ObjectKey::new(kind, Some(&environment.namespace), name);
+        self.place.peek(|world| world.get(&key)?.text("/spec/holderIdentity").map(str::to_owned))
     }
 
     /// Holds the world against what a version leaves behind.
@@ -330,6 +356,9 @@ impl Play {
             }
             Act::Abort => {
                 let other = self.scheduler.join(seat.random(), 1_000_000);
+                if seat.random().is_multiple_of(3) {
+                    self.jump(seat, other.participant());
+                }
                 let (play, seat) = (Arc::clone(self), other.clone());
                 other.detach(async move {
                     for index in 0..play.stage.environments.len() {
@@ -338,6 +367,16 @@ impl Play {
                 });
             }
         }
+    }
+
+    /// A clock jumps while its owner waits for a lease, which so runs out too early for him.
+    fn jump(&self, seat: &Seat, who: Participant) {
+        self.place.count("clock jumped at the lease");
+        let (scheduler, timer) = (self.scheduler.clone(), seat.clone());
+        seat.detach(async move {
+            timer.sleep(Duration::from_millis(1_500)).await;
+            scheduler.wind(who, Duration::from_secs(16), 1_000_000);
+        });
     }
 
     fn relieve(&self) {
@@ -394,11 +433,11 @@ impl Play {
             Ok(None) => true,
             Ok(Some(end)) => {
                 let over = matches!(end, RunEnd::Over { .. });
-                self.ended(name, index, None, &Ok(end));
+                self.ended((name, seat.participant()), index, None, &Ok(end));
                 over
             }
             Err(error) => {
-                self.ended(name, index, None, &Err(error));
+                self.ended((name, seat.participant()), index, None, &Err(error));
                 false
             }
         }

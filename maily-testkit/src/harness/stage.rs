@@ -194,6 +194,7 @@ impl Stage {
         operator.detach(work);
         let count = self.environments.len();
         scheduler.run(&mut Chance::new(1), Duration::from_secs(3_600), || lock(&ends).len() == count);
+        scheduler.close();
         for end in lock(&ends).iter() {
             match end {
                 Ok(RunEnd::Over { outcome: Outcome::Succeeded { .. }, .. }) => {}
@@ -242,6 +243,7 @@ fn render_all(environments: Vec<Resolved>) -> Result<BTreeMap<(String, String), 
         *lock(&told) = Some(Ok(all));
     });
     scheduler.run(&mut Chance::new(1), Duration::from_secs(60), || lock(&done).is_some());
+    scheduler.close();
     lock(&done).take().unwrap_or_else(|| Err(StageError("rendering does not end".to_owned())))
 }
 
@@ -256,11 +258,13 @@ async fn render_one(resolved: &Resolved, version: &str) -> Result<Rendered, Stag
             "metadata": {"name": "api-token", "namespace": resolved.environment.namespace},
             "stringData": {"token": SECRET, "version": version.to_string()}});
         api.objects.insert(0, Object::from_value(secret).map_err(failed)?);
-        // An object that comes and goes with the version.
+    }
+    // An object that comes and goes with the version.
+    if let Some(worker) = rendered.services.get_mut("worker") {
         let notes = json!({"apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": notes_of(&version), "namespace": resolved.environment.namespace},
             "data": {"version": version.to_string()}});
-        api.objects.insert(0, Object::from_value(notes).map_err(failed)?);
+        worker.objects.insert(0, Object::from_value(notes).map_err(failed)?);
     }
     Ok(rendered)
 }

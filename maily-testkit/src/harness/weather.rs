@@ -17,6 +17,8 @@ pub struct Weather {
     pub lost: u64,
     /// Takes effect, and the answer never arrives.
     pub unanswered: u64,
+    /// A record is refused: its quota is used up.
+    pub refused: u64,
     /// The connection breaks at once; the request takes effect seconds later, a guarded one up to a minute.
     pub late: u64,
     /// Delivered twice, the second time as late.
@@ -47,6 +49,8 @@ pub enum Fate {
         /// Whether the server says when to come back.
         retry_after: bool,
     },
+    /// Refused for good.
+    Refused,
     /// Answered with an error.
     Failed {
         /// Whether it took effect.
@@ -80,7 +84,9 @@ pub(super) enum Guard {
     Reads,
     /// It makes an object of the application that must not be there.
     Absence,
-    /// A resource version, or a name that is taken once and for all.
+    /// It makes a record, whose name is taken once and for all.
+    Record,
+    /// A resource version.
     Version,
 }
 
@@ -105,6 +111,7 @@ impl Weather {
             failed: often,
             failed_after: often,
             lost: often,
+            refused: often / 3,
             unanswered: often,
             late: often,
             twice: often / 2,
@@ -122,7 +129,7 @@ impl Weather {
     pub(super) fn fate(&self, chance: &mut Chance, guard: Guard) -> Fate {
         let writes = guard != Guard::Reads;
         // What only absence guards lands within the server's own limit, or not at all.
-        let latest = if guard == Guard::Version { LATEST } else { SERVER_LIMIT };
+        let latest = if guard == Guard::Absence { SERVER_LIMIT } else { LATEST };
         let draw = chance.below(1_000_000);
         let mut bound = 0;
         let mut within = |share: u64| {
@@ -147,11 +154,14 @@ impl Weather {
         if within(self.failed_after) {
             return Fate::Failed { effect: true, timeout: chance.hits(500_000) };
         }
+        if within(self.refused) && guard == Guard::Record {
+            return Fate::Refused;
+        }
         if within(self.late) {
             return Fate::Late(span(chance, latest));
         }
         // Nobody repeats a create that he saw answered.
-        if within(self.twice) && guard == Guard::Version {
+        if within(self.twice) && guard != Guard::Absence {
             return Fate::Twice(span(chance, latest));
         }
         Fate::Fine
@@ -163,6 +173,7 @@ impl Fate {
     pub(super) fn name(self) -> Option<&'static str> {
         Some(match self {
             Self::Fine => return None,
+            Self::Refused => "record refused",
             Self::Throttled { retry_after: true } => "429 with Retry-After",
             Self::Throttled { retry_after: false } => "429",
             Self::Failed { effect: false, .. } => "5xx before the effect",

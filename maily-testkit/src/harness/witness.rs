@@ -65,7 +65,7 @@ pub struct Witness {
     /// The newest epoch that had an effect on an object that exists.
     newest: BTreeMap<String, u64>,
     /// What a person wrote on objects: where, what, and whether a release sets it.
-    edits: BTreeMap<ObjectKey, (String, Value, bool)>,
+    edits: BTreeMap<(ObjectKey, String), (Value, bool)>,
     /// The epoch of an environment's fence, where it has one that is shut.
     fences: BTreeMap<String, u64>,
     /// Deployments that were seen to serve.
@@ -116,12 +116,12 @@ impl Witness {
     pub(super) fn edited(&mut self, object: &Object, pointer: &str, of_release: bool) {
         self.note(&format!("a person edits {}", object.key()));
         let value = object.at(pointer).cloned().unwrap_or_default();
-        self.edits.insert(object.key().clone(), (pointer.to_owned(), value, of_release));
+        self.edits.insert((object.key().clone(), pointer.to_owned()), (value, of_release));
     }
 
     /// Objects on which a person edited what a release sets.
     pub(super) fn edits(&self) -> impl Iterator<Item = &ObjectKey> {
-        self.edits.iter().filter(|(_, (_, _, of_release))| *of_release).map(|(key, _)| key)
+        self.edits.iter().filter(|(_, (_, of_release))| *of_release).map(|((key, _), _)| key)
     }
 
     fn environment(object: &Object) -> String {
@@ -130,12 +130,13 @@ impl Witness {
 
     /// An effect on an object of the application.
     fn effect(&mut self, deed: &Deed<'_>) {
-        if let Some((pointer, value, _)) = self.edits.get(deed.key) {
+        let lost = self.edits.iter().any(|((key, pointer), (value, _))| {
             let has = |object: &Option<Object>| object.as_ref().and_then(|o| o.at(pointer)) == Some(value);
-            if has(&deed.old) && !has(&deed.new) {
-                let what = format!("{:?}: {} of {} loses a person's edit", deed.by, deed.operation, deed.key);
-                self.violation("I10", what);
-            }
+            key == deed.key && has(&deed.old) && !has(&deed.new)
+        });
+        if lost {
+            let what = format!("{:?}: {} of {} loses a person's edit", deed.by, deed.operation, deed.key);
+            self.violation("I10", what);
         }
         let Some(any) = deed.new.as_ref().or(deed.old.as_ref()) else { return };
         let environment = Self::environment(any);
@@ -338,6 +339,21 @@ impl Witness {
         if found {
             self.violation("I11", format!("{place} holds a secret"));
         }
+    }
+
+    /// Whether an epoch of an environment is its highest, and this participant's claim.
+    pub(super) fn holds_alone(&self, by: Participant, environment: &str, epoch: u64) -> bool {
+        if self.held.get(&(by, environment.to_owned())) != Some(&epoch) {
+            return false;
+        }
+        let claims = self.claims.range((environment.to_owned(), 0)..=(environment.to_owned(), u64::MAX));
+        claims.last().is_some_and(|((_, last), _)| *last == epoch)
+    }
+
+    /// Whether nobody has claimed an environment since a run's last claim.
+    pub(super) fn is_newest(&self, environment: &str, run: &str) -> bool {
+        let claims = self.claims.range((environment.to_owned(), 0)..=(environment.to_owned(), u64::MAX));
+        claims.last().is_some_and(|(_, last)| last == run)
     }
 
     /// Runs whose journal does not say how they ended.

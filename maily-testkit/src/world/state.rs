@@ -211,7 +211,7 @@ impl World {
     }
 
     /// The world without what it remembers for watches that are already open.
-    pub(crate) fn forget_history(&mut self) {
+    pub fn forget_history(&mut self) {
         self.history.clear();
     }
 
