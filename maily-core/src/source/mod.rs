@@ -12,6 +12,7 @@ mod manifests;
 mod order;
 mod patch;
 mod render;
+mod reserved;
 mod workload;
 
 pub use bundle::{ProgramTools, Tools};
