@@ -13,6 +13,7 @@ mod order;
 mod patch;
 mod render;
 mod reserved;
+mod secrets;
 mod workload;
 
 pub use bundle::{ProgramTools, Tools};
