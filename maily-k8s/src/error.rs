@@ -7,7 +7,7 @@ use kube::client::AuthError;
 use maily_core::provider::{Effect, ErrorKind, ProviderError};
 use serde_json::Value;
 
-use crate::transport::PluginHangs;
+use crate::{transport::PluginHangs, words};
 
 pub(crate) const PROVIDER: &str = "kubernetes";
 
@@ -36,11 +36,16 @@ pub(crate) fn refused(
     };
     let kind = kind(code, reason, &message, &status);
     let hint = hint(kind, &message, &status);
+    let message = match may_quote(about, kind, hint.is_some()) {
+        true => words::without_values(&message, code),
+        false => message,
+    };
     let mut error = ProviderError::new(kind, PROVIDER, about.operation, about.resource, message);
     if let Some(hint) = hint {
         error = error.with_hint(hint);
     }
-    if code == StatusCode::INTERNAL_SERVER_ERROR || code == StatusCode::GATEWAY_TIMEOUT {
+    let unclear = code == StatusCode::INTERNAL_SERVER_ERROR || code == StatusCode::GATEWAY_TIMEOUT;
+    if unclear && kind != ErrorKind::Invalid {
         // A write that was answered so may have been committed (T15).
         error = error.with_effect(Effect::Unknown);
     }
@@ -59,6 +64,8 @@ fn kind(code: StatusCode, reason: &str, message: &str, status: &Value) -> ErrorK
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => {
             ErrorKind::Invalid
         }
+        // An apply that does not fit the schema is refused before anything is stored, as an error of the server's own.
+        StatusCode::INTERNAL_SERVER_ERROR if words::does_not_fit(message) => ErrorKind::Invalid,
         StatusCode::UNAUTHORIZED => ErrorKind::Unauthenticated,
         StatusCode::FORBIDDEN if message.contains("exceeded quota") => ErrorKind::Invalid,
         // No permission helps here, though the server says "forbidden".
@@ -78,6 +85,22 @@ fn kind(code: StatusCode, reason: &str, message: &str, status: &Value) -> ErrorK
         },
         _ => ErrorKind::Internal,
     }
+}
+
+/// Whether the server's words may quote the content of a Secret. Those about versions, managers, permissions and load
+/// do not.
+fn may_quote(about: About<'_>, kind: ErrorKind, names_permission: bool) -> bool {
+    let harmless = match kind {
+        ErrorKind::Conflict
+        | ErrorKind::FieldConflict
+        | ErrorKind::NotFound
+        | ErrorKind::StaleEpoch
+        | ErrorKind::Throttled
+        | ErrorKind::Unauthenticated => true,
+        ErrorKind::PermissionDenied => names_permission,
+        _ => false,
+    };
+    about.resource.starts_with("Secret ") && !harmless
 }
 
 fn has_cause(status: &Value, wanted: &str) -> bool {
@@ -204,6 +227,79 @@ mod tests {
         assert_eq!((error.kind(), error.effect()), (ErrorKind::DeadlineExceeded, Effect::Unknown));
         let error = of(500, &json!({"message": "etcdserver: leader changed"}));
         assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::Unknown));
+    }
+
+    #[test]
+    fn an_apply_that_does_not_fit_the_schema_is_refused_for_good() {
+        // Answers of Kubernetes 1.36, which have neither a reason nor details.
+        for message in [
+            "failed to create typed patch object (a/b; apps/v1, Kind=Deployment): .spec.replcas: field not declared in schema",
+            "failed to create typed patch object (a/b; apps/v1, Kind=Deployment): .spec.replicas: expected numeric (int or float), got string",
+            "failed to convert new object (a/b; /v1, Kind=Secret) to proper version: unable to convert unstructured object to /v1, Kind=Secret: error decoding from json: illegal base64 data at input byte 3",
+        ] {
+            let error = of(500, &json!({"kind": "Status", "message": message, "code": 500}));
+            assert_eq!((error.kind(), error.effect()), (ErrorKind::Invalid, Effect::None), "{message}");
+            assert!(!error.is_transient());
+            assert_eq!(error.message(), message);
+        }
+        let message = "failed to convert new object (a/b; x.example/v1, Kind=X) to proper version: conversion webhook for x.example/v1, Kind=X failed: connection refused";
+        assert!(of(500, &json!({"message": message})).is_transient());
+    }
+
+    #[test]
+    fn a_refused_secret_is_told_without_the_words_that_may_quote_it() {
+        let about = About { operation: "apply", resource: "Secret a/b" };
+        for (code, message, told) in [
+            (
+                500,
+                "failed to create typed patch object (a/b; /v1, Kind=Secret): .stringData.n: expected string, got &value.valueUnstructured{Value:31337}",
+                ".stringData.n: expected string",
+            ),
+            (
+                500,
+                "failed to create typed patch object (a/b; /v1, Kind=Secret): errors:\n  .data.x: expected string, got &{hunter2}\n  .immutable: expected boolean, got &{hunter2}",
+                ".immutable: expected boolean",
+            ),
+            (
+                500,
+                "failed to create typed patch object (a/b; /v1, Kind=Secret): .stringdata: field not declared in schema",
+                ".stringdata: field not declared in schema",
+            ),
+            (
+                422,
+                "Secret \"b\" is invalid: data[tls.crt]: Invalid value: \"hunter2\": no certificate",
+                "data[tls.crt]: Invalid value",
+            ),
+            (
+                422,
+                "Secret \"b\" is invalid: [data[tls.key]: Required value, type: Invalid value: \"hunter2\": field is immutable]",
+                "data[tls.key]: Required value",
+            ),
+            (
+                422,
+                "Secret \"b\" is invalid: data: Forbidden: field is immutable when `immutable` is set",
+                "field is immutable",
+            ),
+            (
+                400,
+                "Secret in version \"v1\" cannot be handled as a Secret: json: cannot unmarshal hunter2",
+                "not shown",
+            ),
+            (403, "admission webhook \"x\" denied the request: hunter2 is too weak", "not shown"),
+            (503, "hunter2", "not shown"),
+        ] {
+            let body = json!({"message": message}).to_string();
+            let error = refused(about, StatusCode::from_u16(code).unwrap(), None, body.as_bytes());
+            let text = format!("{error} {error:?}");
+            assert!(!text.contains("hunter2") && !text.contains("31337"), "{text}");
+            assert!(error.message().contains(told), "`{told}` in {error}");
+        }
+        // Elsewhere, and where nothing can be quoted, the server's own words.
+        let error = of(422, &json!({"message": "spec.x: Invalid value: 5"}));
+        assert_eq!(error.message(), "spec.x: Invalid value: 5");
+        let conflict = json!({"message": "the object has been modified"}).to_string();
+        let error = refused(about, StatusCode::CONFLICT, None, conflict.as_bytes());
+        assert_eq!(error.message(), "the object has been modified");
     }
 
     #[test]

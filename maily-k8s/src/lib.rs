@@ -37,6 +37,7 @@ mod proxy;
 mod request;
 mod transport;
 mod watch;
+mod words;
 mod write;
 
 pub use cluster::KubeCluster;

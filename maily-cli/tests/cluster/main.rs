@@ -13,6 +13,7 @@ mod managers;
 mod order;
 mod records;
 mod refusals;
+mod secrets;
 mod site;
 mod takeover;
 mod typed;

@@ -147,6 +147,10 @@ fn manifests_are_checked() {
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: kube-system}\n",
         &["m.yaml:1", "belongs to the cluster"],
     );
+    manifests(
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: maily-key-production, labels: {maily.dev/service: x}}\n---\napiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: maily-production}\n",
+        &["m.yaml:1", "m.yaml:5", "keeps its own records", "maily.dev/service", "another name"],
+    );
     let desk = Desk::with(&services("  api: {manifests: nowhere.yaml}"));
     refused_at(&desk, &["nowhere.yaml"]);
     let twice = services("  api: {manifests: m.yaml}\n  web: {manifests: n.yaml}");
@@ -185,4 +189,22 @@ fn a_full_disk_is_told_before_anything_happens() {
     std::os::unix::fs::symlink("/dev/full", desk.path().join("full")).expect("can be made");
     let refused = desk.sandbox(&["plan", "--version", "v1", "--out", "nowhere/plan.json"]).expect(1);
     assert!(refused.err.contains("nowhere/plan.json"), "{}", refused.err);
+}
+
+#[test]
+fn secrets_are_checked_and_their_values_not_shown() {
+    let secret = |content: &str, said: &[&str]| {
+        let desk = Desk::with(&services("  api: {manifests: m.yaml}"));
+        desk.write("m.yaml", &format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: web}}\n{content}\n"));
+        let err = refused_at(&desk, said);
+        assert!(!err.contains("hunter2") && !err.contains("31337"), "a value is shown:\n{err}");
+    };
+    secret(
+        "stringData: {pin: 31337}",
+        &["m.yaml:4:19: Secret `web`: `stringData.pin` is a number", "quote it"],
+    );
+    secret("data: {a: {b: hunter2}}", &["`data.a` is a map"]);
+    secret("data: {a: 'hunter2 is no base64'}", &["m.yaml:4", "`data.a` is not base64"]);
+    secret("stringdata: {a: hunter2}", &["m.yaml:4:1", "did you mean `stringData`?"]);
+    secret("stringData: {a: hunter2: b}", &["m.yaml:4", "not YAML"]);
 }

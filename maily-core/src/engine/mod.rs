@@ -42,6 +42,7 @@ pub use plan::{
     Before, Change, FieldChange, Goal, Kept, Note, Operation, PLAN_FORMAT, Plan, PlanFileError,
     Reversibility, Step, Work,
 };
+pub(crate) use seal::decoded;
 pub use seal::{Sealer, Storage, is_secret};
 pub use stamp::{
     Direction, ENVIRONMENT, EPOCH, MANAGER, NAMESPACE, PROJECT, RECORDS_MANAGER, SCALE_MANAGER, SERVICE,

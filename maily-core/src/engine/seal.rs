@@ -5,13 +5,20 @@
 
 use std::{collections::BTreeMap, fmt, sync::Mutex};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _, alphabet,
+    engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD},
+};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::{RECORDS_MANAGER, canonical::hex, stamp::ENVIRONMENT};
+use super::{
+    RECORDS_MANAGER,
+    canonical::hex,
+    stamp::{ENVIRONMENT, LAST_APPLIED},
+};
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     planted::{Defect, is_planted},
@@ -20,6 +27,15 @@ use crate::{
 };
 
 const MARK: &str = "maily.dev/sealed:";
+
+/// All that a Secret has.
+const FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "type", "data", "stringData", "immutable"];
+
+/// Base64 as the API server reads it: line breaks count for nothing, unused bits of the end neither.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
 /// Whether values may be stored in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,18 +118,29 @@ impl Sealer {
         }
         let mut sealed = object.clone();
         let mut values = BTreeMap::new();
+        sealed.set_annotation(LAST_APPLIED, None);
         sealed.edit(|body| {
+            // Reading has refused all else; what came another way is not told either.
+            body.retain(|field, _| FIELDS.contains(&field.as_str()));
             merge_string_data(body);
-            let Some(Value::Object(data)) = body.get_mut("data") else { return };
+            let Some(Value::Object(data)) = body.get_mut("data") else {
+                body.remove("data");
+                return;
+            };
             for value in data.values_mut() {
-                let Value::String(text) = value else { continue };
-                if text.starts_with(MARK) {
-                    continue;
-                }
-                let bytes = STANDARD.decode(text.as_bytes()).unwrap_or_else(|_| text.clone().into_bytes());
-                let hash = self.hash(&bytes);
-                *text = format!("{MARK}{hash}");
-                values.insert(hash, SecretSlice::from(bytes));
+                let bytes = match &*value {
+                    Value::String(text) if text.starts_with(MARK) => continue,
+                    Value::String(text) => decoded(text),
+                    Value::Null => Some(Vec::new()),
+                    _ => None,
+                };
+                let hash = match &bytes {
+                    Some(bytes) => self.hash(bytes),
+                    // No value that could be opened again: whoever tries is told.
+                    None => self.hash(value.to_string().as_bytes()),
+                };
+                *value = Value::String(format!("{MARK}{hash}"));
+                values.extend(bytes.map(|bytes| (hash, SecretSlice::from(bytes))));
             }
         });
         lock(&self.values).extend(values);
@@ -210,14 +237,26 @@ pub(crate) fn hashes(sealed: &Object) -> Vec<String> {
     data.values().filter_map(|v| v.as_str()?.strip_prefix(MARK).map(str::to_owned)).collect()
 }
 
+/// The bytes of a value in `data`; `None` where the API server would refuse it.
+pub(crate) fn decoded(text: &str) -> Option<Vec<u8>> {
+    let text: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    LENIENT.decode(text).ok()
+}
+
 /// `stringData` is write-only sugar for `data`; the server never shows it again.
 fn merge_string_data(body: &mut serde_json::Map<String, Value>) {
     let Some(Value::Object(plain)) = body.remove("stringData") else { return };
-    let data = body.entry("data").or_insert_with(|| json!({}));
+    let data = body.entry("data").or_insert(Value::Null);
+    if data.is_null() {
+        *data = json!({});
+    }
+    let Value::Object(data) = data else { return };
     for (key, value) in plain {
-        if let Value::String(text) = value {
-            data[key] = Value::String(STANDARD.encode(text));
-        }
+        let value = match value {
+            Value::String(text) => Value::String(STANDARD.encode(text)),
+            other => other,
+        };
+        data.insert(key, value);
     }
 }
 
@@ -249,4 +288,74 @@ fn damaged(key: &ObjectKey, message: &str) -> ProviderError {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealer() -> Sealer {
+        Sealer {
+            namespace: "shop".into(),
+            environment: "production".into(),
+            key: vec![7; 32].into(),
+            storage: Storage::Passing,
+            values: Mutex::default(),
+            stored: Mutex::default(),
+        }
+    }
+
+    fn secret(content: Value) -> Object {
+        let mut body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "web"}});
+        for (field, value) in content.as_object().expect("is a map") {
+            body[field] = value.clone();
+        }
+        Object::from_value(body).expect("is an object")
+    }
+
+    /// What another reader of the same value sees: bytes, whichever way they are written.
+    fn opened(content: Value) -> Vec<u8> {
+        let sealer = sealer();
+        let sealed = sealer.seal(&secret(content));
+        let [hash] = hashes(&sealed).try_into().expect("has one value");
+        lock(&sealer.values).get(&hash).expect("is known").expose_secret().to_vec()
+    }
+
+    #[test]
+    fn a_value_is_what_the_api_server_takes_it_for() {
+        for wrapped in ["aHVudGVyMg==", "aHVu\ndGVyMg==\n", "aHVu\r\ndGVy\r\nMg=\n=", "aHVudGVyMh=="] {
+            assert_eq!(opened(json!({"data": {"p": wrapped}})), b"hunter2", "{wrapped:?}");
+        }
+        assert_eq!(opened(json!({"stringData": {"p": "hunter2"}})), b"hunter2");
+        assert_eq!(opened(json!({"data": null, "stringData": {"p": "hunter2"}})), b"hunter2");
+        assert_eq!(opened(json!({"data": {"p": "YQ=="}, "stringData": {"p": "hunter2"}})), b"hunter2");
+        assert_eq!(opened(json!({"data": {"p": null}})), b"");
+    }
+
+    #[test]
+    fn no_value_stands_in_a_sealed_secret_however_it_is_written() {
+        let last = r#"{"stringData":{"p":"hunter2"}}"#;
+        for content in [
+            json!({"data": {"p": 31337}}),
+            json!({"data": {"p": {"nested": "hunter2"}, "q": ["hunter2"]}}),
+            json!({"data": {"p": "hunter2 is no base64"}}),
+            json!({"data": "hunter2"}),
+            json!({"data": ["hunter2"], "stringData": {"p": "hunter2"}}),
+            json!({"stringData": {"p": 31337, "q": {"r": "hunter2"}}}),
+            json!({"stringData": "hunter2"}),
+            json!({"stringdata": {"p": "hunter2"}}),
+            json!({"metadata": {"name": "web", "annotations": {LAST_APPLIED: last}}}),
+        ] {
+            let text = sealer().seal(&secret(content.clone())).to_value().to_string();
+            assert!(!text.contains("hunter2") && !text.contains("31337"), "{content} became {text}");
+        }
+    }
+
+    #[test]
+    fn what_was_no_value_cannot_be_opened() {
+        let sealer = sealer();
+        let sealed = sealer.seal(&secret(json!({"data": {"p": "hunter2 is no base64"}})));
+        let [hash] = hashes(&sealed).try_into().expect("has one");
+        assert!(lock(&sealer.values).get(&hash).is_none());
+    }
 }

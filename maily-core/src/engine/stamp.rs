@@ -26,7 +26,8 @@ pub const EPOCH: &str = "maily.dev/epoch";
 /// Annotation: run, step, direction and attempt of the last write.
 pub const STAMP: &str = "maily.dev/stamp";
 
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Annotation: what kubectl applied last, with values of Secrets in plain text.
+pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Whether a write belongs to a step or to its undo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

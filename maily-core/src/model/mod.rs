@@ -19,6 +19,7 @@ mod workload;
 pub use edit::{EditError, add_service, bind_environment, record_fence};
 pub use explain::Explained;
 pub use fields::ProjectErrors;
+pub(crate) use fields::nearest;
 pub use names::{
     EnvironmentName, GateName, NameError, PhaseName, ProjectName, ServiceName, SourceName, Version,
 };

@@ -258,6 +258,11 @@ pub enum Access {
 ///     labels, whatever their epochs.
 /// 18. Where the fence's parameter is missing, nothing is judged.
 /// 19. A fence is raised only upwards, and only from what was read.
+///
+/// Of every apply:
+///
+/// 20. One that does not fit the schema of its kind fails with `Invalid` and changes nothing, a dry run too; no error
+///     about a Secret tells one of its values.
 #[async_trait]
 pub trait Cluster: fmt::Debug + Send + Sync + 'static {
     /// Who the cluster is.

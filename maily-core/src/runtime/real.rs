@@ -1,9 +1,6 @@
 //! The machine's own clock, timers and tasks.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -35,8 +32,8 @@ impl Runtime for TokioRuntime {
     }
 
     fn random(&self) -> u64 {
-        // The standard library seeds every `RandomState` from the operating system and counts on from there.
-        RandomState::new().hash_one(self.now().since_start())
+        // Keys are made of it, too: nothing but the operating system's own source will do.
+        getrandom::u64().expect("the operating system has random numbers")
     }
 
     fn spawn(&self, future: BoxFuture<'static, ()>) -> Task {

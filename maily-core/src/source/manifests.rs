@@ -6,9 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::secrets;
 use crate::{
     object::{Object, ObjectKey},
-    yaml::{Diagnostic, Limits, Node, parse, to_json},
+    yaml::{Diagnostic, Limits, Node, Place, parse, to_json},
 };
 
 const LIMITS: Limits =
@@ -98,17 +99,33 @@ pub struct Found {
 /// All errors at once.
 pub fn read_manifests(origin: &str, text: &str) -> Result<Vec<Found>, SourceErrors> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let documents = parse(origin, text, LIMITS).map_err(|error| SourceError::Text(*error))?;
-    let mut reader = Reader { origin, text, found: Vec::new(), errors: Vec::new(), seen: BTreeMap::new() };
+    let documents = parse(origin, text, LIMITS).map_err(|mut error| {
+        // What cannot be read cannot be told apart either: the line may hold a value.
+        if text.to_lowercase().contains("secret") {
+            error.excerpt.clear();
+        }
+        SourceError::Text(*error)
+    })?;
+    let shown = if documents.iter().any(secrets::may_hold_values) { "" } else { text };
+    let (found, errors, seen) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let mut reader = Reader { origin, shown, found, errors, seen };
     for document in documents.iter().filter(|document| !document.is_null()) {
         reader.document(document);
     }
     if reader.errors.is_empty() { Ok(reader.found) } else { Err(SourceErrors(reader.errors)) }
 }
 
+/// What is wrong at a place, and what to do.
+pub(super) struct Refusal {
+    pub(super) place: Place,
+    pub(super) message: String,
+    pub(super) help: String,
+}
+
 struct Reader<'a> {
     origin: &'a str,
-    text: &'a str,
+    /// The text from which errors quote; empty where it may hold values of Secrets.
+    shown: &'a str,
     found: Vec<Found>,
     errors: Vec<SourceError>,
     seen: BTreeMap<ObjectKey, usize>,
@@ -116,7 +133,12 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn refuse(&mut self, node: &Node, message: impl Into<String>, help: &str) {
-        let diagnostic = Diagnostic::new(self.origin, self.text, node.place, message).with_help(help);
+        self.refuse_at(Refusal { place: node.place, message: message.into(), help: help.to_owned() });
+    }
+
+    fn refuse_at(&mut self, refusal: Refusal) {
+        let Refusal { place, message, help } = refusal;
+        let diagnostic = Diagnostic::new(self.origin, self.shown, place, message).with_help(help);
         self.errors.push(SourceError::Text(diagnostic));
     }
 
@@ -152,6 +174,12 @@ impl Reader<'_> {
         if value.pointer("/metadata/generateName").is_some() && value.pointer("/metadata/name").is_none() {
             let help = "give it a `name`: a name that the server makes up cannot be found again";
             return self.refuse(node, "an object with `generateName`", help);
+        }
+        if secrets::is_meant(node) {
+            let refusals = secrets::refusals(node);
+            if !refusals.is_empty() {
+                return refusals.into_iter().for_each(|refusal| self.refuse_at(refusal));
+            }
         }
         match Object::from_value(value) {
             Ok(object) if !is_name(&object) => {

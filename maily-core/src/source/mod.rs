@@ -12,6 +12,8 @@ mod manifests;
 mod order;
 mod patch;
 mod render;
+mod reserved;
+mod secrets;
 mod workload;
 
 pub use bundle::{ProgramTools, Tools};

@@ -12,6 +12,7 @@ use super::{
     jobs,
     manifests::{Found, SourceError, SourceErrors},
     order::{is_cluster_scoped, sort},
+    reserved,
     workload::{self, Surroundings},
 };
 use crate::{
@@ -322,9 +323,13 @@ impl Work<'_> {
         Some(object)
     }
 
-    /// Checks and sets the images of an object.
+    /// Checks an object, and sets its images.
     fn finish(&mut self, service: Option<&Service>, object: Object) -> Option<Object> {
         let mut object = object;
+        let environments = self.request.resolved.project.environments.keys().map(|name| &**name);
+        for (message, help) in reserved::refusals(&object, environments) {
+            self.refuse_object(&object, message, help);
+        }
         let name = service.map(|service| service.name.to_string()).unwrap_or_default();
         let pattern = service
             .and_then(|service| service.image.clone())

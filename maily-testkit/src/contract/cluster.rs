@@ -8,8 +8,8 @@ use futures::StreamExt as _;
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Cluster, Deleted, ErrorKind, ListQuery, LogOptions, Precondition, WatchEvent, WatchStream, WriteMode,
-        WriteOptions, patch_of,
+        Cluster, Deleted, Effect, ErrorKind, ListQuery, LogOptions, Precondition, WatchEvent, WatchStream,
+        WriteMode, WriteOptions, patch_of,
     },
     runtime::{Runtime, within},
 };
@@ -311,4 +311,36 @@ pub async fn logs_come_in_order_and_need_their_pod(place: &Place) {
     let error =
         place.cluster.logs(&missing, &LogOptions::default()).await.map(|_| ()).expect_err("is absent");
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+/// Sentence 20: what does not fit its kind is invalid and changes nothing, and no error about a Secret tells a value.
+pub async fn what_does_not_fit_is_invalid_and_untold(place: &Place) {
+    let made = |kind: &str, content: Value| {
+        let mut body = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "misfit", "namespace": place.namespace}});
+        for (field, value) in content.as_object().expect("is a map") {
+            body[field] = value.clone();
+        }
+        Object::from_value(body).expect("is an object")
+    };
+    for (kind, content) in [
+        ("ConfigMap", json!({"dta": {"a": "hunter2"}})),
+        ("ConfigMap", json!({"data": {"a": 31337}})),
+        ("Secret", json!({"stringdata": {"a": "hunter2"}})),
+        ("Secret", json!({"stringData": {"a": 31337}})),
+        ("Secret", json!({"data": {"a": {"b": "hunter2"}}})),
+        ("Secret", json!({"data": "hunter2"})),
+        ("Secret", json!({"data": {"a": "hunter2 is no base64"}})),
+    ] {
+        let object = made(kind, content);
+        for options in [forced(MINE), forced(MINE).dry_run()] {
+            let error = place.cluster.write(&object, &options).await.expect_err("does not fit");
+            assert_eq!((error.kind(), error.effect()), (ErrorKind::Invalid, Effect::None), "{error}");
+            let told = format!("{error} {error:?} {:?}", error.hint());
+            assert!(kind != "Secret" || !told.contains("hunter2") && !told.contains("31337"), "{told}");
+        }
+        assert_eq!(place.cluster.get(object.key()).await.expect("answers"), None, "nothing was made");
+    }
+    let wrapped = made("Secret", json!({"data": {"a": "aHVu\r\ndGVyMg==\n", "b": null}}));
+    let read = place.apply(&wrapped).await;
+    assert_eq!(read.at("/data"), Some(&json!({"a": "aHVudGVyMg==", "b": ""})));
 }

@@ -13,6 +13,7 @@ mod fence;
 mod frontend;
 mod jobs;
 mod metrics;
+mod misfit;
 mod pods;
 mod query;
 mod requests;

@@ -10,6 +10,7 @@ use super::{
     World,
     apply::{apply, migrate, patch},
     defaults::{fill, frozen, invalid},
+    misfit::{misfit, stored},
 };
 
 /// Why a request was refused.
@@ -51,7 +52,14 @@ impl World {
         let time = self.time();
         let written = match options.mode {
             WriteMode::Apply { force } => {
-                let desired = without_server_fields(object);
+                let mut desired = without_server_fields(object);
+                if let Some(message) = misfit(&desired) {
+                    let message = format!("failed to create typed patch object ({key}): {message}");
+                    return Err(refuse(ErrorKind::Invalid, message));
+                }
+                if desired.kind() == "Secret" {
+                    desired.edit(stored);
+                }
                 apply(live.as_ref(), &desired, options.manager, force, &time).map_err(|conflicts| {
                     let said: Vec<String> = conflicts
                         .iter()

@@ -56,6 +56,7 @@ cluster_sentences!(
     a_watch_begins_with_all_and_goes_on,
     migrated_fields_can_be_removed,
     logs_come_in_order_and_need_their_pod,
+    what_does_not_fit_is_invalid_and_untold,
 );
 
 cluster_sentences!(
