@@ -215,7 +215,9 @@ impl From<SandboxError> for CliError {
         let (code, help) = match &error {
             SandboxError::Busy { .. } => (Code::Held, "wait for it, or use another folder"),
             SandboxError::File { .. } => (Code::Failed, "check the folder's permissions and the disk"),
-            SandboxError::Damaged { .. } => (Code::Failed, "remove the file to begin with a new world"),
+            SandboxError::Damaged { .. } => {
+                (Code::Failed, "`mailyctl sandbox reset` begins with a new world")
+            }
         };
         Self { code, message: chain(&error), help: Some(help.to_owned()) }
     }

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod exit;
+mod file;
 mod prober;
 mod render;
 mod session;

@@ -1,14 +1,20 @@
 //! From a wish to its end: look, plan, ask, run, report.
 
-use std::io::{BufRead as _, Write as _};
+use std::{
+    io::{BufRead as _, Write as _},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use maily_core::{
     engine::{
-        Depth, Head, Note, Planned, RunOptions, Storage, Wish,
+        Depth, EnvironmentError, Event, Head, Listener, Note, Planned, RunOptions, Storage, What, Wish,
         history::Release,
         planner::{PlanOptions, Wanted},
     },
-    model::{Approval, ServiceName, Version},
+    model::{Approval, Seconds, ServiceName, Version},
     release::{self, DeployRequest, DeployScope},
     source::ProgramTools,
 };
@@ -79,7 +85,9 @@ pub(crate) async fn prepare(
 }
 
 fn timeout(args: &PlanArgs) -> Result<Option<u64>, CliError> {
-    args.timeout.as_deref().map(|text| span(text, "timeout").map(|span| span.as_secs())).transpose()
+    let Some(text) = args.timeout.as_deref() else { return Ok(None) };
+    let time = text.parse::<Seconds>().and_then(Seconds::at_least_one);
+    time.map(|time| Some(time.0)).map_err(|error| CliError::usage(format!("`--timeout`: {error}")))
 }
 
 /// Names of services on the command line; `all` and none mean all.
@@ -152,9 +160,10 @@ pub(crate) async fn carry_out(
         }
     }
     let show = ui.show(&title, name);
-    let options = options(ui, run, show.listener())?;
-    let end = wired.environment.run(planned, &options).await?;
-    ui.finished(show, name, &end)?;
+    let begun = Begun::default();
+    let options = options(ui, run, begun.watch(show.listener()))?;
+    let end = wired.environment.run(planned, &options).await.map_err(|error| begun.error(ui, name, error))?;
+    ui.finished(show, name, &end);
     Ok(Code::of(&end))
 }
 
@@ -227,11 +236,13 @@ pub(crate) async fn take_over(
         Wish::Leave => "leave",
     };
     let show = ui.show(title, name);
-    let options = options(ui, run, show.listener())?;
+    let begun = Begun::default();
+    let options = options(ui, run, begun.watch(show.listener()))?;
     let only = only.map(maily_core::engine::RunId::from);
-    match wired.environment.take_over(only.as_ref(), wish, &options).await? {
+    let taken = wired.environment.take_over(only.as_ref(), wish, &options).await;
+    match taken.map_err(|error| begun.error(ui, name, error))? {
         Some(end) => {
-            ui.finished(show, name, &end)?;
+            ui.finished(show, name, &end);
             Ok(Code::of(&end))
         }
         None => {
@@ -246,13 +257,44 @@ pub(crate) async fn take_over(
     }
 }
 
-/// Ctrl-C and the termination signal stop a run in an orderly way; a second one ends the process at once, which a
-/// run survives, too.
+/// Whether a run has begun, as its events tell: what goes wrong from then on is no failure before any change.
+#[derive(Clone, Default)]
+struct Begun(Arc<AtomicBool>);
+
+impl Begun {
+    /// Tells a listener everything, and listens.
+    fn watch(&self, listener: Arc<dyn Listener>) -> Arc<dyn Listener> {
+        let begun = Arc::clone(&self.0);
+        Arc::new(move |event: &Event| {
+            if !matches!(event.what, What::Queued { .. }) {
+                begun.store(true, Ordering::Relaxed);
+            }
+            listener.event(event);
+        })
+    }
+
+    /// Why a run ends here that somebody else can go on with.
+    fn error(&self, ui: &Ui, environment: &str, error: EnvironmentError) -> CliError {
+        let error = CliError::from(error);
+        if error.code != Code::Failed || !self.0.load(Ordering::Relaxed) {
+            return error;
+        }
+        let resume = ui.tool.call(&format!("resume --env {environment}"));
+        let help = error.help.map(|help| format!("{help}; then ")).unwrap_or_default();
+        CliError::new(Code::Interrupted, error.message).help(format!("{help}go on with the run: `{resume}`"))
+    }
+}
+
+/// Ctrl-C, the termination signal and a terminal that closes stop a run in an orderly way; a second one of the first
+/// two ends the process at once, which a run survives, too.
 fn interrupts(ui: &Ui) -> CancellationToken {
     let token = CancellationToken::new();
     let (told, loud) = (token.clone(), !ui.is_json());
     tokio::spawn(async move {
-        signal().await;
+        tokio::select! {
+            () = signal() => {}
+            () = hangup() => {}
+        }
         told.cancel();
         if loud {
             let _ = writeln!(
@@ -284,7 +326,29 @@ async fn signal() {
     }
 }
 
-/// The exit code of a run's end that nobody has shown yet.
+/// The terminal closes; who had that ignored, as `nohup` does, is not stopped by it. The kernel and the shell may both
+/// tell of it, so that a second one means nothing.
+async fn hangup() {
+    use tokio::signal::unix::{SignalKind, signal};
+    if hangups_are_ignored() {
+        return std::future::pending().await;
+    }
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => {
+            hangup.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Whether this process was started with hangups ignored; where the system does not say, it was not.
+fn hangups_are_ignored() -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The first bit is the signal 1.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
 #[cfg(test)]
 mod tests {
     use maily_core::engine::RunEnd;

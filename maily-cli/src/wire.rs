@@ -122,13 +122,12 @@ impl Workshop {
         Ok(Providers { cluster, frontend: None, prober: Some(prober) })
     }
 
-    /// Writes what the sandbox has become.
-    pub(crate) fn close(&self) -> Result<(), CliError> {
-        match &self.sandbox {
-            Some(sandbox) => {
-                sandbox.shared.save().map_err(|message| CliError::new(crate::exit::Code::Failed, message))
-            }
-            None => Ok(()),
+    /// Writes what the sandbox has become. The records are there already, so that how a command ended stays as it is.
+    pub(crate) fn close(&self) {
+        if let Some(sandbox) = &self.sandbox
+            && let Err(message) = sandbox.shared.save()
+        {
+            crate::render::warning(&message);
         }
     }
 }

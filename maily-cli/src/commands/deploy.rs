@@ -1,7 +1,5 @@
 //! `plan`, `apply`, `deploy`, `rollback`, `remove`.
 
-use std::path::Path;
-
 use maily_core::{
     engine::{Depth, Plan, ReleaseId, Storage},
     model::Version,
@@ -13,6 +11,7 @@ use super::in_environment;
 use crate::{
     args::{ApplyCommand, DeployCommand, Globals, PlanArgs, PlanCommand, RemoveCommand, RollbackCommand},
     exit::{CliError, Code},
+    file,
     render::Ui,
     session::{self, carry_out, components, depth, look, prepare},
     wire::{Wired, Workshop},
@@ -38,23 +37,13 @@ pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Resu
         ui.plan(&planned)?;
         if let Some(path) = &args.out {
             wired.environment.keep_values(&planned).await?;
-            save(path, &planned.plan)?;
+            file::write(path, &planned.plan.to_text())?;
             let apply = ui.tool.call(&format!("apply {}", path.display()));
             ui.tell(&format!("saved; carry it out with `{apply}`"));
         }
         Ok(if args.exit_code && !planned.plan.is_empty() { Code::Changes } else { Code::Done })
     })
     .await
-}
-
-/// Writes a plan file as a whole or not at all.
-fn save(path: &Path, plan: &Plan) -> Result<(), CliError> {
-    let failed = |error: std::io::Error| {
-        CliError::new(Code::Failed, format!("failed to write `{}`: {error}", path.display()))
-    };
-    let temporary = path.with_extension("new");
-    std::fs::write(&temporary, plan.to_text()).map_err(failed)?;
-    std::fs::rename(&temporary, path).map_err(failed)
 }
 
 pub(super) async fn apply(ui: &Ui, globals: &Globals, args: &ApplyCommand) -> Result<Code, CliError> {

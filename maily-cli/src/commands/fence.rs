@@ -11,7 +11,6 @@ use maily_core::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::project::write;
 use crate::{
     args::BindArgs,
     exit::{CliError, Code},
@@ -136,5 +135,5 @@ fn record(bound: &Bound<'_>, fence: Fencing) -> Result<(), CliError> {
         .map_err(|error| CliError::usage(format!("failed to read `{}`: {error}", bound.path.display())))?;
     let edited = record_fence(&text, &bound.path.display().to_string(), bound.name, fence)
         .map_err(|error| CliError::usage(error.to_string()))?;
-    write(bound.path, &edited)
+    crate::file::write(bound.path, &edited)
 }

@@ -28,7 +28,7 @@ pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &PhasedCommand) -> 
     let workshop = Workshop::open(globals, MODE)?;
     let parts = parts(&workshop, args)?;
     let result = run(ui, &workshop, &parts, &version, args).await;
-    workshop.close()?;
+    workshop.close();
     result
 }
 
@@ -117,14 +117,14 @@ async fn run(
         seen_on_staging(ui, workshop, version, args).await?;
     }
     for part_of in parts {
-        let code = part(ui, workshop, &part_of.environment, part_of.phases.clone(), version, args).await?;
-        if code != Code::Done {
+        let ended = part(ui, workshop, &part_of.environment, part_of.phases.clone(), version, args).await;
+        if !matches!(ended, Ok(Code::Done)) {
             let rest = parts.iter().skip_while(|other| *other != part_of).skip(1);
             let rest: Vec<&str> = rest.map(|part| part.environment.as_str()).collect();
             if !rest.is_empty() {
                 ui.tell(&format!("not begun: {}", rest.join(", ")));
             }
-            return Ok(code);
+            return ended;
         }
     }
     Ok(Code::Done)

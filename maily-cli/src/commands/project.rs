@@ -14,6 +14,7 @@ use super::fence::{self, Bound};
 use crate::{
     args::{BindArgs, EnvArg, Globals, InitArgs},
     exit::{CliError, Code},
+    file,
     render::{self, Ui},
     wire::{connect, project_path},
 };
@@ -61,7 +62,7 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
             derived.text
         }
     };
-    write(&path, &text)?;
+    file::write(&path, &text)?;
     let project = Project::load(&path)?;
     if ui.is_json() {
         let services: Vec<String> = project.services.keys().map(ToString::to_string).collect();
@@ -92,15 +93,6 @@ fn name(args: &InitArgs, root: &Path) -> Result<ProjectName, CliError> {
         CliError::usage(format!("`{text}` cannot be the project's name: {error}"))
             .help("choose one with `--name`")
     })
-}
-
-pub(super) fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    let failed = |error: std::io::Error| {
-        CliError::new(Code::Failed, format!("failed to write `{}`: {error}", path.display()))
-    };
-    let temporary = path.with_extension("yaml.new");
-    std::fs::write(&temporary, text).map_err(failed)?;
-    std::fs::rename(&temporary, path).map_err(failed)
 }
 
 pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<Code, CliError> {
@@ -157,7 +149,7 @@ pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<
             .write(&object, &WriteOptions::apply(maily_core::engine::MANAGER, Precondition::Absent))
             .await?;
     }
-    write(&path, &edited)?;
+    file::write(&path, &edited)?;
     let bound = Bound {
         path: &path,
         name: &name,

@@ -1,7 +1,10 @@
 //! `sandbox`: faults, and a new beginning.
 
 use maily_core::model::{Project, Service, Source};
-use maily_testkit::{sim::Mode, world::Fault};
+use maily_testkit::{
+    sim::{Mode, Sandbox},
+    world::Fault,
+};
 use serde_json::json;
 
 use crate::{
@@ -15,13 +18,7 @@ pub(super) fn sandbox(ui: &Ui, globals: &Globals, command: &SandboxCommand) -> R
     let project = Project::load(&project_path(globals))?;
     match command {
         SandboxCommand::Reset => {
-            // Nobody else may be at work on it: opening it for writing makes sure.
-            let sandbox = open_sandbox(globals, &project, Mode::Write)?;
-            let path = sandbox_path(globals);
-            std::fs::remove_file(&path).map_err(|error| {
-                CliError::new(Code::Failed, format!("failed to remove `{}`: {error}", path.display()))
-            })?;
-            drop(sandbox);
+            Sandbox::reset(&sandbox_path(globals))?;
             ui.tell("the next command begins with a new world");
         }
         SandboxCommand::Fault(FaultCommand::Add { fault }) => {
@@ -105,7 +102,7 @@ fn frontends(project: &Project) -> Vec<&str> {
         .collect()
 }
 
-fn save(sandbox: &maily_testkit::sim::Sandbox) -> Result<(), CliError> {
+fn save(sandbox: &Sandbox) -> Result<(), CliError> {
     sandbox.shared.save().map_err(|message| CliError::new(Code::Failed, message))
 }
 

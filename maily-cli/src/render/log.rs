@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     io::Write as _,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,25 +24,33 @@ pub(super) struct Log {
     names: Mutex<BTreeMap<StepId, String>>,
     /// When a step last said something.
     said: Mutex<BTreeMap<StepId, Timestamp>>,
+    lost: Arc<AtomicBool>,
 }
 
 /// Steps that go on as they should are silent for so long.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Events as JSON, one line each.
-pub(super) struct JsonLines;
+/// Events as JSON, one line each; told where one could not be written.
+pub(super) struct JsonLines(pub(super) Arc<AtomicBool>);
+
+/// Writes a line. A run goes on, whoever reads.
+fn say(line: &str, lost: &AtomicBool) {
+    if writeln!(std::io::stdout().lock(), "{line}").is_err() {
+        lost.store(true, Ordering::Relaxed);
+    }
+}
 
 impl Listener for JsonLines {
     fn event(&self, event: &Event) {
         if let Ok(line) = serde_json::to_string(event) {
-            let _ = writeln!(std::io::stdout().lock(), "{line}");
+            say(&line, &self.0);
         }
     }
 }
 
 impl Log {
-    pub(super) fn new(paint: Paint) -> Self {
-        Self { paint, names: Mutex::default(), said: Mutex::default() }
+    pub(super) fn new(paint: Paint, lost: Arc<AtomicBool>) -> Self {
+        Self { paint, names: Mutex::default(), said: Mutex::default(), lost }
     }
 
     /// Whether a step's progress is worth a line.
@@ -160,7 +171,7 @@ impl Listener for Log {
         if let Some(line) = self.line(event) {
             let time = self.paint.faint(&format!("{:.0}", event.at));
             let told = if event.replayed { " (earlier)" } else { "" };
-            let _ = writeln!(std::io::stdout().lock(), "{time} {line}{told}");
+            say(&format!("{time} {line}{told}"), &self.lost);
         }
     }
 }

@@ -13,7 +13,10 @@ mod tree;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use maily_core::engine::{Listener, Planned, RunEnd};
@@ -54,6 +57,8 @@ pub(crate) struct Ui {
     /// How this program is called here.
     pub(crate) tool: Tool,
     github: Option<github::Github>,
+    /// Whether events of a run could not be printed.
+    lost: Arc<AtomicBool>,
 }
 
 /// A run that is being shown.
@@ -102,6 +107,7 @@ impl Ui {
             verbose: globals.verbose > 0,
             tool: Tool::of(globals),
             github,
+            lost: Arc::default(),
         }
     }
 
@@ -116,12 +122,7 @@ impl Ui {
 
     /// Prints a result.
     pub(crate) fn print(&self, text: &str) -> Result<(), CliError> {
-        let mut out = io::stdout().lock();
-        let written = out.write_all(text.as_bytes()).and_then(|()| match text.ends_with('\n') {
-            true => out.flush(),
-            false => out.write_all(b"\n").and_then(|()| out.flush()),
-        });
-        match written {
+        match written(text) {
             // Who reads no more, as `head` does, has what he wanted.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => Err(CliError::new(crate::exit::Code::Failed, format!("failed to print: {error}"))),
@@ -182,8 +183,8 @@ impl Ui {
         match self.form {
             _ if self.quiet => Show::Plain(Arc::new(|_: &maily_core::engine::Event| {})),
             Form::Live => Show::Live(live::Live::start(title, environment, self.paint)),
-            Form::Log => Show::Plain(Arc::new(log::Log::new(self.paint))),
-            Form::Json => Show::Plain(Arc::new(log::JsonLines)),
+            Form::Log => Show::Plain(Arc::new(log::Log::new(self.paint, Arc::clone(&self.lost)))),
+            Form::Json => Show::Plain(Arc::new(log::JsonLines(Arc::clone(&self.lost)))),
         }
     }
 
@@ -197,30 +198,51 @@ impl Ui {
         Ok(())
     }
 
-    /// Ends the showing of a run with what came of it.
-    pub(crate) fn finished(&self, show: Show, environment: &str, end: &RunEnd) -> Result<(), CliError> {
-        if let Show::Live(live) = show {
-            self.print(&live.finish())?;
-        }
+    /// Ends the showing of a run with what came of it. What cannot be printed changes nothing about that.
+    pub(crate) fn finished(&self, show: Show, environment: &str, end: &RunEnd) {
         let report = outcome::report(environment, end, self.paint, &self.tool);
         if let Some(github) = &self.github {
             github.end(environment, end, &outcome::report(environment, end, Paint::default(), &self.tool));
         }
-        if self.is_json() {
-            return match end {
-                RunEnd::Over { run: None, .. } => self.unchanged(environment, "nothing to do"),
-                _ => Ok(()),
-            };
-        }
-        match outcome::is_good(end) {
-            true if self.quiet => {}
-            true => self.print(&report)?,
-            false => {
-                let _ = writeln!(io::stderr().lock(), "{report}");
+        let tree = match show {
+            Show::Live(live) => written(&live.finish()),
+            Show::Plain(_) => Ok(()),
+        };
+        let good = outcome::is_good(end);
+        let last = match end {
+            RunEnd::Over { run: None, .. } if self.is_json() => {
+                let line = json!({"format": FORMAT, "event": "unchanged", "environment": environment});
+                written(&line.to_string())
             }
+            _ if self.is_json() || (good && self.quiet) => Ok(()),
+            _ if good => written(&report),
+            _ => {
+                let _ = writeln!(io::stderr().lock(), "{report}");
+                Ok(())
+            }
+        };
+        match tree.and(last) {
+            Err(error) => warning(&format!("failed to print what came of it: {error}")),
+            Ok(()) if self.lost.load(Ordering::Relaxed) => warning("failed to print all that happened"),
+            Ok(()) => {}
         }
-        Ok(())
     }
+}
+
+/// Writes lines to standard output.
+fn written(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+/// Says what went wrong beside what was asked for.
+pub(crate) fn warning(message: &str) {
+    let paint = Paint { on: variable("NO_COLOR").is_none() && io::stderr().is_terminal() };
+    let _ = writeln!(io::stderr().lock(), "{}: {message}", paint.warn("warning"));
 }
 
 /// Diagnostics for who asks for them: our own requests, then those of the libraries below, too. Without a wish there are

@@ -208,3 +208,37 @@ fn secrets_are_checked_and_their_values_not_shown() {
     secret("stringdata: {a: hunter2}", &["m.yaml:4:1", "did you mean `stringData`?"]);
     secret("stringData: {a: hunter2: b}", &["m.yaml:4", "not YAML"]);
 }
+
+#[test]
+fn a_key_that_stands_twice_hides_no_other_mistake() {
+    let text = services(
+        "  api: {nedds: [web], workload: {port: 1, port: 2}}\nservices:\n  web: {workload: {prot: 1}}\nenvironmints: {}",
+    );
+    let err = refused(
+        &text,
+        &[
+            "`port` stands twice (first in line 7)",
+            "`services` stands twice (first in line 6)",
+            "unknown key `nedds`",
+            "unknown key `prot`",
+            "unknown key `environmints`",
+        ],
+    );
+    assert_eq!(err.matches("maily.yaml:").count(), 5, "and nothing else:\n{err}");
+}
+
+#[test]
+fn no_time_at_all_is_no_timeout() {
+    let desk = Desk::with(&services("  api: {workload: {port: 80}}"));
+    for span in ["0s", "0m"] {
+        let args = ["deploy", "--version", "v1", "--timeout", span, "--yes"];
+        let refused = desk.sandbox(&args).expect(2);
+        assert!(refused.err.contains("--timeout") && refused.err.contains("at least 1s"), "{}", refused.err);
+    }
+    refused(&services("  api: {timeout: 0s, workload: {port: 80}}"), &["maily.yaml:7:18", "at least 1s"]);
+    let file = services(
+        "  api: {workload: {port: 80}}\n  up: {before: api, job: {command: [up], timeout: 0s}}\ngates: {g: {http: 'https://x.example', timeout: 0s}}",
+    );
+    let err = refused(&file, &["maily.yaml:8", "maily.yaml:9"]);
+    assert_eq!(err.matches("at least 1s").count(), 2, "{err}");
+}

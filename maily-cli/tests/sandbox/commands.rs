@@ -367,3 +367,13 @@ fn documents_for_shells_editors_and_readers_are_made() {
     desk.run(&["init", "--name", "shop"]).expect(2);
     desk.sandbox(&["doctor"]).expect(0);
 }
+
+#[test]
+fn a_check_sees_the_errors_of_a_fault() {
+    let desk =
+        Desk::with(&crate::bad_input::services("  api: {workload: {port: 80}, checks: [{http: /health}]}"));
+    desk.sandbox(&["deploy", "--version", "v1.0.0", "--yes"]).expect(0);
+    desk.sandbox(&["sandbox", "fault", "add", "errors", "api@v1.1.0"]).expect(0);
+    let failed = desk.sandbox(&["deploy", "--version", "v1.1.0", "--yes", "--timeout", "5s"]).expect(3);
+    assert!(failed.err.contains("answered 500"), "{}", failed.err);
+}

@@ -11,12 +11,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::desk::Desk;
 
 fn interrupt(child: &Child) {
-    let id = Pid::from_child(child);
-    kill_process(id, Signal::INT).expect("is ours");
+    signal(child, Signal::INT);
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("is ours");
 }
 
 /// A deploy that would take long, after its run began.
-fn begun(desk: &Desk) -> Child {
+pub(crate) fn begun(desk: &Desk) -> Child {
     desk.sandbox(&["deploy", "--env", "production", "--version", "v1.0.0", "--yes"]).expect(0);
     desk.sandbox(&["sandbox", "fault", "add", "slow", "email@v1.1.0"]).expect(0);
     let mut command =
@@ -63,4 +66,39 @@ fn a_second_interrupt_ends_at_once_and_the_run_can_be_taken_back() {
     assert_eq!(end(child).0, 130);
     desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
     desk.sandbox(&["abort", "--env", "production"]).expect(3);
+}
+
+#[test]
+fn a_terminal_that_closes_stops_a_run_as_an_interrupt_does() {
+    let desk = Desk::example();
+    let child = begun(&desk);
+    // The kernel and the shell both tell of it: twice is not more than once.
+    signal(&child, Signal::HUP);
+    signal(&child, Signal::HUP);
+    let (code, err) = end(child);
+    assert_eq!(code, 130, "{err}");
+    assert!(err.contains("next: mailyctl"), "stopped in order: {err}");
+    desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
+    desk.sandbox(&["resume", "--env", "production"]).expect(0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_asks_for_hangups_to_be_ignored_gets_that() {
+    let desk = Desk::example();
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.0.0", "--yes"]).expect(0);
+    let program = env!("CARGO_BIN_EXE_mailyctl");
+    let deploy = "--sandbox deploy --env production --version v1.1.0 --yes";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &format!("trap '' HUP; exec '{program}' {deploy}")]).current_dir(desk.path());
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("starts");
+    let mut child = child;
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(50));
+        if child.try_wait().expect("can be asked").is_some() {
+            break;
+        }
+        signal(&child, Signal::HUP);
+    }
+    assert_eq!(child.wait().expect("ends").code(), Some(0));
 }

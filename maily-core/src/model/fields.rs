@@ -3,6 +3,7 @@
 
 use std::{cell::RefCell, fmt, str::FromStr};
 
+use super::Seconds;
 use crate::yaml::{Content, Diagnostic, Key, Node, Place};
 
 /// All errors of a project file.
@@ -122,6 +123,16 @@ impl<'n, 'e> Fields<'n, 'e> {
     {
         let node = self.take(name)?;
         value(node, name, self.errors)
+    }
+
+    /// Time for something: no time at all is a mistake.
+    pub(super) fn timeout(&mut self) -> Option<Seconds> {
+        let node = self.take("timeout")?;
+        let timeout: Seconds = value(node, "timeout", self.errors)?;
+        timeout
+            .at_least_one()
+            .map_err(|error| self.errors.add(node.place, format!("`timeout`: {error}"), None))
+            .ok()
     }
 
     pub(super) fn flag(&mut self, name: &'static str) -> Option<bool> {

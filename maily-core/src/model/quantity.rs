@@ -135,6 +135,19 @@ impl FromStr for Status {
 #[serde(transparent)]
 pub struct Seconds(pub u64);
 
+impl Seconds {
+    /// As time for something.
+    ///
+    /// # Errors
+    /// When it is no time at all.
+    pub fn at_least_one(self) -> Result<Self, QuantityError> {
+        if self.0 == 0 {
+            return Err(QuantityError("there has to be some time, at least 1s".to_owned()));
+        }
+        Ok(self)
+    }
+}
+
 impl FromStr for Seconds {
     type Err = QuantityError;
 
@@ -185,6 +198,7 @@ mod tests {
         for text in ["", "15", "m", "1x", "1h3", "99999999999999999999d"] {
             assert!(text.parse::<Seconds>().is_err(), "{text:?}");
         }
+        assert!(Seconds(0).at_least_one().is_err() && Seconds(1).at_least_one().is_ok());
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) async fn run(
         let failure = Failure::new("unsupported", "no frontend host is set up").with_effect(Effect::None);
         return End::Failed(Box::new(failure), context.result(&step.id));
     };
-    let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
+    let deadline = context.runtime.now() + super::rollout::time_for(step, direction);
     let resumed = past == Past::Unknown;
     let effect = if resumed || direction == Direction::Back { Effect::Unknown } else { Effect::None };
     let mut work = Work { context, step, host, direction, deadline, effect };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     context::{Context, End, Past, Trouble},
-    rollout::wait,
+    rollout::{time_for, wait},
     writer::Writer,
 };
 use crate::{
@@ -23,7 +23,7 @@ const ENDING: Duration = Duration::from_secs(120);
 
 /// Takes a step back: the Job that undoes it runs after the forward one, and only if that ever ran.
 pub(super) async fn undo(context: &Context, step: &Step, job: &Object, undo: &Object, past: Past) -> End {
-    let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
+    let deadline = context.runtime.now() + time_for(step, Direction::Back);
     let ran = match past {
         Past::Nothing => Ok(false),
         Past::Known | Past::Unknown => settled(context, step, job, past, deadline).await,
@@ -38,7 +38,7 @@ pub(super) async fn undo(context: &Context, step: &Step, job: &Object, undo: &Ob
 
 /// Ends a Job that only looks, with its pods: nothing of it outlives a run that has turned.
 pub(super) async fn end(context: &Context, step: &Step, job: &Object, past: Past) -> End {
-    let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
+    let deadline = context.runtime.now() + time_for(step, Direction::Back);
     let change = change(context, job, Direction::Forward);
     match Writer::new(context, step, Direction::Back, deadline, past).end_job(&change).await {
         Ok(()) => End::Done(context.result(&step.id)),
@@ -87,7 +87,7 @@ pub(super) async fn run(
     direction: Direction,
     past: Past,
 ) -> End {
-    let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
+    let deadline = context.runtime.now() + time_for(step, direction);
     let change = change(context, job, direction);
     let mut writer = Writer::new(context, step, direction, deadline, past);
     let result = async {

@@ -21,6 +21,17 @@ use crate::{
 /// How long the old state is waited for after it was written back: what was captured may itself never have served.
 const RESTORED_LIMIT: Duration = Duration::from_secs(120);
 
+/// Least time for taking a step back, however little the way forward had.
+const LEAST_BACK_S: u64 = 60;
+
+/// Time for a step.
+pub(super) fn time_for(step: &Step, direction: Direction) -> Duration {
+    Duration::from_secs(match direction {
+        Direction::Forward => step.timeout_s,
+        Direction::Back => step.timeout_s.max(LEAST_BACK_S),
+    })
+}
+
 /// Writes and deletes, and waits.
 pub(super) async fn apply(context: &Context, step: &Step, changes: &[Change], past: Past) -> End {
     let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
@@ -96,7 +107,7 @@ pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], pas
     if past == Past::Nothing {
         return End::Done(context.result(&step.id));
     }
-    let deadline = context.runtime.now() + Duration::from_secs(step.timeout_s);
+    let deadline = context.runtime.now() + time_for(step, Direction::Back);
     let mut writer = Writer::new(context, step, Direction::Back, deadline, past);
     for change in changes.iter().rev() {
         match writer.restore(change).await {

@@ -6,4 +6,4 @@ mod tree;
 
 pub use diagnostic::{Diagnostic, Place};
 pub use json::to_json;
-pub use tree::{Content, Key, Limits, Node, parse};
+pub use tree::{Content, Key, Limits, Node, parse, parse_repeated};

@@ -1,6 +1,6 @@
 //! The tree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
@@ -83,6 +83,23 @@ impl Node {
 /// # Errors
 /// One error, as a text that cannot be read has no second place to trust.
 pub fn parse(origin: &str, text: &str, limits: Limits) -> Result<Vec<Node>, Box<Diagnostic>> {
+    let (documents, repeated) = parse_repeated(origin, text, limits)?;
+    match repeated.into_iter().next() {
+        Some(first) => Err(Box::new(first)),
+        None => Ok(documents),
+    }
+}
+
+/// The same for who has more to say about a text in which keys stand twice: with an error for each of them. Of such
+/// a key the first value counts, and of maps what only a later one has.
+///
+/// # Errors
+/// One error, where the text cannot be read at all.
+pub fn parse_repeated(
+    origin: &str,
+    text: &str,
+    limits: Limits,
+) -> Result<(Vec<Node>, Vec<Diagnostic>), Box<Diagnostic>> {
     let error = |place: Place, message: String| Box::new(Diagnostic::new(origin, text, place, message));
     if text.len() > limits.bytes {
         let message = format!("the file has {} bytes; at most {} are read", text.len(), limits.bytes);
@@ -111,8 +128,14 @@ pub fn parse(origin: &str, text: &str, limits: Limits) -> Result<Vec<Node>, Box<
             ));
         }
     }
-    let mut builder =
-        Builder { limits, stack: Vec::new(), documents: Vec::new(), anchors: Vec::new(), nodes: 0 };
+    let mut builder = Builder {
+        limits,
+        stack: Vec::new(),
+        documents: Vec::new(),
+        anchors: Vec::new(),
+        nodes: 0,
+        repeated: Vec::new(),
+    };
     for event in Parser::new_from_str(text) {
         match event {
             Ok((event, span)) => {
@@ -131,7 +154,8 @@ pub fn parse(origin: &str, text: &str, limits: Limits) -> Result<Vec<Node>, Box<
         let place = builder.documents[limits.documents].place;
         return Err(error(place, format!("the file has more than {} document(s)", limits.documents)));
     }
-    Ok(builder.documents)
+    let repeated = builder.repeated.into_iter().map(|(place, message)| *error(place, message)).collect();
+    Ok((builder.documents, repeated))
 }
 
 enum Open {
@@ -142,8 +166,8 @@ enum Open {
 #[derive(Default)]
 struct OpenMap {
     entries: Vec<(Key, Node)>,
-    /// Lines of the keys so far: a map of a hundred thousand keys is not searched for each of them.
-    lines: BTreeMap<String, usize>,
+    /// Indices of the keys so far: a map of a hundred thousand keys is not searched for each of them.
+    known: BTreeMap<String, usize>,
     /// A key whose value comes next.
     key: Option<Key>,
 }
@@ -154,6 +178,8 @@ struct Builder {
     documents: Vec<Node>,
     anchors: Vec<(usize, Node, usize)>,
     nodes: usize,
+    /// Keys that stand twice.
+    repeated: Vec<Refusal>,
 }
 
 type Refusal = (Place, String);
@@ -237,7 +263,13 @@ impl Builder {
             None => self.documents.push(node),
             Some(Open::List(_, _, items)) => items.push(node),
             Some(Open::Map(_, _, map)) => match map.key.take() {
-                Some(key) => map.entries.push((key, node)),
+                Some(key) => match map.known.get(&key.name) {
+                    Some(index) => add_missing(&mut map.entries[*index].1, node),
+                    None => {
+                        map.known.insert(key.name.clone(), map.entries.len());
+                        map.entries.push((key, node));
+                    }
+                },
                 None => {
                     let Content::Scalar { text, .. } = node.content else {
                         return Err((node.place, "a key must be a word".to_owned()));
@@ -245,14 +277,24 @@ impl Builder {
                     if text == "<<" {
                         return Err((node.place, "merge keys (`<<`) cannot be used".to_owned()));
                     }
-                    if let Some(first) = map.lines.insert(text.clone(), node.place.line) {
-                        return Err((node.place, format!("`{text}` stands twice (first in line {first})")));
+                    if let Some(first) = map.known.get(&text) {
+                        let first = map.entries[*first].0.place.line;
+                        let message = format!("`{text}` stands twice (first in line {first})");
+                        self.repeated.push((node.place, message));
                     }
                     map.key = Some(Key { place: node.place, name: text });
                 }
             },
         }
         Ok(())
+    }
+}
+
+/// Adds what a map does not have yet.
+fn add_missing(first: &mut Node, second: Node) {
+    if let (Content::Map(entries), Content::Map(more)) = (&mut first.content, second.content) {
+        let known: BTreeSet<String> = entries.iter().map(|(key, _)| key.name.clone()).collect();
+        entries.extend(more.into_iter().filter(|(key, _)| !known.contains(&key.name)));
     }
 }
 

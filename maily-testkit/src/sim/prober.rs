@@ -1,14 +1,15 @@
-//! Checks of the world: a service answers when one of its pods is ready.
+//! Checks of the world: a service answers when one of its pods is ready, with an error where one of them has a fault.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use maily_core::{
-    object::{ObjectKey, ObjectKind},
+    object::{Object, ObjectKey, ObjectKind},
     provider::{ProbeRequest, Prober, ProviderError, Verdict},
 };
 
 use super::shared::Shared;
+use crate::world::{PodTrouble, is_ready};
 
 /// Carries out checks in the world. Commands are not run: nothing of the world can be reached by one.
 #[derive(Clone, Debug)]
@@ -43,21 +44,23 @@ impl Prober for SimProber {
         let key =
             ObjectKey::new(ObjectKind::new("v1", "Service"), Some(&service.namespace), service.name.clone());
         let selector = world.get(&key).and_then(|found| found.at("/spec/selector")?.as_object().cloned());
-        let ready = selector.is_some_and(|selector| {
-            world.of_kind("Pod").into_iter().any(|pod| {
+        let ready: Vec<&Object> = selector.map_or_else(Vec::new, |selector| {
+            let mut pods = world.of_kind("Pod");
+            pods.retain(|pod| {
                 pod.namespace() == Some(&service.namespace)
                     && selector.iter().all(|(key, value)| pod.label(key) == value.as_str())
-                    && pod
-                        .items("/status/conditions")
-                        .iter()
-                        .any(|c| c["type"] == "Ready" && c["status"] == "True")
-            })
+                    && is_ready(pod)
+            });
+            pods
         });
-        Ok(if ready && *expect == 200 {
-            Verdict::Pass { evidence: format!("GET {url} answered 200") }
-        } else {
-            let status = if ready { 200 } else { 503 };
-            Verdict::Fail { evidence: format!("GET {url} answered {status}") }
-        })
+        // Of the answers of such a pod half are errors: a check that did not meet one would have been lucky.
+        let fails = ready.iter().any(|pod| world.trouble(pod) == Some(PodTrouble::Errors));
+        let status = match ready.is_empty() {
+            true => 503,
+            false if fails => 500,
+            false => 200,
+        };
+        let evidence = format!("GET {url} answered {status}");
+        Ok(if status == *expect { Verdict::Pass { evidence } } else { Verdict::Fail { evidence } })
     }
 }

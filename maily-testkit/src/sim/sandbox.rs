@@ -132,6 +132,22 @@ impl Sandbox {
     }
 }
 
+impl Sandbox {
+    /// Throws a world away, also one that cannot be read.
+    ///
+    /// # Errors
+    /// When another process works on it, or its file cannot be removed.
+    pub fn reset(path: &Path) -> Result<(), SandboxError> {
+        let failed = |source| SandboxError::File { path: path.to_owned(), source };
+        if !path.parent().is_some_and(Path::exists) {
+            return Ok(());
+        }
+        let _lock = lock(path)?;
+        let file = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        remove(&temporary(&file)).and_then(|()| remove(&file)).map_err(failed)
+    }
+}
+
 fn lock(path: &Path) -> Result<File, SandboxError> {
     let failed = |source| SandboxError::File { path: path.to_owned(), source };
     let lock_path = path.with_extension("lock");
@@ -157,11 +173,33 @@ fn lock(path: &Path) -> Result<File, SandboxError> {
     }
 }
 
+/// Where the next file is written: in our own folder, and under the lock.
+fn temporary(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
+/// A file of which there is none is gone, too.
+fn remove(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 fn write(path: &Path, world: &World) -> std::io::Result<()> {
-    let temporary = path.with_extension("new");
+    // A link stays one.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let temporary = temporary(&path);
     let bytes = serde_json::to_vec(&Saved { format: FORMAT, world })?;
-    let mut file = File::create(&temporary)?;
-    file.write_all(&bytes)?;
-    file.sync_data()?;
-    fs::rename(&temporary, path)
+    let written = (|| {
+        let mut file = File::create(&temporary)?;
+        file.write_all(&bytes)?;
+        file.sync_data()?;
+        fs::rename(&temporary, &path)
+    })();
+    if written.is_err() {
+        // On a full disk it would only be in the way.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }

@@ -28,6 +28,7 @@ pub use databases::DatabaseService;
 pub use fault::{Fault, FaultError, PodTrouble};
 pub use frontend::Frontend;
 pub use metrics::Telemetry;
+pub(crate) use pods::is_ready;
 pub use requests::Refusal;
 pub use secrets::SecretStore;
 pub use state::{Change, World};

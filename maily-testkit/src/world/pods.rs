@@ -42,7 +42,7 @@ impl World {
     }
 
     /// The trouble that a pod is in.
-    pub(super) fn trouble(&self, pod: &Object) -> Option<PodTrouble> {
+    pub(crate) fn trouble(&self, pod: &Object) -> Option<PodTrouble> {
         let service = pod.label("maily.dev/service");
         let names: Vec<&str> = NAMES.iter().filter_map(|label| pod.label(label)).chain(service).collect();
         let tags: Vec<&str> = pod
@@ -252,7 +252,7 @@ fn spread(seed: u64, name: &str) -> u64 {
 }
 
 /// Whether a pod is ready.
-pub(super) fn is_ready(pod: &Object) -> bool {
+pub(crate) fn is_ready(pod: &Object) -> bool {
     pod.items("/status/conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
 }
 

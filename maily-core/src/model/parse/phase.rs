@@ -20,7 +20,7 @@ pub(super) fn gates(fields: &mut Fields<'_, '_>) -> IndexMap<GateName, Gate> {
     let mut gates = IndexMap::new();
     for (name, node) in named::<GateName>(fields.map("gates"), errors) {
         let Some(mut fields) = Fields::of(&node, "a gate", errors) else { continue };
-        let timeout = fields.value("timeout");
+        let timeout = fields.timeout();
         let job = fields.take("job").and_then(|node| job(node, errors));
         let url = fields.text("http").map(|(url, place)| {
             if !url.starts_with("http://") && !url.starts_with("https://") {

@@ -16,7 +16,7 @@ use super::{
     references::{Scope, references},
     service::{bundle_of, service},
 };
-use crate::yaml::{Content, Limits, Node, Place, parse};
+use crate::yaml::{Content, Limits, Node, Place, parse_repeated};
 
 const LIMITS: Limits =
     Limits { bytes: 4 * 1024 * 1024, nodes: 200_000, depth: 32, documents: 1, aliases: false };
@@ -29,8 +29,12 @@ impl Project {
     /// # Errors
     /// All errors at once.
     pub fn parse(text: &str, origin: &str) -> Result<Self, ProjectErrors> {
-        let documents = parse(origin, text, LIMITS).map_err(|error| ProjectErrors(vec![*error]))?;
+        let (documents, repeated) =
+            parse_repeated(origin, text, LIMITS).map_err(|error| ProjectErrors(vec![*error]))?;
         let errors = Errors::new(origin, text);
+        for error in repeated {
+            errors.add(error.place, error.message, error.help);
+        }
         let project = match documents.first() {
             Some(root) => read(root, &errors, origin, text),
             None => {

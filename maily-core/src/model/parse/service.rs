@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        Seconds, ServiceName,
+        ServiceName,
         fields::{Errors, Fields, text},
         placeholder::{Placeholders, expand_words},
         project::{Bundle, HelmChart},
@@ -29,7 +29,7 @@ pub(in crate::model) fn service(name: &ServiceName, node: &Node, errors: &Errors
         .filter_map(|(text, place)| name_at::<ServiceName>(&text, place, errors))
         .collect();
     let image = fields.text("image").map(|(text, _)| text);
-    let timeout = fields.value::<Seconds>("timeout");
+    let timeout = fields.timeout();
     let checks = checks(&mut fields);
     let before = fields.value::<ServiceName>("before");
     let after = fields.value::<ServiceName>("after");
@@ -177,7 +177,7 @@ pub(super) fn job(node: &Node, errors: &Errors<'_>) -> Option<JobSource> {
     let secrets = secrets(&mut fields);
     let cpu = range(&mut fields, "cpu", "100m..500m");
     let memory = range(&mut fields, "memory", "128Mi..256Mi");
-    let timeout = fields.value("timeout");
+    let timeout = fields.timeout();
     environment_names(&env, &secrets, node, errors);
     fields.finish();
     let undo = (!undo.is_empty()).then_some(undo);
