@@ -14,6 +14,9 @@ pub(crate) const PROVIDER: &str = "kubernetes";
 /// The server's name for a namespace that is being deleted.
 const NAMESPACE_GOES: &str = "NamespaceTerminating";
 
+/// The server's words for a quota that is used up.
+const QUOTA: &str = "exceeded quota";
+
 /// What a request was about, for messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct About<'a> {
@@ -36,10 +39,10 @@ pub(crate) fn refused(
     };
     let kind = kind(code, reason, &message, &status);
     let hint = hint(kind, &message, &status);
-    let message = match may_quote(about, kind, hint.is_some()) {
-        true => words::without_values(&message, code),
-        false => message,
-    };
+    // Sentences about a permission, a quota or a namespace are the server's own through and through.
+    let own = hint.is_some() || message.contains(QUOTA);
+    let message =
+        if own || !may_quote(about, kind) { message } else { words::without_values(&message, code) };
     let mut error = ProviderError::new(kind, PROVIDER, about.operation, about.resource, message);
     if let Some(hint) = hint {
         error = error.with_hint(hint);
@@ -67,7 +70,7 @@ fn kind(code: StatusCode, reason: &str, message: &str, status: &Value) -> ErrorK
         // An apply that does not fit the schema is refused before anything is stored, as an error of the server's own.
         StatusCode::INTERNAL_SERVER_ERROR if words::does_not_fit(message) => ErrorKind::Invalid,
         StatusCode::UNAUTHORIZED => ErrorKind::Unauthenticated,
-        StatusCode::FORBIDDEN if message.contains("exceeded quota") => ErrorKind::Invalid,
+        StatusCode::FORBIDDEN if message.contains(QUOTA) => ErrorKind::Invalid,
         // No permission helps here, though the server says "forbidden".
         StatusCode::FORBIDDEN if has_cause(status, NAMESPACE_GOES) => ErrorKind::Invalid,
         StatusCode::FORBIDDEN => ErrorKind::PermissionDenied,
@@ -87,19 +90,18 @@ fn kind(code: StatusCode, reason: &str, message: &str, status: &Value) -> ErrorK
     }
 }
 
-/// Whether the server's words may quote the content of a Secret. Those about versions, managers, permissions and load
-/// do not.
-fn may_quote(about: About<'_>, kind: ErrorKind, names_permission: bool) -> bool {
-    let harmless = match kind {
+/// Whether the server's words may quote the content of a Secret. Those about versions, managers and load do not.
+fn may_quote(about: About<'_>, kind: ErrorKind) -> bool {
+    let harmless = matches!(
+        kind,
         ErrorKind::Conflict
-        | ErrorKind::FieldConflict
-        | ErrorKind::NotFound
-        | ErrorKind::StaleEpoch
-        | ErrorKind::Throttled
-        | ErrorKind::Unauthenticated => true,
-        ErrorKind::PermissionDenied => names_permission,
-        _ => false,
-    };
+            | ErrorKind::FieldConflict
+            | ErrorKind::NotFound
+            | ErrorKind::StaleEpoch
+            | ErrorKind::Throttled
+            | ErrorKind::Unauthenticated
+            | ErrorKind::DeadlineExceeded
+    );
     about.resource.starts_with("Secret ") && !harmless
 }
 
@@ -285,7 +287,11 @@ mod tests {
                 "Secret in version \"v1\" cannot be handled as a Secret: json: cannot unmarshal hunter2",
                 "not shown",
             ),
-            (403, "admission webhook \"x\" denied the request: hunter2 is too weak", "not shown"),
+            (
+                403,
+                "admission webhook \"x\" denied the request: hunter2 is too weak",
+                "webhook \"x\" denied the request",
+            ),
             (503, "hunter2", "not shown"),
         ] {
             let body = json!({"message": message}).to_string();

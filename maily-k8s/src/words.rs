@@ -29,6 +29,9 @@ const SENTENCES: &[&str] = &[
     "illegal base64 data",
     "etcdserver: leader changed",
     "etcdserver: request timed out",
+    "failed calling webhook",
+    "apiserver is shutting down",
+    "the server is currently unable to handle the request",
 ];
 
 /// Whether the server found an applied object not to fit its schema: it answers so with status 500, and without a
@@ -48,6 +51,10 @@ pub(crate) fn without_values(message: &str, code: StatusCode) -> String {
         }
     }
     told.extend(SENTENCES.iter().filter(|sentence| message.contains(*sentence)).map(ToString::to_string));
+    // Who refused stands before his own words.
+    for end in [" denied the request", " denied request"] {
+        told.extend(message.split_once(end).map(|(who, _)| format!("{who}{end}")));
+    }
     told.dedup();
     if told.is_empty() {
         return format!("the server answered {code}; its words are not shown, as they may quote the Secret");
@@ -71,6 +78,22 @@ fn field_before(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_rely_on_and_who_refused_are_told() {
+        let told = |message: &str| without_values(message, StatusCode::FORBIDDEN);
+        let uid = told(r#"Secret "b" is invalid: metadata.uid: Invalid value: "1": field is immutable"#);
+        assert!(uid.starts_with("metadata.uid: Invalid value, field is immutable ("), "{uid}");
+        let hook = told(r#"admission webhook "x.example" denied the request: hunter2 is weak"#);
+        assert!(hook.starts_with(r#"admission webhook "x.example" denied the request ("#), "{hook}");
+        let policy = told(
+            r#"secrets "b" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'q' denied request: hunter2"#,
+        );
+        assert!(
+            policy.contains("'p' with binding 'q' denied request") && !policy.contains("hunter2"),
+            "{policy}"
+        );
+    }
 
     #[test]
     fn a_word_before_a_reason_is_a_field_only_where_it_looks_like_one() {

@@ -80,6 +80,7 @@ fn discovery() -> Value {
     json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [
         {"name": "pods", "kind": "Pod", "namespaced": true, "singularName": "", "verbs": ["get", "list"]},
         {"name": "configmaps", "kind": "ConfigMap", "namespaced": true, "singularName": "", "verbs": ["get", "list"]},
+        {"name": "secrets", "kind": "Secret", "namespaced": true, "singularName": "", "verbs": ["get", "list"]},
     ]})
 }
 
@@ -211,6 +212,34 @@ async fn t13_a_refusal_for_load_is_passed_on_and_not_hidden_by_retries() {
         assert_eq!(asked.lock().expect("is not poisoned").len(), 1, "one request, no retry of {code}");
         assert!(runtime.now().since(start) < Duration::from_secs(1));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apply_that_does_not_fit_is_sent_once_and_is_invalid() {
+    // Word for word what Kubernetes 1.36 answers: neither a reason nor details.
+    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 500,
+        "message": "failed to create typed patch object (n/a; /v1, Kind=ConfigMap): .dta: field not declared in schema"});
+    let (cluster, asked, _) = cluster(move |_| Reply::Json(500, body.clone()));
+    let object = Object::from_value(map("a", "")).expect("is an object");
+    let options = WriteOptions::apply("maily", Precondition::Any);
+    let error = cluster.write(&object, &options).await.expect_err("is refused");
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Invalid, Effect::None));
+    assert!(error.message().ends_with(".dta: field not declared in schema"), "{error}");
+    assert_eq!(asked.lock().expect("is not poisoned").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_secret_is_not_quoted() {
+    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 500,
+        "message": "failed to create typed patch object (n/a; /v1, Kind=Secret): .stringData.n: expected string, got &value.valueUnstructured{Value:31337}"});
+    let (cluster, ..) = cluster(move |_| Reply::Json(500, body.clone()));
+    let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": "n"}, "stringData": {"n": 31337}});
+    let object = Object::from_value(body).expect("is an object");
+    let options = WriteOptions::apply("maily", Precondition::Any);
+    let error = cluster.write(&object, &options).await.expect_err("is refused");
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Invalid, Effect::None));
+    let told = format!("{error} {error:?}");
+    assert!(told.contains(".stringData.n: expected string") && !told.contains("31337"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]
