@@ -142,6 +142,7 @@ async fn access(wired: &Wired, findings: &mut Findings) -> Result<(), CliError> 
         ("apps", "deployments", &["get", "list", "watch", "create", "patch", "delete"]),
         ("apps", "statefulsets", &["get", "list", "watch", "create", "patch", "delete"]),
         ("apps", "replicasets", &["list", "watch"]),
+        ("autoscaling", "horizontalpodautoscalers", &["list"]),
         ("batch", "jobs", &["get", "create", "delete"]),
         ("coordination.k8s.io", "leases", &["get", "create", "patch"]),
     ];

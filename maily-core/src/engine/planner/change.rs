@@ -26,8 +26,9 @@ pub struct Observed {
     pub identity: Option<ClusterIdentity>,
     /// Live objects of the kinds that matter.
     pub objects: BTreeMap<ObjectKey, Object>,
-    /// Autoscalers of the namespaces in which wanted workloads run, whoever made them.
-    pub autoscalers: Vec<Object>,
+    /// Autoscalers of the namespaces in which wanted workloads run, whoever made them; none where they may not be
+    /// listed.
+    pub autoscalers: Option<Vec<Object>>,
     /// What the server would make of the wanted objects, where it was asked.
     pub dry_runs: BTreeMap<ObjectKey, DryRun>,
     /// Somebody reads the plan before it is carried out: it holds for exactly what was observed.

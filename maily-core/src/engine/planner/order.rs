@@ -65,6 +65,13 @@ pub fn plan(
     if !problems.is_empty() {
         return Err(PlanProblems(problems));
     }
+    if observed.autoscalers.is_none() && observed.closely {
+        let text =
+            "autoscalers may not be listed: whether one sets the replicas of a workload with a fixed number \
+                    is not known; allow `list` on `horizontalpodautoscalers.autoscaling`"
+                .to_owned();
+        notes.push(crate::engine::Note { topic: "autoscaler".into(), text });
+    }
     notes.sort();
     notes.dedup();
     let real = order.steps.iter().any(|step| step.reversibility != Reversibility::NoEffect);
@@ -97,7 +104,7 @@ pub fn plan(
 /// One that the last release had and this one lacks is on its way out.
 fn scaled_workloads(wanted: &Wanted, observed: &Observed) -> BTreeSet<(String, String)> {
     let objects = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
-    let foreign = observed.autoscalers.iter().filter(|autoscaler| {
+    let foreign = observed.autoscalers.iter().flatten().filter(|autoscaler| {
         autoscaler.label(PROJECT) != Some(&wanted.project)
             || autoscaler.label(ENVIRONMENT) != Some(&wanted.environment)
     });
