@@ -172,7 +172,8 @@ impl Ui {
             return self.document("plan", &json!({"plan": planned.plan}));
         }
         let before = planned.head.release.as_ref().map(|(_, release)| release);
-        self.print(&self.tool.in_text(&plan::plan(&planned.plan, before, self.verbose, self.paint)))
+        let screen = plan::Screen { verbose: self.verbose, wide: columns_of_terminal(), paint: self.paint };
+        self.print(&self.tool.in_text(&plan::plan(&planned.plan, before, screen)))
     }
 
     /// Begins to show a run.

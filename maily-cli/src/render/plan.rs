@@ -15,7 +15,17 @@ use super::{
 /// Fields of one object that are shown without `-v`.
 const FIELDS: usize = 12;
 
-pub(super) fn plan(plan: &Plan, before: Option<&ReleaseHead>, verbose: bool, paint: Paint) -> String {
+/// How much is shown, and where.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Screen {
+    pub(super) verbose: bool,
+    /// Columns of the terminal, where there is one.
+    pub(super) wide: Option<usize>,
+    pub(super) paint: Paint,
+}
+
+pub(super) fn plan(plan: &Plan, before: Option<&ReleaseHead>, screen: Screen) -> String {
+    let paint = screen.paint;
     let mut text = String::new();
     let from = before
         .map_or_else(|| "nothing released yet".to_owned(), |release| format!("from release {}", release.id));
@@ -46,7 +56,7 @@ pub(super) fn plan(plan: &Plan, before: Option<&ReleaseHead>, verbose: bool, pai
             service = Some(subject);
             let _ = writeln!(text, "\n  {}{}", paint.strong(subject), versions(plan, before, subject, paint));
         }
-        work(&mut text, step, verbose, paint);
+        work(&mut text, step, screen);
     }
     if !plan.notes.is_empty() {
         let _ = writeln!(text, "\n{}", paint.strong("good to know"));
@@ -70,11 +80,12 @@ fn versions(plan: &Plan, before: Option<&ReleaseHead>, service: &str, paint: Pai
     paint.busy(&text)
 }
 
-fn work(text: &mut String, step: &Step, verbose: bool, paint: Paint) {
+fn work(text: &mut String, step: &Step, screen: Screen) {
+    let paint = screen.paint;
     match &step.work {
         Work::Rollout { changes } | Work::Prune { changes } => {
             for change in changes {
-                one(text, change, verbose, paint);
+                one(text, change, screen);
             }
         }
         Work::Job { job, .. } => {
@@ -99,7 +110,8 @@ fn work(text: &mut String, step: &Step, verbose: bool, paint: Paint) {
     }
 }
 
-fn one(text: &mut String, change: &Change, verbose: bool, paint: Paint) {
+fn one(text: &mut String, change: &Change, screen: Screen) {
+    let Screen { verbose, paint, .. } = screen;
     let (sign, note) = match change.operation {
         Operation::Create => (paint.good("+"), ""),
         Operation::Update => (paint.warn("~"), ""),
@@ -116,7 +128,9 @@ fn one(text: &mut String, change: &Change, verbose: bool, paint: Paint) {
     }
     let most = if verbose { usize::MAX } else { FIELDS };
     for field in change.fields.iter().take(most) {
-        let _ = writeln!(text, "        {}", field_line(field, verbose, paint));
+        for line in field_lines(field, screen) {
+            let _ = writeln!(text, "        {line}");
+        }
     }
     if change.fields.len() > most {
         let _ = writeln!(
@@ -127,16 +141,29 @@ fn one(text: &mut String, change: &Change, verbose: bool, paint: Paint) {
     }
 }
 
-fn field_line(field: &FieldChange, verbose: bool, paint: Paint) -> String {
+/// A field in one line, or, where the terminal is too narrow for that, its values each in one of their own.
+fn field_lines(field: &FieldChange, screen: Screen) -> Vec<String> {
+    let Screen { verbose, wide, paint } = screen;
     let most = if verbose { 2000 } else { 100 };
     let cut = |text: &String| short(&plain(text), most);
     let path = &field.path;
-    match (&field.from, &field.to) {
-        (Some(from), Some(to)) => format!("{path}: {} → {}", paint.bad(&cut(from)), paint.good(&cut(to))),
-        (None, Some(to)) => format!("{path}: {}", paint.good(&cut(to))),
-        (Some(from), None) => format!("{path}: {} → unset", paint.bad(&cut(from))),
-        (None, None) => path.clone(),
+    let (from, to) = (field.from.as_ref().map(cut), field.to.as_ref().map(cut));
+    let length = |text: &Option<String>| text.as_ref().map_or(0, |text| text.chars().count());
+    let all = 8 + path.chars().count() + 2 + length(&from) + 3 + length(&to);
+    let (old, new) = (from.map(|text| paint.bad(&text)), to.map(|text| paint.good(&text)));
+    if wide.is_some_and(|wide| all > wide) {
+        let new = new.unwrap_or_else(|| "unset".to_owned());
+        return match old {
+            Some(old) => vec![format!("{path}:"), format!("    {old}"), format!("  → {new}")],
+            None => vec![format!("{path}:"), format!("    {new}")],
+        };
     }
+    vec![match (old, new) {
+        (Some(old), Some(new)) => format!("{path}: {old} → {new}"),
+        (None, Some(new)) => format!("{path}: {new}"),
+        (Some(old), None) => format!("{path}: {old} → unset"),
+        (None, None) => path.clone(),
+    }]
 }
 
 fn sum(plan: &Plan, paint: Paint) -> String {
@@ -164,4 +191,25 @@ fn sum(plan: &Plan, paint: Paint) -> String {
         text.push_str(&paint.warn("\nsome of it cannot be undone"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_too_long_for_the_terminal_is_broken_between_its_values() {
+        let image = |tag: &str| Some(format!("123456789012.dkr.ecr.eu-central-1.amazonaws.com/email:{tag}"));
+        let path = "spec.template.spec.containers[email].image".to_owned();
+        let field = FieldChange { path, from: image("v1.0.0"), to: image("v1.1.0") };
+        let lines = |wide| field_lines(&field, Screen { verbose: false, wide, paint: Paint::default() });
+        assert_eq!(lines(None).len(), 1);
+        assert_eq!(lines(Some(200)), lines(None));
+        let narrow = lines(Some(80));
+        assert_eq!(narrow.len(), 3, "{narrow:?}");
+        assert!(narrow.iter().all(|line| 8 + line.chars().count() <= 80), "{narrow:?}");
+        let gone = FieldChange { to: None, ..field.clone() };
+        let gone = field_lines(&gone, Screen { verbose: false, wide: Some(80), paint: Paint::default() });
+        assert_eq!(gone.last().map(String::as_str), Some("  → unset"));
+    }
 }

@@ -159,9 +159,18 @@ pub(crate) fn history(runs: &[RunSummary], now: Timestamp, wide: Option<usize>, 
         };
         rows.push(vec![run.run.to_string(), age, run.title.clone(), plain(&run.by), release, result]);
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let before: usize = (0..5).map(|column| width(column) + 2).sum();
-    let room = wide.map_or(70, |wide| wide.saturating_sub(before).clamp(20, 70));
+    let width = |rows: &[Vec<String>], column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    };
+    let before = |rows: &[Vec<String>]| (0..5).map(|column| width(rows, column) + 2).sum::<usize>();
+    // Who it was says more by its beginning than a line does that the terminal breaks.
+    let over = wide.map_or(0, |wide| (before(&rows) + width(&rows, 5).min(16)).saturating_sub(wide));
+    let by = width(&rows, 3).saturating_sub(over).max(8);
+    for row in &mut rows {
+        row[3] = short(&row[3], by);
+    }
+    let before = before(&rows);
+    let room = wide.map_or(70, |wide| wide.saturating_sub(before).clamp(16, 70));
     for row in &mut rows {
         row[5] = short(&row[5], room);
     }

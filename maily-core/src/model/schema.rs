@@ -7,8 +7,7 @@ pub fn schema() -> Value {
     let name = json!({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"});
     let words =
         json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": ["string", "number"]}}]});
-    let span =
-        json!({"type": "string", "pattern": "^([0-9]+[smhd])+$", "description": "such as 90s, 15m, 1h30m"});
+    let span = json!({"type": "string", "pattern": "^([0-9]+[smhd])*[0-9]*[1-9][0-9]*[smhd]([0-9]+[smhd])*$", "description": "such as 90s, 15m, 1h30m; at least 1s"});
     let pairs = json!({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}});
     let secrets = json!({"type": "object", "additionalProperties": {"type": "string", "pattern": "^secret:[^#]+#.+$"},
         "description": "variables from Secrets of the cluster: secret:NAME#KEY"});

@@ -9,6 +9,7 @@ mod lease;
 mod needs;
 mod setup;
 mod silence;
+mod time;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
