@@ -211,6 +211,7 @@ impl World {
     }
 
     /// The world without what it remembers for watches that are already open.
+    #[cfg(feature = "harness")]
     pub fn forget_history(&mut self) {
         self.history.clear();
     }
