@@ -49,8 +49,9 @@ pub(crate) fn added(live: &Object, desired: &Object) -> Vec<(String, Vec<String>
         .filter_map(|manager| {
             let theirs = FieldSet::owned_by(live, |name| name == manager).difference(&released);
             let theirs = without_bookkeeping(theirs).without(&["spec", "replicas"]);
-            let paths: Vec<String> =
-                theirs.paths().into_iter().filter(|path| !path.ends_with(RESTARTED)).collect();
+            // An empty set has one path, which is empty.
+            let told = |path: &String| !path.is_empty() && !path.ends_with(RESTARTED);
+            let paths: Vec<String> = theirs.paths().into_iter().filter(told).collect();
             (!paths.is_empty()).then_some((manager, paths))
         })
         .collect()

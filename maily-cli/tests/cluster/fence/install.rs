@@ -77,6 +77,15 @@ async fn a_fence_that_is_open_stops_runs_until_it_is_repaired() {
     let binding = format!("maily-fence.{}.production", site.namespace);
     site.kubectl(&["delete", "validatingadmissionpolicybinding", &binding]).expect(0);
     assert_eq!(fence(&site)["state"], "gone");
+    // The server goes by its cache for a moment: as long as it refuses, the fence holds.
+    let old = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+        "name": "old",
+        "labels": {"maily.dev/environment": "production", "maily.dev/namespace": site.namespace},
+        "annotations": {"maily.dev/epoch": "0"},
+    }});
+    site.write("old.json", &old.to_string());
+    let apply = ["apply", "--server-side", "--field-manager=maily", "--dry-run=server", "-f", "old.json"];
+    site.until("the server has forgotten the binding", async || site.kubectl(&apply).code == 0).await;
     let before = site.content().await;
     let refused = site.run(&["deploy", "--version", "v1", "--yes"]).expect(4);
     assert!(
