@@ -15,7 +15,7 @@ mod watch;
 use std::{sync::Arc, time::Duration};
 
 use maily_core::{
-    engine::{Depth, Environment, Outcome, RunEnd, Storage, planner::PlanOptions},
+    engine::{Depth, Environment, Outcome, RunEnd},
     object::{Object, ObjectKey, ObjectKind},
     provider::Precondition,
 };
@@ -94,15 +94,9 @@ async fn lost_answers_and_silence_of_the_api_are_survived() {
     setup.deploy("v1").await;
     setup.shared.world().faults.extend([fault("lost-answer 3"), fault("api-down 4")]);
     let environment = setup.environment();
-    let wanted = setup.wanted("v2").await;
     // Planning is not repeated by itself: the faults meet the run.
     let faults = std::mem::take(&mut setup.shared.world().faults);
-    let head = environment.head().await.expect("can be read");
-    let base = environment.released(&head).await.expect("can be read");
-    let planned = environment
-        .plan(&wanted, head, base.as_ref(), &PlanOptions::default(), Depth::DryRun, Storage::Lasting)
-        .await
-        .expect("can be planned");
+    let planned = setup.plan("v2", Depth::DryRun).await.expect("can be planned");
     let shared = Arc::clone(&setup.shared);
     let runtime = Arc::clone(&setup.runtime);
     let late = async move {
@@ -122,13 +116,7 @@ async fn a_change_between_plan_and_run_is_refused_object_by_object() {
     let setup = Setup::new(9);
     setup.deploy("v1").await;
     let environment = setup.environment();
-    let wanted = setup.wanted("v2").await;
-    let head = environment.head().await.expect("can be read");
-    let base = environment.released(&head).await.expect("can be read");
-    let planned = environment
-        .plan(&wanted, head, base.as_ref(), &PlanOptions::default(), Depth::DryRun, Storage::Lasting)
-        .await
-        .expect("can be planned");
+    let planned = setup.plan("v2", Depth::DryRun).await.expect("can be planned");
     let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api");
     setup
         .shared
@@ -158,13 +146,7 @@ async fn a_plan_that_was_read_holds_for_all_that_was_there() {
         let setup = Setup::new(9);
         setup.deploy("v1").await;
         let environment = setup.environment();
-        let wanted = setup.wanted("v2").await;
-        let head = environment.head().await.expect("can be read");
-        let base = environment.released(&head).await.expect("can be read");
-        let planned = environment
-            .plan(&wanted, head, base.as_ref(), &PlanOptions::default(), Depth::DryRun, Storage::Lasting)
-            .await
-            .expect("can be planned");
+        let planned = setup.plan("v2", Depth::DryRun).await.expect("can be planned");
         let kept = planned.plan.unchanged.iter().any(|kept| *kept.desired.key() == key);
         assert_eq!(kept, key.kind.kind == "Service");
         let world = || setup.shared.world();

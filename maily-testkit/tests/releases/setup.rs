@@ -8,7 +8,8 @@ use std::{
 use maily_core::{
     Providers,
     engine::{
-        Depth, Environment, EnvironmentError, Epoch, Goal, Outcome, RunEnd, RunOptions, Storage, What,
+        Depth, Environment, EnvironmentError, Epoch, Goal, Outcome, Planned, RunEnd, RunOptions, Storage,
+        What,
         planner::{PlanOptions, Wanted, WantedPhase},
     },
     model::{Fencing, Project},
@@ -143,15 +144,16 @@ impl Setup {
     }
 
     pub(crate) async fn try_to_deploy(&self, version: &str) -> Result<RunEnd, EnvironmentError> {
+        let planned = self.plan(version, Depth::Read).await.expect("can be planned");
+        self.environment().run(planned, &self.options("tester")).await
+    }
+
+    pub(crate) async fn plan(&self, version: &str, depth: Depth) -> Result<Planned, EnvironmentError> {
         let environment = self.environment();
         let wanted = self.wanted(version).await;
         let head = environment.head().await.expect("can be read");
         let base = environment.released(&head).await.expect("can be read");
-        let planned = environment
-            .plan(&wanted, head, base.as_ref(), &PlanOptions::default(), Depth::Read, Storage::Lasting)
-            .await
-            .expect("can be planned");
-        environment.run(planned, &self.options("tester")).await
+        environment.plan(&wanted, head, base.as_ref(), &PlanOptions::default(), depth, Storage::Lasting).await
     }
 
     /// What belongs to the application, without what the server and the engine keep on it.

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use maily_core::{
-    engine::{Depth, Outcome, RunEnd, Storage, What, Wish, planner::PlanOptions},
+    engine::{Depth, Outcome, RunEnd, What, Wish},
     object::{Object, ObjectKey, ObjectKind},
     provider::{
         Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, ListQuery, LogOptions, LogStream,
@@ -108,12 +108,7 @@ async fn a_silent_server_is_told_within_seconds_and_an_interrupt_does_not_wait_f
     });
     setup.cluster = Some(Arc::clone(&silent) as Arc<dyn Cluster>);
     let environment = setup.environment();
-    let wanted = setup.wanted("v1").await;
-    let head = environment.head().await.expect("can be read");
-    let planned = environment
-        .plan(&wanted, head, None, &PlanOptions::default(), Depth::Read, Storage::Lasting)
-        .await
-        .expect("can be planned");
+    let planned = setup.plan("v1", Depth::Read).await.expect("can be planned");
     let mut options = setup.options("first");
     let (told, runtime) = (Arc::new(Mutex::new(None)), Arc::clone(&setup.runtime));
     let tells = Arc::clone(&told);
