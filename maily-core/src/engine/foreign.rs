@@ -42,12 +42,11 @@ pub(crate) fn digest_of_all(sealer: &Sealer, live: &Object) -> String {
 
 /// Fields that people's clients own on an object and that its release does not set, by client.
 pub(crate) fn added(live: &Object, desired: &Object) -> Vec<(String, Vec<String>)> {
-    let released = FieldSet::of(desired);
     managers(live)
         .into_iter()
         .filter(|manager| is_deployer(manager))
         .filter_map(|manager| {
-            let theirs = FieldSet::owned_by(live, |name| name == manager).difference(&released);
+            let theirs = FieldSet::owned_by(live, |name| name == manager).difference(&FieldSet::of(desired));
             let theirs = without_bookkeeping(theirs).without(&["spec", "replicas"]);
             // An empty set has one path, which is empty.
             let told = |path: &String| !path.is_empty() && !path.ends_with(RESTARTED);

@@ -271,6 +271,13 @@ impl Lease {
     }
 }
 
+/// Gives back a lease that was not handed on.
+pub(super) async fn release(lease: &mut Option<Lease>) {
+    if let Some(lease) = lease.take() {
+        lease.release().await;
+    }
+}
+
 impl Shared {
     async fn renew(self: Arc<Self>, mut at: Precondition) {
         let mut pause = RENEW;

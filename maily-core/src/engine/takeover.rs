@@ -9,6 +9,7 @@ use super::{
     executor::{Executor, Finish, abort_key},
     history::Unfinished,
     journal::{self, JournalEvent, pack},
+    lease,
     patience::patiently,
     state::{Course, Progress, RunState},
 };
@@ -64,7 +65,7 @@ impl Environment {
         let mut lease = Some(heard.lease(&run, &options).await?);
         let end = heard.in_turn(&run, &mut lease, wish, &options).await;
         // Whatever was not handed on to a run is given back, also after an error: nobody has to wait for it to run out.
-        release(&mut lease).await;
+        lease::release(&mut lease).await;
         end
     }
 
@@ -174,8 +175,6 @@ impl Environment {
         for (epoch, event) in &recorded.events {
             state.fold(*epoch, event);
         }
-        let (by, reason) = (options.by.clone(), options.reason.clone());
-        state.fold(epoch, &JournalEvent::EpochClaimed { epoch, by, reason });
         if wish == Wish::Leave {
             let outcome = Outcome::Stuck { items: state.left_behind() };
             let finished = JournalEvent::RunFinished { outcome: outcome.clone(), release: None, at };
@@ -266,12 +265,6 @@ impl Environment {
         executor.carry_on();
         let finish = executor.run().await;
         self.finish(context, finish).await
-    }
-}
-
-async fn release(lease: &mut Option<Lease>) {
-    if let Some(lease) = lease.take() {
-        lease.release().await;
     }
 }
 

@@ -7,11 +7,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Environment, EnvironmentError, Planned};
 use crate::{
     engine::{
-        Listener, Outcome, RunId, Stuck,
+        Lease, Listener, Outcome, RunId, Stuck,
         executor::{Executor, Finish},
         fence::Gate,
         history::record_release,
         journal::{JournalError, JournalEvent},
+        lease,
         state::RunState,
     },
     steps::Context,
@@ -95,23 +96,21 @@ impl Environment {
             return Err(self.unfinished(&unfinished.recorded.run));
         }
         let run = RunId::new(&*self.runtime);
-        self.heard(&options.listener, &run).carry_out(run, planned, options).await
+        let heard = self.heard(&options.listener, &run);
+        let mut lease = Some(heard.lease(&run, options).await?);
+        let end = heard.carry_out(run, planned, &mut lease, options).await;
+        lease::release(&mut lease).await;
+        end
     }
 
     async fn carry_out(
         &self,
         run: RunId,
         planned: Planned,
+        lease: &mut Option<Lease>,
         options: &RunOptions,
     ) -> Result<RunEnd, EnvironmentError> {
-        let lease = self.lease(&run, options).await?;
-        let mut gate = match self.gate().await {
-            Ok(gate) => gate,
-            Err(error) => {
-                lease.release().await;
-                return Err(error);
-            }
-        };
+        let mut gate = self.gate().await?;
         let stamps = planned.seen.values().filter_map(crate::engine::epoch_of).max();
         let seen = stamps.max(gate.as_ref().and_then(Gate::epoch));
         let records = &*self.records;
@@ -124,11 +123,8 @@ impl Environment {
             &options.by,
         )
         .await;
-        if let (Ok(epoch), Some(gate)) = (&claimed, &mut gate)
-            && let Err(error) = gate.shut(*epoch).await
-        {
-            lease.release().await;
-            return Err(error.into());
+        if let (Ok(epoch), Some(gate)) = (&claimed, &mut gate) {
+            gate.shut(*epoch).await?;
         }
         let closed = match &claimed {
             Ok(epoch) => {
@@ -140,19 +136,13 @@ impl Environment {
         let epoch = match closed.and(claimed) {
             Ok(epoch) => epoch,
             Err(JournalError::NotHolder { .. }) => {
-                lease.release().await;
                 let why = "somebody else changed the environment since the plan was made".to_owned();
                 return Err(EnvironmentError::OutOfDate(vec![why]));
             }
-            Err(error) => {
-                lease.release().await;
-                return Err(error.into());
-            }
+            Err(error) => return Err(error.into()),
         };
-        if let Err(error) = self.keep_values(&planned).await {
-            lease.release().await;
-            return Err(error);
-        }
+        self.keep_values(&planned).await?;
+        let Some(lease) = lease.take() else { return Err(self.unfinished(&run)) };
         let plan = planned.plan;
         let context = Arc::new(Context::new(
             self.providers.clone(),
