@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use http::header;
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
@@ -143,11 +144,9 @@ impl Cluster for KubeCluster {
     }
 
     async fn resources(&self, kinds: &[ObjectKind]) -> Result<Vec<ApiResource>, ProviderError> {
-        let mut served = Vec::new();
-        for kind in kinds {
-            served.extend(self.inner.discovery.find(&self.inner.wire, kind).await?);
-        }
-        Ok(served)
+        // Boxed one by one: a join over borrowing closures could not be sent to another thread.
+        let finds = kinds.iter().map(|kind| self.inner.discovery.find(&self.inner.wire, kind).boxed());
+        Ok(futures::future::try_join_all(finds).await?.into_iter().flatten().collect())
     }
 
     async fn allowed(&self, permissions: &[Permission]) -> Result<Vec<Access>, ProviderError> {

@@ -1,6 +1,6 @@
 //! The least that anybody can do: parallel applies and one watch, no plan, no record, no verdict.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use maily_core::{
@@ -10,10 +10,26 @@ use maily_core::{
 };
 use maily_k8s::{ConnectOptions, KubeCluster};
 
+/// First argument of the benchmark where it is the bare loop.
+pub(crate) const NAME: &str = "bare";
 /// Applies in flight.
 const PARALLEL: usize = 16;
 
-pub(crate) async fn run(kubeconfig: &Path, namespace: &str, size: usize, file: &Path) -> Result<f64, String> {
+/// A command of its own, as all others are: it pays for its start, too.
+pub(crate) fn command(kubeconfig: &Path, namespace: &str, size: usize, file: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("has a path"));
+    command.arg(NAME).arg(kubeconfig).arg(namespace).arg(size.to_string()).arg(file);
+    command
+}
+
+/// What that command does.
+pub(crate) async fn main(args: &[String]) -> Result<(), String> {
+    let [kubeconfig, namespace, size, file] = args else { return Err("needs four arguments".to_owned()) };
+    let size = size.parse().map_err(|error| format!("{size}: {error}"))?;
+    run(Path::new(kubeconfig), namespace, size, Path::new(file)).await
+}
+
+async fn run(kubeconfig: &Path, namespace: &str, size: usize, file: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(file).expect("can be read");
     let found = read_manifests(&file.display().to_string(), &text).expect("are manifests");
     let objects: Vec<Object> = found
@@ -58,5 +74,5 @@ pub(crate) async fn run(kubeconfig: &Path, namespace: &str, size: usize, file: &
             }
         }
     }
-    Ok(0.0)
+    Ok(())
 }

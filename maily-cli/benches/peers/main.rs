@@ -70,6 +70,14 @@ fn rounds(size: usize) -> usize {
 
 #[tokio::main]
 async fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((bare::NAME, rest)) = args.split_first().map(|(name, rest)| (name.as_str(), rest)) {
+        if let Err(error) = bare::main(rest).await {
+            eprintln!("{error}");
+            std::process::exit(1);
+        }
+        return;
+    }
     let Some(wanted) = wanted() else {
         eprintln!("{USAGE}");
         std::process::exit(2);

@@ -1,9 +1,12 @@
 //! What is measured of one command.
 
 use std::{
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
+
+/// Time between looks at the memory of a command.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// One measurement.
 #[derive(Clone, Debug, Default)]
@@ -11,7 +14,6 @@ pub(crate) struct Cell {
     pub(crate) took: Duration,
     /// Requests that the server counted for our user, per workload.
     pub(crate) requests: f64,
-    /// Zero where no program was started.
     pub(crate) peak_mib: f64,
     /// Why it did not come to its end.
     pub(crate) failure: Option<String>,
@@ -36,7 +38,7 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 /// Runs commands one after the other until the cap; answers the largest resident memory of any of them in MiB.
 pub(crate) async fn run(commands: Vec<Command>) -> Result<f64, String> {
-    let until = Instant::now() + super::CAP;
+    let until = tokio::time::Instant::now() + super::CAP;
     let mut peak: f64 = 0.0;
     for mut command in commands {
         let name = command.get_program().to_string_lossy().into_owned();
@@ -44,19 +46,23 @@ pub(crate) async fn run(commands: Vec<Command>) -> Result<f64, String> {
         let told = errors.try_clone().map_err(|error| error.to_string())?;
         // To a file: a pipe that nobody empties would stop a program that has much to say.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(told);
-        let mut child = command.spawn().map_err(|error| format!("{name}: {error}"))?;
-        loop {
-            peak = peak.max(resident(&child));
-            match child.try_wait().map_err(|error| error.to_string())? {
-                Some(status) if status.success() => break,
-                Some(status) => return Err(format!("{name} ended with {status}: {}", last_line(errors))),
-                None if Instant::now() > until => {
-                    let _ = child.kill();
-                    let _ = child.wait();
+        let mut child =
+            tokio::process::Command::from(command).spawn().map_err(|error| format!("{name}: {error}"))?;
+        let pid = child.id().unwrap_or_default();
+        // The end is told by a signal; only the memory has to be looked at again and again.
+        let status = loop {
+            peak = peak.max(resident(pid));
+            tokio::select! {
+                status = child.wait() => break status.map_err(|error| error.to_string())?,
+                () = tokio::time::sleep_until(until) => {
+                    let _ = child.kill().await;
                     return Ok(peak);
                 }
-                None => tokio::time::sleep(Duration::from_millis(2)).await,
+                () = tokio::time::sleep(LOOK) => {}
             }
+        };
+        if !status.success() {
+            return Err(format!("{name} ended with {status}: {}", last_line(errors)));
         }
     }
     Ok(peak)
@@ -86,8 +92,8 @@ pub(crate) fn start(mut command: impl FnMut() -> Command) -> Option<Duration> {
 }
 
 /// High-water mark of the resident memory in MiB.
-fn resident(child: &Child) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+fn resident(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse::<f64>().ok()).unwrap_or_default()
         / 1024.0

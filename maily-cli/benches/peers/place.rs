@@ -254,8 +254,7 @@ impl Site<'_> {
             Tool::Bare => {
                 let file = self.folder.join(file);
                 let config = self.place.kubeconfig();
-                let run = crate::bare::run(&config, &self.namespace, self.size, &file);
-                return tokio::time::timeout(crate::CAP, run).await.unwrap_or(Ok(0.0));
+                vec![crate::bare::command(&config, &self.namespace, self.size, &file)]
             }
             Tool::Mailyctl if scene == Scene::Rollback => {
                 vec![with(self.mailyctl(), &["rollback", "--to-version", "v1", "--yes", "--quiet"])]

@@ -67,11 +67,7 @@ impl Table {
             format!("{:.1}", median(cells.iter().map(|cell| cell.requests)))
         });
         let peak = self.table(size, "peak resident memory in MiB", |cells| {
-            match median(cells.iter().map(|cell| cell.peak_mib)) {
-                // Its loop runs inside the benchmark.
-                0.0 => "–".to_owned(),
-                peak => format!("{peak:.0}"),
-            }
+            format!("{:.0}", median(cells.iter().map(|cell| cell.peak_mib)))
         });
         format!("{seconds}\n{requests}\n{peak}")
     }

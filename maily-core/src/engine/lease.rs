@@ -75,6 +75,8 @@ struct Shared {
     key: ObjectKey,
     taking: Taking,
     renewed: Mutex<Moment>,
+    /// The lease as our last write left it.
+    at: Mutex<Precondition>,
     lost: AtomicBool,
 }
 
@@ -106,9 +108,12 @@ pub enum MayWrite {
     Lost,
 }
 
+fn kind() -> ObjectKind {
+    ObjectKind::new("coordination.k8s.io/v1", "Lease")
+}
+
 fn key_of(request: &LeaseRequest) -> ObjectKey {
-    let kind = ObjectKind::new("coordination.k8s.io/v1", "Lease");
-    ObjectKey::new(kind, Some(&request.namespace), format!("maily-{}", request.environment))
+    ObjectKey::new(kind(), Some(&request.namespace), format!("maily-{}", request.environment))
 }
 
 /// Who holds an environment's lease, for people; `None` where nobody does.
@@ -129,8 +134,7 @@ pub(super) async fn look(
     environment: &str,
     namespace: &str,
 ) -> Result<Option<(String, String)>, ProviderError> {
-    let kind = ObjectKind::new("coordination.k8s.io/v1", "Lease");
-    let key = ObjectKey::new(kind, Some(namespace), format!("maily-{environment}"));
+    let key = ObjectKey::new(kind(), Some(namespace), format!("maily-{environment}"));
     let found = cluster.get(&key).await?;
     Ok(found.and_then(|object| {
         Some((describe(&object)?, object.resource_version().unwrap_or_default().to_owned()))
@@ -225,9 +229,10 @@ impl Lease {
             key,
             taking,
             renewed: Mutex::new(sent),
+            at: Mutex::new(exactly(object)),
             lost: AtomicBool::new(false),
         });
-        let renewal = runtime.spawn(Box::pin(Arc::clone(&shared).renew(exactly(object))));
+        let renewal = runtime.spawn(Box::pin(Arc::clone(&shared).renew()));
         Self { shared, renewal: Some(renewal) }
     }
 
@@ -256,17 +261,14 @@ impl Lease {
         if self.shared.lost.load(Ordering::SeqCst) {
             return;
         }
-        let Ok(Some(object)) = self.shared.cluster.get(&self.shared.key).await else { return };
-        if !self.shared.taking.holds(&object) {
-            return;
-        }
-        let empty = json!({"spec": {"holderIdentity": ""}});
-        if let Ok(patch) = crate::provider::patch_of(&self.shared.key, empty) {
-            let _ = self
-                .shared
-                .cluster
-                .write(&patch, &WriteOptions::merge(RECORDS_MANAGER, exactly(&object)))
-                .await;
+        let at = self.shared.at();
+        let Err(error) = self.shared.empty(at).await else { return };
+        // A renewal whose answer we did not wait for, or somebody's label: look.
+        if error.kind() == ErrorKind::Conflict
+            && let Ok(Some(object)) = self.shared.cluster.get(&self.shared.key).await
+            && self.shared.taking.holds(&object)
+        {
+            let _ = self.shared.empty(exactly(&object)).await;
         }
     }
 }
@@ -279,18 +281,33 @@ pub(super) async fn release(lease: &mut Option<Lease>) {
 }
 
 impl Shared {
-    async fn renew(self: Arc<Self>, mut at: Precondition) {
+    fn at(&self) -> Precondition {
+        self.at.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_at(&self, object: &Object) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = exactly(object);
+    }
+
+    /// Changes the lease as it was last seen.
+    async fn change(&self, at: Precondition, spec: Value) -> Result<Object, ProviderError> {
+        let patch = crate::provider::patch_of(&self.key, json!({"spec": spec})).expect("has kind and name");
+        self.cluster.write(&patch, &WriteOptions::merge(RECORDS_MANAGER, at)).await
+    }
+
+    async fn empty(&self, at: Precondition) -> Result<(), ProviderError> {
+        self.change(at, json!({"holderIdentity": ""})).await.map(drop)
+    }
+
+    async fn renew(self: Arc<Self>) {
         let mut pause = RENEW;
         loop {
             self.runtime.sleep(pause).await;
             let sent = self.runtime.now();
             let time = micro_time(&*self.runtime);
-            let Ok(patch) = crate::provider::patch_of(&self.key, json!({"spec": {"renewTime": time}})) else {
-                return;
-            };
-            match self.cluster.write(&patch, &WriteOptions::merge(RECORDS_MANAGER, at.clone())).await {
+            match self.change(self.at(), json!({"renewTime": time})).await {
                 Ok(object) => {
-                    at = exactly(&object);
+                    self.is_at(&object);
                     *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = sent;
                     pause = RENEW;
                 }
@@ -302,7 +319,7 @@ impl Shared {
                     }
                     match self.cluster.get(&self.key).await {
                         Ok(Some(object)) if self.taking.holds(&object) => {
-                            at = exactly(&object);
+                            self.is_at(&object);
                             pause = Duration::ZERO;
                         }
                         Ok(_) => {

@@ -73,7 +73,11 @@ async fn served_kinds(
     objects: &[(Option<&str>, &Object)],
 ) -> Result<BTreeSet<ObjectKind>, EnvironmentError> {
     let kinds: BTreeSet<ObjectKind> = objects.iter().map(|(_, object)| object.key().kind.clone()).collect();
-    let kinds: Vec<ObjectKind> = kinds.into_iter().collect();
+    let mut kinds: Vec<ObjectKind> = kinds.into_iter().collect();
+    // Listed a moment later: asked for with the others it is no wait of its own.
+    if !kinds.contains(&autoscaler()) {
+        kinds.push(autoscaler());
+    }
     let served = cluster.resources(&kinds).await.map_err(EnvironmentError::Provider)?;
     let served: BTreeSet<ObjectKind> = served.into_iter().map(|resource| resource.kind).collect();
     let defined = |kind: &ObjectKind| {
@@ -91,6 +95,10 @@ async fn served_kinds(
     if unknown.is_empty() { Ok(served) } else { Err(EnvironmentError::Problems(PlanProblems(unknown))) }
 }
 
+fn autoscaler() -> ObjectKind {
+    ObjectKind::new("autoscaling/v2", "HorizontalPodAutoscaler")
+}
+
 /// Autoscalers beside the wanted workloads: also one that is not of the project sets the replicas of its target.
 async fn autoscalers(
     cluster: &dyn Cluster,
@@ -100,8 +108,7 @@ async fn autoscalers(
     let namespaces: BTreeSet<Option<&str>> = fixed.map(|(_, object)| object.namespace()).collect();
     let mut found = Vec::new();
     for namespace in namespaces.into_iter().flatten() {
-        let kind = ObjectKind::new("autoscaling/v2", "HorizontalPodAutoscaler");
-        match cluster.list(&ListQuery::new(kind, Some(namespace))).await {
+        match cluster.list(&ListQuery::new(autoscaler(), Some(namespace))).await {
             Ok(list) => found.extend(list),
             Err(error) if error.kind() == ErrorKind::Unsupported => {}
             // A role from before autoscalers were looked for: the plan says what is not known.
