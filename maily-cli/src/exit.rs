@@ -184,7 +184,7 @@ impl From<RollbackError> for CliError {
                 "`mailyctl remove --components {}` takes it out, by a plan",
                 component.as_deref().unwrap_or("all")
             )),
-            _ => Some("`mailyctl history` lists what is on record".to_owned()),
+            _ => Some("`mailyctl history` lists what is on record; `history` in the project file says how long it stays".to_owned()),
         };
         Self { code: Code::Usage, message: chain(&error), help }
     }

@@ -101,6 +101,7 @@ impl Workshop {
             namespace,
             identity,
             fencing: resolved.environment.fence,
+            retention: self.project.history,
             providers,
             records,
             runtime: runtime(),

@@ -50,6 +50,7 @@ pub mod provider;
 pub mod records;
 pub mod release;
 pub mod rollout;
+mod run;
 pub mod runtime;
 pub mod source;
 mod steps;

@@ -23,7 +23,7 @@ use crate::{
     discovery::Discovery,
     error::{About, PROVIDER, failed, garbled},
     logs, probe,
-    request::{CALL, PAGE, Wire, collection, is_absent, item, query_value},
+    request::{CALL, JSON, METADATA, Wire, collection, is_absent, item, query_value},
     transport, watch, write,
 };
 
@@ -169,7 +169,14 @@ impl Cluster for KubeCluster {
         let name = query.kind.to_string();
         let about = About { operation: "list", resource: &name };
         let resource = self.inner.discovery.resource(&self.inner.wire, &query.kind).await?;
-        Ok(list_all(&self.inner.wire, &resource, query, about).await?.0)
+        Ok(list_all(&self.inner.wire, &resource, query, JSON, about).await?.0)
+    }
+
+    async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        let name = query.kind.to_string();
+        let about = About { operation: "list", resource: &name };
+        let resource = self.inner.discovery.resource(&self.inner.wire, &query.kind).await?;
+        Ok(list_all(&self.inner.wire, &resource, query, METADATA, about).await?.0)
     }
 
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
@@ -203,6 +210,7 @@ pub(crate) async fn list_all(
     wire: &Wire,
     resource: &ApiResource,
     query: &ListQuery,
+    form: &'static str,
     about: About<'_>,
 ) -> Result<(Vec<Object>, String), ProviderError> {
     let path = collection(resource, query.namespace.as_deref());
@@ -216,7 +224,7 @@ pub(crate) async fn list_all(
             uri.push_str("&continue=");
             uri.push_str(&query_value(&token));
         }
-        let mut page = match wire.get(about, &uri, PAGE).await {
+        let mut page = match wire.page(about, &uri, form).await {
             Ok(page) => page.json(about)?,
             // 410: the snapshot that the pages are cut from was compacted away; they do not fit a newer one.
             Err(error) if !token.is_empty() && is_absent(&error) && restarts < RESTARTS => {
@@ -230,7 +238,13 @@ pub(crate) async fn list_all(
         let metadata = page.get("metadata").cloned().unwrap_or_default();
         let text = |field: &str| metadata.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
-            for item in items {
+            for mut item in items {
+                if form == METADATA
+                    && let Value::Object(map) = &mut item
+                {
+                    // What they are called there is no kind of their own.
+                    map.retain(|field, _| !matches!(field.as_str(), "apiVersion" | "kind"));
+                }
                 found.push(object(item, &resource.kind, about)?);
             }
         }

@@ -42,6 +42,12 @@ impl Content {
     }
 }
 
+/// Content type of an answer as it is wanted.
+pub(crate) const JSON: &str = "application/json";
+/// A list without what the objects say beyond their metadata; a server that cannot do that sends all.
+pub(crate) const METADATA: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+
 /// A successful answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -73,8 +79,30 @@ impl Wire {
         body: Option<(Content, Vec<u8>)>,
         limit: Duration,
     ) -> Result<Answer, ProviderError> {
+        self.ask(about, method, uri, body, JSON, limit).await
+    }
+
+    /// Reads a page of a list in the form that is wanted.
+    pub(crate) async fn page(
+        &self,
+        about: About<'_>,
+        uri: &str,
+        accept: &'static str,
+    ) -> Result<Answer, ProviderError> {
+        self.ask(about, Method::GET, uri, None, accept, PAGE).await
+    }
+
+    async fn ask(
+        &self,
+        about: About<'_>,
+        method: Method,
+        uri: &str,
+        body: Option<(Content, Vec<u8>)>,
+        accept: &'static str,
+        limit: Duration,
+    ) -> Result<Answer, ProviderError> {
         let work = async {
-            let response = self.send(about, method, uri, body).await?;
+            let response = self.send(about, method, uri, body, accept).await?;
             read(about, response).await
         };
         within(&*self.runtime, limit, work).await.unwrap_or_else(|| Err(late(about, limit)))
@@ -93,7 +121,7 @@ impl Wire {
     /// Opens a stream: the deadline holds for its beginning.
     pub(crate) async fn open(&self, about: About<'_>, uri: &str) -> Result<Response<Body>, ProviderError> {
         let work = async {
-            let response = self.send(about, Method::GET, uri, None).await?;
+            let response = self.send(about, Method::GET, uri, None, JSON).await?;
             if response.status().is_success() {
                 return Ok(response);
             }
@@ -111,11 +139,12 @@ impl Wire {
         method: Method,
         uri: &str,
         body: Option<(Content, Vec<u8>)>,
+        accept: &'static str,
     ) -> Result<Response<Body>, ProviderError> {
         let body = body.map(|(content, bytes)| (content, bytes::Bytes::from(bytes)));
         let request = || {
             let mut request =
-                Request::builder().method(method.clone()).uri(uri).header(header::ACCEPT, "application/json");
+                Request::builder().method(method.clone()).uri(uri).header(header::ACCEPT, accept);
             let body = match &body {
                 Some((content, bytes)) => {
                     request = request.header(header::CONTENT_TYPE, content.name());

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::{
     cluster::{Inner, list_all, object, selector},
     error::{About, PROVIDER},
-    request::{collection, query_value},
+    request::{JSON, collection, query_value},
 };
 
 /// The server closes a watch after this long; taking it up again costs one request.
@@ -36,7 +36,7 @@ pub(crate) async fn watch(
 ) -> Result<WatchStream, ProviderError> {
     let name = query.kind.to_string();
     let about = About { operation: "watch", resource: &name };
-    let (objects, version) = list_all(&inner.wire, &resource, &query, about).await?;
+    let (objects, version) = list_all(&inner.wire, &resource, &query, JSON, about).await?;
     let first = WatchEvent::Listed(objects);
     let opened = inner.wire.runtime.now();
     let version = Some(version);
@@ -138,7 +138,7 @@ impl Watching {
 
     async fn list(&mut self) -> Result<WatchEvent, ProviderError> {
         let about = About { operation: "watch", resource: &self.name };
-        let (objects, version) = list_all(&self.inner.wire, &self.resource, &self.query, about).await?;
+        let (objects, version) = list_all(&self.inner.wire, &self.resource, &self.query, JSON, about).await?;
         self.version = Some(version);
         Ok(WatchEvent::Listed(objects))
     }

@@ -113,6 +113,7 @@ impl Setup {
             namespace: namespace.clone(),
             identity: Some(identity),
             fencing: maily_core::model::Fencing::None,
+            retention: maily_core::model::Retention::default(),
             providers: Providers { cluster: Arc::clone(&cluster), frontend: None, prober: None },
             records: Arc::new(ClusterRecords::new(cluster, "production", &namespace)),
             runtime,

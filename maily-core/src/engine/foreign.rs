@@ -1,11 +1,7 @@
 //! What others set on an object beside what a release sets: seen and told, never taken away in silence.
 
-use super::{
-    MANAGER, Sealer, object_digest,
-    planner::{is_deployer, managers},
-    strip_bookkeeping, without_bookkeeping,
-};
-use crate::object::{FieldSet, Object};
+use super::{MANAGER, Sealer, object_digest, planner::is_deployer, strip_bookkeeping, without_bookkeeping};
+use crate::object::{FieldSet, Object, managers};
 
 /// Annotations by which the cluster's own controllers keep their books.
 const CONTROLLERS: [&str; 5] = [
@@ -67,12 +63,4 @@ pub(crate) fn told_added(live: &Object, desired: &Object) -> Option<String> {
         })
         .collect();
     (!told.is_empty()).then(|| told.join("; "))
-}
-
-/// Who touched an object last, as far as its managed fields tell.
-pub(crate) fn last_editor(live: &Object) -> Option<String> {
-    let entries = live.items("/metadata/managedFields").iter();
-    let others = entries.filter(|entry| entry.get("subresource").is_none());
-    let newest = others.max_by_key(|entry| entry["time"].as_str().unwrap_or_default().to_owned())?;
-    newest["manager"].as_str().map(str::to_owned)
 }

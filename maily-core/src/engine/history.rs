@@ -44,11 +44,11 @@ pub struct Released {
 
 /// The record of a release.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct ReleaseRecord {
+pub(super) struct ReleaseRecord {
     format: u32,
     run: RunId,
-    epoch: Epoch,
-    head: ReleaseHead,
+    pub(super) epoch: Epoch,
+    pub(super) head: ReleaseHead,
 }
 
 /// A run that has not ended.
@@ -127,7 +127,11 @@ async fn list_releases(records: &dyn RecordStore) -> Result<Vec<ReleaseId>, Jour
     Ok(keys.iter().filter_map(|key| key.strip_prefix("release/")?.parse().ok().map(ReleaseId)).collect())
 }
 
-async fn read_release(
+/// Reads a release's record.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) async fn read_release(
     records: &dyn RecordStore,
     id: ReleaseId,
 ) -> Result<Option<ReleaseRecord>, JournalError> {
@@ -138,6 +142,14 @@ async fn read_release(
         return Err(JournalError::Newer { key, format });
     }
     unpack(&key, &bytes).map(Some)
+}
+
+/// Deletes a release's record.
+///
+/// # Errors
+/// When the store fails.
+pub(super) async fn forget_release(records: &dyn RecordStore, id: ReleaseId) -> Result<(), JournalError> {
+    Ok(records.delete(&release_key(id)).await?)
 }
 
 /// Writes down a release; it is derived, so that somebody else may have done so already.

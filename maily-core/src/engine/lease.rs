@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use super::{ENVIRONMENT, RECORDS_MANAGER, RunId, patience::patiently};
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
-    provider::{Cluster, ErrorKind, Precondition, ProviderError, WriteOptions},
+    provider::{Cluster, ErrorKind, Precondition, ProviderError, WriteOptions, exactly},
     runtime::{Moment, Runtime, Task},
+    steps::MayWrite,
 };
 
 /// A lease that was not renewed for this long may be taken.
@@ -95,17 +96,6 @@ impl Taking {
             && lease.annotation(RUN) == Some(self.run.as_str())
             && lease.annotation(NONCE) == Some(&self.nonce)
     }
-}
-
-/// Whether the holder may write now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MayWrite {
-    /// It may.
-    Yes,
-    /// Not until a renewal gets through.
-    NotNow,
-    /// Never again: somebody else has the lease.
-    Lost,
 }
 
 fn kind() -> ObjectKind {
@@ -358,11 +348,4 @@ fn options(precondition: Precondition) -> WriteOptions {
 /// The API's `MicroTime`: exactly six digits of a second.
 fn micro_time(runtime: &dyn Runtime) -> Value {
     runtime.wall().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string().into()
-}
-
-pub(crate) fn exactly(object: &Object) -> Precondition {
-    Precondition::Exactly {
-        uid: object.uid().unwrap_or_default().to_owned(),
-        resource_version: object.resource_version().unwrap_or_default().to_owned(),
-    }
 }

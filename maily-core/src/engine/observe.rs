@@ -9,12 +9,13 @@ use super::{
     history::Release,
     object_digest,
     planner::{DryRun, Observed, PlanProblem, PlanProblems, Wanted},
-    strip_bookkeeping,
+    without_bookkeeping,
 };
 use crate::{
-    object::{Object, ObjectKey, ObjectKind},
+    object::{FieldSet, Object, ObjectKey, ObjectKind, last_editor},
     provider::{Cluster, ErrorKind, FrontendHost, ListQuery, Precondition, ProviderError, WriteOptions},
-    steps::{PARALLEL, scope, view_with},
+    run::beyond_any_epoch,
+    steps::PARALLEL,
 };
 
 /// From this many objects of a kind on, a list is cheaper than single reads.
@@ -205,7 +206,7 @@ async fn dry_run(
         object.set_label(SERVICE, Some(service));
     }
     // A fence would judge an object without an epoch.
-    super::stamp::beyond_any_epoch(&mut object);
+    beyond_any_epoch(&mut object);
     let options = WriteOptions::apply(MANAGER, Precondition::Any).dry_run();
     let answer = match cluster.write(&object, &options).await {
         Ok(answer) => DryRun::Would(Box::new(answer)),
@@ -257,7 +258,7 @@ pub(super) async fn frontends(
 
 /// A live object over the fields that a release set, and its fingerprint.
 pub(crate) fn released_view(sealer: &Sealer, live: &Object, desired: &Object) -> (Object, String) {
-    let view = view_with(sealer, live, &super::without_bookkeeping(crate::object::FieldSet::of(desired)));
+    let view = sealer.view(live, &without_bookkeeping(FieldSet::of(desired)));
     let digest = object_digest(&view);
     (view, digest)
 }
@@ -275,8 +276,7 @@ pub(super) fn out_of_date(plan: &Plan, seen: &BTreeMap<ObjectKey, Object>, seale
                 "was deleted and made again since".to_owned()
             }
             (Some(before), Some(live)) => {
-                let mut now = view_with(sealer, live, &scope(change));
-                strip_bookkeeping(&mut now);
+                let now = sealer.view(live, &change.scope());
                 if object_digest(&now) == before.fingerprint {
                     let Some(what) = touched(sealer, live, before.all.as_deref()) else { continue };
                     what
@@ -306,6 +306,6 @@ fn touched(sealer: &Sealer, live: &Object, all: Option<&str>) -> Option<String> 
     if all.is_none_or(|all| all == super::digest_of_all(sealer, live)) {
         return None;
     }
-    let by = super::last_editor(live).map(|who| format!(" by {who}")).unwrap_or_default();
+    let by = last_editor(live).map(|who| format!(" by {who}")).unwrap_or_default();
     Some(format!("was changed since{by}"))
 }

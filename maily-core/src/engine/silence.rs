@@ -133,6 +133,10 @@ impl Cluster for HeardCluster {
         self.voice.hear(|| format!("lists {}", query.kind), self.cluster.list(query)).await
     }
 
+    async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        self.voice.hear(|| format!("lists {}", query.kind), self.cluster.list_metadata(query)).await
+    }
+
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
         self.voice.hear(|| format!("writes {}", object.key()), self.cluster.write(object, options)).await
     }

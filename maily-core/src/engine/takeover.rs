@@ -6,8 +6,9 @@ use futures::FutureExt as _;
 
 use super::{
     Direction, Environment, EnvironmentError, Failure, Lease, Outcome, RunEnd, RunId, RunOptions, Storage,
-    executor::{Executor, Finish, abort_key},
+    executor::{Executor, abort_key},
     history::Unfinished,
+    hold::Hold,
     journal::{self, JournalEvent, pack},
     lease,
     patience::patiently,
@@ -195,11 +196,12 @@ impl Environment {
         let turn = may_turn && (wish == Wish::Abort || asked);
         let sealer = self.sealer(Storage::Lasting).await?;
         let Some(lease) = lease.take() else { return Err(self.unfinished(&run)) };
+        let hold = Hold::new(lease);
         let context = Arc::new(Context::new(
             self.providers.clone(),
             Arc::clone(&self.runtime),
             Arc::new(sealer),
-            lease,
+            hold.licence(),
             run.clone(),
             epoch,
             state.epochs.clone(),
@@ -208,7 +210,7 @@ impl Environment {
             Arc::clone(&options.listener),
         ));
         if let Some(gate) = gate {
-            gate.guard(&context);
+            gate.guard(&context, &hold);
         }
         for step in &state.plan().steps {
             if let Some(known) = state.of(&step.id) {
@@ -228,7 +230,7 @@ impl Environment {
                 Ok(()) => {}
                 Err(Trouble::Halted) => {
                     let lost = journal::JournalError::NotHolder { epoch, other: None };
-                    return self.finish(context, Err(lost)).await;
+                    return self.finish(context, hold, Err(lost)).await;
                 }
                 Err(Trouble::Failed(failure)) => {
                     let items = vec![super::Stuck {
@@ -236,7 +238,7 @@ impl Environment {
                         remedy: "mend the cause, then `mailyctl resume`".to_owned(),
                         why: *failure,
                     }];
-                    return self.finish(context, Ok(Finish::Stuck(items))).await;
+                    return self.finish(context, hold, Ok((RunEnd::Stuck { run, items }, None))).await;
                 }
             }
         }
@@ -263,8 +265,8 @@ impl Environment {
             executor.turn(Failure::new("aborted", format!("{} asked to abort", who_and_why(options))));
         }
         executor.carry_on();
-        let finish = executor.run().await;
-        self.finish(context, finish).await
+        let end = executor.run().await;
+        self.finish(context, hold, end).await
     }
 }
 

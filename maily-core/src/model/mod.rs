@@ -27,7 +27,7 @@ pub(crate) use placeholder::expand_words;
 pub use placeholder::{Placeholders, expand};
 pub use project::{
     Approval, Bundle, ClusterBinding, Environment, Fencing, Gate, GateLook, HelmChart, LoadError, Phase,
-    Project, Selection,
+    Project, Retention, Selection,
 };
 pub use quantity::{Percent, Port, Quantity, Seconds, Status};
 pub use resolve::Resolved;

@@ -20,6 +20,8 @@ pub struct Project {
     pub images: Option<String>,
     /// Images of other people without a fixed version are errors instead of warnings.
     pub strict: bool,
+    /// What stays on record of each environment.
+    pub history: Retention,
     /// Environments.
     pub environments: IndexMap<EnvironmentName, Environment>,
     /// Services, as they are where no environment changes them.
@@ -92,6 +94,22 @@ impl Fencing {
             Self::None => "none",
             Self::Installed => "installed",
         }
+    }
+}
+
+/// What stays on record: a run is forgotten when it is older than the newest `releases` releases *and* older than `age`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// So many releases are kept whatever their age; at least one.
+    pub releases: u32,
+    /// What is younger than this is kept whatever its number.
+    pub age: Seconds,
+}
+
+impl Default for Retention {
+    /// 50 releases, 30 days.
+    fn default() -> Self {
+        Self { releases: 50, age: Seconds(30 * 86_400) }
     }
 }
 

@@ -98,6 +98,8 @@ pub fn schema() -> Value {
             "project": name,
             "images": {"type": "string", "description": "pattern of the project's own images"},
             "strict": {"type": "boolean"},
+            "history": map(json!({"releases": {"type": "integer", "minimum": 1},
+                "age": {"type": "string", "pattern": "^([0-9]+[smhd])+$", "description": "such as 30d; what is younger is kept"}}), &[]),
             "environments": named(&nullable(&environment)),
             "services": named(&service),
             "sources": named(&bundle),

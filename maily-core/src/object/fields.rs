@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use serde_json::{Map, Value};
 
-use super::{ListKind, Object, list_kind};
+use super::{ListKind, Object, list_kind, managed::entries};
 
 /// Prefix of every annotation and label that is our bookkeeping.
 const BOOKKEEPING: &str = "maily.dev/";
@@ -56,11 +56,9 @@ impl FieldSet {
 
     fn of_managers(object: &Object, counts: impl Fn(&str, &str) -> bool) -> Self {
         let mut set = Self::default();
-        for entry in object.items("/metadata/managedFields") {
-            let name = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
-            let subresource = entry.get("subresource").and_then(Value::as_str).unwrap_or_default();
-            if counts(name, subresource)
-                && let Some(Value::Object(fields)) = entry.get("fieldsV1")
+        for entry in entries(object) {
+            if counts(entry.manager, entry.subresource)
+                && let Some(fields) = entry.fields
             {
                 set.absorb(from_fields_v1(fields));
             }

@@ -4,10 +4,12 @@
 
 mod fields;
 mod key;
+mod managed;
 mod manifest;
 mod schema;
 
 pub use fields::FieldSet;
 pub use key::{ObjectKey, ObjectKind};
+pub(crate) use managed::{edited_at, editors, last_editor, managers};
 pub use manifest::{Object, ObjectError};
 pub use schema::{ListKind, list_kind};

@@ -231,7 +231,7 @@ pub enum Access {
 /// # Contract
 /// 1. `get` and `list` read from a quorum: they see every write that was answered before they were sent.
 /// 2. `get` of an absent object is `None`; of a kind that the server does not serve, `Unsupported`.
-/// 3. `list` returns all pages.
+/// 3. `list` returns all pages; `list_metadata` the same objects, each with at least its metadata.
 /// 4. An apply with [`Precondition::Absent`] creates the object, or fails with `Conflict` if anything of that key
 ///    exists, a terminating object included.
 /// 5. A write with [`Precondition::Exactly`] fails with `Conflict` if the uid or the resource version differs, or
@@ -295,6 +295,14 @@ pub trait Cluster: fmt::Debug + Send + Sync + 'static {
     /// See the contract.
     async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError>;
 
+    /// Lists objects for their names, labels and annotations: a provider that can leaves the rest out.
+    ///
+    /// # Errors
+    /// As those of [`Self::list`].
+    async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        self.list(query).await
+    }
+
     /// Writes an object and answers what the server made of it. For [`WriteMode::Merge`] the body is the patch.
     ///
     /// # Errors
@@ -333,4 +341,12 @@ pub fn patch_of(key: &ObjectKey, fields: Value) -> Result<Object, crate::object:
         }
     }
     Object::from_value(body)
+}
+
+/// The precondition that nobody has changed an object since it was read.
+pub(crate) fn exactly(object: &Object) -> Precondition {
+    Precondition::Exactly {
+        uid: object.uid().unwrap_or_default().to_owned(),
+        resource_version: object.resource_version().unwrap_or_default().to_owned(),
+    }
 }

@@ -14,6 +14,7 @@ mod records;
 mod secrets;
 mod storage;
 
+pub(crate) use cluster::exactly;
 pub use cluster::{
     Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, Follow, ListQuery, LogLine,
     LogOptions, LogStream, Permission, Precondition, WatchEvent, WatchStream, WriteMode, WriteOptions,

@@ -96,7 +96,7 @@ impl RecordStore for ClusterRecords {
                 query = query.label(RUN, run);
             }
         }
-        let objects = self.cluster.list(&query).await?;
+        let objects = self.cluster.list_metadata(&query).await?;
         let mut keys: Vec<String> =
             objects.iter().filter_map(|object| object.annotation(KEY).map(str::to_owned)).collect();
         keys.retain(|key| key.starts_with(prefix));

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use crate::{
     engine::{
-        Environment, EnvironmentError, FenceSight, MANAGER, ReleaseId, RunId, Sealer, Storage, drifted,
+        Environment, EnvironmentError, FenceSight, ReleaseId, RunId, Sealer, Storage, drifted,
         history::{Release, Released},
         read_objects, released_view, told, told_added,
     },
     model::Fencing,
-    object::{Object, ObjectKey, ObjectKind},
+    object::{Object, ObjectKey, ObjectKind, editors},
     provider::ListQuery,
     rollout::{Evidence, Health, Target, judge},
 };
@@ -187,14 +187,6 @@ impl Work<'_> {
 }
 
 /// Clients by which people change things.
-fn others(live: &Object) -> Vec<String> {
-    live.items("/metadata/managedFields")
-        .iter()
-        .filter(|entry| entry.get("subresource").is_none())
-        .filter_map(|entry| entry.get("manager")?.as_str())
-        .filter(|manager| {
-            *manager != MANAGER && !manager.starts_with("kube-") && !manager.starts_with("maily")
-        })
-        .map(str::to_owned)
-        .collect()
+fn others(live: &Object) -> Vec<&str> {
+    editors(live).filter(|name| !name.starts_with("kube-") && !name.starts_with("maily")).collect()
 }

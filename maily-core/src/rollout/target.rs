@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::object::{Object, ObjectKey};
+use crate::object::{Object, ObjectKey, edited_at};
 
 /// A written object, pinned by identity, generation and content.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +48,7 @@ impl Target {
             uid: written.uid().unwrap_or_default().to_owned(),
             generation: written.generation().unwrap_or_default(),
             template: written.at("/spec/template").cloned(),
-            written_at: last_change(written),
+            written_at: edited_at(written),
             selector,
         })
     }
@@ -81,14 +81,4 @@ impl Target {
         }
         self.selector.iter().all(|(key, value)| pod.label(key) == Some(value))
     }
-}
-
-/// When the server last took a change of the object's content, by the server's clock.
-fn last_change(object: &Object) -> Option<Timestamp> {
-    object
-        .items("/metadata/managedFields")
-        .iter()
-        .filter(|entry| entry.get("subresource").is_none())
-        .filter_map(|entry| entry.get("time")?.as_str()?.parse().ok())
-        .max()
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::context::{Context, End, Trouble};
 use crate::{
-    engine::{Direction, Failure, Step, What},
     provider::{Effect, ProbeRequest, Verdict},
+    run::{Direction, Failure, Step, What},
 };
 
 /// Time for one request; a command may take what is left of the step's time.

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::context::{Context, End, Past, Trouble};
 use crate::{
-    engine::{Direction, Failure, Step, What},
     provider::{Effect, FrontendDeployment, FrontendHost, FrontendState, Production, ProviderError},
+    run::{Direction, Failure, Step, What},
     runtime::Moment,
 };
 

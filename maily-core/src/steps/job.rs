@@ -8,10 +8,10 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    engine::{Change, Direction, Operation, Reversibility, Step, sha256},
     object::{Object, ObjectKey},
     provider::Effect,
     rollout::Target,
+    run::{Change, Direction, Operation, Reversibility, Step, sha256},
     runtime::Moment,
 };
 

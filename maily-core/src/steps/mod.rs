@@ -10,8 +10,7 @@ mod run;
 mod watcher;
 mod writer;
 
-pub use context::Providers;
-pub(crate) use context::{Context, End, Halt, PARALLEL, Past, Trouble};
+pub(crate) use context::{Context, End, Halt, Licence, PARALLEL, Past, Trouble};
+pub use context::{MayWrite, Providers};
 pub(crate) use rollout::stamp;
 pub(crate) use run::execute;
-pub(crate) use writer::{scope, view_with};

@@ -11,10 +11,10 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    engine::{Change, Direction, Failure, Operation, Step, What, Work},
     planted::{Defect, is_planted},
     provider::Effect,
     rollout::{Health, Reason, Target},
+    run::{Change, Direction, Failure, Operation, Step, What, Work},
     runtime::Moment,
 };
 

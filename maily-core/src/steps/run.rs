@@ -6,7 +6,7 @@ use super::{
     frontend::{self, Wish},
     job, rollout,
 };
-use crate::engine::{Direction, Step, Work};
+use crate::run::{Direction, Step, Work};
 
 /// Does or undoes a step.
 pub(crate) async fn execute(context: &Context, step: &Step, direction: Direction, past: Past) -> End {

@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 
 use super::evidence::Involved;
 use crate::{
-    engine::Failure,
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster, ListQuery, ProviderError, WatchEvent, WatchStream},
     rollout::{Evidence, Health, Target, judge},
+    run::Failure,
     runtime::{Runtime, Task},
 };
 

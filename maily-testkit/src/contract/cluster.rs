@@ -114,6 +114,11 @@ pub async fn lists_have_all_pages(place: &Place) {
     let query = ListQuery::new(ObjectKind::new("v1", "ConfigMap"), Some(&place.namespace));
     let listed = place.cluster.list(&query).await.expect("answers");
     assert_eq!(listed.iter().filter(|object| object.key().name.starts_with("many-")).count(), COUNT);
+    let metadata = |objects: &[Object]| -> Vec<_> {
+        objects.iter().map(|object| (object.key().clone(), object.at("/metadata").cloned())).collect()
+    };
+    let known = place.cluster.list_metadata(&query).await.expect("answers");
+    assert_eq!(metadata(&known), metadata(&listed));
 }
 
 /// Sentence 4: what must be absent is created, or refused.

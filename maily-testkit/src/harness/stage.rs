@@ -287,6 +287,7 @@ pub fn environment(place: &Arc<Place>, seat: &Seat, resolved: &Resolved) -> Envi
         namespace,
         identity: Some(ClusterIdentity { uid, ca: String::new() }),
         fencing: if place.is_fenced() { Fencing::Installed } else { resolved.environment.fence },
+        retention: resolved.project.history,
         providers: Providers {
             cluster,
             frontend: None,

@@ -32,6 +32,7 @@ pub fn environment(shared: &Arc<Shared>, resolved: &Resolved, runtime: Arc<dyn R
         identity: Some(ClusterIdentity { uid, ca: String::new() }),
         // As the binding, the fence is that of a real cluster.
         fencing: Fencing::None,
+        retention: resolved.project.history,
         providers: Providers { cluster, frontend: Some(frontend), prober: Some(prober) },
         records,
         runtime,

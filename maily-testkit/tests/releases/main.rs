@@ -5,6 +5,7 @@ mod adoption;
 mod autoscaler;
 mod fence;
 mod frontend;
+mod history;
 mod lease;
 mod needs;
 mod setup;

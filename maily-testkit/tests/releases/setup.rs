@@ -12,7 +12,7 @@ use maily_core::{
         What,
         planner::{PlanOptions, Wanted, WantedPhase},
     },
-    model::{Fencing, Project},
+    model::{Fencing, Project, Retention},
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster, ClusterIdentity, FrontendHost, Precondition},
     records::ClusterRecords,
@@ -46,7 +46,8 @@ pub(crate) struct Setup {
     pub(crate) frontend: Option<Arc<dyn FrontendHost>>,
     /// Stands before the world's own cluster.
     pub(crate) cluster: Option<Arc<dyn Cluster>>,
-    fencing: Fencing,
+    pub(crate) fencing: Fencing,
+    pub(crate) retention: Retention,
 }
 
 impl Setup {
@@ -65,6 +66,7 @@ impl Setup {
             frontend: None,
             cluster: None,
             fencing: Fencing::None,
+            retention: Retention::default(),
         }
     }
 
@@ -92,6 +94,7 @@ impl Setup {
             namespace: "shop".into(),
             identity: Some(ClusterIdentity { uid, ca: String::new() }),
             fencing: self.fencing,
+            retention: self.retention,
             providers: Providers {
                 cluster: Arc::clone(&cluster),
                 frontend: self.frontend.clone(),

@@ -17,7 +17,7 @@ use super::{
     planner::{self, PlanOptions, Wanted},
 };
 use crate::{
-    model::Fencing,
+    model::{Fencing, Retention},
     object::{Object, ObjectKey},
     provider::{ClusterIdentity, RecordStore},
     runtime::Runtime,
@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub use error::EnvironmentError;
-pub use run::{RunEnd, RunOptions};
+pub use run::RunOptions;
 
 /// An environment and what is needed to work on it.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct Environment {
     pub identity: Option<ClusterIdentity>,
     /// Whether its cluster fences it.
     pub fencing: Fencing,
+    /// What stays on record.
+    pub retention: Retention,
     /// Providers.
     pub providers: Providers,
     /// Records.
@@ -215,17 +217,8 @@ impl Environment {
     /// # Errors
     /// When they cannot be written.
     pub async fn keep_values(&self, planned: &Planned) -> Result<(), EnvironmentError> {
-        let plan = &planned.plan;
-        let mut objects: Vec<&Object> = plan.unchanged.iter().map(|kept| &kept.desired).collect();
-        for change in plan.steps.iter().flat_map(|step| step.work.changes()) {
-            objects.extend(&change.desired);
-            objects.extend(change.before.as_ref().map(|before| &before.object));
-        }
-        for object in objects {
-            let stored = planned.sealer.store(&*self.providers.cluster, object).await;
-            stored.map_err(EnvironmentError::Provider)?;
-        }
-        Ok(())
+        let stored = planned.sealer.store(&*self.providers.cluster, planned.plan.objects()).await;
+        stored.map_err(EnvironmentError::Provider)
     }
 
     /// The fence of the environment, which need not stand.

@@ -1,20 +1,23 @@
 //! Carrying out a plan.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Environment, EnvironmentError, Planned};
 use crate::{
     engine::{
-        Lease, Listener, Outcome, RunId, Stuck,
-        executor::{Executor, Finish},
+        Lease, Listener, Outcome, ReleaseId, RunEnd, RunId,
+        executor::Executor,
         fence::Gate,
         history::record_release,
-        journal::{JournalError, JournalEvent},
+        hold::Hold,
+        journal::{JournalError, JournalEvent, ReleaseHead},
         lease,
         state::RunState,
+        sweep::{sweep_runs, sweep_values},
     },
+    run::seal::hashes,
     steps::Context,
 };
 
@@ -55,32 +58,6 @@ impl RunOptions {
             listener: Arc::new(|_: &crate::engine::Event| {}),
         }
     }
-}
-
-/// How a process ended its work on a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RunEnd {
-    /// The run is over.
-    Over {
-        /// The run; none where there was nothing to do.
-        run: Option<RunId>,
-        /// How it ended.
-        outcome: Outcome,
-    },
-    /// The run was interrupted; `resume` goes on with it.
-    Paused {
-        /// The run.
-        run: RunId,
-        /// Why.
-        why: String,
-    },
-    /// The run needs a person; `resume` goes on with it afterwards.
-    Stuck {
-        /// The run.
-        run: RunId,
-        /// What needs a person.
-        items: Vec<Stuck>,
-    },
 }
 
 impl Environment {
@@ -143,12 +120,13 @@ impl Environment {
         };
         self.keep_values(&planned).await?;
         let Some(lease) = lease.take() else { return Err(self.unfinished(&run)) };
+        let hold = Hold::new(lease);
         let plan = planned.plan;
         let context = Arc::new(Context::new(
             self.providers.clone(),
             Arc::clone(&self.runtime),
             planned.sealer,
-            lease,
+            hold.licence(),
             run.clone(),
             epoch,
             vec![epoch],
@@ -157,7 +135,7 @@ impl Environment {
             Arc::clone(&options.listener),
         ));
         if let Some(gate) = gate {
-            gate.guard(&context);
+            gate.guard(&context, &hold);
         }
         let journal = crate::engine::journal::Writer::new(
             Arc::clone(&self.records),
@@ -167,6 +145,7 @@ impl Environment {
             0,
         );
         let digest = plan.digest.clone();
+        let values: BTreeSet<String> = plan.objects().flat_map(hashes).collect();
         let mut executor = Executor::new(
             Arc::clone(&context),
             RunState::new(plan),
@@ -179,35 +158,58 @@ impl Environment {
         );
         let (by, reason) = (options.by.clone(), options.reason.clone());
         executor.begin(JournalEvent::RunStarted { plan: digest, by, reason }).await?;
-        let finish = executor.run().await;
-        self.finish(context, finish).await
+        let end = {
+            let run = executor.run();
+            let sweeping = self.sweep(&values, &context, &planned.head.releases);
+            futures::pin_mut!(run, sweeping);
+            match futures::future::select(run, sweeping).await {
+                futures::future::Either::Left((end, _)) => end,
+                // What failed there is nobody's trouble today, and is tried again by the next run.
+                futures::future::Either::Right((_, run)) => run.await,
+            }
+        };
+        self.finish(context, hold, end).await
+    }
+
+    async fn sweep(
+        &self,
+        values: &BTreeSet<String>,
+        context: &Context,
+        releases: &[ReleaseId],
+    ) -> Result<(), JournalError> {
+        let (records, runtime) = (&*self.records, &*self.runtime);
+        if sweep_runs(records, runtime, self.retention, releases).await? {
+            let cluster = &*self.providers.cluster;
+            let when = (context.epoch, runtime.wall(), self.retention);
+            sweep_values(cluster, records, &context.sealer, values, when).await?;
+        }
+        Ok(())
     }
 
     /// Writes down what follows from how a run ended, and gives the lease back.
     pub(in crate::engine) async fn finish(
         &self,
         context: Arc<Context>,
-        finish: Result<Finish, JournalError>,
+        hold: Arc<Hold>,
+        end: Result<(RunEnd, Option<ReleaseHead>), JournalError>,
     ) -> Result<RunEnd, EnvironmentError> {
-        let run = context.run.clone();
-        let epoch = context.epoch;
-        let finish = match finish {
-            Ok(finish) => finish,
+        let (end, release) = match end {
+            Ok(end) => end,
             Err(error) => {
-                context.give_up_lease();
-                return Err(context.take_unfenced().map_or_else(|| error.into(), EnvironmentError::from));
+                hold.give_up_lease();
+                return Err(hold.take_unfenced().map_or_else(|| error.into(), EnvironmentError::from));
             }
         };
         {
-            let interrupted = matches!(finish, Finish::Paused(_));
+            let interrupted = matches!(end, RunEnd::Paused { .. });
             let record = async {
-                if let Finish::Over(_, Some(release)) = &finish {
+                if let Some(release) = &release {
                     // The journal is what counts; who finds this record missing writes it again.
-                    let _ = record_release(&*self.records, &run, epoch, release).await;
+                    let _ = record_release(&*self.records, &context.run, context.epoch, release).await;
                 }
             };
             let release = async {
-                if let Some(lease) = context.take_lease() {
+                if let Some(lease) = hold.take_lease() {
                     lease.release().await;
                 }
             };
@@ -217,14 +219,9 @@ impl Environment {
             // Both are for whoever comes next to have it easier: neither is worth waiting for a server that is silent.
             let _ = futures::future::select(rest, limit).await;
         }
-        let unfenced = context.take_unfenced();
-        Ok(match finish {
-            Finish::Over(outcome, _) => RunEnd::Over { run: Some(run), outcome },
-            Finish::Paused(why) => match unfenced {
-                Some(error) => return Err(error.into()),
-                None => RunEnd::Paused { run, why },
-            },
-            Finish::Stuck(items) => RunEnd::Stuck { run, items },
-        })
+        match (end, hold.take_unfenced()) {
+            (RunEnd::Paused { .. }, Some(error)) => Err(error.into()),
+            (end, _) => Ok(end),
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     manifest::{PART, binding_key, epoch_in},
 };
 use crate::{
-    engine::{ENVIRONMENT, Epoch, MANAGER, stamp},
+    engine::{ENVIRONMENT, EPOCH, Epoch, MANAGER, NAMESPACE, hold::Hold},
     object::{Object, ObjectKind},
     provider::{ErrorKind, ListQuery, Precondition, WatchEvent, WatchStream, WriteOptions, patch_of},
     runtime::within,
@@ -95,9 +95,9 @@ impl Gate {
     pub(super) async fn prove(fence: &Fence, epoch: Epoch) -> Result<(), FenceError> {
         let older = Epoch(epoch.0.saturating_sub(1));
         let mut probe = patch_of(&fence.parameter_key(), serde_json::json!({})).expect("has kind and name");
-        probe.set_label(stamp::ENVIRONMENT, Some(&fence.environment));
-        probe.set_label(stamp::NAMESPACE, Some(&fence.namespace));
-        probe.set_annotation(stamp::EPOCH, Some(&older.to_string()));
+        probe.set_label(ENVIRONMENT, Some(&fence.environment));
+        probe.set_label(NAMESPACE, Some(&fence.namespace));
+        probe.set_annotation(EPOCH, Some(&older.to_string()));
         let options = WriteOptions::merge(MANAGER, Precondition::Any).dry_run();
         let ours = binding_key(&fence.environment, &fence.namespace).name;
         let until = fence.runtime.now() + PROOF;
@@ -125,15 +125,15 @@ impl Gate {
     }
 
     /// Watches the parameter for as long as the holder works, and stops him when it is gone or was raised.
-    pub(crate) fn guard(self, context: &Arc<Context>) {
-        let holder = Arc::downgrade(context);
-        let task = context.runtime.spawn(Box::pin(self.watch(holder)));
-        context.guarded_by(task);
+    pub(crate) fn guard(self, context: &Arc<Context>, hold: &Arc<Hold>) {
+        let watch = self.watch(Arc::downgrade(context), Arc::downgrade(hold));
+        hold.guarded_by(context.runtime.spawn(Box::pin(watch)));
     }
 
-    async fn watch(mut self, holder: Weak<Context>) {
+    async fn watch(mut self, context: Weak<Context>, hold: Weak<Hold>) {
         let key = self.fence.parameter_key();
         while let Some(event) = self.watch.next().await {
+            let (Some(context), Some(hold)) = (context.upgrade(), hold.upgrade()) else { return };
             let (found, gone) = match event {
                 Ok(WatchEvent::Listed(all)) => {
                     let found = all.into_iter().find(|object| *object.key() == key);
@@ -144,20 +144,18 @@ impl Gate {
                 Ok(WatchEvent::Deleted(object)) if *object.key() == key => (None, true),
                 Ok(_) => continue,
                 Err(error) => {
-                    let Some(context) = holder.upgrade() else { return };
-                    context.unfenced(self.fence.failed(error));
+                    hold.unfenced(&context, self.fence.failed(error));
                     return;
                 }
             };
-            let Some(context) = holder.upgrade() else { return };
             let epoch = found.as_ref().and_then(epoch_in);
             if gone {
-                context.unfenced(self.fence.open());
+                hold.unfenced(&context, self.fence.open());
                 return;
             }
             match epoch {
                 None => {
-                    context.unfenced(self.fence.damaged());
+                    hold.unfenced(&context, self.fence.damaged());
                     return;
                 }
                 Some(epoch) if epoch > context.epoch => {

@@ -11,9 +11,9 @@ use super::{
     manifest::{binding_key, epoch_in, objects, parameter, parameter_key, policy_key},
 };
 use crate::{
-    engine::{Epoch, RECORDS_MANAGER, exactly},
+    engine::{Epoch, RECORDS_MANAGER},
     object::{Object, ObjectKey},
-    provider::{Cluster, Deleted, ErrorKind, Precondition, ProviderError, WriteOptions, patch_of},
+    provider::{Cluster, Deleted, ErrorKind, Precondition, ProviderError, WriteOptions, exactly, patch_of},
     runtime::Runtime,
 };
 

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::{
-    engine::{Epoch, stamp},
     object::{Object, ObjectKey, ObjectKind},
+    run::{ENVIRONMENT, Epoch, NAMESPACE, epoch_from},
     yaml::{Limits, parse, to_json},
 };
 
@@ -60,7 +60,7 @@ pub(super) fn parameter(environment: &str, namespace: &str, epoch: Epoch) -> Obj
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {
             "name": parameter_key(environment, namespace).name, "namespace": namespace,
-            "labels": {stamp::ENVIRONMENT: environment, stamp::NAMESPACE: namespace, PART: "fence"},
+            "labels": {ENVIRONMENT: environment, NAMESPACE: namespace, PART: "fence"},
         },
         "data": {"epoch": epoch.to_string()},
     }))
@@ -69,7 +69,7 @@ pub(super) fn parameter(environment: &str, namespace: &str, epoch: Epoch) -> Obj
 
 /// The epoch that a parameter holds.
 pub(super) fn epoch_in(parameter: &Object) -> Option<Epoch> {
-    stamp::epoch_from(parameter.text("/data/epoch")?)
+    epoch_from(parameter.text("/data/epoch")?)
 }
 
 #[cfg(test)]

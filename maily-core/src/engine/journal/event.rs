@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Epoch, Failure, Outcome, ReleaseId, StepId};
+use crate::run::{Epoch, Failure, Outcome, ReleaseId, StepId, StepResult};
 
 /// One entry of a run's journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -119,32 +119,6 @@ pub enum JournalEvent {
         /// When.
         at: Timestamp,
     },
-}
-
-/// What a step left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct StepResult {
-    /// By object in the order of the step: fingerprint of the server's answer to our last write.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub written: BTreeMap<String, Written>,
-    /// What a provider made for the step, such as a frontend deployment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artefact: Option<String>,
-    /// Whether a call of the step got no answer, so that it may take effect later.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub unanswered: bool,
-}
-
-/// What we last wrote of an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Written {
-    /// Its uid; none where it was deleted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
-    /// Digest of the server's answer over the fields of the change.
-    pub fingerprint: String,
-    /// Digest of the server's answer over the fields of the desired object: what drift is measured against.
-    pub released: String,
 }
 
 /// The small part of a release; its objects are in the run's plan.

@@ -94,9 +94,46 @@ async fn segments(store: &dyn RecordStore, run: &RunId) -> Result<u64, JournalEr
         keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse().ok()).collect();
     numbers.sort_unstable();
     match (0..).zip(&numbers).find(|(expected, found)| expected != *found) {
+        // What the sweeping leaves of a run is for its former holders alone.
+        Some(_) if store.get(&swept_key(run)).await?.is_some() => Ok(0),
         Some((gap, later)) => Err(missing(run, gap, &format!("segment {later} is there"))),
         None => Ok(numbers.len() as u64),
     }
+}
+
+/// Deletes a run that is over. Segments with a takeover's claim stay for good: a former holder who was halted before an
+/// append would else find its place free. Where there are some, a mark tells readers that nothing else was lost.
+///
+/// # Errors
+/// When the store fails.
+pub(in crate::engine) async fn sweep(store: &dyn RecordStore, run: &RunId) -> Result<(), JournalError> {
+    let keys = store.list(&format!("run/{run}/")).await?;
+    let mark = swept_key(run);
+    let format = serde_json::json!({"format": JOURNAL_FORMAT});
+    store.create(&mark, &pack(&format)).await?;
+    let mut claims = false;
+    // From the first on: a run without its first segment is not taken for one that goes on.
+    for key in keys {
+        let Some(bytes) = store.get(&key).await? else { continue };
+        let claim = |event: &JournalEvent| matches!(event, JournalEvent::EpochClaimed { .. });
+        match parse(&key, &bytes) {
+            Ok(segment) if !segment.events.iter().any(claim) => store.delete(&key).await?,
+            // What cannot be read may have been one.
+            Ok(_) | Err(JournalError::Damaged { .. }) => claims = true,
+            Err(error) => return Err(error),
+        }
+    }
+    for key in store.list(&format!("blob/{run}/")).await? {
+        store.delete(&key).await?;
+    }
+    if !claims {
+        store.delete(&mark).await?;
+    }
+    Ok(())
+}
+
+fn swept_key(run: &RunId) -> String {
+    format!("swept/{run}")
 }
 
 fn missing(run: &RunId, number: u64, why: &str) -> JournalError {

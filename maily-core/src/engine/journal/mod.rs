@@ -6,10 +6,13 @@ mod pack;
 
 use crate::{engine::Epoch, provider::ProviderError};
 
-pub use event::{JournalEvent, ReleaseHead, StepResult, Written};
+pub use event::{JournalEvent, ReleaseHead};
 pub(super) use log::format_of;
+pub(super) use log::sweep;
 pub use log::{JOURNAL_FORMAT, Recorded, Segment, Writer, read, read_plan, segment_key};
 pub use pack::{pack, uncompressed, unpack};
+
+pub use crate::run::{StepResult, Written};
 
 /// Why the journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    conflict::{is_deployer, managers, shared},
+    conflict::{is_deployer, shared},
     problem::PlanProblem,
     replace::{covers, replaced_fields},
     wanted::PlanOptions,
@@ -15,7 +15,7 @@ use crate::{
         history::{Release, Released},
         object_digest, strip_bookkeeping, told, told_added, without_bookkeeping,
     },
-    object::{FieldSet, Object, ObjectKey},
+    object::{FieldSet, Object, ObjectKey, managers},
     provider::ClusterIdentity,
 };
 
@@ -319,9 +319,7 @@ impl Comparison<'_> {
     }
 
     fn view(&self, live: &Object, scope: &FieldSet) -> Object {
-        let mut view = self.sealer.seal(&scope.project(live));
-        strip_bookkeeping(&mut view);
-        view
+        self.sealer.view(live, scope)
     }
 
     fn may_own(&mut self, live: &Object) -> bool {

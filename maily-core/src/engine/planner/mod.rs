@@ -8,7 +8,7 @@ mod replace;
 mod wanted;
 
 pub use change::{DryRun, Observed};
-pub(crate) use conflict::{is_deployer, managers};
+pub(crate) use conflict::is_deployer;
 pub use order::plan;
 pub use problem::{PlanProblem, PlanProblems};
 pub use wanted::{Frontend, Gate, JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService};

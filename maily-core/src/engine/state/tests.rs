@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    engine::{Goal, PLAN_FORMAT, Work},
-    provider::{ClusterIdentity, ProbeRequest},
+    engine::{Goal, PLAN_FORMAT, Work, journal::JournalEvent},
+    provider::{ClusterIdentity, Effect, ProbeRequest},
 };
 
 fn id(name: &str) -> StepId {

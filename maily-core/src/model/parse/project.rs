@@ -8,7 +8,7 @@ use super::{
     super::{
         NameError, ProjectErrors, ProjectName, ServiceName,
         fields::{Errors, Fields, nearest},
-        project::Project,
+        project::{Project, Retention},
         service::Service,
     },
     environment::environments,
@@ -50,6 +50,24 @@ impl Project {
     }
 }
 
+fn history(node: &Node, errors: &Errors<'_>) -> Retention {
+    let mut history = Retention::default();
+    let Some(mut fields) = Fields::of(node, "a history", errors) else { return history };
+    let place = node.place;
+    if let Some(releases) = fields.value("releases") {
+        history.releases = releases;
+    }
+    if let Some(age) = fields.value("age") {
+        history.age = age;
+    }
+    fields.finish();
+    if history.releases == 0 {
+        let help = Some("the release in force is always kept: write 1 or more".to_owned());
+        errors.add(place, "`releases` is at least 1", help);
+    }
+    history
+}
+
 pub(super) fn read(root: &Node, errors: &Errors<'_>, origin: &str, text: &str) -> Option<Project> {
     let mut fields = Fields::of(root, "the project file", errors)?;
     match fields.text("maily") {
@@ -71,6 +89,7 @@ pub(super) fn read(root: &Node, errors: &Errors<'_>, origin: &str, text: &str) -
     }
     let images = fields.text("images").map(|(text, _)| text);
     let strict = fields.flag("strict").unwrap_or(false);
+    let history = fields.take("history").map(|node| history(node, errors)).unwrap_or_default();
     let environments = environments(&mut fields, name.as_deref().unwrap_or("default"));
     let raw: IndexMap<ServiceName, Node> = named(fields.map("services"), errors);
     let services: IndexMap<ServiceName, Service> =
@@ -88,6 +107,7 @@ pub(super) fn read(root: &Node, errors: &Errors<'_>, origin: &str, text: &str) -
         name: name?,
         images,
         strict,
+        history,
         environments,
         services,
         sources,

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ReleaseId, StepId, canonical::digest};
+use super::{ReleaseId, StepId, canonical::digest, without_bookkeeping};
 use crate::{
-    object::{Object, ObjectKey},
+    object::{FieldSet, Object, ObjectKey},
     provider::ClusterIdentity,
 };
 
@@ -279,6 +279,17 @@ pub struct Change {
     pub fields: Vec<FieldChange>,
 }
 
+impl Change {
+    /// The fields on which two states of the object are compared.
+    pub(crate) fn scope(&self) -> FieldSet {
+        let mut scope = self.desired.as_ref().map(FieldSet::of).unwrap_or_default();
+        if let Some(before) = &self.before {
+            scope.absorb(FieldSet::of(&before.object));
+        }
+        without_bookkeeping(scope)
+    }
+}
+
 /// A field that changes. Values of Secrets are shown as their keyed hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldChange {
@@ -296,6 +307,15 @@ impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Every object as it is to be, as it stays, and as it was.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        let kept = self.unchanged.iter().map(|kept| &kept.desired);
+        let changes = || self.steps.iter().flat_map(|step| step.work.changes());
+        let wanted = changes().filter_map(|change| change.desired.as_ref());
+        let before = changes().filter_map(|change| Some(&change.before.as_ref()?.object));
+        kept.chain(wanted).chain(before)
     }
 
     /// Computes and sets the digest.

@@ -1,5 +1,7 @@
 //! What every step of a run shares: providers, the epoch, what was last seen of each object, and the brakes.
 
+mod brakes;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -9,20 +11,22 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Semaphore, watch};
 
 use super::watcher::Watcher;
 use crate::{
-    engine::{
-        Change, Direction, ENVIRONMENT, Epoch, Event, Failure, FenceError, Lease, Listener, MayWrite,
-        NAMESPACE, PROJECT, Plan, RunId, SERVICE, Sealer, Stamp, Step, StepId, What,
-        journal::{StepResult, Written},
-    },
     object::{Object, ObjectKey},
     planted::{Defect, is_planted},
     provider::{Cluster, FrontendHost, Precondition, Prober, ProviderError},
-    runtime::{Moment, Runtime, Task},
+    run::{
+        Change, Direction, ENVIRONMENT, EVENT_FORMAT, Epoch, Event, Failure, Listener, NAMESPACE, PROJECT,
+        Plan, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
+    },
+    runtime::{Moment, Runtime},
 };
+
+pub use brakes::MayWrite;
+pub(crate) use brakes::{Halt, Licence};
 
 /// Requests that are under way at once.
 pub(crate) const PARALLEL: usize = 24;
@@ -36,19 +40,6 @@ pub struct Providers {
     pub frontend: Option<Arc<dyn FrontendHost>>,
     /// Carries out checks.
     pub prober: Option<Arc<dyn Prober>>,
-}
-
-/// Why the steps of a run are told to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Halt {
-    /// They are not.
-    Go,
-    /// The run goes back: forward steps end at once.
-    Turn,
-    /// A person interrupted: every step ends after its present call.
-    Interrupt,
-    /// Somebody else holds the environment: nothing may be sent any more.
-    Lost,
 }
 
 /// What earlier attempts at a step may have left in the world.
@@ -93,7 +84,7 @@ pub(crate) struct Context {
     pub(crate) providers: Providers,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) sealer: Arc<Sealer>,
-    lease: Mutex<Option<Lease>>,
+    licence: Licence,
     pub(crate) run: RunId,
     pub(crate) epoch: Epoch,
     /// All epochs of this run, the present one included.
@@ -112,9 +103,8 @@ pub(crate) struct Context {
     /// Verdicts of gates that are not written down yet.
     decided: Mutex<BTreeMap<StepId, (String, String)>>,
     listener: Arc<dyn Listener>,
-    /// Watches the fence, where there is one.
-    guard: Mutex<Option<Task>>,
-    unfenced: Mutex<Option<FenceError>>,
+    /// Why the steps were interrupted, where it was not a person who did it.
+    interrupted: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for Context {
@@ -133,7 +123,7 @@ impl Context {
         providers: Providers,
         runtime: Arc<dyn Runtime>,
         sealer: Arc<Sealer>,
-        lease: Lease,
+        licence: Licence,
         run: RunId,
         epoch: Epoch,
         epochs: Vec<Epoch>,
@@ -146,7 +136,7 @@ impl Context {
             providers,
             runtime,
             sealer,
-            lease: Mutex::new(Some(lease)),
+            licence,
             run,
             epoch,
             epochs,
@@ -162,30 +152,8 @@ impl Context {
             results: Mutex::default(),
             decided: Mutex::default(),
             listener,
-            guard: Mutex::default(),
-            unfenced: Mutex::default(),
+            interrupted: Mutex::default(),
         }
-    }
-
-    /// Keeps the task that watches the fence.
-    pub(crate) fn guarded_by(&self, task: Task) {
-        *lock(&self.guard) = Some(task);
-    }
-
-    /// The fence does not hold any more: stops the steps in an orderly way.
-    pub(crate) fn unfenced(&self, why: FenceError) {
-        lock(&self.unfenced).get_or_insert(why);
-        self.halt(Halt::Interrupt);
-    }
-
-    /// The same, for people.
-    pub(crate) fn why_unfenced(&self) -> Option<String> {
-        lock(&self.unfenced).as_ref().map(ToString::to_string)
-    }
-
-    /// Why the fence does not hold, where that stopped the run.
-    pub(crate) fn take_unfenced(&self) -> Option<FenceError> {
-        lock(&self.unfenced).take()
     }
 
     /// Tells a listener.
@@ -196,116 +164,13 @@ impl Context {
     /// Tells a listener, perhaps of something from before.
     pub(crate) fn tell_again(&self, what: What, replayed: bool) {
         self.listener.event(&Event {
-            format: crate::engine::EVENT_FORMAT,
+            format: EVENT_FORMAT,
             at: self.runtime.wall(),
             run: self.run.clone(),
             environment: self.environment.clone(),
             replayed,
             what,
         });
-    }
-
-    /// Tells the steps to stop, or forward steps to; never takes a stronger order back.
-    pub(crate) fn halt(&self, order: Halt) {
-        self.halt.send_if_modified(|present| {
-            let stronger = order > *present;
-            *present = order.max(*present);
-            stronger
-        });
-    }
-
-    /// The present order.
-    pub(crate) fn ordered(&self) -> Halt {
-        *self.halt.borrow()
-    }
-
-    /// Whether a step of this direction has to stop.
-    pub(crate) fn must_stop(&self, direction: Direction) -> bool {
-        stops(self.ordered(), direction)
-    }
-
-    /// Ends when a step of this direction has to stop.
-    pub(crate) async fn stopped(&self, direction: Direction) {
-        let mut orders = self.halt.subscribe();
-        // The sender lives as long as this context.
-        let _ = orders.wait_for(|order| stops(*order, direction)).await;
-    }
-
-    /// Waits, unless the step has to stop.
-    pub(crate) async fn pause(&self, direction: Direction, duration: Duration) -> Result<(), Trouble> {
-        let stopped = self.stopped(direction);
-        futures::pin_mut!(stopped);
-        match futures::future::select(stopped, self.runtime.sleep(duration)).await {
-            futures::future::Either::Left(_) => Err(Trouble::Halted),
-            futures::future::Either::Right(_) => Ok(()),
-        }
-    }
-
-    /// Waits until a write may be sent: the lease was renewed lately, and nobody ordered a stop. At most until the
-    /// step's time is up.
-    pub(crate) async fn may_send(&self, direction: Direction, deadline: Moment) -> Result<(), Trouble> {
-        while !self.sends_now(direction)? {
-            if self.runtime.now() >= deadline {
-                let message = "the lease could not be renewed before the step's time was up";
-                return Err(Failure::new("deadline", message)
-                    .with_hint("see whether the cluster's API answers")
-                    .into());
-            }
-            self.pause(direction, Duration::from_millis(250)).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether a write may be sent now.
-    fn sends_now(&self, direction: Direction) -> Result<bool, Trouble> {
-        if self.must_stop(direction) {
-            return Err(Trouble::Halted);
-        }
-        if is_planted(Defect::LeaseIgnored) {
-            return Ok(true);
-        }
-        match lock(&self.lease).as_ref().map_or(MayWrite::Lost, Lease::may_write) {
-            MayWrite::Yes => Ok(true),
-            MayWrite::NotNow => Ok(false),
-            MayWrite::Lost => Err(self.lost()),
-        }
-    }
-
-    /// A place among the requests that are under way, at a moment at which a write may be sent. Who has to wait for
-    /// that moment keeps no place meanwhile.
-    pub(crate) async fn turn_to_send(
-        &self,
-        direction: Direction,
-        deadline: Moment,
-    ) -> Result<Option<SemaphorePermit<'_>>, Trouble> {
-        loop {
-            self.may_send(direction, deadline).await?;
-            let permit = self.requests.acquire().await.ok();
-            if self.sends_now(direction)? {
-                return Ok(permit);
-            }
-        }
-    }
-
-    /// Takes the lease out, to give it back.
-    pub(crate) fn take_lease(&self) -> Option<Lease> {
-        lock(&self.lease).take()
-    }
-
-    /// Stops renewing without giving the lease back: it belongs to somebody else, or soon will.
-    pub(crate) fn give_up_lease(&self) {
-        if let Some(mut lease) = self.take_lease() {
-            if is_planted(Defect::LostHolderRenews) {
-                return std::mem::forget(lease);
-            }
-            lease.stop_renewing();
-        }
-    }
-
-    /// Stops everything: a newer holder was seen.
-    pub(crate) fn lost(&self) -> Trouble {
-        self.halt(Halt::Lost);
-        Trouble::Halted
     }
 
     /// A stamp for the next attempt of a step.
@@ -409,12 +274,5 @@ impl Context {
     /// Time until a moment.
     pub(crate) fn left(&self, deadline: Moment) -> Duration {
         deadline.since(self.runtime.now())
-    }
-}
-
-fn stops(order: Halt, direction: Direction) -> bool {
-    match direction {
-        Direction::Forward => order > Halt::Go,
-        Direction::Back => order > Halt::Turn,
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ReleaseId, StepId};
+use super::{ReleaseId, RunId, StepId};
 use crate::provider::{Effect, ErrorKind, ProviderError};
 
 /// Why a step failed, with what a person needs to act on it.
@@ -115,7 +115,8 @@ pub struct Stuck {
     pub remedy: String,
 }
 
-/// How a run ended.
+/// How a run ended, for good: what its journal, its events and the history say of it. A run that was interrupted or
+/// that waits for a person has no outcome yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "result", rename_all = "kebab-case")]
 pub enum Outcome {
@@ -143,5 +144,32 @@ pub enum Outcome {
     Cancelled {
         /// Why.
         why: String,
+    },
+}
+
+/// How a process ended its work on a run: what whoever called it is told. The run itself may go on later, in another
+/// process; only where it is over it has an [`Outcome`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// The run is over.
+    Over {
+        /// The run; none where there was nothing to do.
+        run: Option<RunId>,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The run was interrupted; `resume` goes on with it.
+    Paused {
+        /// The run.
+        run: RunId,
+        /// Why.
+        why: String,
+    },
+    /// The run needs a person; `resume` goes on with it afterwards.
+    Stuck {
+        /// The run.
+        run: RunId,
+        /// What needs a person.
+        items: Vec<Stuck>,
     },
 }

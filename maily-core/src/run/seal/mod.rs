@@ -3,6 +3,8 @@
 //!
 //! A plain hash of a short secret would give it away; the key stays in the cluster.
 
+mod values;
+
 use std::{collections::BTreeMap, fmt, sync::Mutex};
 
 use base64::{
@@ -14,13 +16,15 @@ use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+pub(crate) use values::forget;
+
 use super::{
     RECORDS_MANAGER,
     canonical::hex,
-    stamp::{ENVIRONMENT, LAST_APPLIED},
+    stamp::{ENVIRONMENT, LAST_APPLIED, strip_bookkeeping},
 };
 use crate::{
-    object::{Object, ObjectKey, ObjectKind},
+    object::{FieldSet, Object, ObjectKey, ObjectKind},
     planted::{Defect, is_planted},
     provider::{Cluster, ErrorKind, Precondition, ProviderError, WriteOptions},
     runtime::Runtime,
@@ -147,29 +151,11 @@ impl Sealer {
         sealed
     }
 
-    /// Stores the values of a sealed object, so that another process can open it.
-    ///
-    /// # Errors
-    /// When the cluster cannot be reached or refuses.
-    pub async fn store(&self, cluster: &dyn Cluster, sealed: &Object) -> Result<(), ProviderError> {
-        if self.storage == Storage::Passing {
-            return Ok(());
-        }
-        for hash in hashes(sealed) {
-            if lock(&self.stored).contains(&hash) {
-                continue;
-            }
-            let value = lock(&self.values).get(&hash).map(|value| STANDARD.encode(value.expose_secret()));
-            let Some(value) = value else { continue };
-            let object = ours(&self.payload(&hash), &self.environment, "value", &value);
-            match cluster.write(&object, &WriteOptions::apply(RECORDS_MANAGER, Precondition::Absent)).await {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                Err(error) => return Err(error),
-            }
-            lock(&self.stored).insert(hash);
-        }
-        Ok(())
+    /// The part of a live object inside a scope, sealed, without our bookkeeping.
+    pub(crate) fn view(&self, live: &Object, scope: &FieldSet) -> Object {
+        let mut view = self.seal(&scope.project(live));
+        strip_bookkeeping(&mut view);
+        view
     }
 
     /// The object with its values again.
@@ -216,7 +202,7 @@ impl Sealer {
     }
 
     fn payload(&self, hash: &str) -> ObjectKey {
-        ObjectKey::new(secret_kind(), Some(&self.namespace), format!("maily-payload-{hash}"))
+        ObjectKey::new(secret_kind(), Some(&self.namespace), format!("{}{hash}", values::NAME))
     }
 
     fn hash(&self, value: &[u8]) -> String {

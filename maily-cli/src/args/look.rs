@@ -1,0 +1,72 @@
+//! Commands that only look.
+
+use clap::{Args, Subcommand};
+
+use super::EnvArg;
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusCommand {
+    #[command(flatten)]
+    pub(crate) env: EnvArg,
+    /// Show it again and again
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryCommand {
+    #[command(flatten)]
+    pub(crate) env: EnvArg,
+    /// At most so many runs
+    #[arg(long, default_value_t = 20)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvOnly {
+    #[command(flatten)]
+    pub(crate) env: EnvArg,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ShowCommand {
+    /// A run with every step
+    Run {
+        #[command(flatten)]
+        env: EnvArg,
+        /// The run; the last one where none is named
+        run: Option<String>,
+    },
+    /// A release with its objects
+    Release {
+        #[command(flatten)]
+        env: EnvArg,
+        /// The release; the one in force where none is named
+        release: Option<u64>,
+    },
+    /// The project in an environment, everything resolved
+    Project {
+        #[command(flatten)]
+        env: EnvArg,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsCommand {
+    #[command(flatten)]
+    pub(crate) env: EnvArg,
+    /// The service
+    pub(crate) service: String,
+    /// Go on as the logs grow, across restarts
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only what is younger, such as 10m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only so many last lines of each pod
+    #[arg(long, value_name = "N")]
+    pub(crate) tail: Option<u32>,
+    /// The instance before the last restart
+    #[arg(long)]
+    pub(crate) previous: bool,
+}

@@ -1,0 +1,169 @@
+//! The command line.
+
+mod look;
+mod options;
+mod project;
+mod release;
+mod sandbox;
+mod schema;
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub(crate) use look::{EnvOnly, HistoryCommand, LogsCommand, ShowCommand, StatusCommand};
+pub(crate) use options::{EnvArg, PlanArgs, RunArgs, VersionArgs};
+pub(crate) use project::{BindArgs, EnvCommand, InitArgs};
+pub(crate) use release::{
+    AbortCommand, ApplyCommand, DeployCommand, PhasedCommand, PlanCommand, RemoveCommand, ResumeCommand,
+    RollbackCommand,
+};
+pub(crate) use sandbox::{FaultCommand, SandboxCommand};
+pub(crate) use schema::{SchemaCommand, SchemaFor};
+
+/// Releases of the Maily platform: planned, journaled, watched, and taken back when they fail.
+#[derive(Debug, Parser)]
+#[command(name = "mailyctl", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 done or nothing to do, 1 failed before any change, 2 wrong use or invalid file, \
+3 rolled back, 4 needs a person, 5 held by another run, 6 plan out of date, 7 waits for approval, 8 changes, \
+130 interrupted and resumable."
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Globals {
+    /// Folder of the project
+    #[arg(short = 'C', long = "directory", global = true, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Project file, relative to the folder
+    #[arg(long, global = true, value_name = "FILE", default_value = "maily.yaml")]
+    pub(crate) file: PathBuf,
+    /// Use a simulated world, kept in .maily/sandbox.json beside the project file
+    #[arg(long, global = true)]
+    pub(crate) sandbox: bool,
+    /// Kubeconfig; else KUBECONFIG, else the home folder's
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// How results are written
+    #[arg(short = 'o', long, global = true, value_enum, default_value_t = Output::Auto)]
+    pub(crate) output: Output,
+    /// Say only what went wrong
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more; twice: everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// A live tree on a terminal, a log elsewhere
+    #[default]
+    Auto,
+    /// A log
+    Text,
+    /// One JSON document, or one event a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a project file
+    Init(InitArgs),
+    /// Environments
+    #[command(subcommand)]
+    Env(EnvCommand),
+    /// Show what a deploy would change, object by object
+    Plan(PlanCommand),
+    /// Carry out a plan that was saved
+    Apply(ApplyCommand),
+    /// Bring a version to an environment
+    Deploy(DeployCommand),
+    /// Bring a version through all phases
+    PhasedDeploy(PhasedCommand),
+    /// Go back to a recorded state
+    Rollback(RollbackCommand),
+    /// Take services out of an environment
+    Remove(RemoveCommand),
+    /// What is released, and whether it serves
+    Status(StatusCommand),
+    /// Runs and releases on record
+    History(HistoryCommand),
+    /// Show a run, a release or the project
+    #[command(subcommand)]
+    Show(ShowCommand),
+    /// Logs of a service's pods
+    Logs(LogsCommand),
+    /// Go on with a run that has not ended
+    Resume(ResumeCommand),
+    /// Take a run back that has not ended
+    Abort(AbortCommand),
+    /// Check identity, permissions, versions and clocks
+    Doctor(EnvOnly),
+    /// Print the JSON Schema of the project file, or of what `--output json` prints
+    Schema(SchemaCommand),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages
+    Man {
+        /// Folder to write them to
+        folder: PathBuf,
+    },
+    /// The simulated world
+    #[command(subcommand)]
+    Sandbox(SandboxCommand),
+}
+
+/// Whether a command line that was not understood asks for JSON all the same.
+pub(crate) fn wants_json(words: impl IntoIterator<Item = std::ffi::OsString>) -> bool {
+    let mut words = words.into_iter().map(|word| word.to_string_lossy().into_owned());
+    while let Some(word) = words.next() {
+        // `-q -o json` may be written as `-qo json`, too.
+        let flags = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
+        let flags = flags.map(|rest| rest.trim_start_matches(['q', 'v']));
+        let value = match (word.as_str(), flags) {
+            ("--", _) => return false,
+            ("--output", _) | (_, Some("o")) => words.next(),
+            (_, Some(rest)) => rest.strip_prefix('o').map(|rest| rest.trim_start_matches('=').to_owned()),
+            (long, None) => long.strip_prefix("--output=").map(str::to_owned),
+        };
+        if let Some(value) = value {
+            return value == "json";
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn a_wish_for_json_is_seen_in_every_form() {
+        let wants = |line: &str| super::wants_json(line.split(' ').map(Into::into));
+        for line in
+            ["m -o json x", "m x -ojson", "m -o=json", "m --output json", "m x --output=json", "m -qo json"]
+        {
+            assert!(wants(line), "{line}");
+        }
+        for line in ["m -o text", "m -- -o json", "m json", "m -C o json", "m -o"] {
+            assert!(!wants(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Args::command().debug_assert();
+    }
+}

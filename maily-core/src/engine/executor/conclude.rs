@@ -1,0 +1,76 @@
+//! How a run ends, and the release that it leaves.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::Executor;
+use crate::engine::{
+    Outcome, RunEnd,
+    journal::{JournalEvent, ReleaseHead},
+    state::Conclusion,
+};
+
+impl Executor {
+    /// Nothing runs and nothing is ready.
+    pub(super) fn conclude(&mut self, interrupted: bool) -> (RunEnd, Option<ReleaseHead>) {
+        let (run, at) = (self.context.run.clone(), self.context.runtime.wall());
+        match self.state.conclusion() {
+            Conclusion::Succeeded => {
+                let head = self.release_head(at);
+                self.over(Outcome::Succeeded { release: head.id }, Some(head), at)
+            }
+            Conclusion::RolledBack { step, why } => self.over(Outcome::RolledBack { step, why }, None, at),
+            Conclusion::Stuck(items) => {
+                let why = items.first().map(|item| item.why.message.clone()).unwrap_or_default();
+                self.push(JournalEvent::Paused { why });
+                (RunEnd::Stuck { run, items }, None)
+            }
+            Conclusion::Unfinished => {
+                let otherwise = if interrupted { "interrupted" } else { "stopped" };
+                let why = self.context.why_interrupted().unwrap_or_else(|| otherwise.to_owned());
+                self.push(JournalEvent::Paused { why: why.clone() });
+                (RunEnd::Paused { run, why }, None)
+            }
+        }
+    }
+
+    fn over(
+        &mut self,
+        outcome: Outcome,
+        release: Option<ReleaseHead>,
+        at: Timestamp,
+    ) -> (RunEnd, Option<ReleaseHead>) {
+        let finished = JournalEvent::RunFinished { outcome: outcome.clone(), release: release.clone(), at };
+        self.push(finished);
+        (RunEnd::Over { run: Some(self.context.run.clone()), outcome }, release)
+    }
+
+    fn release_head(&self, at: Timestamp) -> ReleaseHead {
+        let plan = self.state.plan();
+        let mut head = ReleaseHead {
+            id: self.release,
+            versions: plan.versions.clone(),
+            title: plan.goal.title(),
+            fingerprints: BTreeMap::new(),
+            frontends: self.frontends.clone(),
+            at,
+        };
+        head.frontends.retain(|service, _| plan.versions.contains_key(service));
+        for kept in &plan.unchanged {
+            head.fingerprints.insert(kept.desired.key().to_string(), kept.fingerprint.clone());
+        }
+        for step in &plan.steps {
+            let Some(state) = self.state.of(&step.id) else { continue };
+            for (key, written) in &state.result.written {
+                if written.uid.is_some() {
+                    head.fingerprints.insert(key.clone(), written.released.clone());
+                }
+            }
+            if let (Some(service), Some(artefact)) = (&step.service, &state.result.artefact) {
+                head.frontends.insert(service.clone(), artefact.clone());
+            }
+        }
+        head
+    }
+}

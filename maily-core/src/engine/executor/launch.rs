@@ -1,0 +1,136 @@
+//! How steps begin, and what follows from how they end.
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+
+use super::Executor;
+use crate::{
+    engine::{
+        Direction, Failure, StepId,
+        journal::JournalEvent,
+        state::{Course, Next},
+    },
+    planted::{Defect, is_planted},
+    steps::{self, End, Halt, Past},
+};
+
+impl Executor {
+    /// Goes on with steps that a former process had begun, after gates whose verdict is old were taken again.
+    pub(crate) fn carry_on(&mut self) {
+        self.resumed = self.state.open().into_iter().map(|step| step.id.clone()).collect();
+        self.held = self.state.interrupted();
+        let at = self.context.runtime.wall();
+        for gate in self.state.outdated_gates(at) {
+            self.resumed.insert(gate.clone());
+            self.active.insert(gate.clone());
+            self.push(JournalEvent::StepStarted { step: gate.clone(), at });
+            self.launches.push(Next::Start(gate));
+        }
+    }
+
+    /// Lets held steps go on once nothing is in their way.
+    fn let_go(&mut self) {
+        if self.state.takes_gates_again() && self.state.course == Course::Forward {
+            return;
+        }
+        for next in std::mem::take(&mut self.held) {
+            // After a turn what goes forward is undone instead.
+            if matches!(next, Next::Undo(_)) || self.state.course == Course::Forward {
+                self.launch(next);
+            }
+        }
+    }
+
+    /// Announces everything that may begin now.
+    pub(super) fn schedule(&mut self) {
+        let order = self.context.ordered();
+        if order >= Halt::Interrupt {
+            return;
+        }
+        self.let_go();
+        let at = self.context.runtime.wall();
+        for next in self.state.ready() {
+            let (Next::Start(step) | Next::Undo(step)) = &next;
+            // From its announcement on: a step whose beginning is still being written down is not undone beside it.
+            if !self.active.insert(step.clone()) {
+                continue;
+            }
+            self.push(match &next {
+                Next::Start(step) => JournalEvent::StepStarted { step: step.clone(), at },
+                Next::Undo(step) => JournalEvent::UndoStarted { step: step.clone() },
+            });
+            if is_planted(Defect::EffectBeforeJournal) {
+                self.launch(next);
+            } else {
+                self.launches.push(next);
+            }
+        }
+    }
+
+    pub(super) fn launch(&mut self, next: Next) {
+        let (id, direction) = match next {
+            Next::Start(id) => (id, Direction::Forward),
+            Next::Undo(id) => (id, Direction::Back),
+        };
+        let (Some(step), Some(state)) = (self.state.step(&id).cloned(), self.state.of(&id)) else { return };
+        let past = match direction {
+            Direction::Back if !state.may_have_effect => Past::Nothing,
+            _ if self.resumed.contains(&id) => Past::Unknown,
+            Direction::Back => Past::Known,
+            Direction::Forward => Past::Nothing,
+        };
+        if is_planted(Defect::AppliedBeforeEffect) && direction == Direction::Forward {
+            let (step, at) = (id.clone(), self.context.runtime.wall());
+            self.push(JournalEvent::StepApplied { step, result: state.result.clone(), at });
+        }
+        let context = Arc::clone(&self.context);
+        self.active.insert(id.clone());
+        self.running.push(
+            async move {
+                let end = steps::execute(&context, &step, direction, past).await;
+                (id, direction, end)
+            }
+            .boxed(),
+        );
+    }
+
+    pub(super) fn ended(&mut self, id: &StepId, direction: Direction, end: End) {
+        self.active.remove(id);
+        let at = self.context.runtime.wall();
+        let step = id.clone();
+        if let Some((verdict, evidence)) = self.context.take_decision(id) {
+            let by = self.by.clone();
+            self.push(JournalEvent::GateDecided { step: step.clone(), verdict, evidence, by, at });
+        }
+        match (direction, end) {
+            (_, End::Halted) => {}
+            (Direction::Forward, End::Done(_)) if is_planted(Defect::AppliedBeforeEffect) => {}
+            (Direction::Forward, End::Done(result)) => {
+                self.push(JournalEvent::StepApplied { step, result, at });
+            }
+            (Direction::Forward, End::Failed(failure, result)) => {
+                let why = (*failure).clone();
+                self.push(JournalEvent::StepFailed { step: step.clone(), failure: *failure, result, at });
+                if self.state.course == Course::Forward && !self.state.past_return() {
+                    self.push(JournalEvent::Turned { why, step: Some(step), by: "maily".to_owned() });
+                    self.context.halt(Halt::Turn);
+                }
+            }
+            (Direction::Back, End::Done(_)) => self.push(JournalEvent::Undone { step, at }),
+            (Direction::Back, End::Failed(failure, _)) => {
+                let remedy = remedy(&failure);
+                self.push(JournalEvent::UndoFailed { step, failure: *failure, remedy });
+            }
+        }
+    }
+}
+
+fn remedy(failure: &Failure) -> String {
+    match failure.cause.as_str() {
+        "changed" => "decide which state is right: put the object back and `mailyctl resume`, or \
+                      `mailyctl abort --leave` to end the run with the object as it is"
+            .to_owned(),
+        _ => "mend the cause, then `mailyctl resume`".to_owned(),
+    }
+}

@@ -1,0 +1,264 @@
+//! The one place that runs steps and writes the journal.
+//!
+//! A single task: step futures side by side, at most one append under way, whatever becomes ready meanwhile in the
+//! next segment together. The state is folded from the very events that are written, so that the journal and the
+//! process never disagree; an effect starts only when the segment that announces it is durable.
+
+mod conclude;
+mod launch;
+mod story;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, OptionFuture},
+    stream::FuturesUnordered,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Direction, Epoch, Failure, ReleaseId, RunEnd, StepId,
+    journal::{self, JournalError, JournalEvent, ReleaseHead},
+    state::{Course, Next, RunState},
+};
+use crate::{
+    planted::{Defect, is_planted},
+    provider::RecordStore,
+    steps::{Context, End, Halt},
+};
+
+/// How long results wait for company before they are written alone.
+const HOLD: Duration = Duration::from_millis(100);
+/// How long an append is tried again while the records cannot be reached.
+const APPEND_LIMIT: Duration = Duration::from_secs(120);
+/// So long an interrupted run waits for answers. What is under way then is as after a crash, which a resume knows.
+const GRACE: Duration = Duration::from_millis(800);
+/// Time between looks for a request to abort.
+const LOOK_FOR_REQUESTS: Duration = Duration::from_secs(3);
+
+type StepFuture = BoxFuture<'static, (StepId, Direction, End)>;
+type Append = BoxFuture<'static, (journal::Writer, Vec<JournalEvent>, Vec<Next>, Result<(), JournalError>)>;
+
+pub(crate) struct Executor {
+    pub(crate) context: Arc<Context>,
+    pub(crate) state: RunState,
+    pub(crate) records: Arc<dyn RecordStore>,
+    pub(crate) release: ReleaseId,
+    pub(crate) frontends: BTreeMap<String, String>,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) by: String,
+    journal: Option<journal::Writer>,
+    pending: Vec<JournalEvent>,
+    launches: Vec<Next>,
+    /// Steps that were announced and have not ended.
+    active: BTreeSet<StepId>,
+    /// Steps that a former process had begun, and that wait until gates were taken again.
+    held: Vec<Next>,
+    /// Steps that a former process may have calls of on their way.
+    resumed: BTreeSet<StepId>,
+    running: FuturesUnordered<StepFuture>,
+}
+
+impl Executor {
+    #[expect(clippy::too_many_arguments, reason = "made in one place, from what the run has just opened")]
+    pub(crate) fn new(
+        context: Arc<Context>,
+        state: RunState,
+        journal: journal::Writer,
+        records: Arc<dyn RecordStore>,
+        release: ReleaseId,
+        frontends: BTreeMap<String, String>,
+        cancel: CancellationToken,
+        by: String,
+    ) -> Self {
+        Self {
+            context,
+            state,
+            records,
+            release,
+            frontends,
+            cancel,
+            by,
+            journal: Some(journal),
+            pending: Vec::new(),
+            launches: Vec::new(),
+            active: BTreeSet::new(),
+            held: Vec::new(),
+            resumed: BTreeSet::new(),
+            running: FuturesUnordered::new(),
+        }
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.context.epoch
+    }
+
+    /// Begins a new run: the first segment carries the plan and what can start at once.
+    pub(crate) async fn begin(&mut self, first: JournalEvent) -> Result<(), JournalError> {
+        self.push(first);
+        self.schedule();
+        let events = std::mem::take(&mut self.pending);
+        let launches = std::mem::take(&mut self.launches);
+        let until = self.context.runtime.now() + APPEND_LIMIT;
+        let plan = self.state.plan().clone();
+        if let Some(journal) = &mut self.journal {
+            journal.begin(&plan, events.clone(), until).await?;
+        }
+        self.committed(&events, launches);
+        Ok(())
+    }
+
+    /// Turns the run back at a person's wish.
+    pub(crate) fn turn(&mut self, why: Failure) {
+        let may_turn = self.state.finished.is_none() && !self.state.past_return();
+        if self.state.course == Course::Forward && may_turn {
+            self.push(JournalEvent::Turned { why, step: None, by: self.by.clone() });
+            self.context.halt(Halt::Turn);
+        }
+    }
+
+    /// Runs until there is nothing more to do for this process; with the release where one was made.
+    pub(crate) async fn run(mut self) -> Result<(RunEnd, Option<ReleaseHead>), JournalError> {
+        let runtime = Arc::clone(&self.context.runtime);
+        let mut append: OptionFuture<Append> = None.into();
+        let mut appending = false;
+        let mut hold: OptionFuture<BoxFuture<'static, ()>> = None.into();
+        let mut holding = false;
+        let mut requests = self.next_look();
+        let mut interrupted = false;
+        let mut grace: OptionFuture<BoxFuture<'static, ()>> = None.into();
+        let mut end = None;
+        loop {
+            if self.context.ordered() == Halt::Lost {
+                return Err(self.lost());
+            }
+            if end.is_none() {
+                self.schedule();
+            }
+            let idle = self.running.is_empty() && self.launches.is_empty() && !appending;
+            if idle && end.is_none() {
+                end = Some(self.conclude(interrupted));
+            }
+            if idle
+                && self.pending.is_empty()
+                && let Some(end) = end
+            {
+                return Ok(end);
+            }
+            let urgent = self.pending.iter().any(|event| !matches!(event, JournalEvent::StepApplied { .. }));
+            if !appending && !self.pending.is_empty() {
+                if urgent || self.running.is_empty() {
+                    append = Some(self.append()).into();
+                    appending = true;
+                    holding = false;
+                } else if !holding {
+                    let runtime = Arc::clone(&runtime);
+                    hold = Some(async move { runtime.sleep(HOLD).await }.boxed()).into();
+                    holding = true;
+                }
+            }
+            tokio::select! {
+                biased;
+                Some((journal, events, launches, result)) = &mut append, if appending => {
+                    append = None.into();
+                    appending = false;
+                    self.journal = Some(journal);
+                    match result {
+                        Ok(()) => self.committed(&events, launches),
+                        Err(JournalError::Store(_)) if is_planted(Defect::JournalFailureIgnored) => {
+                            self.committed(&events, launches);
+                        }
+                        // Without a journal nothing more may be done.
+                        Err(error) => {
+                            self.context.halt(Halt::Lost);
+                            return Err(error);
+                        }
+                    }
+                }
+                Some((step, direction, end)) = self.running.next(), if !self.running.is_empty() => {
+                    self.ended(&step, direction, end);
+                }
+                Some(()) = &mut hold, if holding && !appending => {
+                    hold = None.into();
+                    holding = false;
+                    if !self.pending.is_empty() {
+                        append = Some(self.append()).into();
+                        appending = true;
+                    }
+                }
+                () = self.cancel.cancelled(), if !interrupted => {
+                    interrupted = true;
+                    self.context.halt(Halt::Interrupt);
+                    let runtime = Arc::clone(&runtime);
+                    grace = Some(async move { runtime.sleep(GRACE).await }.boxed()).into();
+                }
+                Some(()) = &mut grace, if interrupted => {
+                    let why = "interrupted before every call had its answer".to_owned();
+                    return Ok((RunEnd::Paused { run: self.context.run.clone(), why }, None));
+                }
+                wish = &mut requests => {
+                    if let Some(why) = wish {
+                        self.turn(why);
+                    }
+                    requests = self.next_look();
+                }
+            }
+        }
+    }
+
+    fn lost(&self) -> JournalError {
+        JournalError::NotHolder { epoch: self.epoch(), other: None }
+    }
+
+    /// Looks after a while whether somebody asked to abort the run.
+    fn next_look(&self) -> BoxFuture<'static, Option<Failure>> {
+        let (context, records) = (Arc::clone(&self.context), Arc::clone(&self.records));
+        async move {
+            context.runtime.sleep(LOOK_FOR_REQUESTS).await;
+            let bytes = records.get(&abort_key(&context.run)).await.ok()??;
+            let by: String = journal::unpack("abort", &bytes).ok()?;
+            Some(Failure::new("aborted", format!("{by} asked to abort")))
+        }
+        .boxed()
+    }
+
+    /// Writes down an event and takes it into the state.
+    fn push(&mut self, event: JournalEvent) {
+        self.state.fold(self.context.epoch, &event);
+        self.pending.push(event);
+    }
+
+    fn append(&mut self) -> Append {
+        let events = std::mem::take(&mut self.pending);
+        let launches = std::mem::take(&mut self.launches);
+        let until = self.context.runtime.now() + APPEND_LIMIT;
+        let mut journal = self.journal.take().expect("no other append is under way");
+        async move {
+            let result = journal.append(events.clone(), until).await;
+            (journal, events, launches, result)
+        }
+        .boxed()
+    }
+
+    /// The segment is durable: tell, and let the effects begin.
+    fn committed(&mut self, events: &[JournalEvent], launches: Vec<Next>) {
+        for event in events {
+            if let Some(what) = self.story(event) {
+                self.context.tell(what);
+            }
+        }
+        for next in launches {
+            self.launch(next);
+        }
+    }
+}
+
+/// Key of the record that asks the holder of a run to turn back.
+pub(crate) fn abort_key(run: &super::RunId) -> String {
+    format!("request/{run}/abort")
+}

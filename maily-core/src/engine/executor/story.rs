@@ -1,0 +1,72 @@
+//! The story of a run as listeners hear it: told from the very entries of the journal, once they are durable.
+
+use super::Executor;
+use crate::{
+    engine::{StepId, StepInfo, What, journal::JournalEvent},
+    planted::{Defect, is_planted},
+};
+
+impl Executor {
+    /// What a journal entry is to a listener.
+    pub(super) fn story(&self, event: &JournalEvent) -> Option<What> {
+        Some(match event {
+            JournalEvent::RunStarted { .. } => {
+                let plan = self.state.plan();
+                What::RunStarted {
+                    title: plan.goal.title(),
+                    epoch: self.epoch(),
+                    versions: plan.versions.clone(),
+                    steps: plan
+                        .steps
+                        .iter()
+                        .map(|step| StepInfo {
+                            id: step.id.clone(),
+                            kind: step.work.kind().to_owned(),
+                            service: step.service.clone(),
+                            phase: step.phase.clone(),
+                            needs: step.needs.iter().cloned().collect(),
+                        })
+                        .collect(),
+                }
+            }
+            JournalEvent::EpochClaimed { epoch, by, .. } => What::Resumed { epoch: *epoch, by: by.clone() },
+            JournalEvent::StepStarted { step, .. } => What::StepStarted { step: step.clone() },
+            JournalEvent::StepApplied { step, at, .. } => {
+                What::StepApplied { step: step.clone(), took_ms: self.took(step, *at) }
+            }
+            JournalEvent::StepFailed { step, failure, .. } => {
+                What::StepFailed { step: step.clone(), failure: failure.clone() }
+            }
+            JournalEvent::Turned { why, step, .. } => What::Turned { why: why.clone(), step: step.clone() },
+            JournalEvent::UndoStarted { step } => What::UndoStarted { step: step.clone() },
+            JournalEvent::Undone { step, .. } => What::Undone { step: step.clone() },
+            JournalEvent::UndoFailed { step, failure, .. } => {
+                What::UndoFailed { step: step.clone(), failure: failure.clone() }
+            }
+            JournalEvent::GateDecided { step, verdict, evidence, .. } => {
+                What::GateDecided { step: step.clone(), verdict: verdict.clone(), evidence: evidence.clone() }
+            }
+            JournalEvent::Paused { why } => What::Paused { why: why.clone() },
+            JournalEvent::RunFinished { outcome, release, .. } => What::RunFinished {
+                outcome: outcome.clone(),
+                release: release.as_ref().map(|release| release.id),
+            },
+        })
+    }
+
+    fn took(&self, step: &StepId, at: jiff::Timestamp) -> u64 {
+        let started = self.state.of(step).and_then(|state| state.started_at);
+        started
+            .and_then(|started| u64::try_from(at.duration_since(started).as_millis()).ok())
+            .unwrap_or_default()
+    }
+
+    /// Tells again what an earlier process of the run did.
+    pub(crate) fn replay(&self, events: &[JournalEvent]) {
+        for event in events {
+            if let Some(what) = self.story(event) {
+                self.context.tell_again(what, !is_planted(Defect::ReplayUnmarked));
+            }
+        }
+    }
+}

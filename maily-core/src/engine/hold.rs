@@ -1,0 +1,65 @@
+//! What a process holds of an environment while it carries a run out: the lease, and the fence that it watches.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{FenceError, Lease};
+use crate::{
+    planted::{Defect, is_planted},
+    runtime::Task,
+    steps::{Context, Licence, MayWrite},
+};
+
+/// The hold of a process on an environment.
+pub(crate) struct Hold {
+    lease: Mutex<Option<Lease>>,
+    /// Watches the fence, where there is one.
+    guard: Mutex<Option<Task>>,
+    unfenced: Mutex<Option<FenceError>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hold {
+    pub(crate) fn new(lease: Lease) -> Arc<Self> {
+        Arc::new(Self { lease: Mutex::new(Some(lease)), guard: Mutex::default(), unfenced: Mutex::default() })
+    }
+
+    /// What steps ask before each send.
+    pub(crate) fn licence(self: &Arc<Self>) -> Licence {
+        let hold = Arc::clone(self);
+        Box::new(move || lock(&hold.lease).as_ref().map_or(MayWrite::Lost, Lease::may_write))
+    }
+
+    /// Keeps the task that watches the fence.
+    pub(crate) fn guarded_by(&self, task: Task) {
+        *lock(&self.guard) = Some(task);
+    }
+
+    /// The fence does not hold any more: stops the steps in an orderly way.
+    pub(crate) fn unfenced(&self, context: &Context, why: FenceError) {
+        context.interrupt(why.to_string());
+        lock(&self.unfenced).get_or_insert(why);
+    }
+
+    /// Why the fence does not hold, where that stopped the run.
+    pub(crate) fn take_unfenced(&self) -> Option<FenceError> {
+        lock(&self.unfenced).take()
+    }
+
+    /// Takes the lease out, to give it back.
+    pub(crate) fn take_lease(&self) -> Option<Lease> {
+        lock(&self.lease).take()
+    }
+
+    /// Stops renewing without giving the lease back: it belongs to somebody else, or soon will.
+    pub(crate) fn give_up_lease(&self) {
+        if let Some(mut lease) = self.take_lease() {
+            if is_planted(Defect::LostHolderRenews) {
+                return std::mem::forget(lease);
+            }
+            lease.stop_renewing();
+        }
+    }
+}

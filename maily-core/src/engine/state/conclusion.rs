@@ -1,0 +1,111 @@
+//! Whether a run can still turn, whether it waits for a person, and what it comes to.
+
+use super::{Course, Progress, RunState, StepState};
+use crate::{
+    engine::{Failure, StepId, Stuck},
+    planted::{Defect, is_planted},
+};
+
+/// What the journal of a run adds up to once nothing runs and nothing is ready: a verdict of the pure fold, which knows
+/// neither clock nor number of a release. The executor makes of it what is written down, an [`Outcome`](crate::engine::Outcome) or a pause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// Every step was applied.
+    Succeeded,
+    /// Everything begun was undone.
+    RolledBack {
+        /// Whose failure it was.
+        step: Option<StepId>,
+        /// Why.
+        why: Failure,
+    },
+    /// A person is needed.
+    Stuck(Vec<Stuck>),
+    /// There is more to do.
+    Unfinished,
+}
+
+impl RunState {
+    /// Whether an irreversible step has begun: from there the run cannot turn.
+    pub fn past_return(&self) -> bool {
+        if is_planted(Defect::TurnPastReturn) {
+            return false;
+        }
+        self.irreversible.iter().any(|index| {
+            self.at(*index).is_some_and(|state| state.may_have_effect && state.progress != Progress::Pending)
+        })
+    }
+
+    /// Why the run cannot go on forward without a person, past a point of no return.
+    pub fn paused(&self) -> Option<(&StepId, &Failure)> {
+        let step = &self.plan.steps[*self.failed.first()?].id;
+        match (&self.course, &self.steps.get(step)?.progress) {
+            (Course::Forward, Progress::Failed(failure)) => Some((step, failure)),
+            _ => None,
+        }
+    }
+
+    /// How the run ends, once nothing runs and nothing is ready.
+    pub fn conclusion(&self) -> Conclusion {
+        match &self.course {
+            Course::Forward => {
+                if let Some((step, failure)) = self.paused() {
+                    let remedy =
+                        "a step that cannot be undone has begun: mend the cause, then `mailyctl resume`";
+                    return Conclusion::Stuck(vec![Stuck {
+                        step: step.clone(),
+                        why: failure.clone(),
+                        remedy: remedy.to_owned(),
+                    }]);
+                }
+                let applied = self.steps.values().all(|state| state.progress == Progress::Applied);
+                if applied { Conclusion::Succeeded } else { Conclusion::Unfinished }
+            }
+            Course::Back { why, step } => {
+                let stuck: Vec<Stuck> = self
+                    .plan
+                    .steps
+                    .iter()
+                    .filter_map(|step| {
+                        match self.steps.get(&step.id).filter(|state| !state.again)?.progress {
+                            Progress::UndoFailed(ref failure, ref remedy) => Some(Stuck {
+                                step: step.id.clone(),
+                                why: failure.clone(),
+                                remedy: remedy.clone(),
+                            }),
+                            _ => None,
+                        }
+                    })
+                    .collect();
+                if !stuck.is_empty() {
+                    return Conclusion::Stuck(stuck);
+                }
+                let resting =
+                    |state: &StepState| matches!(state.progress, Progress::Pending | Progress::Undone);
+                if self.steps.values().all(resting) {
+                    Conclusion::RolledBack { step: step.clone(), why: why.clone() }
+                } else {
+                    Conclusion::Unfinished
+                }
+            }
+        }
+    }
+
+    /// Steps that are neither applied nor undone, for a person who ends the run as it is.
+    pub fn left_behind(&self) -> Vec<Stuck> {
+        self.plan
+            .steps
+            .iter()
+            .filter(|step| {
+                self.steps
+                    .get(&step.id)
+                    .is_some_and(|state| !matches!(state.progress, Progress::Pending | Progress::Undone))
+            })
+            .map(|step| Stuck {
+                step: step.id.clone(),
+                why: Failure::new("left", "a person ended the run with everything as it is"),
+                remedy: "none: `mailyctl status` shows what differs from the last release".to_owned(),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,322 @@
+//! Old records go, while a run waits for its pods: nobody waits for the sweeping, and what one run leaves the next one
+//! takes.
+//!
+//! A process may be halted at any point in here, or between reading and deleting, and go on much later. That does no
+//! harm, because only what is out of date for good is named: releases that newer ones have pushed out, and runs that
+//! claimed the environment no later than those. The highest epoch stays, so that a claimer who was halted is still told
+//! of it; and segments with a takeover's claim stay, so that a former holder who was halted before an append still meets
+//! it there.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Epoch, ReleaseId, RunId, Sealer,
+    epoch::{self, claim_of, claimed},
+    executor::abort_key,
+    history::{forget_release, read_release},
+    journal::{self, JournalError},
+};
+use crate::{
+    model::Retention,
+    provider::{Cluster, RecordStore},
+    run::seal::{forget, hashes},
+    runtime::Runtime,
+};
+
+/// Releases that one run sweeps at most.
+const AT_ONCE: usize = 20;
+
+/// Forgets runs that are neither among those of the newest releases nor young; answers whether there were some.
+/// `releases` are those on record, ascending.
+///
+/// # Errors
+/// When the records cannot be read or written. What was not swept is swept another time.
+pub(super) async fn sweep_runs(
+    records: &dyn RecordStore,
+    runtime: &dyn Runtime,
+    retention: Retention,
+    releases: &[ReleaseId],
+) -> Result<bool, JournalError> {
+    let keep = usize::try_from(retention.releases).unwrap_or(usize::MAX).max(1);
+    let Some(last) =
+        forget_releases(records, runtime, retention, &releases[..releases.len().saturating_sub(keep)])
+            .await?
+    else {
+        return Ok(false);
+    };
+    let epochs = claimed(records).await?;
+    let highest = epochs.last().copied();
+    for epoch in epochs.into_iter().filter(|epoch| *epoch <= last && Some(*epoch) != highest) {
+        if let Some(claim) = claim_of(records, epoch).await? {
+            journal::sweep(records, &claim.run).await?;
+            records.delete(&abort_key(&claim.run)).await?;
+        }
+        // The claim goes last: it is what leads to the rest.
+        records.delete(&epoch::key(epoch)).await?;
+    }
+    Ok(true)
+}
+
+/// Forgets values of Secrets that neither a run on record nor the `present` one has, by hash.
+///
+/// # Errors
+/// When the records or the cluster fail. What was not swept is swept another time.
+pub(super) async fn sweep_values(
+    cluster: &dyn Cluster,
+    records: &dyn RecordStore,
+    sealer: &Sealer,
+    present: &BTreeSet<String>,
+    (epoch, now, retention): (Epoch, Timestamp, Retention),
+) -> Result<(), JournalError> {
+    let mut unused = sealer.others(cluster, present).await?;
+    if unused.is_empty() {
+        return Ok(());
+    }
+    for run in runs_of(&records.list("run/").await?) {
+        if let Some(plan) = journal::read_plan(records, &run).await? {
+            plan.objects().flat_map(hashes).for_each(|hash| drop(unused.remove(&hash)));
+        }
+    }
+    for object in unused.values() {
+        forget(cluster, object, epoch, now, age(retention)).await?;
+    }
+    Ok(())
+}
+
+fn runs_of(keys: &[String]) -> BTreeSet<RunId> {
+    keys.iter().filter_map(|key| key.strip_prefix("run/")?.split('/').next().map(RunId::from)).collect()
+}
+
+fn age(retention: Retention) -> SignedDuration {
+    SignedDuration::from_secs(i64::try_from(retention.age.0).unwrap_or(i64::MAX))
+}
+
+/// Forgets releases; answers the epoch of the newest one that went. A release goes before its run, so that none points
+/// to what is not there.
+async fn forget_releases(
+    records: &dyn RecordStore,
+    runtime: &dyn Runtime,
+    retention: Retention,
+    releases: &[ReleaseId],
+) -> Result<Option<Epoch>, JournalError> {
+    let mut last = None;
+    for id in releases.iter().take(AT_ONCE) {
+        let Some(record) = read_release(records, *id).await? else { continue };
+        if runtime.wall().duration_since(record.head.at) < age(retention) {
+            break;
+        }
+        forget_release(records, *id).await?;
+        last = Some(record.epoch);
+    }
+    Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{
+        engine::{
+            Outcome, StepId, history,
+            journal::{JournalEvent, ReleaseHead, Writer},
+        },
+        model::Seconds,
+        provider::{Created, ErrorKind, ProviderError},
+        records::MemoryRecords,
+        release::runs,
+        runtime::TokioRuntime,
+    };
+
+    /// A store that answers so many calls and no more.
+    #[derive(Debug, Default)]
+    struct Records {
+        inner: MemoryRecords,
+        left: AtomicUsize,
+    }
+
+    impl Records {
+        fn endless() -> Arc<Self> {
+            Arc::new(Self { left: AtomicUsize::new(usize::MAX), ..Self::default() })
+        }
+
+        fn answer(&self) -> Result<(), ProviderError> {
+            let one_less = |left: usize| left.checked_sub(1);
+            match self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
+                Ok(_) => Ok(()),
+                Err(_) => Err(ProviderError::new(ErrorKind::Internal, "test", "use", "records", "stopped")),
+            }
+        }
+    }
+
+    #[async_trait]
+    impl RecordStore for Records {
+        async fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, ProviderError> {
+            self.answer()?;
+            self.inner.create(key, bytes).await
+        }
+        async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, ProviderError> {
+            self.answer()?;
+            self.inner.get(key).await
+        }
+        async fn list(&self, prefix: &str) -> Result<Vec<String>, ProviderError> {
+            self.answer()?;
+            self.inner.list(prefix).await
+        }
+        async fn delete(&self, key: &str) -> Result<(), ProviderError> {
+            self.answer()?;
+            self.inner.delete(key).await
+        }
+    }
+
+    const TWO: Retention = Retention { releases: 2, age: Seconds(3600) };
+
+    fn run_of(number: u64) -> RunId {
+        RunId::from(format!("20260101-0000{number:02}-aaaaaa").as_str())
+    }
+
+    fn runtime() -> Arc<dyn Runtime> {
+        Arc::new(TokioRuntime)
+    }
+
+    async fn claim(records: &Arc<Records>, run: &RunId) -> Epoch {
+        epoch::claim(&**records, &TokioRuntime, None, None, run, "somebody").await.expect("is free")
+    }
+
+    /// A run that made a release so many hours ago; taken over in the middle where asked.
+    async fn release(records: &Arc<Records>, number: u64, hours: i64, taken: bool) -> Writer {
+        let (run, at) = (run_of(number), TokioRuntime.wall() - SignedDuration::from_hours(hours));
+        let id = ReleaseId(number);
+        let store: Arc<dyn RecordStore> = Arc::clone(records) as _;
+        let mut epoch = claim(records, &run).await;
+        let mut writer = Writer::new(Arc::clone(&store), runtime(), run.clone(), epoch, 0);
+        let begun = JournalEvent::RunStarted { plan: String::new(), by: "somebody".into(), reason: None };
+        writer.append(vec![begun], TokioRuntime.now()).await.expect("is written");
+        let first = writer.clone();
+        if taken {
+            epoch = claim(records, &run).await;
+            writer = Writer::new(store, runtime(), run.clone(), epoch, 1);
+            writer.claim("another", None, TokioRuntime.now()).await.expect("is written");
+        }
+        let head = ReleaseHead {
+            id,
+            versions: BTreeMap::new(),
+            title: "deploy".into(),
+            fingerprints: BTreeMap::new(),
+            frontends: BTreeMap::new(),
+            at,
+        };
+        let outcome = Outcome::Succeeded { release: id };
+        let finished = JournalEvent::RunFinished { outcome, release: Some(head.clone()), at };
+        writer.append(vec![finished], TokioRuntime.now()).await.expect("is written");
+        history::record_release(&**records, &run, epoch, &head).await.expect("is written");
+        first
+    }
+
+    async fn sweep_all(records: &Arc<Records>, retention: Retention) -> Result<bool, JournalError> {
+        let releases = history::head(&**records).await?.releases;
+        sweep_runs(&**records, &TokioRuntime, retention, &releases).await
+    }
+
+    async fn on_record(records: &Arc<Records>) -> Vec<RunId> {
+        let runs = runs(&**records, 99).await.expect("can be read");
+        assert!(runs.iter().all(|run| run.damaged.is_none()), "{runs:?}");
+        let mut runs: Vec<RunId> = runs.into_iter().map(|run| run.run).collect();
+        runs.sort();
+        runs
+    }
+
+    #[tokio::test]
+    async fn what_is_neither_new_nor_young_is_forgotten() {
+        let records = Records::endless();
+        for (number, hours) in [(1, 9), (2, 8), (3, 0), (4, 0), (5, 0)] {
+            release(&records, number, hours, false).await;
+        }
+        let keep_all = Retention { releases: 5, ..TWO };
+        sweep_all(&records, keep_all).await.expect("answers");
+        assert_eq!(on_record(&records).await.len(), 5);
+        sweep_all(&records, TWO).await.expect("answers");
+        // The third is not among the newest two, but young.
+        assert_eq!(on_record(&records).await, [run_of(3), run_of(4), run_of(5)]);
+        assert_eq!(history::head(&*records).await.expect("answers").releases, [3, 4, 5].map(ReleaseId));
+        for number in [1, 2] {
+            let run = run_of(number);
+            for prefix in [format!("run/{run}/"), format!("swept/{run}"), format!("release/{number:09}")] {
+                assert_eq!(records.list(&prefix).await.expect("answers"), [""; 0], "{prefix}");
+            }
+        }
+        assert_eq!(records.list("epoch/").await.expect("answers").len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_former_holder_of_a_swept_run_still_meets_the_claim() {
+        let records = Records::endless();
+        let mut former = release(&records, 1, 9, true).await;
+        for number in [2, 3, 4] {
+            release(&records, number, 8, false).await;
+        }
+        sweep_all(&records, TWO).await.expect("answers");
+        assert_eq!(on_record(&records).await, [run_of(3), run_of(4)]);
+        let at = TokioRuntime.wall();
+        let late = JournalEvent::Undone { step: StepId::new("production", "api", "rollout"), at };
+        let error = former.append(vec![late], TokioRuntime.now()).await.expect_err("the place is taken");
+        assert!(matches!(error, JournalError::NotHolder { .. }), "{error}");
+        assert_eq!(on_record(&records).await, [run_of(3), run_of(4)]);
+    }
+
+    #[tokio::test]
+    async fn a_claimer_who_was_halted_learns_of_the_highest_epoch_after_the_sweeping() {
+        let records = Records::endless();
+        for number in 1..=5 {
+            release(&records, number, 9, false).await;
+        }
+        sweep_all(&records, TWO).await.expect("answers");
+        // He had read that two epochs were claimed.
+        let run = run_of(9);
+        let claimed = epoch::claim(&*records, &TokioRuntime, Some(Epoch(2)), None, &run, "late").await;
+        assert!(matches!(claimed, Err(JournalError::NotHolder { .. })), "{claimed:?}");
+    }
+
+    #[tokio::test]
+    async fn it_may_stop_anywhere() {
+        let mut stops = 0;
+        loop {
+            let records = Records::endless();
+            for (number, taken) in [(1, false), (2, true), (3, false), (4, false)] {
+                release(&records, number, 9, taken).await;
+            }
+            let releases: Vec<ReleaseId> = (1..=4).map(ReleaseId).collect();
+            records.left.store(stops, Ordering::SeqCst);
+            let end = sweep_runs(&*records, &TokioRuntime, TWO, &releases).await;
+            records.left.store(usize::MAX, Ordering::SeqCst);
+            let head = history::head(&*records).await.expect("can be read");
+            assert_eq!(
+                head.release.map(|(_, release)| release.id),
+                Some(ReleaseId(4)),
+                "stopped after {stops}"
+            );
+            assert!(head.unfinished.is_none(), "stopped after {stops}");
+            let known = on_record(&records).await;
+            assert!(known.ends_with(&[run_of(3), run_of(4)]), "stopped after {stops}: {known:?}");
+            // What one leaves, another takes.
+            release(&records, 5, 9, false).await;
+            sweep_all(&records, TWO).await.expect("answers");
+            assert_eq!(on_record(&records).await, [run_of(4), run_of(5)], "stopped after {stops}");
+            if end.is_ok() {
+                break;
+            }
+            stops += 1;
+        }
+        assert!(stops > 10, "{stops} stops were tried");
+    }
+}

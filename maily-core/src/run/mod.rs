@@ -1,0 +1,33 @@
+//! What a run is about, as plain values: its plan and steps, the marks that it leaves on objects, what its steps leave
+//! behind, how they fail and end, and what is told of it. The engine and the steps both speak in these words; nothing
+//! here knows either.
+
+mod canonical;
+mod difference;
+mod event;
+mod ids;
+mod outcome;
+mod plan;
+mod result;
+pub(crate) mod seal;
+mod stamp;
+
+pub(crate) use canonical::object_digest;
+pub use canonical::{canonical, digest, sha256};
+pub use difference::difference;
+pub(crate) use difference::{drifted, told};
+pub use event::{EVENT_FORMAT, Event, Listener, StepInfo, What};
+pub use ids::{Epoch, ReleaseId, RunId, StepId};
+pub use outcome::{Failure, Outcome, RunEnd, Stuck};
+pub use plan::{
+    Before, Change, FieldChange, Goal, Kept, Note, Operation, PLAN_FORMAT, Plan, PlanFileError,
+    Reversibility, Step, Work,
+};
+pub use result::{StepResult, Written};
+pub(crate) use seal::decoded;
+pub use seal::{Sealer, Storage, is_secret};
+pub use stamp::{
+    Direction, ENVIRONMENT, EPOCH, MANAGER, NAMESPACE, PROJECT, RECORDS_MANAGER, SCALE_MANAGER, SERVICE,
+    STAMP, Stamp, epoch_of, run_of,
+};
+pub(crate) use stamp::{beyond_any_epoch, epoch_from, strip_bookkeeping, without_bookkeeping};

@@ -1,0 +1,149 @@
+//! Back: an object becomes what was captured, with the marks and the owners that it had.
+
+use serde_json::Value;
+
+use super::{Writer, look::Standing};
+use crate::{
+    object::{FieldSet, Object},
+    planted::{Defect, is_planted},
+    provider::{Precondition, WriteOptions, exactly, patch_of},
+    run::{
+        Before, Change, ENVIRONMENT, EPOCH, Failure, NAMESPACE, Operation, PROJECT, RECORDS_MANAGER,
+        SCALE_MANAGER, SERVICE, STAMP, epoch_of,
+    },
+    steps::context::Trouble,
+};
+
+/// Whether an object's replicas, which this change hands over, are with the manager that keeps them.
+fn handed_over(change: &Change, live: &Object) -> bool {
+    change.hand_over_replicas.is_some()
+        && !FieldSet::owned_by(live, |manager| manager == SCALE_MANAGER).is_empty()
+}
+
+/// Whether an object that was not ours before this change carries our marks.
+fn adopted(change: &Change, live: &Object) -> bool {
+    change.operation == Operation::Adopt && live.label(PROJECT).is_some()
+}
+
+impl Writer<'_> {
+    /// Brings an object back to what was captured.
+    pub(crate) async fn restore(&mut self, change: &Change) -> Result<(), Trouble> {
+        let mut first = true;
+        loop {
+            let live = self.look(change, first).await?;
+            first = false;
+            if let Some(live) = live.as_ref().filter(|live| live.is_terminating()) {
+                self.wait_gone(change, live).await?;
+                continue;
+            }
+            let deleted = matches!(change.operation, Operation::Delete | Operation::Replace);
+            match (self.standing(change, live.as_ref()).await?, &live, &change.before) {
+                (Standing::Absent, _, None) => {
+                    if self.absence_is_certain().await? {
+                        return Ok(());
+                    }
+                }
+                (Standing::Absent, _, Some(before)) if deleted => {
+                    let object = self.open(&before.object).await?;
+                    if self.send(change, object, Precondition::Absent).await?.is_some() {
+                        return Ok(());
+                    }
+                }
+                (Standing::Before, Some(live), Some(before)) => {
+                    // Our epoch on it proves that a former holder's calls are refused, and nothing of our own.
+                    let marked = !self.unanswered
+                        || epoch_of(live) == Some(self.context.epoch)
+                        || is_planted(Defect::NoStampingBarrier);
+                    let clean = !handed_over(change, live) && !adopted(change, live);
+                    let at_rest = marked && clean && !self.context.in_flight(live);
+                    if at_rest || is_planted(Defect::UndoSkipsEqual) {
+                        return Ok(());
+                    }
+                    if self.put_back(change, before, live).await? {
+                        return Ok(());
+                    }
+                }
+                (Standing::Ours, Some(_), _) if self.unanswered && is_planted(Defect::CapturedAgain) => {
+                    return Ok(());
+                }
+                (Standing::Ours, Some(live), before) => {
+                    let ours = epoch_of(live).is_some_and(|epoch| self.context.epochs.contains(&epoch));
+                    match before {
+                        Some(before) if is_planted(Defect::UndoRecreates) => {
+                            self.delete(change, live).await?;
+                            let object = self.open(&before.object).await?;
+                            if self.send(change, object, Precondition::Absent).await?.is_some() {
+                                return Ok(());
+                            }
+                        }
+                        Some(before) if change.operation != Operation::Replace => {
+                            if self.put_back(change, before, live).await? {
+                                return Ok(());
+                            }
+                        }
+                        _ if ours => {
+                            // A replaced object is made again in the next turn of the loop.
+                            self.delete(change, live).await?;
+                        }
+                        _ => return Err(self.foreign(change, Some(live))),
+                    }
+                }
+                _ => return Err(self.foreign(change, live.as_ref())),
+            }
+        }
+    }
+
+    /// Writes what was captured; `false` where the object has to be looked at again.
+    async fn put_back(&mut self, change: &Change, before: &Before, live: &Object) -> Result<bool, Trouble> {
+        let mut object = self.open(&before.object).await?;
+        // The number that was captured may be old by now: what serves goes on serving.
+        if let (Some(_), Some(replicas)) = (change.hand_over_replicas, live.int("/spec/replicas")) {
+            object.edit(|body| body["spec"]["replicas"] = replicas.into());
+        }
+        let Some(mut answer) = self.send(change, object, exactly(live)).await? else { return Ok(false) };
+        if handed_over(change, &answer) {
+            // Replicas are ours again: whoever kept them gives them up.
+            let options = WriteOptions::apply(SCALE_MANAGER, exactly(&answer));
+            match self.follow_up(change, serde_json::json!({}), options).await? {
+                Some(next) => answer = next,
+                None => return Ok(false),
+            }
+        }
+        if adopted(change, &answer) {
+            // It was not ours. Under the name of the records: it ends without an epoch, which a fence would refuse.
+            let labels =
+                [ENVIRONMENT, NAMESPACE, PROJECT, SERVICE].map(|name| (name.to_owned(), Value::Null));
+            let annotations = [EPOCH, STAMP].map(|name| (name.to_owned(), Value::Null));
+            let marks = serde_json::json!({"metadata": {
+                "labels": serde_json::Map::from_iter(labels),
+                "annotations": serde_json::Map::from_iter(annotations),
+            }});
+            let options = WriteOptions::merge(RECORDS_MANAGER, exactly(&answer));
+            return Ok(self.follow_up(change, marks, options).await?.is_some());
+        }
+        Ok(true)
+    }
+
+    /// A write that completes the one before it; `None` where the object has to be looked at again.
+    async fn follow_up(
+        &mut self,
+        change: &Change,
+        fields: Value,
+        options: WriteOptions,
+    ) -> Result<Option<Object>, Trouble> {
+        let object = patch_of(&change.key, fields).map_err(|e| Failure::new("internal", e.to_string()))?;
+        let permit = self.turn().await?;
+        let answer = self.context.providers.cluster.write(&object, &options).await;
+        drop(permit);
+        match answer {
+            Ok(answer) => {
+                self.context.remember(&change.key, Some(answer.clone()));
+                Ok(Some(answer))
+            }
+            Err(error) => {
+                self.context.remember(&change.key, None);
+                self.after_write(change, &options.precondition, error).await.map(|()| None)
+            }
+        }
+    }
+}

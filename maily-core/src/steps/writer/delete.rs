@@ -1,0 +1,154 @@
+//! Deletion, and the wait until what was deleted is gone.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Writer, look::Standing};
+use crate::{
+    object::{Object, ObjectKind},
+    provider::{Effect, ListQuery, exactly},
+    run::{Change, Failure, Operation, run_of},
+    steps::context::Trouble,
+};
+
+impl Writer<'_> {
+    /// Deletes an object and waits until it is gone.
+    pub(super) async fn clear(&mut self, change: &Change) -> Result<(), Trouble> {
+        let mut first = true;
+        loop {
+            let live = self.look(change, first).await?;
+            first = false;
+            // What is made again right away needs no certainty: its create is guarded.
+            let certain = change.operation == Operation::Replace;
+            let Some(live) = live else {
+                if certain || self.absence_is_certain().await? {
+                    return Ok(());
+                }
+                continue;
+            };
+            if live.is_terminating() {
+                self.wait_gone(change, &live).await?;
+                continue;
+            }
+            let standing = self.standing(change, Some(&live)).await?;
+            // Already made again by this run.
+            if standing == Standing::Ours && change.operation == Operation::Replace {
+                return Ok(());
+            }
+            if standing == Standing::Foreign {
+                return Err(self.foreign(change, Some(&live)));
+            }
+            if self.delete(change, &live).await? && (certain || !self.unanswered) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Deletes this run's own Job of a former process if it has failed, or however it has ended, so that it can run
+    /// again.
+    pub(crate) async fn clear_ended(&mut self, change: &Change, however: bool) -> Result<(), Trouble> {
+        loop {
+            let Some(live) = self.look(change, false).await? else { return Ok(()) };
+            let ended = |condition: &Value| {
+                (condition["type"] == "Failed" || (however && condition["type"] == "Complete"))
+                    && condition["status"] == "True"
+            };
+            if live.is_terminating() {
+                return self.wait_gone(change, &live).await;
+            }
+            if !self.is_of_this_run(&live) || !live.items("/status/conditions").iter().any(ended) {
+                return Ok(());
+            }
+            if self.delete(change, &live).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Deletes this run's own Job, and waits until its pods are gone as well.
+    pub(crate) async fn end_job(&mut self, change: &Change) -> Result<(), Trouble> {
+        while let Some(live) = self.find(&change.key).await? {
+            if live.is_terminating() {
+                self.wait_gone(change, &live).await?;
+            } else if self.is_of_this_run(&live) {
+                self.delete(change, &live).await?;
+            } else {
+                return Err(self.foreign(change, Some(&live)));
+            }
+        }
+        let kind = ObjectKind::new("v1", "Pod");
+        let query =
+            ListQuery::new(kind, change.key.namespace.as_deref()).label("job-name", change.key.name.clone());
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match self.context.providers.cluster.list(&query).await {
+                Ok(pods) if pods.is_empty() => return Ok(()),
+                Ok(pods) if self.context.runtime.now() >= self.deadline => {
+                    let message = format!("{} of its pods are still there", pods.len());
+                    return Err(Failure::new("not-gone", format!("{}: {message}", change.key))
+                        .with_object(change.key.to_string())
+                        .into());
+                }
+                Ok(_) => {}
+                Err(error) => self.after(error).await?,
+            }
+            self.context.pause(self.direction, pause).await?;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    fn is_of_this_run(&self, live: &Object) -> bool {
+        run_of(live).is_some_and(|run| run == self.context.run)
+    }
+
+    /// Sends a delete of exactly what was read; `false` where it has to be looked at again.
+    pub(super) async fn delete(&mut self, change: &Change, live: &Object) -> Result<bool, Trouble> {
+        let permit = self.turn().await?;
+        self.effect = Effect::Unknown;
+        let precondition = exactly(live);
+        let answer = self.context.providers.cluster.delete(&change.key, &precondition).await;
+        drop(permit);
+        match answer {
+            Ok(_) => {
+                self.effect = Effect::Done;
+                self.context.remember(&change.key, None);
+                self.wait_gone(change, live).await?;
+                Ok(true)
+            }
+            Err(error) => {
+                self.after_write(change, &precondition, error).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Gone means that this uid is gone: the answer to a delete comes before finalizers are through.
+    pub(super) async fn wait_gone(&mut self, change: &Change, going: &Object) -> Result<(), Trouble> {
+        let mut pause = Duration::from_millis(20);
+        loop {
+            match self.context.read(&change.key).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(live)) if live.uid() != going.uid() => return Ok(()),
+                Ok(Some(live)) => {
+                    if self.context.runtime.now() >= self.deadline {
+                        let finalizers: Vec<&str> =
+                            live.items("/metadata/finalizers").iter().filter_map(|f| f.as_str()).collect();
+                        let what = if finalizers.is_empty() {
+                            "its dependents are still being deleted".to_owned()
+                        } else {
+                            format!("it waits for its finalizers: {}", finalizers.join(", "))
+                        };
+                        return Err(Failure::new("not-gone", format!("{} is not gone: {what}", change.key))
+                            .with_object(change.key.to_string())
+                            .with_hint("find out why the controller of the finalizer does not finish")
+                            .into());
+                    }
+                }
+                Err(error) => self.after(error).await?,
+            }
+            self.context.pause(self.direction, pause).await?;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Forward: an object becomes what is wanted, and what others keep of it is taken over.
+
+use super::{Writer, look::Standing};
+use crate::{
+    object::{FieldSet, Object},
+    provider::{Effect, Precondition, WriteMode, WriteOptions, exactly, patch_of},
+    run::{
+        Change, ENVIRONMENT, Failure, MANAGER, Operation, SCALE_MANAGER, Written, epoch_of, object_digest,
+        without_bookkeeping,
+    },
+    steps::context::Trouble,
+};
+
+impl Writer<'_> {
+    /// Brings an object from what was captured to what is wanted; answers what the server made of it.
+    pub(crate) async fn put(&mut self, change: &Change) -> Result<Option<Object>, Trouble> {
+        match change.operation {
+            Operation::Create | Operation::Update | Operation::Adopt => self.converge(change).await.map(Some),
+            Operation::Replace => {
+                self.clear(change).await?;
+                self.converge(change).await.map(Some)
+            }
+            Operation::Delete => {
+                self.clear(change).await?;
+                let gone = Written { uid: None, fingerprint: String::new(), released: String::new() };
+                self.context.wrote(&self.step.id, change, gone);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn converge(&mut self, change: &Change) -> Result<Object, Trouble> {
+        let Some(desired) = &change.desired else {
+            return Err(Failure::new("internal", format!("{} has no desired state", change.key)).into());
+        };
+        let mut first = true;
+        loop {
+            let live = self.look(change, first).await?;
+            first = false;
+            let standing = self.standing(change, live.as_ref()).await?;
+            let precondition = match (standing, &live) {
+                (Standing::Absent, _)
+                    if change.before.is_none() || change.operation == Operation::Replace =>
+                {
+                    Precondition::Absent
+                }
+                (Standing::Before, Some(live)) => exactly(live),
+                (Standing::Ours, Some(live)) => {
+                    if epoch_of(live) == Some(self.context.epoch) {
+                        return Ok(self.keep(change, live.clone()));
+                    }
+                    exactly(live)
+                }
+                _ => return Err(self.foreign(change, live.as_ref())),
+            };
+            let mut precondition = precondition;
+            if let (Standing::Before, Some(before)) = (standing, &live) {
+                precondition = match self.take_over(change, before, precondition).await? {
+                    Some(precondition) => precondition,
+                    None => continue,
+                };
+            }
+            let opened = self.open(desired).await?;
+            if let Some(answer) = self.send(change, opened, precondition).await? {
+                return Ok(self.keep(change, answer));
+            }
+        }
+    }
+
+    /// Moves fields of other clients to us, and replicas to the manager that keeps them for an autoscaler.
+    async fn take_over(
+        &mut self,
+        change: &Change,
+        live: &Object,
+        precondition: Precondition,
+    ) -> Result<Option<Precondition>, Trouble> {
+        let mut precondition = precondition;
+        if !change.migrate.is_empty() {
+            let options = WriteOptions {
+                mode: WriteMode::Migrate,
+                manager: MANAGER,
+                precondition: precondition.clone(),
+                dry_run: false,
+            };
+            // A fence judges it as any other write to what is ours already.
+            let ours = live.label(ENVIRONMENT).is_some();
+            let object = if ours { self.stamped(live.clone()) } else { live.clone() };
+            let permit = self.turn().await?;
+            let answer = self.context.providers.cluster.write(&object, &options).await;
+            drop(permit);
+            match answer {
+                Ok(answer) => precondition = exactly(&answer),
+                Err(error) => return self.after_write(change, &precondition, error).await.map(|()| None),
+            }
+        }
+        if let Some(replicas) = change.hand_over_replicas {
+            let kind = &change.key;
+            let object = patch_of(kind, serde_json::json!({"spec": {"replicas": replicas}}))
+                .map_err(|error| Failure::new("internal", error.to_string()))?;
+            let options = WriteOptions::apply(SCALE_MANAGER, precondition.clone());
+            let permit = self.turn().await?;
+            let answer = self.context.providers.cluster.write(&self.stamped(object), &options).await;
+            drop(permit);
+            match answer {
+                Ok(answer) => {
+                    self.effect = Effect::Done;
+                    precondition = exactly(&answer);
+                }
+                Err(error) => return self.after_write(change, &precondition, error).await.map(|()| None),
+            }
+        }
+        Ok(Some(precondition))
+    }
+
+    fn keep(&self, change: &Change, answer: Object) -> Object {
+        let desired = without_bookkeeping(change.desired.as_ref().map(FieldSet::of).unwrap_or_default());
+        let scope = change.scope();
+        let released = object_digest(&self.context.sealer.view(&answer, &desired));
+        // Most changes set the very fields that were captured.
+        let fingerprint = if scope == desired {
+            released.clone()
+        } else {
+            object_digest(&self.context.sealer.view(&answer, &scope))
+        };
+        let written = Written { uid: answer.uid().map(str::to_owned), fingerprint, released };
+        self.context.wrote(&self.step.id, change, written);
+        answer
+    }
+}

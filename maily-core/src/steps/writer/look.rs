@@ -1,0 +1,148 @@
+//! Looking: what is there, and whose it is.
+
+use super::Writer;
+use crate::{
+    object::{Object, ObjectKey},
+    planted::{Defect, is_planted},
+    provider::{Precondition, WriteOptions},
+    run::{Change, Direction, Failure, MANAGER, difference, epoch_of, object_digest, run_of},
+    steps::context::Trouble,
+};
+
+/// What an object is to this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Not there.
+    Absent,
+    /// As captured.
+    Before,
+    /// As this run wrote it last.
+    Ours,
+    /// Neither: a person or another tool changed it meanwhile.
+    Foreign,
+}
+
+impl Writer<'_> {
+    /// Reads an object. Where a call that makes it may be on its way, absence is certain only after a while.
+    pub(crate) async fn find(&mut self, key: &ObjectKey) -> Result<Option<Object>, Trouble> {
+        loop {
+            match self.context.read(key).await {
+                Ok(Some(live)) => return Ok(Some(live)),
+                Ok(None) if self.absence_is_certain().await? => return Ok(None),
+                Ok(None) => {}
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    /// Absence cannot be guarded: where a create may be on its way, waits until none can land any more; `false` where
+    /// it waited, so that one has to look again.
+    pub(super) async fn absence_is_certain(&self) -> Result<bool, Trouble> {
+        let left = self.context.left(self.quiet_from);
+        if !self.unanswered || left.is_zero() || is_planted(Defect::AbsenceAssumed) {
+            return Ok(true);
+        }
+        self.context.pause(self.direction, left).await?;
+        Ok(false)
+    }
+
+    /// What is there now: as last seen at the first look, freshly read afterwards.
+    pub(super) async fn look(&mut self, change: &Change, first: bool) -> Result<Option<Object>, Trouble> {
+        if first && !self.unanswered {
+            if let Some(seen) = self.context.seen(&change.key) {
+                return self.checked(seen).map(Some);
+            }
+            // Planned as absent, and the create itself is guarded.
+            if change.before.is_none() && self.direction == Direction::Forward {
+                return Ok(None);
+            }
+        }
+        loop {
+            let permit = self.context.requests.acquire().await;
+            let read = self.context.read(&change.key).await;
+            drop(permit);
+            match read {
+                Ok(Some(object)) => return self.checked(object).map(Some),
+                Ok(None) => return Ok(None),
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    /// A newer epoch than ours on an object ends the holder.
+    fn checked(&self, object: Object) -> Result<Object, Trouble> {
+        let newer = epoch_of(&object).is_some_and(|epoch| epoch > self.context.epoch);
+        if newer && !is_planted(Defect::NewerEpochIgnored) {
+            return Err(self.context.lost());
+        }
+        Ok(object)
+    }
+
+    pub(super) async fn standing(
+        &mut self,
+        change: &Change,
+        live: Option<&Object>,
+    ) -> Result<Standing, Trouble> {
+        let Some(live) = live else { return Ok(Standing::Absent) };
+        let scope = change.scope();
+        let seen = self.context.sealer.view(live, &scope);
+        if let Some(before) = &change.before {
+            if live.uid() == Some(&before.uid) && object_digest(&seen) == before.fingerprint {
+                return Ok(Standing::Before);
+            }
+            // Made again by the undo of a delete: another uid, the captured content, our stamp.
+            if run_of(live).is_some_and(|run| run == self.context.run)
+                && object_digest(&seen) == before.fingerprint
+            {
+                return Ok(Standing::Before);
+            }
+        }
+        if is_planted(Defect::ForeignTaken) {
+            return Ok(Standing::Ours);
+        }
+        if run_of(live).is_none_or(|run| run != self.context.run) {
+            return Ok(Standing::Foreign);
+        }
+        if let Some(written) = self.context.written(&self.step.id, &change.key) {
+            let same = written.fingerprint == object_digest(&seen);
+            return Ok(if same { Standing::Ours } else { Standing::Foreign });
+        }
+        // A former process wrote it and could not note what came of it: ask the server what our content looks like
+        // there now. It carries our stamp, so equal content means that nobody came after.
+        let Some(desired) = &change.desired else { return Ok(Standing::Foreign) };
+        loop {
+            let mut object = self.open(desired).await?;
+            self.context.label(&mut object, self.step);
+            let options = WriteOptions::apply(MANAGER, Precondition::Any).dry_run();
+            match self.context.providers.cluster.write(&self.stamped(object), &options).await {
+                Ok(answer) => {
+                    let same = self.context.sealer.view(&answer, &scope) == seen;
+                    return Ok(if same { Standing::Ours } else { Standing::Foreign });
+                }
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    pub(super) fn foreign(&self, change: &Change, live: Option<&Object>) -> Trouble {
+        let what = match (live, &change.before) {
+            (None, _) => "it was deleted meanwhile".to_owned(),
+            (Some(_), None) => "something of that name was made meanwhile".to_owned(),
+            (Some(live), Some(before)) => {
+                let seen = self.context.sealer.view(live, &change.scope());
+                let fields = difference(&before.object, &seen);
+                let fields: Vec<String> = fields.iter().take(3).map(|field| field.path.clone()).collect();
+                if fields.is_empty() {
+                    "it was deleted and made again meanwhile".to_owned()
+                } else {
+                    format!("it was changed meanwhile: {}", fields.join(", "))
+                }
+            }
+        };
+        Failure::new("changed", format!("{}: {what}", change.key))
+            .with_object(change.key.to_string())
+            .with_effect(self.effect)
+            .with_hint("look at the object, then make a new plan")
+            .into()
+    }
+}

@@ -1,0 +1,63 @@
+//! Writing one object so that nothing is lost and nobody is overwritten: every write carries uid and resource
+//! version of what was read, every attempt its own stamp, and whatever does not fit what was captured or what this
+//! run wrote last is somebody else's and is left alone.
+
+mod back;
+mod delete;
+mod forward;
+mod look;
+mod send;
+
+use std::time::Duration;
+
+use super::context::{Context, Past};
+use crate::{
+    provider::Effect,
+    run::{Direction, Step},
+    runtime::Moment,
+};
+
+/// The server aborts a mutating request by itself after this time, so that after it absence is certain.
+pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// So long after a call without an answer, with a margin for two clocks.
+const QUIET_AFTER: Duration = Duration::from_secs(REQUEST_LIMIT.as_secs() + 1);
+
+/// Writes the objects of one step in one direction.
+pub(crate) struct Writer<'a> {
+    context: &'a Context,
+    step: &'a Step,
+    direction: Direction,
+    deadline: Moment,
+    /// A call of this step had an effect.
+    pub(crate) effect: Effect,
+    /// A create, write or delete of this step may be unanswered, here or in a former process.
+    unanswered: bool,
+    /// From then on nothing that was sent can take effect any more.
+    quiet_from: Moment,
+    pause: Duration,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer for a step.
+    pub(crate) fn new(
+        context: &'a Context,
+        step: &'a Step,
+        direction: Direction,
+        deadline: Moment,
+        past: Past,
+    ) -> Self {
+        let unanswered = past == Past::Unknown || context.result(&step.id).unanswered;
+        let quiet_from = context.runtime.now() + QUIET_AFTER;
+        Self {
+            context,
+            step,
+            direction,
+            deadline,
+            effect: Effect::None,
+            unanswered,
+            quiet_from,
+            pause: Duration::from_millis(100),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Sending: every attempt with a stamp of its own, at a moment at which it may be sent; and what follows from an
+//! answer that did not come, or came as a refusal.
+
+use std::time::Duration;
+
+use tokio::sync::SemaphorePermit;
+
+use super::{QUIET_AFTER, Writer};
+use crate::{
+    object::Object,
+    planted::{Defect, is_planted},
+    provider::{Effect, ErrorKind, Precondition, ProviderError, WriteOptions, exactly, patch_of},
+    run::{Change, Failure, MANAGER, STAMP, What, epoch_of, run_of},
+    steps::context::Trouble,
+};
+
+impl<'a> Writer<'a> {
+    /// Marks an object of an open step with our epoch, so that late requests of the holder before us are refused.
+    pub(crate) async fn stamp(&mut self, change: &Change) -> Result<(), Trouble> {
+        loop {
+            let Some(live) = self.look(change, false).await? else { return Ok(()) };
+            if live.is_terminating() || epoch_of(&live) == Some(self.context.epoch) {
+                return Ok(());
+            }
+            let mut patch = patch_of(&change.key, serde_json::json!({}))
+                .map_err(|error| Failure::new("internal", error.to_string()))?;
+            self.context.label(&mut patch, self.step);
+            // The run's own mark is kept: it tells a later look that the content is ours.
+            let ours = run_of(&live).is_some_and(|run| run == self.context.run);
+            let mut stamp = self.stamped(patch);
+            if !ours {
+                stamp.set_annotation(STAMP, None);
+            }
+            let permit = self.turn().await?;
+            let precondition = exactly(&live);
+            let options = WriteOptions::merge(MANAGER, precondition.clone());
+            let answer = self.context.providers.cluster.write(&stamp, &options).await;
+            drop(permit);
+            match answer {
+                Ok(answer) => {
+                    self.context.remember(&change.key, Some(answer));
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => self.after_write(change, &precondition, error).await?,
+            }
+        }
+    }
+
+    pub(super) fn stamped(&self, object: Object) -> Object {
+        let mut object = object;
+        self.context.stamp(&self.step.id, self.direction).put(&mut object);
+        object
+    }
+
+    pub(super) async fn open(&mut self, sealed: &Object) -> Result<Object, Trouble> {
+        loop {
+            match self.context.sealer.unseal(&*self.context.providers.cluster, sealed).await {
+                Ok(object) => return Ok(object),
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    pub(super) async fn turn(&self) -> Result<Option<SemaphorePermit<'a>>, Trouble> {
+        match self.context.turn_to_send(self.direction, self.deadline).await {
+            Err(Trouble::Failed(failure)) => Err((*failure).with_effect(self.effect).into()),
+            turn => turn,
+        }
+    }
+
+    /// Sends an apply; `None` where the object has to be looked at again.
+    pub(super) async fn send(
+        &mut self,
+        change: &Change,
+        object: Object,
+        precondition: Precondition,
+    ) -> Result<Option<Object>, Trouble> {
+        let mut object = object;
+        self.context.label(&mut object, self.step);
+        let object = self.stamped(object);
+        let permit = self.turn().await?;
+        let unguarded = match precondition {
+            Precondition::Absent => is_planted(Defect::CreateUnguarded),
+            _ => is_planted(Defect::WriteUnguarded),
+        };
+        let precondition = if unguarded { Precondition::Any } else { precondition };
+        let options = WriteOptions::apply(MANAGER, precondition.clone());
+        let answer = self.context.providers.cluster.write(&object, &options).await;
+        drop(permit);
+        match answer {
+            Ok(answer) => {
+                self.effect = Effect::Done;
+                self.context.remember(&change.key, Some(answer.clone()));
+                Ok(Some(answer))
+            }
+            Err(error) => {
+                self.context.remember(&change.key, None);
+                self.after_write(change, &precondition, error).await.map(|()| None)
+            }
+        }
+    }
+
+    /// Decides after a write that failed; one without an answer may still take effect.
+    pub(super) async fn after_write(
+        &mut self,
+        change: &Change,
+        precondition: &Precondition,
+        error: ProviderError,
+    ) -> Result<(), Trouble> {
+        if error.effect() == Effect::Unknown {
+            self.context.may_land(&change.key, precondition);
+        }
+        self.after(error).await
+    }
+
+    /// Decides after a failed call: goes on (after a pause, with a fresh look), or gives up.
+    pub(super) async fn after(&mut self, error: ProviderError) -> Result<(), Trouble> {
+        if error.effect() == Effect::Unknown {
+            self.unanswered = true;
+            self.quiet_from = self.context.runtime.now() + QUIET_AFTER;
+            self.context.unanswered(&self.step.id);
+            if self.effect == Effect::None {
+                self.effect = Effect::Unknown;
+            }
+        }
+        if error.kind() == ErrorKind::StaleEpoch {
+            return Err(self.context.lost());
+        }
+        let again = error.kind() == ErrorKind::Conflict || error.is_transient();
+        if !again || self.context.runtime.now() >= self.deadline {
+            return Err(Failure::of(&error).with_effect(self.effect).into());
+        }
+        if error.kind() != ErrorKind::Conflict {
+            let pause = error.retry_after().unwrap_or(self.pause);
+            self.context.tell(What::StepRetried {
+                step: self.step.id.clone(),
+                error: error.to_string(),
+                after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            });
+            self.context.pause(self.direction, pause).await?;
+        } else {
+            self.context.pause(self.direction, self.pause.min(Duration::from_millis(50))).await?;
+        }
+        self.pause = (self.pause * 2).min(Duration::from_secs(5));
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! What stays on record, and what is forgotten.
+
+use maily_core::{
+    engine::{Depth, ReleaseId, Storage, planner::PlanOptions},
+    model::{Retention, Seconds},
+    object::Object,
+    release::runs,
+};
+use serde_json::json;
+
+use crate::setup::{Setup, succeeded};
+
+#[tokio::test(start_paused = true)]
+async fn old_runs_are_forgotten_while_a_new_one_waits_and_the_newest_are_kept() {
+    let retention = Retention { releases: 2, age: Seconds(0) };
+    let setup = Setup { retention, ..Setup::new(71) };
+    for version in ["v1", "v2", "v3", "v4", "v5", "v6"] {
+        assert!(succeeded(&setup.deploy(version).await));
+    }
+    let environment = setup.environment();
+    let head = environment.head().await.expect("can be read");
+    // Two from before the last run, and its own.
+    assert_eq!(head.releases, [4, 5, 6].map(ReleaseId));
+    let known = runs(&*environment.records, 99).await.expect("can be read");
+    let versions: Vec<&str> = known.iter().map(|run| run.versions["api"].as_str()).collect();
+    assert_eq!(versions, ["v6", "v5", "v4"]);
+    for prefix in ["run/", "blob/", "epoch/", "release/", "swept/"] {
+        let keys = environment.records.list(prefix).await.expect("can be read");
+        let kept = |key: &String| {
+            prefix != "run/" || known.iter().any(|run| key.starts_with(&format!("run/{}/", run.run)))
+        };
+        assert!(keys.len() < 30 && keys.iter().all(kept), "{keys:?}");
+    }
+    assert_eq!(environment.records.list("epoch/").await.expect("can be read").len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_young_is_kept_whatever_its_number() {
+    let retention = Retention { releases: 1, age: Seconds(86_400) };
+    let setup = Setup { retention, ..Setup::new(72) };
+    for version in ["v1", "v2", "v3"] {
+        assert!(succeeded(&setup.deploy(version).await));
+    }
+    let head = setup.environment().head().await.expect("can be read");
+    assert_eq!(head.releases, [1, 2, 3].map(ReleaseId));
+}
+
+/// Deploys a version with a Secret of this value.
+async fn deploy_with(setup: &Setup, version: &str, value: &str) {
+    let environment = setup.environment();
+    let mut wanted = setup.wanted(version).await;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "api-token", "namespace": "shop"},
+        "stringData": {"token": value}});
+    let api = wanted.services.get_mut("api").expect("is there");
+    api.objects.push(Object::from_value(secret).expect("is an object"));
+    let head = environment.head().await.expect("can be read");
+    let base = environment.released(&head).await.expect("can be read");
+    let options = PlanOptions::default();
+    let planned =
+        environment.plan(&wanted, head, base.as_ref(), &options, Depth::Read, Storage::Lasting).await;
+    let end =
+        environment.run(planned.expect("can be planned"), &setup.options("tester")).await.expect("runs");
+    assert!(succeeded(&end), "{end:?}");
+}
+
+/// Stored values, and how many of them are marked as unused.
+fn values(setup: &Setup) -> (usize, usize) {
+    let world = setup.shared.world();
+    let secrets = world.of_kind("Secret");
+    let values: Vec<&&Object> =
+        secrets.iter().filter(|secret| secret.name().starts_with("maily-payload-")).collect();
+    let marked = values.iter().filter(|value| value.annotation("maily.dev/unused-since").is_some());
+    (values.len(), marked.count())
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_of_secrets_are_forgotten_two_runs_after_the_last_that_had_them() {
+    let retention = Retention { releases: 1, age: Seconds(0) };
+    let setup = Setup { retention, ..Setup::new(73) };
+    let mut seen = Vec::new();
+    for (version, value) in [("v1", "a"), ("v2", "b"), ("v3", "c"), ("v4", "d"), ("v5", "e"), ("v6", "f")] {
+        deploy_with(&setup, version, value).await;
+        seen.push(values(&setup));
+    }
+    // The run before the last has its own value on record and the one that it replaced.
+    assert_eq!(seen, [(1, 0), (2, 0), (3, 0), (4, 1), (4, 1), (4, 1)]);
+    // A marked value comes to be used again.
+    deploy_with(&setup, "v7", "c").await;
+    assert_eq!(values(&setup), (4, 1));
+    deploy_with(&setup, "v8", "c").await;
+    assert_eq!(values(&setup), (3, 1));
+}
