@@ -223,7 +223,7 @@ fn variants(source: &str, name: &str) -> Vec<String> {
 #[test]
 fn every_event_is_described() {
     for (source, name, page) in [
-        ("maily-core/src/engine/event.rs", "What", "docs/reference/json.md"),
+        ("maily-core/src/run/event.rs", "What", "docs/reference/json.md"),
         ("maily-core/src/engine/journal/event.rs", "JournalEvent", "docs/reference/records.md"),
     ] {
         let text = read(&root().join(page));

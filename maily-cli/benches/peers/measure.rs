@@ -8,6 +8,10 @@ use std::{
 /// Time between looks at the memory of a command.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// Less than this share of the processors' time is nothing to do.
+const QUIET_PERCENT: u64 = 15;
+const QUIET_LIMIT: Duration = Duration::from_secs(60);
+
 /// One measurement.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cell {
@@ -74,6 +78,32 @@ fn last_line(mut file: std::fs::File) -> String {
     let _ = file.rewind();
     let _ = file.read_to_string(&mut text);
     text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().replace('|', "/")
+}
+
+/// Waits until the machine has nothing to do: what a tool has left to the controllers is not the next one's.
+pub(crate) async fn quiet() {
+    let until = Instant::now() + QUIET_LIMIT;
+    let mut before = processor();
+    while Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = processor();
+        let (busy, all) = (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
+        // Also where the system does not say.
+        if busy * 100 <= all * QUIET_PERCENT {
+            return;
+        }
+        before = now;
+    }
+}
+
+/// Time that the processors were busy since the start of the machine, and all of their time.
+fn processor() -> (u64, u64) {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let times: Vec<u64> =
+        stat.lines().next().unwrap_or_default().split_whitespace().skip(1).flat_map(str::parse).collect();
+    let all = times.iter().take(8).sum();
+    // The fourth and fifth are idle, and idle because of a disk.
+    (all - times.iter().skip(3).take(2).sum::<u64>(), all)
 }
 
 /// Median time of a command that answers at once.

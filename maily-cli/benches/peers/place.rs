@@ -217,6 +217,7 @@ fn kubectl(servers: &Servers, config: &Path) -> Command {
 impl Site<'_> {
     /// Carries out and measures.
     pub(crate) async fn cell(&self, tool: Tool, scene: Scene) -> Cell {
+        measure::quiet().await;
         self.place.measure(self.size, self.run(tool, scene)).await
     }
 
