@@ -30,6 +30,7 @@ mod cluster;
 mod connect;
 mod discovery;
 mod error;
+mod json;
 mod logs;
 mod migrate;
 mod probe;

@@ -26,7 +26,14 @@ pub(crate) fn migrated(live: &Object, manager: &str) -> Option<Value> {
     let mut kept: Vec<Value> = entries
         .iter()
         .filter(|entry| !(legacy(entry) || whole(entry) && name(entry) == manager))
-        .cloned()
+        .map(|entry| {
+            let mut entry = entry.clone();
+            // As text it is what we keep, not what the server reads.
+            if let Some(Value::String(text)) = entry.get("fieldsV1") {
+                entry["fieldsV1"] = serde_json::from_str(text).unwrap_or_default();
+            }
+            entry
+        })
         .collect();
     let mut ours = Map::new();
     ours.insert("manager".to_owned(), manager.into());

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::{
     client::Client,
     error::{About, PROVIDER, failed, garbled, refused},
+    json,
 };
 
 /// Time to connect.
@@ -57,8 +58,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn json(&self, about: About<'_>) -> Result<Value, ProviderError> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| garbled(about, format!("the answer is not JSON: {error}")))
+        json::read(&self.body).map_err(|error| garbled(about, format!("the answer is not JSON: {error}")))
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::{
     cluster::{Inner, list_all, object, selector},
     error::{About, PROVIDER},
+    json,
     request::{JSON, collection, query_value},
 };
 
@@ -180,7 +181,7 @@ impl Watching {
     }
 
     fn understand(&mut self, line: &[u8]) -> Line {
-        let mut value: Value = match serde_json::from_slice(line) {
+        let mut value = match json::read(line) {
             Ok(value) => value,
             Err(error) => return Line::Broken(format!("an event is not JSON: {error}")),
         };

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use serde_json::{Map, Value};
 
-use super::{ListKind, Object, list_kind, managed::entries};
+use super::{
+    ListKind, Object, list_kind,
+    managed::{self, entries},
+};
 
 /// Prefix of every annotation and label that is our bookkeeping.
 const BOOKKEEPING: &str = "maily.dev/";
@@ -58,9 +61,9 @@ impl FieldSet {
         let mut set = Self::default();
         for entry in entries(object) {
             if counts(entry.manager, entry.subresource)
-                && let Some(fields) = entry.fields
+                && let Some(fields) = entry.fields()
             {
-                set.absorb(from_fields_v1(fields));
+                set.absorb(from_fields_v1(&fields));
             }
         }
         set.children.remove(&Element::Field("status".into()));
@@ -69,10 +72,8 @@ impl FieldSet {
 
     /// The fields of one entry of `metadata.managedFields`.
     pub fn of_entry(entry: &Value) -> Self {
-        let mut set = match entry.get("fieldsV1") {
-            Some(Value::Object(fields)) => from_fields_v1(fields),
-            _ => Self::default(),
-        };
+        let fields = entry.get("fieldsV1").and_then(managed::fields);
+        let mut set = fields.map(|fields| from_fields_v1(&fields)).unwrap_or_default();
         set.children.remove(&Element::Field("status".into()));
         set.without_bookkeeping()
     }

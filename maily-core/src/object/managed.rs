@@ -1,6 +1,6 @@
 //! Who set the fields of a live object: the one reader of `metadata.managedFields`.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -15,8 +15,24 @@ pub(super) struct Entry<'a> {
     pub(super) subresource: &'a str,
     /// When it changed something last.
     time: &'a str,
+    /// What it set, as it came.
+    fields: Option<&'a Value>,
+}
+
+impl<'a> Entry<'a> {
     /// What it set.
-    pub(super) fields: Option<&'a Map<String, Value>>,
+    pub(super) fn fields(&self) -> Option<Cow<'a, Map<String, Value>>> {
+        fields(self.fields?)
+    }
+}
+
+/// The `fieldsV1` of an entry: a tree of maps, or the text of one, which is a fraction of its size.
+pub(super) fn fields(value: &Value) -> Option<Cow<'_, Map<String, Value>>> {
+    match value {
+        Value::Object(fields) => Some(Cow::Borrowed(fields)),
+        Value::String(text) => serde_json::from_str(text).ok().map(Cow::Owned),
+        _ => None,
+    }
 }
 
 /// The entries, as the server orders them.
@@ -27,7 +43,7 @@ pub(super) fn entries(object: &Object) -> impl Iterator<Item = Entry<'_>> {
             manager: text("manager"),
             subresource: text("subresource"),
             time: text("time"),
-            fields: entry.get("fieldsV1").and_then(Value::as_object),
+            fields: entry.get("fieldsV1"),
         }
     })
 }

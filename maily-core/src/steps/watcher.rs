@@ -183,7 +183,7 @@ impl Store {
         }
     }
 
-    fn put(&mut self, object: Object) {
+    fn put(&mut self, mut object: Object) {
         let key = object.key().clone();
         let known = self.objects.entry(key.kind.clone()).or_default();
         // The answer to our own write may be newer than what the watch tells next.
@@ -192,6 +192,13 @@ impl Store {
         }
         let told = self.interested(&object);
         if object.kind() == "Pod" {
+            // There are many, and nobody asks who set their fields.
+            object.edit(|body| {
+                if let Some(metadata) = body.get_mut("metadata").and_then(|metadata| metadata.as_object_mut())
+                {
+                    metadata.remove("managedFields");
+                }
+            });
             for id in &told {
                 self.pods.entry(*id).or_default().insert(key.clone());
             }

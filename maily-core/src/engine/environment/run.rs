@@ -17,6 +17,7 @@ use crate::{
         state::RunState,
         sweep::{sweep_runs, sweep_values},
     },
+    object::ObjectKey,
     run::seal::hashes,
     steps::Context,
 };
@@ -122,6 +123,11 @@ impl Environment {
         let Some(lease) = lease.take() else { return Err(self.unfinished(&run)) };
         let hold = Hold::new(lease);
         let plan = planned.plan;
+        // What stays as it is is not looked at again.
+        let mut seen = planned.seen;
+        let changed: BTreeSet<&ObjectKey> =
+            plan.steps.iter().flat_map(|step| step.work.changes()).map(|change| &change.key).collect();
+        seen.retain(|key, _| changed.contains(key));
         let context = Arc::new(Context::new(
             self.providers.clone(),
             Arc::clone(&self.runtime),
@@ -131,7 +137,7 @@ impl Environment {
             epoch,
             vec![epoch],
             &plan,
-            planned.seen,
+            seen,
             Arc::clone(&options.listener),
         ));
         if let Some(gate) = gate {
