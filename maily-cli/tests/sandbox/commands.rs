@@ -84,6 +84,29 @@ fn a_new_version_goes_out_and_back() {
 }
 
 #[test]
+fn the_last_good_release_is_never_one_that_was_left_by_going_back() {
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nimages: 'registry.example/{service}:{version}'\n\
+         environments:\n  production: {}\nservices:\n  api: {workload: {port: 8000, scale: 1}}\n",
+    );
+    let run = |args: &[&str]| desk.sandbox(&[args, &["--env", "production", "--yes"]].concat());
+    for version in ["v1.0.0", "v1.1.0", "v1.2.0"] {
+        run(&["deploy", "--version", version]).expect(0);
+    }
+    let versions = || version(&desk, "api");
+    run(&["rollback", "--last-good"]).expect(0);
+    assert_eq!(versions(), "v1.1.0");
+    // v1.2.0 was left for a reason.
+    run(&["rollback", "--last-good"]).expect(0);
+    assert_eq!(versions(), "v1.0.0");
+    let refused = run(&["rollback", "--last-good"]).expect(2);
+    assert!(refused.err.contains("nothing was there before release 1"), "{}", refused.err);
+    run(&["deploy", "--version", "v1.3.0"]).expect(0);
+    run(&["rollback", "--last-good"]).expect(0);
+    assert_eq!(versions(), "v1.0.0");
+}
+
+#[test]
 fn the_last_good_release_is_never_nothing_and_never_one_too_far() {
     let desk = released();
     let rollback = |more: &[&str]| {

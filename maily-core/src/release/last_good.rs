@@ -4,22 +4,26 @@ use super::rollback::RollbackError;
 use crate::{
     engine::{
         Goal, Head, Note, Outcome, ReleaseId, RunId,
-        history::Release,
+        history::{Release, release_head},
         journal::{self, JournalError},
     },
     provider::RecordStore,
 };
 
 /// Which release is the last good one: the one before that in force; or that in force itself, after a deploy that
-/// failed on top of it. With the second comes a note that says so.
+/// failed on top of it. With the second comes a note that says so. What a rollback has left is not good: after one, the
+/// release before is that before the state which it went back to.
 pub(super) async fn last_good(
     records: &dyn RecordStore,
     head: &Head,
     components: Option<&[String]>,
 ) -> Result<(ReleaseId, Option<Note>), JournalError> {
-    let mut releases = head.releases.iter().rev().copied();
-    let in_force = releases.next().unwrap_or(ReleaseId(0));
-    let before = releases.next().unwrap_or(ReleaseId(0));
+    let in_force = head.releases.last().copied().unwrap_or(ReleaseId(0));
+    let mut at = in_force;
+    while let Some(earlier) = went_back_to(records, at).await? {
+        at = earlier;
+    }
+    let before = head.releases.iter().rev().copied().find(|id| *id < at).unwrap_or(ReleaseId(0));
     let Some(run) = failed_since(records, head, components).await? else { return Ok((before, None)) };
     let further = if before == ReleaseId(0) {
         "before it there is only what was found".to_owned()
@@ -30,6 +34,16 @@ pub(super) async fn last_good(
         "release {in_force} is in force and the last good one: run {run} failed after it and made no release; {further}"
     );
     Ok((in_force, Some(Note { topic: "last-good".to_owned(), text })))
+}
+
+/// The earlier release whose state a release brought back.
+async fn went_back_to(records: &dyn RecordStore, id: ReleaseId) -> Result<Option<ReleaseId>, JournalError> {
+    let Some((run, _)) = release_head(records, id).await? else { return Ok(None) };
+    let goal = journal::read_plan(records, &run).await?.map(|plan| plan.goal);
+    Ok(match goal {
+        Some(Goal::Rollback { release, .. }) => release.filter(|earlier| *earlier < id),
+        _ => None,
+    })
 }
 
 /// The newest deploy of these components that failed after the release in force. A rollback that failed does not

@@ -88,7 +88,7 @@ pub async fn rollback(
     let mut shared = Vec::new();
     let complete = components.is_none();
     let mut notes = Vec::new();
-    let text = match to {
+    let (text, source) = match to {
         RollbackTo::Version(version) => {
             let newest =
                 history.newest(|release| release.head.versions.values().any(|v| v == version)).await?;
@@ -120,7 +120,7 @@ pub async fn rollback(
                 }
             }
             shared.extend(shared_of(&newest));
-            version.clone()
+            (version.clone(), newest.head.id)
         }
         RollbackTo::LastGood | RollbackTo::Release(_) => {
             let id = match to {
@@ -144,7 +144,8 @@ pub async fn rollback(
                 insert(&mut services, resolved, &release, &name, &version);
             }
             shared.extend(shared_of(&release));
-            if id == ReleaseId(0) { "what was found".to_owned() } else { format!("release {id}") }
+            let text = if id == ReleaseId(0) { "what was found".to_owned() } else { format!("release {id}") };
+            (text, id)
         }
     };
     let mut prune: BTreeSet<String> = services.keys().cloned().collect();
@@ -177,7 +178,7 @@ pub async fn rollback(
         project: resolved.project.name.to_string(),
         environment: resolved.environment.name.to_string(),
         namespace: resolved.environment.namespace.clone(),
-        goal: Goal::Rollback { to: text },
+        goal: Goal::Rollback { to: text, release: complete.then_some(source) },
         services,
         shared,
         phases,

@@ -60,6 +60,9 @@ pub enum Goal {
     Rollback {
         /// In words, such as `v0.9.0` or `release 4`.
         to: String,
+        /// The release whose state all of it is to have again, where it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<ReleaseId>,
     },
     /// Take services away.
     Remove,
@@ -70,7 +73,7 @@ impl Goal {
     pub fn title(&self) -> String {
         match self {
             Self::Deploy { version } => format!("deploy {version}"),
-            Self::Rollback { to } => format!("roll back to {to}"),
+            Self::Rollback { to, .. } => format!("roll back to {to}"),
             Self::Remove => "remove".to_owned(),
         }
     }

@@ -82,6 +82,14 @@ pub fn derive(request: &DeriveRequest<'_>) -> Result<Derived, SourceErrors> {
     let unknown_critical: Vec<String> =
         request.critical.iter().filter(|name| !usable.iter().any(|known| known == name)).cloned().collect();
     let pattern = image_pattern(&groups, request.version);
+    let image = groups.services.values().flatten().flat_map(images).map(|(_, image)| image).next();
+    if let (None, Some(image), false) = (&pattern, image, request.from.contains("{version}")) {
+        remarks.push(format!(
+            "no image is called like its service at `{}`: images stay as they are written, such as `{image}`, whatever version is \
+             deployed; give the tag that they carry as `--version`, or write `images: REGISTRY/{{service}}:{{version}}` into the file",
+            request.version
+        ));
+    }
     let text = write(request, &usable, &critical, pattern.as_deref(), &talks(&groups));
     let services = usable.into_iter().cloned().collect();
     Ok(Derived { text, services, remarks, unknown_critical })
