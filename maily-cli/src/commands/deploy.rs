@@ -47,7 +47,7 @@ pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Resu
 }
 
 pub(super) async fn apply(ui: &Ui, globals: &Globals, args: &ApplyCommand) -> Result<Code, CliError> {
-    let text = std::fs::read_to_string(&args.plan).map_err(|error| {
+    let text = file::read(&args.plan).map_err(|error| {
         CliError::usage(format!("failed to read the plan `{}`: {error}", args.plan.display()))
     })?;
     let plan = Plan::parse(&text)?;

@@ -16,7 +16,7 @@ mod reserved;
 mod secrets;
 mod workload;
 
-pub use bundle::{ProgramTools, Tools};
+pub use bundle::{Printed, ProgramTools, Tools, spoken};
 pub use derive::{DeriveRequest, Derived, derive};
 pub use hooks::{HookJob, Occasion, Side};
 pub use manifests::{SourceError, SourceErrors, read_manifests};

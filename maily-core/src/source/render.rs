@@ -233,8 +233,12 @@ impl Work<'_> {
     ) -> Option<(Vec<Object>, Vec<Hook>)> {
         let root = self.request.resolved.project.root.clone();
         let placeholders = self.placeholders(None);
-        let sorted = match bundle::read(bundle, name, self.namespace(), &root, &placeholders, tools).await {
-            Ok(sorted) => sorted,
+        let read = bundle::read(bundle, name, self.namespace(), &root, &placeholders, tools).await;
+        let sorted = match read {
+            Ok((sorted, note)) => {
+                self.rendered.notes.extend(note);
+                sorted
+            }
             Err(errors) => {
                 self.errors.extend(errors.0);
                 return None;
