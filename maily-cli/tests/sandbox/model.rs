@@ -174,3 +174,28 @@ fn jobs_and_gates_have_their_own_time() {
     );
     assert!(plan.to_string().contains(r#""secretKeyRef":{"key":"url","name":"db"}"#));
 }
+
+#[test]
+fn a_rollout_that_its_own_strategy_ends_early_is_told() {
+    let desk = Desk::with(&services("  db: {manifests: m.yaml}"));
+    let write = |version: &str| {
+        let pods = format!("{{containers: [{{name: db, image: 'registry.example/db:{version}'}}]}}");
+        desk.write(
+            "m.yaml",
+            &format!(
+                "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: db}}\nspec: {{serviceName: db, replicas: 3, updateStrategy: {{rollingUpdate: {{partition: 2}}}}, selector: {{matchLabels: {{app: db}}}}, template: {{metadata: {{labels: {{app: db}}}}, spec: {pods}}}}}\n"
+            ),
+        );
+    };
+    let told =
+        "partition: StatefulSet/db has `partition: 2`: of the pods that are there only those from db-2 on";
+    write("v1");
+    desk.sandbox(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    write("v2");
+    let plan = desk.sandbox(&["plan", "--version", "v2"]).expect(0).out;
+    assert!(plan.contains(told), "{plan}");
+    let deployed = desk.sandbox(&["deploy", "--version", "v2", "--yes"]).expect(0);
+    assert!(deployed.err.contains(told), "{}", deployed.err);
+    let back = desk.sandbox(&["rollback", "--last-good", "--dry-run"]).expect(0).out;
+    assert!(back.contains(told), "{back}");
+}

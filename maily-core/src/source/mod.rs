@@ -10,6 +10,7 @@ mod images;
 mod jobs;
 mod manifests;
 mod order;
+mod partition;
 mod patch;
 mod render;
 mod reserved;
@@ -25,3 +26,4 @@ pub use render::{RenderRequest, Rendered, render};
 
 pub(crate) use images::has_moving_image;
 pub(crate) use order::sort;
+pub(crate) use partition::partition_note;

@@ -12,6 +12,7 @@ use super::{
     jobs,
     manifests::{Found, SourceError, SourceErrors},
     order::{is_cluster_scoped, sort},
+    partition::partition_note,
     reserved,
     workload::{self, Surroundings},
 };
@@ -89,6 +90,8 @@ pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Re
         sort(&mut service.objects);
     }
     sort(&mut work.rendered.shared);
+    let Rendered { services, notes, .. } = &mut work.rendered;
+    notes.extend(services.values().flat_map(|service| &service.objects).filter_map(partition_note));
     if work.errors.is_empty() { Ok(work.rendered) } else { Err(SourceErrors(work.errors)) }
 }
 
