@@ -4,6 +4,7 @@
 mod bad_input;
 mod commands;
 mod desk;
+mod doctor;
 mod files;
 mod interrupts;
 mod machines;
