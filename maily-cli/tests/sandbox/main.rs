@@ -9,5 +9,6 @@ mod files;
 mod interrupts;
 mod machines;
 mod model;
+mod phased;
 mod screens;
 mod tools;
