@@ -202,6 +202,16 @@ fn a_manifest_may_have_16_mib() {
 }
 
 #[test]
+fn a_history_of_nothing_is_refused() {
+    let desk = Desk::with(&services("  api: {workload: {port: 80}}"));
+    for (limit, said) in [("0", "it is at least 1"), ("many", "a number from 1 on")] {
+        let refused = desk.sandbox(&["history", "--limit", limit]).expect(2);
+        assert!(refused.err.contains("--limit") && refused.err.contains(said), "{}", refused.err);
+    }
+    desk.sandbox(&["history", "--limit", "1"]).expect(0);
+}
+
+#[test]
 fn the_sandbox_file_is_checked() {
     let desk = Desk::with(&services("  api: {workload: {port: 1}}"));
     desk.write(".maily/sandbox.json", "{");

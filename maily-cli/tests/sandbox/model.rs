@@ -31,7 +31,19 @@ fn a_misspelt_peer_does_not_open_the_network() {
     refused(&two("crat"), &["maily.yaml:7:41: unknown service `crat`", "did you mean `cart`?"]);
     refused(&two("api"), &["talks to itself"]);
     let other = services("  api: {workload: {port: 80, talks-to: [web]}}\n  web: {vercel: {project: web}}");
-    refused(&other, &["`web` is a `vercel`"]);
+    refused(&other, &["`web` is described by `vercel`"]);
+    for (web, kind) in [("manifests: web.yaml", "manifests"), ("from: all", "from")] {
+        let file = services(&format!(
+            "  api: {{workload: {{port: 80, talks-to: [web]}}}}\n  web: {{{web}}}\nsources: {{all: {{manifests: all.yaml}}}}"
+        ));
+        let said = [
+            "maily.yaml:7:41",
+            &format!("`web` is described by `{kind}`"),
+            "no NetworkPolicy can let `api` through",
+            "describe `web` as a `workload`; or leave `talks-to` out of `api`",
+        ];
+        refused(&file, &said);
+    }
     let overridden = format!(
         "{}services: {{api: {{workload: {{port: 80}}}}}}\n",
         BASE.replace("{namespace: shop}", "{services: {api: {workload: {talks-to: [nobody]}}}}")
