@@ -1,8 +1,8 @@
-//! Files that are written as a whole or not at all, and nobody else's on the way.
+//! Files that are written as a whole or not at all, and nobody else's on the way; and read to an end.
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -14,6 +14,19 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), CliError> {
     put(path, text.as_bytes()).map_err(|error| {
         CliError::new(Code::Failed, format!("failed to write `{}`: {error}", path.display()))
     })
+}
+
+/// Bytes that a plan may have: some fifty times the largest release that is tested.
+const MOST: u64 = 256 * 1024 * 1024;
+
+/// Reads a text, also from a pipe. A device may have no end.
+pub(crate) fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MOST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MOST {
+        return Err(io::Error::other(format!("it has more than {MOST} bytes")));
+    }
+    Ok(text)
 }
 
 /// Names of streams of this process.

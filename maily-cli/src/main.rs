@@ -5,8 +5,10 @@ mod commands;
 mod exit;
 mod file;
 mod prober;
+mod programs;
 mod render;
 mod session;
+mod signals;
 mod wire;
 
 use std::process::ExitCode;

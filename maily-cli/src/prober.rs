@@ -1,19 +1,16 @@
 //! Checks from this machine: programs, and HTTP through the cluster's API server.
 
-use std::{process::Stdio, sync::Arc, time::Duration};
+use std::{process::Command, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use http::Request;
 use http_body_util::Empty;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use maily_core::provider::{ErrorKind, ProbeRequest, Prober, ProviderError, Verdict};
+use maily_core::{
+    program::{self, Limits, ProgramError},
+    provider::{ErrorKind, ProbeRequest, Prober, ProviderError, Verdict},
+};
 use maily_k8s::KubeCluster;
-use tokio::io::AsyncReadExt as _;
-
-/// So much of what a program says is kept.
-const SAID: u64 = 64 * 1024;
-/// So long its last words are waited for after its end.
-const DRAIN: Duration = Duration::from_millis(200);
 
 /// Carries out checks.
 #[derive(Debug)]
@@ -92,79 +89,32 @@ fn causes(error: &dyn std::error::Error) -> String {
 }
 
 async fn command(argv: &[String], limit: Duration) -> Result<Verdict, ProviderError> {
-    let Some((program, args)) = argv.split_first() else {
+    let Some((name, args)) = argv.split_first() else {
         return Ok(Verdict::Insufficient { evidence: "the command is empty".to_owned() });
     };
-    let refuse = |error: std::io::Error| {
-        let kind = match error.kind() {
-            std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-            _ => ErrorKind::PermissionDenied,
-        };
-        ProviderError::new(kind, "probe", "run", program.clone(), error.to_string())
-    };
-    let mut command = tokio::process::Command::new(program);
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    // A group of its own, which ends with the check: also what it left in the background.
-    command.process_group(0).kill_on_drop(true);
-    let mut child = command.spawn().map_err(refuse)?;
-    let _group = Group(child.id());
-    let mut stderr = child.stderr.take();
-    let mut said = Vec::new();
-    // Its end counts, not that of its output: a program in the background keeps that open.
-    let end = async {
-        let reading = async {
-            if let Some(stderr) = &mut stderr {
-                let _ = stderr.take(SAID).read_to_end(&mut said).await;
-            }
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            biased;
-            status = child.wait() => status,
-            () = reading => unreachable!("it goes on until the program ends"),
+    let mut command = Command::new(name);
+    command.args(args);
+    match program::run(command, Limits { time: limit, output: 0 }).await {
+        Ok(ended) if ended.status.success() => Ok(Verdict::Pass { evidence: format!("`{name}` succeeded") }),
+        Ok(ended) => {
+            let last = ended.stderr.last(1).pop().unwrap_or_default();
+            Ok(Verdict::Fail { evidence: format!("`{name}` ended with {}: {last}", ended.status) })
         }
-    };
-    #[expect(clippy::disallowed_methods, reason = "a program of the machine lives by the machine's clock")]
-    let status = tokio::time::timeout(limit, end).await;
-    match status {
-        Err(_) => Ok(Verdict::Insufficient { evidence: format!("`{program}` did not end in time") }),
-        Ok(Err(error)) => Err(refuse(error)),
-        Ok(Ok(status)) if status.success() => {
-            Ok(Verdict::Pass { evidence: format!("`{program}` succeeded") })
+        Err(ProgramError::Io(error)) => {
+            let kind = match error.kind() {
+                std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+                _ => ErrorKind::PermissionDenied,
+            };
+            Err(ProviderError::new(kind, "probe", "run", name.clone(), error.to_string()))
         }
-        Ok(Ok(status)) => {
-            if let Some(stderr) = &mut stderr {
-                // What it said last may not have been read yet.
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "a program of the machine lives by the machine's clock"
-                )]
-                let _ = tokio::time::timeout(DRAIN, stderr.take(SAID).read_to_end(&mut said)).await;
-            }
-            let said = String::from_utf8_lossy(&said);
-            let last = said.lines().next_back().unwrap_or_default();
-            Ok(Verdict::Fail { evidence: format!("`{program}` ended with {status}: {last}") })
-        }
-    }
-}
-
-/// The processes of a check; ends them when it is over.
-struct Group(Option<u32>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let id = self.0.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
-        if let Some(id) = id {
-            // Mostly there is nobody left.
-            let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
-        }
+        Err(_) => Ok(Verdict::Insufficient { evidence: format!("`{name}` did not end in time") }),
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests of programs live by the machine's clock")]
 mod tests {
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 

@@ -16,14 +16,14 @@ use maily_core::{
     },
     model::{Approval, Seconds, ServiceName, Version},
     release::{self, DeployRequest, DeployScope},
-    source::ProgramTools,
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::{PlanArgs, RunArgs, VersionArgs},
     exit::{CliError, Code},
+    programs::ToldTools,
     render::Ui,
+    signals::{self, UnderWay},
     wire::{Wired, span, whoami},
 };
 
@@ -80,8 +80,9 @@ pub(crate) async fn prepare(
         storage,
         ..DeployRequest::new(version.clone())
     };
-    let turn = turn(ui, wired, run)?;
-    Ok(release::prepare(&wired.environment, &wired.resolved, &request, &ProgramTools, &turn).await?)
+    let (turn, tools) = (turn(ui, wired, run)?, ToldTools::new(ui));
+    let planned = release::prepare(&wired.environment, &wired.resolved, &request, &tools, &turn);
+    Ok(signals::unless_stopped(planned).await??)
 }
 
 fn timeout(args: &PlanArgs) -> Result<Option<u64>, CliError> {
@@ -161,7 +162,8 @@ pub(crate) async fn carry_out(
     }
     let show = ui.show(&title, name);
     let begun = Begun::default();
-    let options = options(ui, run, begun.watch(show.listener()))?;
+    let under_way = run_under_way(ui);
+    let options = options(run, &under_way, begun.watch(show.listener()))?;
     let end = wired.environment.run(planned, &options).await.map_err(|error| begun.error(ui, name, error))?;
     ui.finished(show, name, &end);
     Ok(Code::of(&end))
@@ -208,15 +210,21 @@ fn waiting(run: Option<&RunArgs>) -> Result<Option<std::time::Duration>, CliErro
     run.and_then(|run| run.wait_lock.as_deref()).map(|text| span(text, "wait-lock")).transpose()
 }
 
+/// A run that signals stop in an orderly way; a second one ends the process at once, which a run survives, too.
+fn run_under_way(ui: &Ui) -> UnderWay {
+    let line = "stops after the current requests; once more ends at once";
+    UnderWay::begin((!ui.is_json()).then_some(line))
+}
+
 fn options(
-    ui: &Ui,
     run: &RunArgs,
+    under_way: &UnderWay,
     listener: std::sync::Arc<dyn maily_core::engine::Listener>,
 ) -> Result<RunOptions, CliError> {
     let mut options = RunOptions::new(whoami());
     options.reason.clone_from(&run.reason);
     options.wait = waiting(Some(run))?;
-    options.cancel = interrupts(ui);
+    options.cancel = under_way.token();
     options.listener = listener;
     Ok(options)
 }
@@ -237,7 +245,8 @@ pub(crate) async fn take_over(
     };
     let show = ui.show(title, name);
     let begun = Begun::default();
-    let options = options(ui, run, begun.watch(show.listener()))?;
+    let under_way = run_under_way(ui);
+    let options = options(run, &under_way, begun.watch(show.listener()))?;
     let only = only.map(maily_core::engine::RunId::from);
     let taken = wired.environment.take_over(only.as_ref(), wish, &options).await;
     match taken.map_err(|error| begun.error(ui, name, error))? {
@@ -283,70 +292,6 @@ impl Begun {
         let help = error.help.map(|help| format!("{help}; then ")).unwrap_or_default();
         CliError::new(Code::Interrupted, error.message).help(format!("{help}go on with the run: `{resume}`"))
     }
-}
-
-/// Ctrl-C, the termination signal and a terminal that closes stop a run in an orderly way; a second one of the first
-/// two ends the process at once, which a run survives, too.
-fn interrupts(ui: &Ui) -> CancellationToken {
-    let token = CancellationToken::new();
-    let (told, loud) = (token.clone(), !ui.is_json());
-    tokio::spawn(async move {
-        tokio::select! {
-            () = signal() => {}
-            () = hangup() => {}
-        }
-        told.cancel();
-        if loud {
-            let _ = writeln!(
-                std::io::stderr().lock(),
-                "\nstops after the current requests; once more ends at once"
-            );
-        }
-        signal().await;
-        #[expect(
-            clippy::exit,
-            reason = "the second signal asks for it; the journal holds what is needed to resume"
-        )]
-        std::process::exit(Code::Interrupted as i32);
-    });
-    token
-}
-
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupt = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = interrupt => {}
-            _ = terminate.recv() => {}
-        },
-        Err(_) => {
-            let _ = interrupt.await;
-        }
-    }
-}
-
-/// The terminal closes; who had that ignored, as `nohup` does, is not stopped by it. The kernel and the shell may both
-/// tell of it, so that a second one means nothing.
-async fn hangup() {
-    use tokio::signal::unix::{SignalKind, signal};
-    if hangups_are_ignored() {
-        return std::future::pending().await;
-    }
-    match signal(SignalKind::hangup()) {
-        Ok(mut hangup) => {
-            hangup.recv().await;
-        }
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// Whether this process was started with hangups ignored; where the system does not say, it was not.
-fn hangups_are_ignored() -> bool {
-    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    // The first bit is the signal 1.
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ pub mod model;
 pub mod object;
 #[cfg_attr(not(feature = "planted-defects"), doc(hidden))]
 pub mod planted;
+pub mod program;
 pub mod provider;
 pub mod records;
 pub mod release;

@@ -18,8 +18,17 @@ pub(crate) struct HistoryCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
     /// At most so many runs
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = at_least_one)]
     pub(crate) limit: usize,
+}
+
+/// None of something is no question.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(0) => Err("it is at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}: write a number from 1 on")),
+    }
 }
 
 #[derive(Debug, Args)]

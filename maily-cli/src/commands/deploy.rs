@@ -47,7 +47,7 @@ pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Resu
 }
 
 pub(super) async fn apply(ui: &Ui, globals: &Globals, args: &ApplyCommand) -> Result<Code, CliError> {
-    let text = std::fs::read_to_string(&args.plan).map_err(|error| {
+    let text = file::read(&args.plan).map_err(|error| {
         CliError::usage(format!("failed to read the plan `{}`: {error}", args.plan.display()))
     })?;
     let plan = Plan::parse(&text)?;
@@ -128,7 +128,7 @@ fn released(wired: &Wired, seen: &session::Seen, names: &[String]) -> Result<Opt
     Ok(Some(found))
 }
 
-/// What a part of a phased deploy needs.
+/// One environment of a phased deploy: how it ended, and whether there was anything to change in it.
 pub(super) async fn part(
     ui: &Ui,
     workshop: &Workshop,
@@ -136,16 +136,17 @@ pub(super) async fn part(
     phases: Option<Vec<maily_core::model::PhaseName>>,
     version: &Version,
     args: &crate::args::PhasedCommand,
-) -> Result<Code, CliError> {
+) -> Result<(Code, bool), CliError> {
     let wired = workshop.wire(Some(environment)).await?;
     let scope = DeployScope { phases, components: None };
     let how = depth(&args.run, args.dry_run);
     let planned = prepare(ui, &wired, version, scope, &args.plan, Some(&args.run), how).await?;
     if args.dry_run {
         ui.one_plan(&planned)?;
-        return Ok(Code::Done);
+        return Ok((Code::Done, false));
     }
-    carry_out(ui, &wired, planned, &args.run, false).await
+    let changes = !planned.plan.is_empty();
+    Ok((carry_out(ui, &wired, planned, &args.run, false).await?, changes))
 }
 
 /// The sandbox is written to by everything that goes through here.

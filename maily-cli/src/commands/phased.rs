@@ -116,18 +116,62 @@ async fn run(
     if has_staging && begins_later && !args.dry_run {
         seen_on_staging(ui, workshop, version, args).await?;
     }
-    for part_of in parts {
-        let ended = part(ui, workshop, &part_of.environment, part_of.phases.clone(), version, args).await;
-        if !matches!(ended, Ok(Code::Done)) {
-            let rest = parts.iter().skip_while(|other| *other != part_of).skip(1);
-            let rest: Vec<&str> = rest.map(|part| part.environment.as_str()).collect();
-            if !rest.is_empty() {
-                ui.tell(&format!("not begun: {}", rest.join(", ")));
+    // Environments that this command has brought to the version.
+    let mut brought: Vec<&str> = Vec::new();
+    for (index, Part { environment, phases }) in parts.iter().enumerate() {
+        let ended = part(ui, workshop, environment, phases.clone(), version, args).await;
+        if let Ok((Code::Done, changed)) = ended {
+            if changed && !brought.contains(&environment.as_str()) {
+                brought.push(environment);
             }
-            return ended;
+            continue;
         }
+        let rest: Vec<&str> = parts[index + 1..].iter().map(|part| part.environment.as_str()).collect();
+        if !rest.is_empty() {
+            ui.tell(&format!("not begun: {}", rest.join(", ")));
+        }
+        let ended = ended.map(|(code, _)| code);
+        return if brought.is_empty() { ended } else { halfway(ui, environment, &brought, version, ended) };
     }
     Ok(Code::Done)
+}
+
+/// How a command ends that has brought other environments to the version before this one ended otherwise: that nothing
+/// was changed is true of this one alone.
+fn halfway(
+    ui: &Ui,
+    environment: &str,
+    brought: &[&str],
+    version: &Version,
+    ended: Result<Code, CliError>,
+) -> Result<Code, CliError> {
+    let are = if brought.len() == 1 { "is" } else { "are" };
+    let others = format!("{} {are} at {version}", brought.join(" and "));
+    let back: Vec<String> = brought
+        .iter()
+        .map(|name| format!("`{}`", ui.tool.call(&format!("rollback --env {name} --last-good"))))
+        .collect();
+    let back = back.join(" and ");
+    let help = |first: Option<&str>| {
+        let first = first.unwrap_or("mend the cause");
+        format!(
+            "{first}; then the same command goes on, and has nothing to do where the version is; or go back: {back}"
+        )
+    };
+    match ended {
+        Err(error) if error.code == Code::Failed => {
+            let message = format!("{others}, {environment} is as it was: {}", error.message);
+            Err(CliError::new(Code::Stuck, message).help(help(error.help.as_deref())))
+        }
+        Ok(Code::Failed) => {
+            let message = format!("{others}, {environment} is as it was");
+            Err(CliError::new(Code::Stuck, message).help(help(None)))
+        }
+        other => {
+            ui.tell(&format!("{others}; back: {back}"));
+            other
+        }
+    }
 }
 
 /// Without a recorded success on staging a person has to say so, with a reason where nobody can be asked.

@@ -258,7 +258,7 @@ enum State {
     Ok,
     /// Good to know; a release works.
     Warn,
-    /// A release would fail.
+    /// A release or a way back would fail.
     Bad,
 }
 

@@ -166,6 +166,52 @@ fn manifests_are_checked() {
 }
 
 #[test]
+fn what_has_no_end_is_not_read() {
+    use std::{fs, os::unix::fs::symlink};
+    let file = services("  api: {manifests: m.yaml}");
+    let desk = Desk::with(&file);
+    let manifest = desk.path().join("m.yaml");
+    symlink("/dev/zero", &manifest).expect("can be made");
+    refused_at(&desk, &["`m.yaml`: it is no regular file"]);
+    fs::remove_file(&manifest).expect("is ours");
+    desk.pipe("m.yaml");
+    refused_at(&desk, &["`m.yaml`: it is no regular file"]);
+    desk.write("maily.yaml", &file.replace("m.yaml", "/dev/zero"));
+    refused_at(&desk, &["`/dev/zero`: it is no regular file"]);
+    // In a folder it would otherwise be passed over, and what it stands for removed.
+    desk.write("maily.yaml", &file.replace("m.yaml", "k8s"));
+    desk.write("k8s/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n");
+    desk.pipe("k8s/b.yaml");
+    symlink("nowhere", desk.path().join("k8s/c.yaml")).expect("can be made");
+    refused_at(&desk, &["`k8s/b.yaml`: it is no regular file", "`k8s/c.yaml`: it cannot be read"]);
+    let args = ["init", "--from", "k8s/b.yaml", "--version", "v1", "--name", "shop", "--force"];
+    let refused = desk.run(&args).expect(2);
+    assert!(refused.err.contains("`k8s/b.yaml`: it is no regular file"), "{}", refused.err);
+    let refused = desk.sandbox(&["apply", "/dev/zero", "--yes"]).expect(2);
+    assert!(refused.err.contains("`/dev/zero`: it has more than"), "{}", refused.err);
+    // Helm itself would read on and on.
+    desk.write("maily.yaml", &services("  api: {helm: {chart: c, values: [k8s/a.yaml, m.yaml]}}"));
+    refused_at(&desk, &["`m.yaml`: it is no regular file"]);
+}
+
+#[test]
+fn a_manifest_may_have_16_mib() {
+    let desk = Desk::with(&services("  api: {manifests: m.yaml}"));
+    desk.write_bytes("m.yaml", &vec![b'#'; 16 * 1024 * 1024 + 1]);
+    refused_at(&desk, &["`m.yaml`: it has 16777217 bytes; at most 16777216 are read", "split it"]);
+}
+
+#[test]
+fn a_history_of_nothing_is_refused() {
+    let desk = Desk::with(&services("  api: {workload: {port: 80}}"));
+    for (limit, said) in [("0", "it is at least 1"), ("many", "a number from 1 on")] {
+        let refused = desk.sandbox(&["history", "--limit", limit]).expect(2);
+        assert!(refused.err.contains("--limit") && refused.err.contains(said), "{}", refused.err);
+    }
+    desk.sandbox(&["history", "--limit", "1"]).expect(0);
+}
+
+#[test]
 fn the_sandbox_file_is_checked() {
     let desk = Desk::with(&services("  api: {workload: {port: 1}}"));
     desk.write(".maily/sandbox.json", "{");

@@ -64,6 +64,13 @@ impl Desk {
         std::fs::write(path, bytes).expect("can be written");
     }
 
+    /// A pipe with a name: who opens it waits for the other end.
+    pub(crate) fn pipe(&self, path: &str) {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        mknodat(CWD, self.path().join(path), FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+            .expect("can be made");
+    }
+
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailyctl"));
         command.args(args).current_dir(self.path()).stdin(Stdio::null());

@@ -61,15 +61,8 @@ fn a_plan_is_saved_where_a_link_points_and_keeps_the_files_mode() {
 #[test]
 fn a_pipe_is_written_to_and_stays_one() {
     let desk = small();
+    desk.pipe("pipe");
     let path = desk.path().join("pipe");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &path,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::from_raw_mode(0o600),
-        0,
-    )
-    .expect("can be made");
     let reader = {
         let path = path.clone();
         std::thread::spawn(move || {

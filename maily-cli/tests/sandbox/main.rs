@@ -4,9 +4,11 @@
 mod bad_input;
 mod commands;
 mod desk;
+mod doctor;
 mod files;
 mod interrupts;
 mod machines;
 mod model;
+mod phased;
 mod screens;
 mod tools;

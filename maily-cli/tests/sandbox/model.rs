@@ -31,7 +31,19 @@ fn a_misspelt_peer_does_not_open_the_network() {
     refused(&two("crat"), &["maily.yaml:7:41: unknown service `crat`", "did you mean `cart`?"]);
     refused(&two("api"), &["talks to itself"]);
     let other = services("  api: {workload: {port: 80, talks-to: [web]}}\n  web: {vercel: {project: web}}");
-    refused(&other, &["`web` is a `vercel`"]);
+    refused(&other, &["`web` is described by `vercel`"]);
+    for (web, kind) in [("manifests: web.yaml", "manifests"), ("from: all", "from")] {
+        let file = services(&format!(
+            "  api: {{workload: {{port: 80, talks-to: [web]}}}}\n  web: {{{web}}}\nsources: {{all: {{manifests: all.yaml}}}}"
+        ));
+        let said = [
+            "maily.yaml:7:41",
+            &format!("`web` is described by `{kind}`"),
+            "no NetworkPolicy can let `api` through",
+            "describe `web` as a `workload`; or leave `talks-to` out of `api`",
+        ];
+        refused(&file, &said);
+    }
     let overridden = format!(
         "{}services: {{api: {{workload: {{port: 80}}}}}}\n",
         BASE.replace("{namespace: shop}", "{services: {api: {workload: {talks-to: [nobody]}}}}")
@@ -173,4 +185,29 @@ fn jobs_and_gates_have_their_own_time() {
         (1200.into(), 900.into(), 600.into())
     );
     assert!(plan.to_string().contains(r#""secretKeyRef":{"key":"url","name":"db"}"#));
+}
+
+#[test]
+fn a_rollout_that_its_own_strategy_ends_early_is_told() {
+    let desk = Desk::with(&services("  db: {manifests: m.yaml}"));
+    let write = |version: &str| {
+        let pods = format!("{{containers: [{{name: db, image: 'registry.example/db:{version}'}}]}}");
+        desk.write(
+            "m.yaml",
+            &format!(
+                "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: db}}\nspec: {{serviceName: db, replicas: 3, updateStrategy: {{rollingUpdate: {{partition: 2}}}}, selector: {{matchLabels: {{app: db}}}}, template: {{metadata: {{labels: {{app: db}}}}, spec: {pods}}}}}\n"
+            ),
+        );
+    };
+    let told =
+        "partition: StatefulSet/db has `partition: 2`: of the pods that are there only those from db-2 on";
+    write("v1");
+    desk.sandbox(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    write("v2");
+    let plan = desk.sandbox(&["plan", "--version", "v2"]).expect(0).out;
+    assert!(plan.contains(told), "{plan}");
+    let deployed = desk.sandbox(&["deploy", "--version", "v2", "--yes"]).expect(0);
+    assert!(deployed.err.contains(told), "{}", deployed.err);
+    let back = desk.sandbox(&["rollback", "--last-good", "--dry-run"]).expect(0).out;
+    assert!(back.contains(told), "{back}");
 }

@@ -1,6 +1,13 @@
 //! Sources that the user's own programs render.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::{
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     bad_input::services,
@@ -29,8 +36,11 @@ const MANIFEST: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: render
 
 /// A program of this name that writes down how it was called and prints a text.
 fn program(desk: &Desk, name: &str, prints: &str) {
-    let script = format!("#!/bin/sh\necho \"$@\" >> {name}.called\ncat <<'END'\n{prints}END\n");
-    desk.write(&format!("bin/{name}"), &script);
+    script(desk, name, &format!("echo \"$@\" >> {name}.called\ncat <<'END'\n{prints}END\n"));
+}
+
+fn script(desk: &Desk, name: &str, lines: &str) {
+    desk.write(&format!("bin/{name}"), &format!("#!/bin/sh\n{lines}"));
     let path = desk.path().join("bin").join(name);
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("is ours");
 }
@@ -41,10 +51,14 @@ fn plan(desk: &Desk) -> Done {
 
 /// A command with the programs of the desk.
 fn run(desk: &Desk, args: &[&str]) -> Done {
+    done(with_programs(desk, args))
+}
+
+fn with_programs(desk: &Desk, args: &[&str]) -> std::process::Command {
     let mut command = desk.command(&["--sandbox"]);
     command.args(args);
     command.env("PATH", format!("{}:/bin:/usr/bin", desk.path().join("bin").display()));
-    done(command)
+    command
 }
 
 fn called(desk: &Desk, name: &str) -> String {
@@ -79,9 +93,63 @@ fn what_a_program_prints_is_checked_like_any_manifest() {
     program(&desk, "kustomize", "metadata: {name: a}\n");
     let refused = plan(&desk).expect(2);
     assert!(refused.err.contains("kustomize overlay:1:1: an object without `kind`"), "{}", refused.err);
-    desk.write("bin/kustomize", "#!/bin/sh\necho 'no such overlay' >&2\nexit 1\n");
+    script(&desk, "kustomize", "echo 'no such overlay' >&2\nexit 1\n");
     let refused = plan(&desk).expect(2);
     assert!(refused.err.contains("kustomize: failed (exit status: 1): no such overlay"), "{}", refused.err);
+}
+
+#[test]
+fn what_a_program_says_beside_its_output_is_told_and_not_kept() {
+    let desk = Desk::with(&services("  search: {helm: {chart: charts/search, set: {key: hunter3}}}"));
+    let said = "echo 'warning: password=hunter2 is skipped' >&2";
+    script(&desk, "helm", &format!("{said}\ncat <<'END'\n{MANIFEST}END\n"));
+    let shown = plan(&desk).expect(0);
+    assert!(shown.err.contains("! helm: warning: password=hunter2 is skipped"), "{}", shown.err);
+    let note =
+        "warnings: `helm template search charts/search` succeeded and printed a line on standard error";
+    assert!(shown.out.contains(note), "{}", shown.out);
+    let machine = run(&desk, &["plan", "--version", "v1", "-o", "json"]).expect(0);
+    assert_eq!(
+        (machine.err.as_str(), &machine.json()["plan"]["notes"][0]["topic"]),
+        ("", &"warnings".into())
+    );
+    // A plan is kept for ever: no value that a warning quotes is.
+    assert!(!shown.out.contains("hunter") && !machine.out.contains("hunter"), "{}", machine.out);
+}
+
+#[test]
+fn the_last_words_of_a_program_that_fails_are_told() {
+    let desk = Desk::with(&services("  web: {kustomize: overlay}"));
+    script(&desk, "kustomize", "for i in 1 2 3 4 5 6 7; do echo \"word $i\" >&2; done\nexit 3\n");
+    let refused = plan(&desk).expect(2).err;
+    assert!(refused.contains("kustomize: failed (exit status: 3): word 3\nword 4\nword 5\nword 6\nword 7\n"));
+    assert!(!refused.contains("word 2"), "{refused}");
+}
+
+#[test]
+fn a_program_that_hangs_is_told_and_ends_with_the_command() {
+    let desk = Desk::with(&services("  search: {helm: {chart: charts/search, set: {key: hunter3}}}"));
+    script(&desk, "helm", "sleep 61 &\necho $! > child\nwait\n");
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let mut command = with_programs(&desk, &["deploy", "--version", "v1", "--yes"]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("is piped")).lines();
+        let mut next = || lines.next().expect("says more").expect("is text");
+        let begun = Instant::now();
+        assert_eq!(next(), "waits for `helm template search charts/search` to end, at most 120 s");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        let left = std::fs::read_to_string(desk.path().join("child")).expect("was written");
+        kill_process(Pid::from_child(&child), signal).expect("is ours");
+        assert_eq!(next(), "error: interrupted before any change");
+        assert_eq!(child.wait().expect("ends").code(), Some(130));
+        let until = Instant::now() + Duration::from_secs(5);
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", left.trim())).unwrap_or_default();
+        while !state().is_empty() && !state().contains(") Z ") {
+            assert!(Instant::now() < until, "it lives on: {}", state());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 /// Places of texts in a text.

@@ -20,7 +20,7 @@ mod state;
 mod sweep;
 mod takeover;
 
-pub use environment::{Environment, EnvironmentError, Planned, RunOptions};
+pub use environment::{Environment, EnvironmentError, Loss, LostValue, Planned, RunOptions, StoredValues};
 pub use epoch::Claim;
 pub use fence::{FENCE_POLICY, Fence, FenceError, FenceSight, FenceState, fence_manifest, fence_objects};
 pub(crate) use foreign::{digest_of_all, told_added};

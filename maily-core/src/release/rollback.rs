@@ -17,7 +17,7 @@ use crate::{
     },
     model::{Resolved, Source},
     provider::RecordStore,
-    source::sort,
+    source::{partition_note, sort},
 };
 
 /// Where to go back to.
@@ -148,6 +148,7 @@ pub async fn rollback(
             (text, id)
         }
     };
+    notes.extend(services.values().flat_map(|service| &service.objects).filter_map(partition_note));
     let mut prune: BTreeSet<String> = services.keys().cloned().collect();
     let phases = phases(resolved, &services, &BTreeMap::new());
     if complete {

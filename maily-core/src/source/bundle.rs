@@ -1,17 +1,39 @@
 //! Objects that come from files: plain, through `kustomize`, or through `helm`.
 
-use std::{fmt, path::Path, process::Stdio, time::Duration};
+use std::{fmt, io::ErrorKind, path::Path, time::Duration};
 
 use async_trait::async_trait;
 
 use super::{
     hooks::{Sorted, sort_out},
-    manifests::{SourceError, SourceErrors, read_files, read_manifests},
+    manifests::{MOST, SourceError, SourceErrors, read_files, read_manifests, refuse_special},
 };
-use crate::model::{Bundle, Placeholders, expand, expand_words};
+use crate::{
+    engine::Note,
+    model::{Bundle, Placeholders, expand, expand_words},
+    program::{self, Limits, ProgramError, Said},
+};
 
-/// Time for one program.
-const LIMIT: Duration = Duration::from_secs(120);
+/// Lines of a program's last words in an error.
+const WORDS: usize = 5;
+/// Lines that a program may say beside its output.
+const REMARKS: usize = 20;
+
+/// What a program printed.
+#[derive(Clone, Default)]
+pub struct Printed {
+    /// On standard output.
+    pub text: String,
+    /// On standard error, although it succeeded: the last lines.
+    pub remarks: Vec<String>,
+}
+
+impl fmt::Debug for Printed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Both may hold values of Secrets.
+        f.debug_struct("Printed").finish_non_exhaustive()
+    }
+}
 
 /// Runs the user's programs.
 #[async_trait]
@@ -20,52 +42,95 @@ pub trait Tools: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When it is missing, fails, or does not end in time.
-    async fn run(&self, program: &str, args: &[String], folder: &Path) -> Result<String, SourceError>;
+    async fn run(&self, program: &str, args: &[String], folder: &Path) -> Result<Printed, SourceError>;
 }
 
-/// Runs programs of the machine.
+/// Runs programs of the machine. Dropping the future of a run ends the program with all that it started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProgramTools;
 
+impl ProgramTools {
+    /// Time for one program.
+    pub const LIMIT: Duration = Duration::from_secs(120);
+}
+
 #[async_trait]
 impl Tools for ProgramTools {
-    #[expect(clippy::disallowed_methods, reason = "a program of the machine lives by the machine's clock")]
-    async fn run(&self, program: &str, args: &[String], folder: &Path) -> Result<String, SourceError> {
+    async fn run(&self, program: &str, args: &[String], folder: &Path) -> Result<Printed, SourceError> {
         let refuse = |message: String, help: &str| SourceError::Program {
             program: program.to_owned(),
             message,
             help: help.to_owned(),
         };
-        let mut command = tokio::process::Command::new(program);
-        command.args(args).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
-        let output = match tokio::time::timeout(LIMIT, command.output()).await {
-            Err(_) => {
-                return Err(refuse(format!("did not end within {} s", LIMIT.as_secs()), "run it by hand"));
-            }
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+        let with_words = |message: String, said: &Said| match said.last(WORDS) {
+            words if words.is_empty() => message,
+            words => format!("{message}: {}", words.join("\n")),
+        };
+        let mut command = std::process::Command::new(program);
+        command.args(args).current_dir(folder);
+        let limits = Limits { time: Self::LIMIT, output: MOST };
+        let ended = match program::run(command, limits).await {
+            Ok(ended) => ended,
+            Err(ProgramError::Io(error)) if error.kind() == ErrorKind::NotFound => {
                 return Err(refuse(
                     "is not installed".to_owned(),
                     "install it, or render to plain manifests",
                 ));
             }
-            Ok(Err(error)) => return Err(refuse(format!("cannot be run: {error}"), "check its permissions")),
-            Ok(Ok(output)) => output,
+            Err(ProgramError::Io(error)) => {
+                return Err(refuse(format!("cannot be run: {error}"), "check its permissions"));
+            }
+            Err(ProgramError::Late { limit, stderr }) => {
+                let message = format!("did not end within {} s", limit.as_secs());
+                return Err(refuse(with_words(message, &stderr), "run it by hand"));
+            }
+            Err(error @ ProgramError::TooMuch(_)) => {
+                return Err(refuse(error.to_string(), "split what it renders"));
+            }
         };
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said = said.trim();
-            let last: Vec<&str> = said.lines().rev().take(5).collect();
-            let last: Vec<&str> = last.into_iter().rev().collect();
-            return Err(refuse(
-                format!("failed ({}): {}", output.status, last.join("\n")),
-                "run it by hand to see all",
-            ));
+        if !ended.status.success() {
+            let message = with_words(format!("failed ({})", ended.status), &ended.stderr);
+            return Err(refuse(message, "run it by hand to see all"));
         }
-        String::from_utf8(output.stdout).map_err(|_| refuse("printed no UTF-8".to_owned(), "run it by hand"))
+        if !ended.whole {
+            let message = "left its output open, so that it may not be whole".to_owned();
+            return Err(refuse(message, "run it by hand"));
+        }
+        let text = String::from_utf8(ended.stdout)
+            .map_err(|_| refuse("printed no UTF-8".to_owned(), "run it by hand"))?;
+        Ok(Printed { text, remarks: ended.stderr.last(REMARKS) })
     }
 }
 
-/// Reads a bundle. `name` stands for the release where a chart names none.
+/// A command without its options, whose values may be secret.
+pub fn spoken(program: &str, args: &[String]) -> String {
+    let words = args.iter().map(String::as_str).take_while(|word| !word.starts_with("--"));
+    std::iter::once(program).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// Runs a program for its output. That it said something beside it is worth a note; not what, because a plan is kept,
+/// and warnings quote values.
+async fn output(
+    tools: &dyn Tools,
+    program: &str,
+    args: &[String],
+    folder: &Path,
+) -> Result<(String, Option<Note>), SourceError> {
+    let Printed { text, remarks } = tools.run(program, args, folder).await?;
+    let lines = match remarks.len() {
+        0 => return Ok((text, None)),
+        1 => "a line".to_owned(),
+        REMARKS => format!("{REMARKS} lines or more"),
+        lines => format!("{lines} lines"),
+    };
+    let said = format!(
+        "`{}` succeeded and printed {lines} on standard error, such as warnings: run it by hand to see them",
+        spoken(program, args)
+    );
+    Ok((text, Some(Note { topic: "warnings".to_owned(), text: said })))
+}
+
+/// Reads a bundle, perhaps with something to know about it. `name` stands for the release where a chart names none.
 pub(super) async fn read(
     bundle: &Bundle,
     name: &str,
@@ -73,7 +138,7 @@ pub(super) async fn read(
     root: &Path,
     values: &Placeholders<'_>,
     tools: &dyn Tools,
-) -> Result<Sorted, SourceErrors> {
+) -> Result<(Sorted, Option<Note>), SourceErrors> {
     let expand = |text: &str| {
         expand(text, values).map_err(|message| SourceError::File {
             path: text.to_owned(),
@@ -82,19 +147,20 @@ pub(super) async fn read(
         })
     };
     let folder = if root.as_os_str().is_empty() { Path::new(".") } else { root };
-    let found = match bundle {
-        Bundle::Manifests(pattern) => read_files(folder, &expand(pattern)?)?,
+    let (found, note) = match bundle {
+        Bundle::Manifests(pattern) => (read_files(folder, &expand(pattern)?)?, None),
         Bundle::Kustomize(path) => {
             let args = ["build".to_owned(), expand(path)?];
-            let text = match tools.run("kustomize", &args, folder).await {
-                Ok(text) => text,
+            let (text, note) = match output(tools, "kustomize", &args, folder).await {
+                Ok(output) => output,
                 // kubectl carries a kustomize of its own.
                 Err(SourceError::Program { message, .. }) if message == "is not installed" => {
-                    tools.run("kubectl", &["kustomize".to_owned(), args[1].clone()], folder).await?
+                    let args = ["kustomize".to_owned(), args[1].clone()];
+                    output(tools, "kubectl", &args, folder).await?
                 }
                 Err(error) => return Err(error.into()),
             };
-            read_manifests(&format!("kustomize {}", args[1]), &text)?
+            (read_manifests(&format!("kustomize {}", args[1]), &text)?, note)
         }
         Bundle::Helm(chart) => {
             let release = chart.release.as_deref().unwrap_or(name);
@@ -103,7 +169,9 @@ pub(super) async fn read(
             // A chart's tests are for `helm test`: nothing of a release.
             args.push("--skip-tests".to_owned());
             for file in &chart.values {
-                args.extend(["--values".to_owned(), expand(file)?]);
+                let file = expand(file)?;
+                refuse_special(&folder.join(&file), &file)?;
+                args.extend(["--values".to_owned(), file]);
             }
             for (path, value) in &chart.set {
                 let value = expand_words(value, values).map_err(|message| SourceError::File {
@@ -114,9 +182,9 @@ pub(super) async fn read(
                 // A comma would begin the next value.
                 args.extend(["--set".to_owned(), format!("{path}={}", value.replace(',', "\\,"))]);
             }
-            let text = tools.run("helm", &args, folder).await?;
-            read_manifests(&format!("helm template {}", chart.chart), &text)?
+            let (text, note) = output(tools, "helm", &args, folder).await?;
+            (read_manifests(&format!("helm template {}", chart.chart), &text)?, note)
         }
     };
-    sort_out(found)
+    Ok((sort_out(found)?, note))
 }

@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    fs::{self, File},
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -12,8 +14,10 @@ use crate::{
     yaml::{Diagnostic, Limits, Node, Place, parse, to_json},
 };
 
-const LIMITS: Limits =
-    Limits { bytes: 16 * 1024 * 1024, nodes: 1_000_000, depth: 64, documents: 20_000, aliases: true };
+/// Bytes that a file of manifests may have, and what a program prints.
+pub(super) const MOST: usize = 16 * 1024 * 1024;
+
+const LIMITS: Limits = Limits { bytes: MOST, nodes: 1_000_000, depth: 64, documents: 20_000, aliases: true };
 
 /// Why objects could not be read or made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -228,12 +232,14 @@ pub(super) fn files(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, SourceEr
     let path = root.join(pattern);
     let yaml =
         |path: &Path| path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
-    let list = |folder: &Path, fits: &dyn Fn(&str) -> bool| -> std::io::Result<Vec<PathBuf>> {
+    let list = |folder: &Path, fits: &dyn Fn(&str) -> bool| -> io::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
-        for entry in std::fs::read_dir(folder)? {
+        for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if path.is_file() && yaml(&path) && fits(name) {
+            // A link to nowhere and a pipe are told when they are read: a manifest that is passed over would be
+            // taken for one that is gone. Only the locks of an editor are such links by nature.
+            if !path.is_dir() && !name.starts_with(".#") && yaml(&path) && fits(name) {
                 files.push(path);
             }
         }
@@ -249,7 +255,7 @@ pub(super) fn files(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, SourceEr
         })
     } else if path.is_dir() {
         list(&path, &|_| true)
-    } else if path.is_file() {
+    } else if path.exists() {
         Ok(vec![path.clone()])
     } else {
         return Err(refuse(
@@ -270,31 +276,57 @@ pub(super) fn read_files(root: &Path, pattern: &str) -> Result<Vec<Found>, Sourc
     let mut errors = Vec::new();
     for path in files(root, pattern)? {
         let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-        let size = std::fs::metadata(&path).map(|meta| meta.len()).unwrap_or_default();
-        let refuse = |message: String, help: &str| SourceError::File {
-            path: shown.clone(),
-            message,
-            help: help.to_owned(),
-        };
-        if size > LIMITS.bytes as u64 {
-            errors
-                .push(refuse(format!("it has {size} bytes; at most {} are read", LIMITS.bytes), "split it"));
-            continue;
-        }
-        match std::fs::read(&path) {
-            Err(error) => {
-                errors.push(refuse(format!("it cannot be read: {error}"), "correct its permissions"))
-            }
-            Ok(bytes) => match String::from_utf8(bytes) {
-                Err(_) => errors.push(refuse("it is not UTF-8 text".to_owned(), "save it as UTF-8")),
-                Ok(text) => match read_manifests(&shown, &text) {
-                    Ok(objects) => found.extend(objects),
-                    Err(more) => errors.extend(more.0),
-                },
+        match contents(&path, &shown) {
+            Err(error) => errors.push(error),
+            Ok(text) => match read_manifests(&shown, &text) {
+                Ok(objects) => found.extend(objects),
+                Err(more) => errors.extend(more.0),
             },
         }
     }
     if errors.is_empty() { Ok(found) } else { Err(SourceErrors(errors)) }
+}
+
+/// Refuses what has no end, or nobody who writes to it: devices and pipes, also behind links; and what is too large.
+/// What is not there is for others to tell.
+pub(super) fn refuse_special(path: &Path, shown: &str) -> Result<(), SourceError> {
+    let Ok(there) = fs::metadata(path) else { return Ok(()) };
+    let refuse = |message: String, help: &str| {
+        Err(SourceError::File { path: shown.to_owned(), message, help: help.to_owned() })
+    };
+    if !there.is_file() {
+        return refuse("it is no regular file".to_owned(), "write the path of a file");
+    }
+    if there.len() > MOST as u64 {
+        return refuse(too_large(there.len()), "split it");
+    }
+    Ok(())
+}
+
+fn too_large(bytes: u64) -> String {
+    format!("it has {bytes} bytes; at most {MOST} are read")
+}
+
+/// The text of a file.
+fn contents(path: &Path, shown: &str) -> Result<String, SourceError> {
+    refuse_special(path, shown)?;
+    let refuse = |message: String, help: &str| SourceError::File {
+        path: shown.to_owned(),
+        message,
+        help: help.to_owned(),
+    };
+    let read = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        // It may grow meanwhile, and some files do not know how long they are.
+        File::open(path)?.take(MOST as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes =
+        read().map_err(|error| refuse(format!("it cannot be read: {error}"), "correct its permissions"))?;
+    if bytes.len() > MOST {
+        return Err(refuse(too_large(bytes.len() as u64), "split it"));
+    }
+    String::from_utf8(bytes).map_err(|_| refuse("it is not UTF-8 text".to_owned(), "save it as UTF-8"))
 }
 
 #[cfg(test)]

@@ -10,13 +10,14 @@ mod images;
 mod jobs;
 mod manifests;
 mod order;
+mod partition;
 mod patch;
 mod render;
 mod reserved;
 mod secrets;
 mod workload;
 
-pub use bundle::{ProgramTools, Tools};
+pub use bundle::{Printed, ProgramTools, Tools, spoken};
 pub use derive::{DeriveRequest, Derived, derive};
 pub use hooks::{HookJob, Occasion, Side};
 pub use manifests::{SourceError, SourceErrors, read_manifests};
@@ -25,3 +26,4 @@ pub use render::{RenderRequest, Rendered, render};
 
 pub(crate) use images::has_moving_image;
 pub(crate) use order::sort;
+pub(crate) use partition::partition_note;

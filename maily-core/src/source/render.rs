@@ -12,6 +12,7 @@ use super::{
     jobs,
     manifests::{Found, SourceError, SourceErrors},
     order::{is_cluster_scoped, sort},
+    partition::partition_note,
     reserved,
     workload::{self, Surroundings},
 };
@@ -89,6 +90,8 @@ pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Re
         sort(&mut service.objects);
     }
     sort(&mut work.rendered.shared);
+    let Rendered { services, notes, .. } = &mut work.rendered;
+    notes.extend(services.values().flat_map(|service| &service.objects).filter_map(partition_note));
     if work.errors.is_empty() { Ok(work.rendered) } else { Err(SourceErrors(work.errors)) }
 }
 
@@ -233,8 +236,12 @@ impl Work<'_> {
     ) -> Option<(Vec<Object>, Vec<Hook>)> {
         let root = self.request.resolved.project.root.clone();
         let placeholders = self.placeholders(None);
-        let sorted = match bundle::read(bundle, name, self.namespace(), &root, &placeholders, tools).await {
-            Ok(sorted) => sorted,
+        let read = bundle::read(bundle, name, self.namespace(), &root, &placeholders, tools).await;
+        let sorted = match read {
+            Ok((sorted, note)) => {
+                self.rendered.notes.extend(note);
+                sorted
+            }
             Err(errors) => {
                 self.errors.extend(errors.0);
                 return None;

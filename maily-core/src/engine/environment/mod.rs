@@ -1,6 +1,7 @@
 //! One environment: the door through which tools plan, run, resume, abort and look.
 
 mod error;
+mod payloads;
 mod run;
 mod turn;
 
@@ -25,6 +26,7 @@ use crate::{
 };
 
 pub use error::EnvironmentError;
+pub use payloads::{Loss, LostValue, StoredValues};
 pub use run::RunOptions;
 
 /// An environment and what is needed to work on it.

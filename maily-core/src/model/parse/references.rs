@@ -93,11 +93,18 @@ fn peers(scope: &Scope<'_>, name: &ServiceName, service: &Service, node: &Node, 
                 errors.add(place, format!("`{name}` talks to itself"), Some("take it out".into()));
             }
             Some((Service { source: Source::Workload(_), .. }, _)) => {}
-            Some((other, _)) => errors.add(
-                place,
-                format!("`{peer}` is a `{}`: which pods are its is not known here", other.source.kind()),
-                Some("describe it as a `workload`, or write its NetworkPolicy as a manifest".into()),
-            ),
+            Some((other, _)) => {
+                let kind = other.source.kind();
+                let message = format!(
+                    "`{peer}` is described by `{kind}`: which pods are its is not known here, so that no \
+                     NetworkPolicy can let `{name}` through to it"
+                );
+                let help = format!(
+                    "describe `{peer}` as a `workload`; or leave `talks-to` out of `{name}`, and write its \
+                     NetworkPolicy as a manifest"
+                );
+                errors.add(place, message, Some(help));
+            }
             None if scope.is_data(peer) || scope.project.raw.contains_key(peer.as_str()) => {}
             None => {
                 let candidates: Vec<&str> =

@@ -1,0 +1,186 @@
+//! `doctor`: everything that a release needs, looked at before one does.
+
+mod records;
+mod rights;
+
+use std::{collections::BTreeSet, process::Command, time::Duration};
+
+use maily_core::{
+    engine::{EnvironmentError, FenceState},
+    model::{Bundle, Fencing, Source},
+    program::{self, Limits, ProgramError},
+    provider::{ClusterInfo, ErrorKind},
+};
+use maily_testkit::sim::Mode;
+use serde::Serialize;
+
+use crate::{
+    args::{EnvArg, Globals},
+    exit::{CliError, Code},
+    render::Ui,
+    signals,
+    wire::{Wired, Workshop},
+};
+
+/// Milliseconds by which clocks may differ before the times in records mislead.
+const SKEW: i64 = 5_000;
+/// A program tells its version at once.
+const VERSION: Limits = Limits { time: Duration::from_secs(10), output: 0 };
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: String,
+    state: &'static str,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, state: &'static str, what: &str, detail: impl Into<String>, help: Option<&str>) {
+        self.0.push(Finding {
+            what: what.to_owned(),
+            state,
+            detail: detail.into(),
+            help: help.map(str::to_owned),
+        });
+    }
+
+    /// What could not be looked at, and why.
+    fn unseen(&mut self, what: &str, error: impl Into<CliError>) {
+        let error = error.into();
+        self.add("bad", what, error.message, error.help.as_deref());
+    }
+}
+
+pub(super) async fn doctor(ui: &Ui, globals: &Globals, env: &EnvArg) -> Result<Code, CliError> {
+    let workshop = Workshop::open(globals, Mode::Read)?;
+    let wired = workshop.wire(env.env.as_deref()).await?;
+    let mut findings = Findings::default();
+    signals::unless_stopped(programs(&wired, &mut findings)).await?;
+    if server(&wired, &mut findings).await {
+        identity(&wired, &mut findings).await;
+        rights::permissions(&wired, &mut findings).await;
+        if !globals.sandbox {
+            fence(&wired, &mut findings).await;
+        }
+        records::records(&wired, &mut findings).await;
+    }
+    let bad = findings.0.iter().any(|finding| finding.state == "bad");
+    if ui.is_json() {
+        ui.document("doctor", &serde_json::json!({"environment": wired.environment.name, "healthy": !bad, "findings": findings.0}))?;
+    } else {
+        let mut text = format!("{}\n", ui.paint.strong(&wired.environment.name));
+        for finding in &findings.0 {
+            let mark = match finding.state {
+                "ok" => ui.paint.good("✓"),
+                "warn" => ui.paint.warn("!"),
+                _ => ui.paint.bad("✗"),
+            };
+            text.push_str(&format!("  {mark} {:12} {}\n", finding.what, finding.detail));
+            if let Some(help) = &finding.help {
+                text.push_str(&format!("    {}: {help}\n", ui.paint.strong("help")));
+            }
+        }
+        ui.print(&text)?;
+    }
+    Ok(if bad { Code::Failed } else { Code::Done })
+}
+
+async fn programs(wired: &Wired, findings: &mut Findings) {
+    let bundles = wired.resolved.project.sources.values();
+    let own = wired.resolved.services.values().filter_map(|service| match &service.source {
+        Source::Bundle(bundle) => Some(bundle),
+        _ => None,
+    });
+    let needed: BTreeSet<&str> = bundles
+        .chain(own)
+        .filter_map(|bundle| match bundle {
+            Bundle::Kustomize(_) => Some("kustomize"),
+            Bundle::Helm(_) => Some("helm"),
+            Bundle::Manifests(_) => None,
+        })
+        .collect();
+    for name in needed {
+        let mut command = Command::new(name);
+        command.arg("version");
+        match program::run(command, VERSION).await {
+            Ok(_) => findings.add("ok", name, "is installed", None),
+            Err(ProgramError::Io(error)) => {
+                findings.add("bad", name, format!("cannot be run: {error}"), Some("install it"));
+            }
+            Err(error) => {
+                let help = format!("run `{name} version` by hand");
+                findings.add("bad", name, error.to_string(), Some(&help));
+            }
+        }
+    }
+}
+
+/// Whether the server answers: where it does, a missing right does not keep from looking at all else.
+async fn server(wired: &Wired, findings: &mut Findings) -> bool {
+    match wired.environment.providers.cluster.describe().await {
+        Ok(info) => version_and_clock(&info, findings),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let detail = "answers, and does not let these credentials see which cluster it is";
+            findings.add("warn", "server", detail, None);
+        }
+        Err(error) => {
+            findings.unseen("server", error);
+            return false;
+        }
+    }
+    true
+}
+
+fn version_and_clock(info: &ClusterInfo, findings: &mut Findings) {
+    findings.add("ok", "server", format!("{} at {}", info.version, info.server), None);
+    match info.clock_skew_ms {
+        Some(skew) if skew.abs() > SKEW => findings.add(
+            "warn",
+            "clock",
+            format!("the server's clock differs by {:.1} s", skew as f64 / 1000.0),
+            Some("set this machine's clock: times on record mislead"),
+        ),
+        Some(skew) => findings.add("ok", "clock", format!("differs by {skew} ms"), None),
+        None => findings.add("warn", "clock", "the server did not tell its time", None),
+    }
+}
+
+async fn identity(wired: &Wired, findings: &mut Findings) {
+    match wired.environment.check().await {
+        Ok(_) => findings.add(
+            "ok",
+            "identity",
+            format!("the bound cluster, namespace `{}`", wired.environment.namespace),
+            None,
+        ),
+        Err(EnvironmentError::Provider(error)) if error.kind() == ErrorKind::PermissionDenied => {
+            rights::namespaces(wired, error, findings).await;
+        }
+        Err(error) => findings.unseen("identity", error),
+    }
+}
+
+/// The fence as it stands, and whether it refuses: asked by a dry run of an older epoch, which changes nothing.
+async fn fence(wired: &Wired, findings: &mut Findings) {
+    let environment = &wired.environment;
+    let recorded = environment.fencing == Fencing::Installed;
+    let fence = environment.fence();
+    let sight = match fence.sight(recorded).await {
+        Ok(sight) => sight,
+        Err(error) => return findings.unseen("fence", error),
+    };
+    let (said, help) = crate::render::fence(sight, &environment.name);
+    match (recorded, sight.state, sight.epoch) {
+        (true, FenceState::Installed | FenceState::Unseen, Some(epoch)) => match fence.prove(epoch).await {
+            Ok(()) => findings.add("ok", "fence", format!("refuses what is older than epoch {epoch}"), None),
+            Err(error) => findings.unseen("fence", error),
+        },
+        (true, ..) => findings.add("bad", "fence", said, help.as_deref()),
+        (false, ..) => findings.add("warn", "fence", said, help.as_deref()),
+    }
+}

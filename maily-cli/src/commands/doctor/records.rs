@@ -1,0 +1,117 @@
+//! What is on record: releases, runs, and the values of Secrets that a way back needs.
+
+use maily_core::engine::{Head, Loss, LostValue, ReleaseId};
+
+use super::Findings;
+use crate::wire::Wired;
+
+/// Lost values that are named; who mends the cause mends the others.
+const SHOWN: usize = 5;
+
+pub(super) async fn records(wired: &Wired, findings: &mut Findings) {
+    match wired.environment.head().await {
+        Err(error) => findings.unseen("records", error),
+        Ok(head) => {
+            let release =
+                head.release.as_ref().map(|(_, release)| format!("release {} is in force", release.id));
+            findings.add("ok", "records", release.unwrap_or_else(|| "nothing released yet".to_owned()), None);
+            journals(wired, &head, findings).await;
+            payloads(wired, &head, findings).await;
+            if let Some(unfinished) = &head.unfinished {
+                let help = format!(
+                    "`mailyctl resume --env {0}` or `mailyctl abort --env {0}`",
+                    wired.environment.name
+                );
+                findings.add(
+                    "warn",
+                    "run",
+                    format!("{} has not ended", unfinished.recorded.run),
+                    Some(&help),
+                );
+            }
+        }
+    }
+}
+
+/// Journals that cannot be read whole, and one that does not tell of the release that it made.
+async fn journals(wired: &Wired, head: &Head, findings: &mut Findings) {
+    let runs = match maily_core::release::runs(&*wired.environment.records, usize::MAX / 2).await {
+        Ok(runs) => runs,
+        Err(error) => return findings.unseen("journals", error),
+    };
+    for run in &runs {
+        if let Some(damaged) = &run.damaged {
+            findings.add("bad", "journal", damaged.clone(), None);
+        }
+    }
+    let Some((released, release)) = &head.release else { return };
+    if runs.iter().any(|run| run.run == *released && run.outcome.is_none() && run.damaged.is_none()) {
+        let what = format!("run {released} made release {}, and its journal has lost its end", release.id);
+        findings.add("bad", "journal", what, Some("bring its last segment back from a backup"));
+    }
+}
+
+/// Values of Secrets that are on record by their names alone.
+async fn payloads(wired: &Wired, head: &Head, findings: &mut Findings) {
+    let stored = match wired.environment.stored_values(head).await {
+        Ok(stored) => stored,
+        Err(error) => return findings.unseen("payloads", error),
+    };
+    if let Some(key) = &stored.lost_key {
+        let detail = format!("{key} is gone, the key by which stored values of Secrets are found");
+        let help = "bring it back from a backup of the namespace before the next run makes another one: with another \
+                    one there is no way back to a release that has a Secret";
+        findings.add("bad", "payloads", detail, Some(help));
+    }
+    let in_force = head.release.as_ref().map(|(_, release)| release.id);
+    let (now, before): (Vec<&LostValue>, Vec<&LostValue>) =
+        stored.lost.iter().partition(|lost| in_force.is_some_and(|id| lost.releases.contains(&id)));
+    if let (Some(id), false) = (in_force, now.is_empty()) {
+        let detail = format!("release {id}, which is in force, could not be gone back to: {}", told(&now));
+        let version = version_of(head);
+        let changed = now.iter().any(|lost| lost.loss == Loss::Changed);
+        let first = if changed { "delete what is not as it was stored; then, " } else { "" };
+        let help = format!(
+            "{first}while the files or the Secret itself have the value, `mailyctl plan --env {} --version {version} \
+             --out FILE` stores it again, as the next run does that changes something; else bring it back from a backup of the namespace",
+            wired.environment.name
+        );
+        findings.add("bad", "payloads", detail, Some(&help));
+    }
+    if !before.is_empty() {
+        let ids: std::collections::BTreeSet<ReleaseId> =
+            before.iter().flat_map(|lost| lost.releases.iter().copied()).collect();
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let detail = format!("there is no way back to release {}: {}", ids.join(", "), told(&before));
+        findings.add("warn", "payloads", detail, Some("bring it back from a backup of the namespace"));
+    }
+    if stored.count > 0 && stored.lost.is_empty() && stored.lost_key.is_none() {
+        let values = if stored.count == 1 { "value" } else { "values" };
+        findings.add("ok", "payloads", format!("{} {values} of Secrets can be restored", stored.count), None);
+    }
+}
+
+/// The version in force, where there is one for all.
+fn version_of(head: &Head) -> &str {
+    let mut versions = head.release.iter().flat_map(|(_, release)| release.versions.values());
+    match versions.next() {
+        Some(first) if versions.all(|version| version == first) => first,
+        _ => "VERSION",
+    }
+}
+
+fn told(lost: &[&LostValue]) -> String {
+    let told = lost.iter().take(SHOWN).map(|lost| {
+        let LostValue { object, field, payload, loss, .. } = lost;
+        let what = match loss {
+            Loss::Missing => "is gone",
+            Loss::Changed => "does not fit its name, or the key is another one",
+        };
+        format!("`{field}` of {} ({} {what})", object.short(), payload.name)
+    });
+    let mut text = told.collect::<Vec<_>>().join(", ");
+    if lost.len() > SHOWN {
+        text.push_str(&format!(" and {} more", lost.len() - SHOWN));
+    }
+    text
+}

@@ -1,0 +1,139 @@
+//! Signals to this process. They stop what is under way in an orderly way; where nothing is, they end the process as
+//! they would without us.
+
+use std::{
+    io::Write as _,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::exit::{CliError, Code};
+
+/// What this process does. Signals are the process's, and so is this.
+static STATE: Mutex<State> = Mutex::new(State { listens: false, under_way: None });
+
+struct State {
+    /// Nobody can give signals back to the system: once heard they have to be answered.
+    listens: bool,
+    under_way: Option<(CancellationToken, Option<&'static str>)>,
+}
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Something that the first signal stops in an orderly way, until this is dropped. The second one ends the process.
+pub(crate) struct UnderWay(CancellationToken);
+
+impl UnderWay {
+    /// From now on; the first signal is answered with a line, where there is one.
+    pub(crate) fn begin(line: Option<&'static str>) -> Self {
+        let token = CancellationToken::new();
+        let mut state = state();
+        state.under_way = Some((token.clone(), line));
+        if !state.listens {
+            state.listens = true;
+            tokio::spawn(listen(Heard::new()));
+        }
+        Self(token)
+    }
+
+    /// Cancelled by the first signal.
+    pub(crate) fn token(&self) -> CancellationToken {
+        self.0.clone()
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        state().under_way = None;
+    }
+}
+
+/// Does something that changes nothing. A signal drops it, and with it ends the programs that it has started.
+pub(crate) async fn unless_stopped<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
+    let under_way = UnderWay::begin(None);
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = under_way.0.cancelled() => {
+            Err(CliError::new(Code::Interrupted, "interrupted before any change"))
+        }
+    }
+}
+
+/// The signals that ask for an end.
+struct Heard {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+    hangup: Option<Signal>,
+}
+
+impl Heard {
+    fn new() -> Self {
+        let heard = |kind| signal(kind).ok();
+        Self {
+            interrupt: heard(SignalKind::interrupt()),
+            terminate: heard(SignalKind::terminate()),
+            // Who had hangups ignored, as `nohup` does, is not stopped by one.
+            hangup: if hangups_are_ignored() { None } else { heard(SignalKind::hangup()) },
+        }
+    }
+}
+
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn listen(mut heard: Heard) {
+    let mut hung_up = false;
+    loop {
+        let hangs = tokio::select! {
+            biased;
+            () = next(&mut heard.interrupt) => false,
+            () = next(&mut heard.terminate) => false,
+            () = next(&mut heard.hangup) => true,
+        };
+        // The kernel and the shell may both tell of a terminal that closes: a second time means nothing.
+        if hangs && std::mem::replace(&mut hung_up, true) {
+            continue;
+        }
+        let first = match &state().under_way {
+            Some((token, line)) if !token.is_cancelled() => {
+                token.cancel();
+                Some(*line)
+            }
+            _ => None,
+        };
+        match first {
+            Some(Some(line)) => {
+                let _ = writeln!(std::io::stderr().lock(), "\n{line}");
+            }
+            Some(None) => {}
+            // A hangup after another signal is no second wish.
+            None if hangs && state().under_way.is_some() => {}
+            None => {
+                #[expect(
+                    clippy::exit,
+                    reason = "it is asked for; the journal of a run holds what is needed to resume"
+                )]
+                std::process::exit(Code::Interrupted as i32);
+            }
+        }
+    }
+}
+
+/// Whether this process was started with hangups ignored; where the system does not say, it was not.
+fn hangups_are_ignored() -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The first bit is the signal 1.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
