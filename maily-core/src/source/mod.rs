@@ -4,6 +4,7 @@
 
 mod bundle;
 mod derive;
+mod follows;
 mod group;
 mod hooks;
 mod images;

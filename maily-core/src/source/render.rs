@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 
 use super::{
     bundle::{self, Tools},
+    follows,
     group::{Groups, group},
     hooks::{Hook, HookJob},
     images::{images, reference, write_pull_policies},
@@ -92,6 +93,8 @@ pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Re
     sort(&mut work.rendered.shared);
     let Rendered { services, notes, .. } = &mut work.rendered;
     notes.extend(services.values().flat_map(|service| &service.objects).filter_map(partition_note));
+    let told = follows::told(request, &work.rendered);
+    work.rendered.notes.extend(told);
     if work.errors.is_empty() { Ok(work.rendered) } else { Err(SourceErrors(work.errors)) }
 }
 
