@@ -78,12 +78,42 @@ defects! {
     ForeignTaken = "foreign-taken",
     /// A run turns although a step that cannot be undone has begun.
     TurnPastReturn = "turn-past-return",
-    /// A step that cannot be undone begins before the gates have passed.
+    /// A gate that has not passed keeps nothing from going on.
     GatesIgnored = "gates-ignored",
+    /// What a host without preconditions may have made is made again without a look.
+    CreateRepeatedBlindly = "create-repeated-blindly",
     /// Values of Secrets stand in plans.
     SecretsUnsealed = "secrets-unsealed",
     /// What is told again is not marked.
     ReplayUnmarked = "replay-unmarked",
+    /// T1: a status that tells of the rollout before counts.
+    StatusOfBefore = "status-of-before",
+    /// T2: a Job that has failed is waited for.
+    FailedJobAwaited = "failed-job-awaited",
+    /// T3: a deadline that the rollout before has exceeded counts.
+    StaleDeadlineCounts = "stale-deadline-counts",
+    /// T4: a Deployment that is paused is waited for.
+    PausedAwaited = "paused-awaited",
+    /// T5: old pods that still run or end are not waited for.
+    OldPodsForgotten = "old-pods-forgotten",
+    /// T6: an object of another uid is taken for what was written.
+    OtherUidTaken = "other-uid-taken",
+    /// T6: somebody else's rollout is taken for our own.
+    SupersededIgnored = "superseded-ignored",
+    /// T7: pods of a StatefulSet that are ready count as available.
+    ReadyIsAvailable = "ready-is-available",
+    /// T8: a load balancer without an address counts as done.
+    AddressNotAwaited = "address-not-awaited",
+    /// T9: a pod that no node has room for is a failure.
+    UnschedulableDooms = "unschedulable-dooms",
+    /// T10: what cannot become ready by waiting is waited for.
+    DoomedAwaited = "doomed-awaited",
+    /// T10: a start that failed for the node's own reasons is a failure.
+    TransientDooms = "transient-dooms",
+    /// T16: another configuration leaves the pods as they are.
+    ConfigRestartsNothing = "config-restarts-nothing",
+    /// T18: a pod ends at once when it is told to.
+    NoTimeToEnd = "no-time-to-end",
 }
 
 impl Defect {

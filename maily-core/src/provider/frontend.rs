@@ -48,7 +48,8 @@ pub struct Production {
 ///
 /// # Contract
 /// 1. `create` answers before the build is through; `get` tells how far it is.
-/// 2. The host knows no idempotency token: two `create`s make two deployments. `find` looks them up by tag.
+/// 2. The host knows no idempotency token: two `create`s make two deployments. `find` looks them up by tag; what was
+///    made seconds ago it may not find yet.
 /// 3. `promote` of a deployment that is not ready fails with `Conflict` and changes nothing.
 /// 4. `promote` answers before the domain shows the deployment: until then it is `coming`, and the former one is
 ///    `shown`; afterwards it is `shown`, and nothing is `coming`. While another deployment is coming, `promote` fails

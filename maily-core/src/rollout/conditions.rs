@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::judge::Health;
-use crate::object::Object;
+use crate::{
+    object::Object,
+    planted::{Defect, is_planted},
+};
 
 /// A condition of an object.
 pub(super) fn find<'a>(object: &'a Object, name: &str) -> Option<&'a Value> {
@@ -38,7 +41,7 @@ pub(super) fn namespace(live: &Object) -> Health {
 }
 
 pub(super) fn load_balancer(live: &Object) -> Health {
-    if live.items("/status/loadBalancer/ingress").is_empty() {
+    if live.items("/status/loadBalancer/ingress").is_empty() && !is_planted(Defect::AddressNotAwaited) {
         Health::waiting(0, 1, "the load balancer has no address yet")
     } else {
         Health::Done

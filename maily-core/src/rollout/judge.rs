@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 
 use super::{Target, conditions, workload};
-use crate::object::{Object, ObjectKey};
+use crate::{
+    object::{Object, ObjectKey},
+    planted::{Defect, is_planted},
+};
 
 /// What is known at a moment.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +72,7 @@ pub fn judge(target: &Target, evidence: &Evidence<'_>) -> Health {
     let Some(live) = evidence.live else {
         return failed("gone", format!("{} was deleted meanwhile", target.key), "find out who deleted it");
     };
-    if live.uid() != Some(&target.uid) {
+    if live.uid() != Some(&target.uid) && !is_planted(Defect::OtherUidTaken) {
         let message = format!("{} was deleted and made again meanwhile", target.key);
         return failed("replaced", message, "find out who made it again");
     }
@@ -77,7 +80,9 @@ pub fn judge(target: &Target, evidence: &Evidence<'_>) -> Health {
         return failed("gone", format!("{} is being deleted", target.key), "find out who deleted it");
     }
     // T6: another rollout is under way. By content: a change of annotations raises the generation as well.
-    if live.generation() > Some(target.generation) && live.at("/spec/template") != target.template.as_ref() {
+    let another =
+        live.generation() > Some(target.generation) && live.at("/spec/template") != target.template.as_ref();
+    if another && !is_planted(Defect::SupersededIgnored) {
         let message = format!("{} was changed by somebody else during the rollout", target.key);
         return failed(
             "superseded",

@@ -6,13 +6,26 @@ use super::{
     conditions::{find, text, time},
     judge::Reason,
 };
-use crate::object::Object;
+use crate::{
+    object::Object,
+    planted::{Defect, is_planted},
+};
 
 /// Why a pod is doomed, if it is.
 ///
 /// Doomed and transient reasons as krane tells them apart (T10): a crash loop, an image that is not there and a
 /// wrong configuration stay as they are; slow registries, evictions and start errors pass.
 pub(super) fn doomed(pod: &Object) -> Option<Reason> {
+    let unschedulable = |why: &String| why.starts_with("unschedulable");
+    if is_planted(Defect::UnschedulableDooms)
+        && let Some(message) = why_not_ready(pod).filter(unschedulable)
+    {
+        let (object, cause) = (pod.key().clone(), "unschedulable");
+        return Some(Reason { cause, message, object, container: None, at: None, hint: "" });
+    }
+    if is_planted(Defect::DoomedAwaited) {
+        return None;
+    }
     let containers = ["/status/initContainerStatuses", "/status/containerStatuses"]
         .into_iter()
         .flat_map(|path| pod.items(path));
@@ -46,7 +59,7 @@ fn verdict(
         "CrashLoopBackOff" => {
             let code = container.pointer("/lastState/terminated/exitCode").and_then(Value::as_i64);
             // T10: 128 is the runtime's own failure to start, which passes.
-            if code == Some(128) {
+            if code == Some(128) && !is_planted(Defect::TransientDooms) {
                 return None;
             }
             let killed = container.pointer("/lastState/terminated/reason").and_then(Value::as_str);

@@ -224,3 +224,32 @@ fn a_doomed_pod_of_an_unknown_replica_set_is_asked_about() {
         other => panic!("{other:?}"),
     }
 }
+
+/// Each rule is worth what turns red without it.
+#[cfg(feature = "planted-defects")]
+#[test]
+fn every_trap_that_is_put_back_turns_its_test_red() {
+    use crate::planted::{Defect, plant};
+
+    let tests: [(Defect, fn()); 12] = [
+        (Defect::StatusOfBefore, t01_the_last_rollouts_status_is_not_this_ones_success),
+        (Defect::FailedJobAwaited, t02_a_failed_job_is_a_failure_and_a_missing_one_too),
+        (Defect::StaleDeadlineCounts, t03_a_stale_progress_deadline_does_not_count),
+        (Defect::PausedAwaited, t04_a_paused_deployment_fails_at_once),
+        (Defect::OldPodsForgotten, t05_old_pods_that_still_run_or_terminate_are_waited_for),
+        (Defect::OtherUidTaken, t06_another_object_or_another_template_is_not_what_was_written),
+        (Defect::SupersededIgnored, t06_another_object_or_another_template_is_not_what_was_written),
+        (Defect::ReadyIsAvailable, t07_stateful_sets_are_available_not_ready_and_know_partitions),
+        (Defect::AddressNotAwaited, t08_running_jobs_failed_pods_and_pending_load_balancers_are_not_done),
+        (Defect::UnschedulableDooms, t09_an_unschedulable_pod_is_waited_for),
+        (Defect::DoomedAwaited, t10_doomed_pods_of_the_new_revision_fail_at_once),
+        (Defect::TransientDooms, t10_doomed_pods_of_the_new_revision_fail_at_once),
+    ];
+    for (defect, test) in tests {
+        plant(Some(defect));
+        let red = std::panic::catch_unwind(test).is_err();
+        plant(None);
+        assert!(red, "{} is unnoticed", defect.name());
+        test();
+    }
+}

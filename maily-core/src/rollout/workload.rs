@@ -8,7 +8,10 @@ use super::{
     pod::{doomed, why_not_ready},
     target::Target,
 };
-use crate::object::{Object, ObjectKey, ObjectKind};
+use crate::{
+    object::{Object, ObjectKey, ObjectKind},
+    planted::{Defect, is_planted},
+};
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
@@ -18,7 +21,7 @@ fn number(live: &Object, path: &str) -> i64 {
 
 /// T1: until the controller has seen what we wrote, the status tells of the rollout before.
 fn unobserved(target: &Target, live: &Object) -> bool {
-    number(live, "/status/observedGeneration") < target.generation
+    number(live, "/status/observedGeneration") < target.generation && !is_planted(Defect::StatusOfBefore)
 }
 
 pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>) -> Health {
@@ -27,7 +30,7 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
     if unobserved(target, live) {
         return Health::waiting(0, desired, "the controller has not seen the change yet");
     }
-    if live.at("/spec/paused") == Some(&Value::Bool(true)) {
+    if live.at("/spec/paused") == Some(&Value::Bool(true)) && !is_planted(Defect::PausedAwaited) {
         // T4: it would never progress, and never say so.
         return failed(target, "paused", "the Deployment is paused".to_owned(), None, "resume it");
     }
@@ -41,7 +44,8 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
     // the old ones are taken for the available ones.
     let ready =
         if not_ready.is_some() { (available - old).clamp(0, updated.max(0)) } else { updated.min(available) };
-    if updated >= desired && total <= updated && available >= updated && terminating == 0 {
+    let alone = (total <= updated && terminating == 0) || is_planted(Defect::OldPodsForgotten);
+    if updated >= desired && alone && available >= updated {
         return Health::Done;
     }
     match doomed_pod(live, evidence) {
@@ -52,7 +56,7 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
     if let Some(condition) = find(live, "Progressing") {
         // T3: a deadline that passed before our write is the last rollout's.
         let fresh = match (time(condition, "lastUpdateTime"), target.written_at) {
-            (Some(raised), Some(written)) => raised >= written,
+            (Some(raised), Some(written)) => raised >= written || is_planted(Defect::StaleDeadlineCounts),
             _ => true,
         };
         if text(condition, "reason") == Some("ProgressDeadlineExceeded") && fresh {
@@ -169,7 +173,9 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
     let updated = number(live, "/status/updatedReplicas");
     let total = number(live, "/status/replicas");
     // T7: ready is not available.
-    let available = number(live, "/status/availableReplicas");
+    let ready = is_planted(Defect::ReadyIsAvailable);
+    let counted = if ready { "/status/readyReplicas" } else { "/status/availableReplicas" };
+    let available = number(live, counted);
     let same = revision == live.text("/status/currentRevision");
     let on_delete = live.text("/spec/updateStrategy/type") == Some("OnDelete");
     let partition = number(live, "/spec/updateStrategy/rollingUpdate/partition").clamp(0, desired);
@@ -219,7 +225,7 @@ pub(super) fn job(live: &Object, evidence: &Evidence<'_>) -> Health {
     let done = number(live, "/status/succeeded");
     let holds = |name: &str| find(live, name).filter(|c| text(c, "status") == Some("True"));
     // T2: a failed Job is not a Job that is not complete yet.
-    if let Some(condition) = holds("Failed") {
+    if let Some(condition) = holds("Failed").filter(|_| !is_planted(Defect::FailedJobAwaited)) {
         let message = text(condition, "message").unwrap_or("the Job failed").to_owned();
         let pod = evidence.pods.iter().find(|pod| pod.text("/status/phase") == Some("Failed"));
         let container = pod.and_then(|pod| {

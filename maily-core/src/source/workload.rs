@@ -7,6 +7,7 @@ use crate::{
     engine::digest,
     model::{Health, Ingress, Scale, SecretRef, Volume, VolumeSource, Workload},
     object::Object,
+    planted::{Defect, is_planted},
 };
 
 /// Label that names the workload: selectors use it and nothing else, as they can never change.
@@ -174,7 +175,7 @@ fn way_in(ingress: &Ingress, name: &str, port: u16) -> Value {
 fn deployment(workload: &Workload, around: &Surroundings<'_>) -> Value {
     let name = around.name;
     let mut template = json!({"metadata": {"labels": {NAME: name}}, "spec": pod(workload, around)});
-    if !workload.config.is_empty() {
+    if !workload.config.is_empty() && !is_planted(Defect::ConfigRestartsNothing) {
         // The content decides, not the time: an unchanged configuration rolls nothing.
         template["metadata"]["annotations"] = json!({"maily.dev/config": digest(&workload.config)[..16]});
     }
@@ -244,7 +245,8 @@ fn pod(workload: &Workload, around: &Surroundings<'_>) -> Value {
     set("ports", Value::Array(ports), some_ports);
     if workload.port.is_some() {
         set("readinessProbe", ready(&workload.health), true);
-        set("lifecycle", json!({"preStop": {"sleep": {"seconds": PRE_STOP_S}}}), true);
+        let pause = json!({"preStop": {"sleep": {"seconds": PRE_STOP_S}}});
+        set("lifecycle", pause, !is_planted(Defect::NoTimeToEnd));
     }
     if let Some(live) = &workload.health.live {
         set(

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::context::{Context, End, Past, Trouble};
 use crate::{
+    planted::{Defect, is_planted},
     provider::{Effect, FrontendDeployment, FrontendHost, FrontendState, Production, ProviderError},
     run::{Direction, Failure, Step, What},
     runtime::Moment,
@@ -101,7 +102,7 @@ impl Work<'_> {
                     return Ok(made);
                 }
                 Err(error) => {
-                    look = error.effect() == Effect::Unknown;
+                    look = error.effect() == Effect::Unknown && !is_planted(Defect::CreateRepeatedBlindly);
                     self.after_change(error).await?;
                 }
             }
@@ -114,6 +115,18 @@ impl Work<'_> {
         loop {
             match self.host.get(wish.project, id).await {
                 Ok(found) => return Ok(found.filter(|found| found.state == FrontendState::Ready)),
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    /// The deployment that the step is known to have made: a search may not find yet what was made a moment ago.
+    async fn remembered(&mut self, wish: &Wish<'_>) -> Result<Option<FrontendDeployment>, Trouble> {
+        let made = self.context.result(&self.step.id).artefact;
+        let Some(id) = made.filter(|id| Some(id.as_str()) != wish.existing) else { return Ok(None) };
+        loop {
+            match self.host.get(wish.project, &id).await {
+                Ok(found) => return Ok(found),
                 Err(error) => self.after(error).await?,
             }
         }
@@ -183,7 +196,12 @@ impl Work<'_> {
                 match self.host.promote(wish.project, id, wish.domain).await {
                     Ok(()) => self.effect = Effect::Done,
                     Err(error) => {
+                        let may_land = error.effect() == Effect::Unknown;
                         self.after_change(error).await?;
+                        if may_land {
+                            // It must not land after the promotion of a later run.
+                            self.context.pause(self.direction, CALL_LIMIT).await?;
+                        }
                         continue;
                     }
                 }
@@ -212,7 +230,10 @@ impl Work<'_> {
             self.context.pause(self.direction, CALL_LIMIT).await?;
         }
         let tags = self.tags();
-        let made = self.surplus(wish, &tags).await?;
+        let made = match self.surplus(wish, &tags).await? {
+            Some(found) => Some(found),
+            None => self.remembered(wish).await?,
+        };
         let shown = self.settled(wish).await?;
         let ours = made.as_ref().map(|made| made.id.as_str());
         match (shown.as_deref(), wish.before) {

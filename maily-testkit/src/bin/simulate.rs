@@ -60,7 +60,9 @@ struct Sum {
     steps: u64,
     faults: Tally,
     ends: BTreeMap<String, u64>,
-    violations: u64,
+    violations: usize,
+    /// Seeds with violations.
+    red: u64,
 }
 
 impl Sum {
@@ -73,15 +75,25 @@ impl Sum {
             *self.ends.entry(end.clone()).or_default() += count;
         }
         if !report.violations.is_empty() {
-            self.violations += 1;
-            if self.violations <= 20 {
-                println!("seed {} ({}):", report.seed, env!("CARGO_PKG_VERSION"));
+            self.violations += report.violations.len();
+            self.red += 1;
+            if self.red <= 20 {
+                println!("seed {} at {}:", report.seed, commit());
                 for violation in report.violations.iter().take(5) {
                     println!("  {violation}");
                 }
             }
         }
     }
+}
+
+/// The sources that are played, so that a seed can be played again: the commit, and whether it was changed since.
+fn commit() -> String {
+    let mut git = std::process::Command::new("git");
+    git.args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty", "--abbrev=12"]);
+    let said = git.output().ok().filter(|output| output.status.success());
+    let commit = said.and_then(|output| String::from_utf8(output.stdout).ok());
+    commit.map_or_else(|| format!("version {}", env!("CARGO_PKG_VERSION")), |commit| commit.trim().to_owned())
 }
 
 /// Shows for each defect which seed turns red.
@@ -157,7 +169,12 @@ fn main() -> ExitCode {
         for line in &report.log {
             println!("{line}");
         }
-        println!("digest {:016x}, {} violations", report.digest, report.violations.len());
+        println!(
+            "seed {seed} at {}: digest {:016x}, {} violations",
+            commit(),
+            report.digest,
+            report.violations.len()
+        );
         return if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     #[expect(clippy::disallowed_methods, reason = "how long it takes is measured on the machine's clock")]
@@ -190,12 +207,14 @@ fn main() -> ExitCode {
         took.as_secs_f64()
     );
     println!("{:.1} simulated hours, {} steps", sum.time.as_secs_f64() / 3600.0, sum.steps);
+    println!("runs that ended, as whoever was asked told it:");
     for (end, count) in &sum.ends {
-        println!("  ended {end}: {count}");
+        println!("  {end}: {count}");
     }
+    println!("{} faults:", sum.faults.0.values().sum::<u64>());
     for (fault, count) in &sum.faults.0 {
         println!("  {fault}: {count}");
     }
-    println!("{} seeds with violations", sum.violations);
+    println!("{} violations in {} of {} seeds", sum.violations, sum.red, sum.seeds);
     if sum.violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -6,10 +6,11 @@ use std::{
 };
 
 use maily_core::{
-    engine::{EnvironmentError, Head, Outcome, RunEnd, RunOptions, Wish},
+    engine::{EPOCH, EnvironmentError, Head, Outcome, RunEnd, RunOptions, Wish},
     model::Version,
     runtime::Runtime as _,
 };
+use serde_json::json;
 
 use super::{
     chance::Chance,
@@ -29,9 +30,11 @@ pub(super) fn contest(
     second: &Seat,
     chance: &mut Chance,
 ) -> Vec<String> {
-    let halted = lock(&place.armed)
-        .as_ref()
-        .is_some_and(|armed| armed.drill.contest.is_some_and(|contest| contest.halted));
+    let contest = lock(&place.armed).as_ref().and_then(|armed| armed.drill.contest);
+    let halted = contest.is_some_and(|contest| contest.halted);
+    if contest.is_some_and(|contest| contest.stamped) {
+        copy_stamp(stage, place);
+    }
     let over: Arc<Mutex<Option<String>>> = Arc::default();
     {
         let (stage, place, over, seat) =
@@ -42,9 +45,9 @@ pub(super) fn contest(
         });
     }
     if !halted {
-        let jumped = scheduler.now() + Duration::from_millis(700);
-        scheduler.run(chance, jumped, || lock(&over).is_some());
-        scheduler.wind(second.participant(), Duration::from_secs(16), 1_000_000);
+        let deleted = scheduler.now() + Duration::from_millis(700);
+        scheduler.run(chance, deleted, || lock(&over).is_some());
+        place.unlease(&stage.environments[0]);
     }
     let mut found = Vec::new();
     let limit = scheduler.now() + Duration::from_secs(3_600);
@@ -87,6 +90,19 @@ pub(super) fn contest(
     found.append(&mut witness.violations);
     found.extend(witness.unfinished().into_iter().map(|run| format!("run {run} has no end")));
     found
+}
+
+/// A person gives an object the annotations of one in another environment, whose epochs are higher.
+fn copy_stamp(stage: &Arc<Stage>, place: &Arc<Place>) {
+    let namespace = &stage.environments[0].environment.namespace;
+    let mut world = place.world();
+    let found = world.of_kind("Deployment").into_iter().find(|o| o.namespace() == Some(namespace.as_str()));
+    if let Some(key) = found.map(|object| object.key().clone()) {
+        let copied = json!({"metadata": {"annotations": {EPOCH: "40"}}});
+        let _ = world.edit_as("kubectl-edit", &key, copied);
+    }
+    drop(world);
+    place.tell_changed();
 }
 
 async fn bring_third(stage: &Arc<Stage>, place: &Arc<Place>, seat: &Seat) -> String {

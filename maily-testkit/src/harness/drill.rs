@@ -9,6 +9,7 @@ use std::{
 use maily_core::{
     engine::{EnvironmentError, Outcome, RunEnd, RunOptions, STAMP, StepId, Wish, journal::JournalEvent},
     model::Version,
+    object::{Object, ObjectKey},
     runtime::Runtime as _,
 };
 
@@ -61,6 +62,11 @@ pub struct Drill {
     pub straggler: Option<Straggler>,
     /// Somebody else takes the environment while the process that begins lives.
     pub contest: Option<Contest>,
+    /// The step whose writes by the process that begins are refused as too many until somebody else has written the
+    /// same object.
+    pub busy: Option<StepId>,
+    /// What gates ask outside says no.
+    pub gates_fail: bool,
 }
 
 /// A write that arrives late: its sender sees the connection break.
@@ -79,9 +85,12 @@ pub struct Straggler {
 pub struct Contest {
     /// At which request of the holder, counted from 1.
     pub request: u64,
-    /// Whether the holder is halted until the other is through; else the other's clock jumps, so that he takes over a
-    /// holder who is as lively as before.
+    /// Whether the holder is halted until the other is through; else a person deletes the lease that the other waits
+    /// for, who so takes over a holder as lively as before.
     pub halted: bool,
+    /// Whether an object gets the stamp of a higher epoch before the other looks, as one that is copied from another
+    /// environment has: the other claims a number above it.
+    pub stamped: bool,
 }
 
 /// What came of a drill.
@@ -117,6 +126,10 @@ pub(super) struct Armed {
     pub(super) contested: bool,
     /// The stamp of the write that arrives late.
     pub(super) delayed: Option<String>,
+    /// The object whose write was refused as one too many.
+    pub(super) busy: Option<ObjectKey>,
+    /// Somebody else has written it.
+    pub(super) free: bool,
     pub(super) sprung: bool,
     /// The first process has its lease.
     pub(super) leased: bool,
@@ -132,6 +145,8 @@ pub(super) enum Door {
     DiesAfter,
     /// The server refuses.
     Refuses,
+    /// The server has too much to do.
+    Busy,
     /// The request has its effect, and the sender is halted.
     Halts,
 }
@@ -146,7 +161,7 @@ impl Armed {
     pub(super) fn delays(
         &mut self,
         by: Participant,
-        body: Option<&maily_core::object::Object>,
+        body: Option<&Object>,
         guarded: bool,
     ) -> Option<Duration> {
         if let Some(straggler) = self.drill.straggler.filter(|_| by == self.who && !self.sprung) {
@@ -171,15 +186,12 @@ impl Armed {
     }
 
     /// Decides over a request of a participant.
-    pub(super) fn meets(
-        &mut self,
-        by: Participant,
-        body: Option<&maily_core::object::Object>,
-        writes: bool,
-    ) -> Door {
+    pub(super) fn meets(&mut self, by: Participant, body: Option<&Object>, writes: bool) -> Door {
         if by != self.who && self.delayed.is_some() && forward(body, self.drill.late.as_ref()) {
             return if self.delayed == stamp_of(body) { Door::Open } else { Door::Refuses };
         }
+        let written = body.filter(|_| writes && by != self.who).map(Object::key);
+        self.free |= written.is_some() && written == self.busy.as_ref();
         if by != self.who || self.sprung {
             return Door::Open;
         }
@@ -190,7 +202,13 @@ impl Armed {
         }
         if let Some(contest) = self.drill.contest.filter(|contest| contest.request == self.requests) {
             self.contested = true;
-            return if contest.halted { Door::Halts } else { Door::Open };
+            if contest.halted {
+                return Door::Halts;
+            }
+        }
+        if !self.free && forward(body, self.drill.busy.as_ref()) {
+            self.busy = body.map(|body| body.key().clone());
+            return Door::Busy;
         }
         let renews = body.is_some_and(|body| body.kind() == "Lease");
         if renews && self.drill.unrenewed && std::mem::replace(&mut self.leased, true) {
@@ -217,19 +235,19 @@ impl Armed {
     }
 }
 
-fn stamp_of(body: Option<&maily_core::object::Object>) -> Option<String> {
+fn stamp_of(body: Option<&Object>) -> Option<String> {
     body.and_then(|body| body.annotation(STAMP)).map(str::to_owned)
 }
 
 /// Whether a write is one of a step on the way forward.
-fn forward(body: Option<&maily_core::object::Object>, step: Option<&StepId>) -> bool {
+fn forward(body: Option<&Object>, step: Option<&StepId>) -> bool {
     let stamp = stamp_of(body).unwrap_or_default();
     let mut words = stamp.split(' ').skip(1);
     step.is_some_and(|step| words.next() == Some(step.as_str())) && words.next() == Some("forward")
 }
 
 /// Whether a record says that a step begins.
-fn begins(body: Option<&maily_core::object::Object>, step: &StepId) -> bool {
+fn begins(body: Option<&Object>, step: &StepId) -> bool {
     let Some((_, segment)) = body.and_then(segment_of) else { return false };
     segment
         .events
@@ -238,7 +256,7 @@ fn begins(body: Option<&maily_core::object::Object>, step: &StepId) -> bool {
 }
 
 /// Whether a record says that a step was applied, or undone.
-fn announces(body: Option<&maily_core::object::Object>, step: &StepId, applied: bool) -> bool {
+fn announces(body: Option<&Object>, step: &StepId, applied: bool) -> bool {
     let Some((_, segment)) = body.and_then(segment_of) else { return false };
     segment.events.iter().any(|event| match event {
         JournalEvent::StepApplied { step: known, .. } => applied && known == step,
@@ -267,11 +285,14 @@ fn play(stage: &Arc<Stage>, drill: &Drill, scheduler: &Scheduler) -> Drilled {
         writes: 0,
         contested: false,
         delayed: None,
+        busy: None,
+        free: false,
         sprung: false,
         leased: false,
     });
     let slow = drill.slow.iter().filter_map(|service| format!("slow {service}@{}", VERSIONS[1]).parse().ok());
     place.world().faults.extend(slow);
+    *lock(&place.gates_fail) = drill.gates_fail;
     let result: Arc<Mutex<Option<Result<RunEnd, EnvironmentError>>>> = Arc::default();
     {
         let (stage, place, result, seat) =

@@ -3,9 +3,11 @@
 //! A simulation is the whole engine on the simulated world: virtual time, one thread, one seed, and a witness who
 //! checks what must always hold at every effect.
 
+mod capture;
 mod chance;
 mod contest;
 mod drill;
+mod host;
 mod loopback;
 mod network;
 mod place;
@@ -14,6 +16,7 @@ mod prober;
 mod proof;
 mod scheduler;
 mod script;
+mod shown;
 mod simulation;
 mod stack;
 mod stage;

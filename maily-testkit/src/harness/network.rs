@@ -16,9 +16,10 @@ use maily_core::{
 };
 
 use super::{
+    chance::Chance,
     place::{Place, Request},
     scheduler::Seat,
-    weather::{Guard, span},
+    weather::{Guard, Weather, span},
 };
 use crate::{
     sim::{fits, served},
@@ -27,6 +28,8 @@ use crate::{
 
 /// Changes of the world that a lagging API server may not have heard of.
 const LAG: u64 = 400;
+/// Longest time by which the watches of a lagging API server are behind.
+const WATCH_LAG: Duration = Duration::from_secs(3);
 
 /// The cluster of a place, over the network.
 #[derive(Clone)]
@@ -125,6 +128,7 @@ impl Cluster for NetCluster {
                 _ => Guard::Version,
             },
             behind: lag.is_some(),
+            distance: 1,
         };
         let (object, options) = (object.clone(), options.clone());
         let answer = move |world: &mut crate::world::World| {
@@ -144,6 +148,7 @@ impl Cluster for NetCluster {
             body: None,
             guard: Guard::Version,
             behind: false,
+            distance: 1,
         };
         let (key, precondition) = (key.clone(), precondition.clone());
         let answer = move |world: &mut crate::world::World| world.delete(&key, &precondition);
@@ -157,6 +162,7 @@ impl Cluster for NetCluster {
             query: query.clone(),
             version: None,
             known: BTreeSet::new(),
+            behind: connect(&self.place),
         };
         Ok(stream::unfold(first, |mut watching| async move {
             let events = watching.next().await;
@@ -180,6 +186,20 @@ impl Cluster for NetCluster {
     }
 }
 
+/// How far behind the server is that a watch has got: of several, one may lag, so that what two watches tell comes in
+/// another order than it happened. Gets and lists see nothing of that: none asks for an old version (T12), and a server
+/// that lags waits until it has heard of the newest.
+fn connect(place: &Place) -> Duration {
+    let lags = |chance: &mut Chance, weather: &Weather| {
+        if chance.hits(weather.behind) { span(chance, WATCH_LAG) } else { Duration::ZERO }
+    };
+    let behind = place.draw(lags);
+    if !behind.is_zero() {
+        place.count("watch at a server that lags");
+    }
+    behind
+}
+
 /// A watch that lags, breaks and repeats itself.
 struct Watching {
     place: Arc<Place>,
@@ -187,6 +207,7 @@ struct Watching {
     query: ListQuery,
     version: Option<u64>,
     known: BTreeSet<ObjectKey>,
+    behind: Duration,
 }
 
 impl Watching {
@@ -198,7 +219,7 @@ impl Watching {
                 (lag, chance.hits(weather.cut), chance.hits(weather.forgotten), chance.hits(weather.repeated))
             });
             if self.version != Some(until) {
-                self.seat.sleep(lag).await;
+                self.seat.sleep(lag + self.behind).await;
             }
             let mut events = self.read(until);
             if !events.is_empty() {
@@ -208,6 +229,7 @@ impl Watching {
                 }
                 if cut {
                     self.place.count("watch cut");
+                    self.behind = connect(&self.place);
                     if forgotten {
                         self.place.count("watch history lost (410)");
                         self.version = None;

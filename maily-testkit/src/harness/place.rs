@@ -10,6 +10,7 @@ use futures::channel::oneshot;
 use jiff::{SignedDuration, Timestamp};
 use maily_core::{
     engine::{Epoch, RECORDS_MANAGER, fence_objects},
+    model::Resolved,
     object::{Object, ObjectKey},
     provider::{Effect, ErrorKind, Precondition, ProviderError, WriteOptions},
     runtime::{Runtime, within},
@@ -20,7 +21,8 @@ use super::{
     chance::Chance,
     drill::{Armed, Door},
     scheduler::{Participant, Seat},
-    weather::{Fate, Guard, LATEST, SERVER_LIMIT, Tally, Weather, span},
+    stage::lease_of,
+    weather::{Fate, Guard, LATEST, Tally, Weather, span},
     witness::{Deed, Witness},
 };
 use crate::world::{Refusal, World};
@@ -70,6 +72,8 @@ pub(super) struct Request {
     pub(super) guard: Guard,
     /// It goes through a server whose policies lag.
     pub(super) behind: bool,
+    /// How many times the ordinary way it has.
+    pub(super) distance: u32,
 }
 
 impl Request {
@@ -83,6 +87,7 @@ impl Request {
             body: None,
             guard: Guard::Reads,
             behind: false,
+            distance: 1,
         }
     }
 
@@ -152,6 +157,12 @@ impl Place {
         look(&lock(&self.world))
     }
 
+    /// A person deletes the lease of an environment: whoever waits for it takes over a holder that lives.
+    pub(super) fn unlease(&self, resolved: &Resolved) {
+        let _ = self.world().delete(&lease_of(resolved), &Precondition::Any);
+        self.tell_changed();
+    }
+
     /// Tells who waits that somebody changed the world at the server itself.
     pub(super) fn tell_changed(&self) {
         self.changed.notify_waiters();
@@ -190,9 +201,9 @@ impl Place {
         request: Request,
         act: impl Fn(&mut World) -> Result<T, Refusal> + Send + Sync + 'static,
     ) -> Result<T, ProviderError> {
-        let guard = request.guard;
+        let (guard, distance) = (request.guard, request.distance);
         let (fate, out, back, held) = self.draw(|chance, weather| {
-            let delay = Duration::from_millis(weather.delay_ms.max(1));
+            let delay = Duration::from_millis(weather.delay_ms.max(1)) * distance;
             let held = guard != Guard::Reads && chance.hits(weather.held);
             let held = held.then(|| span(chance, LATEST));
             (weather.fate(chance, guard), span(chance, delay), span(chance, delay), held)
@@ -206,12 +217,11 @@ impl Place {
                 )
             })
             .unwrap_or_default();
-        let latest = if guard == Guard::Absence { SERVER_LIMIT } else { LATEST };
-        let fate = delayed.map_or(fate, |after| Fate::Late(after.min(latest)));
+        let fate = delayed.map_or(fate, |after| Fate::Late(after.min(guard.latest())));
         if let Some(time) = held {
             self.count("held before the send");
-            // A create that is sent after its time is what only a fence at the server stops.
-            if guard == Guard::Absence {
+            // A create that is sent after its time is what only a fence at the server stops; a host has none.
+            if matches!(guard, Guard::Absence | Guard::Host) {
                 client.step_back().await;
             } else {
                 client.sleep(time).await;
@@ -319,6 +329,7 @@ impl Place {
                 self.seat.scheduler().kill(request.by);
                 return Err(request.error(ErrorKind::Unavailable, "nobody waits for this any more"));
             }
+            Door::Busy => return Err(request.error(ErrorKind::Throttled, "too many requests")),
             Door::Refuses => return Err(request.error(ErrorKind::Invalid, "refused by the drill")),
             Door::Halts => self.seat.scheduler().halt(request.by, true),
         }
@@ -327,6 +338,11 @@ impl Place {
         let before = world.version;
         let old = request.writes.as_ref().and_then(|key| world.get(key).cloned());
         let answer = act(&mut world);
+        if request.guard == Guard::Host {
+            let end = if answer.is_ok() { "" } else { ": refused" };
+            let line = format!("{:?} {} {}{end}", request.by, request.operation, request.resource);
+            lock(&self.witness).note(&line);
+        }
         if world.version != before {
             let mut witness = lock(&self.witness);
             if let Some(key) = &request.writes {
@@ -343,6 +359,6 @@ impl Place {
         if door == Door::DiesAfter {
             self.seat.scheduler().kill(request.by);
         }
-        answer.map_err(|refusal| request.error(refusal.kind, &refusal.message))
+        answer.map_err(|refusal| request.error(refusal.kind, &refusal.message).with_effect(Effect::None))
     }
 }

@@ -15,6 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use jiff::SignedDuration;
 use maily_core::runtime::{Abort, Moment, Runtime, Task};
 
 use super::chance::Chance;
@@ -50,14 +51,17 @@ impl Clock {
         self.since + Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX)) + Duration::from_micros(1)
     }
 
-    fn set(&mut self, now: Duration, jump: Duration, rate: u64) {
-        *self = Self { rate, local: self.read(now) + jump, since: now };
+    fn set(&mut self, now: Duration, rate: u64) {
+        *self = Self { rate, local: self.read(now), since: now };
     }
 }
 
 #[derive(Debug)]
 struct Member {
+    /// Nobody sets it: it goes fast or slow, and it goes on while its machine sleeps.
     clock: Clock,
+    /// How far the time of day is off. People set it.
+    calendar: SignedDuration,
     halted: bool,
     alive: bool,
     chance: Chance,
@@ -84,6 +88,21 @@ struct Core {
     /// Somebody died whose tasks are still there.
     died: bool,
     next: u64,
+}
+
+impl Core {
+    /// Computes anew when a participant's timers are due; `later` is what his clock shows more by then.
+    fn retime(&mut self, owner: Participant, later: Duration) {
+        let (now, Some(clock)) = (self.now, self.members.get(owner.0).map(|member| member.clock)) else {
+            return;
+        };
+        for (id, timer) in self.timers.iter_mut().filter(|(_, timer)| timer.owner == owner) {
+            self.due.remove(&(timer.due, *id));
+            timer.reading += later;
+            timer.due = clock.when(timer.reading).max(now);
+            self.due.insert((timer.due, *id));
+        }
+    }
 }
 
 /// Tasks that can go on.
@@ -153,7 +172,8 @@ impl Scheduler {
         let mut core = lock(&self.core);
         let participant = Participant(core.members.len());
         let clock = Clock { rate: rate.max(1), local: core.now, since: core.now };
-        core.members.push(Member { clock, halted: false, alive: true, chance: Chance::new(seed) });
+        let (calendar, chance) = (SignedDuration::ZERO, Chance::new(seed));
+        core.members.push(Member { clock, calendar, halted: false, alive: true, chance });
         Seat { scheduler: self.clone(), participant }
     }
 
@@ -173,17 +193,30 @@ impl Scheduler {
         }
     }
 
-    /// Moves a participant's clock forward, and sets how fast it goes from now on.
-    pub fn wind(&self, participant: Participant, jump: Duration, rate: u64) {
-        let mut guard = lock(&self.core);
-        let core = &mut *guard;
+    /// Halts a participant whose machine sleeps for a time: his clock goes on, and what he sleeps for takes as much
+    /// longer, because timers rest with the machine. Who wakes him is whoever let him sleep.
+    pub fn suspend(&self, participant: Participant, time: Duration) {
+        let mut core = lock(&self.core);
         let now = core.now;
         let Some(member) = core.members.get_mut(participant.0) else { return };
-        member.clock.set(now, jump, rate.max(1));
-        for (id, timer) in core.timers.iter_mut().filter(|(_, timer)| timer.owner == participant) {
-            core.due.remove(&(timer.due, *id));
-            timer.due = member.clock.when(timer.reading).max(now);
-            core.due.insert((timer.due, *id));
+        member.halted = true;
+        let slept = member.clock.read(now + time).saturating_sub(member.clock.read(now));
+        core.retime(participant, slept);
+    }
+
+    /// Sets how fast a participant's clock goes from now on, in parts of a million.
+    pub fn wind(&self, participant: Participant, rate: u64) {
+        let mut core = lock(&self.core);
+        let now = core.now;
+        let Some(member) = core.members.get_mut(participant.0) else { return };
+        member.clock.set(now, rate.max(1));
+        core.retime(participant, Duration::ZERO);
+    }
+
+    /// Sets a participant's time of day, forward or back.
+    pub fn set_calendar(&self, participant: Participant, by: SignedDuration) {
+        if let Some(member) = lock(&self.core).members.get_mut(participant.0) {
+            member.calendar += by;
         }
     }
 
@@ -364,7 +397,8 @@ impl Runtime for Seat {
 
     fn wall(&self) -> jiff::Timestamp {
         let start = jiff::Timestamp::from_second(START).unwrap_or_default();
-        start + jiff::SignedDuration::try_from(self.now().since_start()).unwrap_or(jiff::SignedDuration::ZERO)
+        let off = lock(&self.scheduler.core).members[self.participant.0].calendar;
+        start + off + SignedDuration::try_from(self.now().since_start()).unwrap_or(SignedDuration::ZERO)
     }
 
     async fn sleep(&self, duration: Duration) {

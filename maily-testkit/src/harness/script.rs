@@ -16,8 +16,12 @@ pub enum Act {
     Kill,
     /// The first operator's process is halted for a time.
     Halt(Duration),
-    /// The first operator's clock jumps, and goes at another rate (parts of a million).
-    Wind(Duration, u64),
+    /// The first operator's machine sleeps for a time.
+    Suspend(Duration),
+    /// The first operator's clock goes at another rate from now on (parts of a million).
+    Wind(u64),
+    /// The first operator's time of day is set by so many hours.
+    Calendar(i64),
     /// Pods of a service get into trouble at a version.
     Trouble(String),
     /// The troubles are over, and gates pass again.
@@ -60,6 +64,11 @@ pub struct Script {
     pub rate: u64,
 }
 
+/// Rate of the slowest clock, in parts of a million.
+const SLOWEST: u64 = 720_000;
+/// Rate of the fastest clock.
+const FASTEST: u64 = 1_090_000;
+
 const TROUBLES: &[&str] = &["never-ready", "crash", "image-missing", "config-error", "slow", "unschedulable"];
 const SERVICES: &[&str] =
     &["api", "web", "worker", "search", "ledger", "reports", "schema", "cleanup", "suite"];
@@ -90,11 +99,18 @@ impl Script {
             script.acts.push((Duration::ZERO, Act::GatesFail));
         }
         for _ in 0..=chance.below(3) {
-            let after = span(chance, Duration::from_secs(6));
+            let mut after = span(chance, Duration::from_secs(6));
             let act = match chance.below(16) {
                 0..=3 => Act::Kill,
                 4..=6 => Act::Halt(Duration::from_secs(1) + span(chance, Duration::from_secs(60))),
-                7 => Act::Wind(span(chance, Duration::from_secs(30)), rate(chance)),
+                7 => {
+                    let sleep = Act::Suspend(span(chance, Duration::from_secs(30)));
+                    script.acts.push((after, Act::Wind(rate(chance))));
+                    let hours = i64::try_from(chance.below(9)).unwrap_or_default() - 4;
+                    script.acts.push((Duration::ZERO, Act::Calendar(hours)));
+                    after = Duration::ZERO;
+                    sleep
+                }
                 8 => Act::Rival { waits: chance.hits(500_000) },
                 9 => Act::Abort,
                 10 => Act::Interrupt,
@@ -112,14 +128,21 @@ impl Script {
     }
 }
 
-/// Most clocks are right; some are a tenth off, few much more.
+/// Most clocks are right, some are a few hundredths off, few as much as the engine's waits allow: who waits 11 s for what
+/// the server ends after 10 s may be fast by less than a tenth, and who stops writing after 10 s, because others wait
+/// 15 s, may be slow by less than a third. Clocks of machines are a thousand times better.
 fn rate(chance: &mut Chance) -> u64 {
     match chance.below(10) {
         0..=6 => 1_000_000,
-        7 => 900_000 + chance.below(200_000),
+        7 => 900_000 + chance.below(FASTEST - 900_000),
         8 => 980_000 + chance.below(40_000),
-        _ => 700_000 + chance.below(700_000),
+        _ => SLOWEST + chance.below(FASTEST - SLOWEST),
     }
+}
+
+/// Rate of everybody else's clock: ordinary, and never quite right.
+pub(super) fn ordinary(draw: u64) -> u64 {
+    980_000 + draw % 40_000
 }
 
 impl Act {
@@ -129,7 +152,9 @@ impl Act {
             Self::Weather(_) => "bad network",
             Self::Kill => "crash",
             Self::Halt(_) => "halt",
-            Self::Wind(..) => "clock wound",
+            Self::Suspend(_) => "machine asleep",
+            Self::Wind(_) => "clock of another rate",
+            Self::Calendar(_) => "time of day set",
             Self::Trouble(_) => "pod trouble",
             Self::Relief => "pod trouble over",
             Self::Rival { .. } => "rival",

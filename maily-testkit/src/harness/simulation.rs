@@ -9,7 +9,7 @@ use std::{
 
 use maily_core::{
     engine::{
-        EnvironmentError, Event, FenceError, LeaseError, Outcome, RunEnd, RunId, RunOptions, Wish,
+        EnvironmentError, Event, FenceError, Head, LeaseError, Outcome, RunEnd, RunId, RunOptions, Wish,
         journal::JournalError,
     },
     model::Version,
@@ -24,8 +24,9 @@ use super::{
     chance::Chance,
     place::{Place, lock},
     scheduler::{Participant, Scheduler, Seat},
-    script::{Act, Script},
-    stage::{NOTE, Stage, VERSIONS, content, differences, environment, notes_of, release},
+    script::{Act, Script, ordinary},
+    shown,
+    stage::{NOTE, Stage, VERSIONS, content, differences, environment, lease_of, notes_of, release},
     weather::{Tally, Weather},
     witness::Witness,
 };
@@ -257,10 +258,7 @@ impl Play {
 
     /// Who has the lease of an environment.
     fn holder_of(&self, index: usize) -> Option<String> {
-        let environment = &self.stage.environments[index].environment;
-        let kind = ObjectKind::new("coordination.k8s.io/v1", "Lease");
-        let name = format!("maily-{}", environment.name);
-        let key = ObjectKey::new(kind, Some(&environment.namespace), name);
+        let key = lease_of(&self.stage.environments[index]);
         self.place.peek(|world| world.get(&key)?.text("/spec/holderIdentity").map(str::to_owned))
     }
 
@@ -269,9 +267,10 @@ impl Play {
         let resolved = &self.stage.environments[index];
         let world = self.place.world();
         let found = content(&world, &resolved.environment.namespace);
+        let shown = shown::other_versions(&world, resolved, version);
         drop(world);
         let Some(wanted) = self.stage.content_of(&resolved.environment.name, version) else { return };
-        if found == *wanted {
+        if found == *wanted && shown.is_empty() {
             return;
         }
         // What a person has edited is his own.
@@ -279,12 +278,26 @@ impl Play {
         let others = |objects: &[Object]| -> Vec<Object> {
             objects.iter().filter(|object| !edited.contains(object.key())).cloned().collect()
         };
-        let differences = differences(&others(wanted), &others(&found));
+        let mut differences = differences(&others(wanted), &others(&found));
+        differences.extend(shown);
         if differences.is_empty() || lock(&self.left).contains(&index) {
             return;
         }
         let what = format!("{} is not {version}: {}", resolved.environment.name, differences.join("; "));
         lock(&self.place.witness).violation(invariant, what);
+    }
+
+    /// Holds the frontend host against the journals and the release in force.
+    fn compare_frontends(&self, index: usize, head: &Head) {
+        if lock(&self.left).contains(&index) {
+            return;
+        }
+        let world = self.place.world();
+        let mut witness = lock(&self.place.witness);
+        let broken = shown::broken(&world, &self.stage.environments[index], head, &witness);
+        for (invariant, what) in broken {
+            witness.violation(invariant, what);
+        }
     }
 
     async fn direct(self: &Arc<Self>, seat: &Seat, first: &Seat) {
@@ -318,13 +331,16 @@ impl Play {
             Act::Kill => self.scheduler.kill(who),
             Act::Halt(time) => {
                 self.scheduler.halt(who, true);
-                let (scheduler, timer) = (self.scheduler.clone(), seat.clone());
-                seat.detach(async move {
-                    timer.sleep(time).await;
-                    scheduler.halt(who, false);
-                });
+                self.wake(seat, who, time);
             }
-            Act::Wind(jump, rate) => self.scheduler.wind(who, jump, rate),
+            Act::Suspend(time) => {
+                self.scheduler.suspend(who, time);
+                self.wake(seat, who, time);
+            }
+            Act::Wind(rate) => self.scheduler.wind(who, rate),
+            Act::Calendar(hours) => {
+                self.scheduler.set_calendar(who, jiff::SignedDuration::from_hours(hours));
+            }
             Act::Trouble(fault) => {
                 if let Ok(fault) = fault.parse() {
                     self.place.world().faults.push(fault);
@@ -345,7 +361,7 @@ impl Play {
                 }
             }
             Act::Rival { waits } => {
-                let rival = self.scheduler.join(seat.random(), 1_000_000);
+                let rival = self.another(seat);
                 let (play, seat) = (Arc::clone(self), rival.clone());
                 rival.detach(async move {
                     let Ok(version) = VERSIONS[2].parse::<Version>() else { return };
@@ -355,9 +371,10 @@ impl Play {
                 });
             }
             Act::Abort => {
-                let other = self.scheduler.join(seat.random(), 1_000_000);
-                if seat.random().is_multiple_of(3) {
-                    self.jump(seat, other.participant());
+                let other = self.another(seat);
+                // Without a fence a create of the holder may land until he has noticed.
+                if seat.random().is_multiple_of(3) && self.place.is_fenced() {
+                    self.unlease(seat);
                 }
                 let (play, seat) = (Arc::clone(self), other.clone());
                 other.detach(async move {
@@ -369,13 +386,30 @@ impl Play {
         }
     }
 
-    /// A clock jumps while its owner waits for a lease, which so runs out too early for him.
-    fn jump(&self, seat: &Seat, who: Participant) {
-        self.place.count("clock jumped at the lease");
+    /// Somebody else, on another machine.
+    fn another(&self, seat: &Seat) -> Seat {
+        let draw = seat.random();
+        self.scheduler.join(draw, ordinary(draw))
+    }
+
+    /// Lets a halted participant go on after a time.
+    fn wake(&self, seat: &Seat, who: Participant, after: Duration) {
         let (scheduler, timer) = (self.scheduler.clone(), seat.clone());
         seat.detach(async move {
+            timer.sleep(after).await;
+            scheduler.halt(who, false);
+        });
+    }
+
+    /// A person deletes the leases while somebody waits for one, who so takes over a holder that lives.
+    fn unlease(&self, seat: &Seat) {
+        self.place.count("lease deleted");
+        let (stage, place, timer) = (Arc::clone(&self.stage), Arc::clone(&self.place), seat.clone());
+        seat.detach(async move {
             timer.sleep(Duration::from_millis(1_500)).await;
-            scheduler.wind(who, Duration::from_secs(16), 1_000_000);
+            for resolved in &stage.environments {
+                place.unlease(resolved);
+            }
         });
     }
 
@@ -509,6 +543,7 @@ impl Play {
                 Some(first) if versions.iter().all(|version| version == first) => {
                     let version = (*first).clone();
                     self.compare("I12", index, &version);
+                    self.compare_frontends(index, &head);
                 }
                 _ => lock(&self.place.witness).violation("I1", format!("{name} is mixed: {versions:?}")),
             }

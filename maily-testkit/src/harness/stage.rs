@@ -14,8 +14,8 @@ use maily_core::{
         planner::PlanOptions,
     },
     model::{Fencing, Project, Resolved, Version},
-    object::Object,
-    provider::{Cluster, ClusterIdentity},
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{Cluster, ClusterIdentity, FrontendHost},
     records::ClusterRecords,
     release::{DeployScope, deploy},
     runtime::Runtime,
@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 
 use super::{
     chance::Chance,
+    host::NetFrontend,
     network::NetCluster,
     place::{Place, lock},
     prober::NetProber,
@@ -71,6 +72,7 @@ pub const PLATFORM: &str = "
 maily: 1
 project: shop
 images: 'registry.example/shop/{service}:{version}'
+history: {releases: 2, age: 0s}
 environments:
   staging: {namespace: shop-staging}
   production: {namespace: shop}
@@ -83,7 +85,7 @@ services:
   queue: {workload: {port: 6379, scale: 1, config: {q.conf: 'size {version}'}}}
   search: {needs: [queue], workload: {port: 9200, scale: 2}}
   images: {workload: {port: 8082, scale: 1}}
-  canvas: {workload: {port: 8083, scale: 1}}
+  storefront: {critical: true, needs: [api], vercel: {project: storefront, domain: shop.example}}
   reports: {needs: [search, worker], workload: {port: 8084, scale: 1}}
   ledger: {workload: {port: 8085, scale: 1}}
   audit: {needs: [ledger], workload: {port: 8086, scale: 1}}
@@ -98,6 +100,7 @@ pub const GATED: &str = "
 maily: 1
 project: shop
 images: 'registry.example/shop/{service}:{version}'
+history: {releases: 2, age: 0s}
 environments:
   staging: {namespace: shop-staging}
   production: {namespace: shop}
@@ -143,9 +146,12 @@ impl Stage {
             world: World::new(jiff::Timestamp::UNIX_EPOCH, 0, &[]),
             content: BTreeMap::new(),
         };
-        for version in VERSIONS.iter().rev() {
-            stage.install(version)?;
+        for version in VERSIONS {
+            stage.install(&[version])?;
         }
+        // More releases than are kept, so that runs find something to sweep.
+        let releases: Vec<&str> = VERSIONS.into_iter().rev().collect();
+        stage.install(&releases)?;
         Ok(stage)
     }
 
@@ -165,7 +171,8 @@ impl Stage {
         vec![SECRET.to_owned(), STANDARD.encode(SECRET)]
     }
 
-    fn install(&mut self, version: &str) -> Result<(), StageError> {
+    /// Brings versions one after the other into a world of their own.
+    fn install(&mut self, versions: &[&str]) -> Result<(), StageError> {
         let scheduler = Scheduler::new();
         let (network, operator) = (scheduler.join(1, 1_000_000), scheduler.join(2, 1_000_000));
         let namespaces: Vec<&str> =
@@ -175,15 +182,17 @@ impl Stage {
         let ends: Arc<Mutex<Vec<Result<RunEnd, EnvironmentError>>>> = Arc::default();
         let work = {
             let (place, ends) = (Arc::clone(&place), Arc::clone(&ends));
-            let parts: Vec<(Resolved, Rendered)> = self
-                .environments
-                .iter()
-                .map(|e| (e.clone(), self.rendered_of(&e.environment.name, version)))
-                .collect();
-            let version: Version = version.parse().map_err(failed)?;
+            let mut parts: Vec<(Resolved, Rendered, Version)> = Vec::new();
+            for version in versions {
+                let parsed: Version = version.parse().map_err(failed)?;
+                parts.extend(self.environments.iter().map(|resolved| {
+                    let rendered = self.rendered_of(&resolved.environment.name, version);
+                    (resolved.clone(), rendered, parsed.clone())
+                }));
+            }
             let seat = operator.clone();
             async move {
-                for (resolved, rendered) in parts {
+                for (resolved, rendered, version) in parts {
                     let environment = environment(&place, &seat, &resolved);
                     let end =
                         release(&environment, &resolved, rendered, &version, &RunOptions::new("stage")).await;
@@ -192,7 +201,7 @@ impl Stage {
             }
         };
         operator.detach(work);
-        let count = self.environments.len();
+        let count = self.environments.len() * versions.len();
         scheduler.run(&mut Chance::new(1), Duration::from_secs(3_600), || lock(&ends).len() == count);
         scheduler.close();
         for end in lock(&ends).iter() {
@@ -205,7 +214,8 @@ impl Stage {
         let settled = world.now + jiff::SignedDuration::from_secs(60);
         world.advance(settled);
         for resolved in &self.environments {
-            let key = (resolved.environment.name.to_string(), version.to_owned());
+            let Some(version) = versions.last() else { continue };
+            let key = (resolved.environment.name.to_string(), (*version).to_owned());
             self.content.insert(key, content(&world, &resolved.environment.namespace));
         }
         self.world = world.clone();
@@ -274,11 +284,19 @@ pub(super) fn notes_of(version: &str) -> String {
     format!("notes-of-{version}")
 }
 
+/// The lease of an environment.
+pub(super) fn lease_of(resolved: &Resolved) -> ObjectKey {
+    let of = &resolved.environment;
+    let kind = ObjectKind::new("coordination.k8s.io/v1", "Lease");
+    ObjectKey::new(kind, Some(&of.namespace), format!("maily-{}", of.name))
+}
+
 /// An environment as one participant sees it.
 pub fn environment(place: &Arc<Place>, seat: &Seat, resolved: &Resolved) -> Environment {
     let name = resolved.environment.name.to_string();
     let namespace = resolved.environment.namespace.clone();
     let cluster: Arc<dyn Cluster> = Arc::new(NetCluster::new(Arc::clone(place), seat.clone()));
+    let frontend: Arc<dyn FrontendHost> = Arc::new(NetFrontend::new(Arc::clone(place), seat.clone(), &name));
     let uid = place.world().identity();
     Environment {
         project: resolved.project.name.to_string(),
@@ -290,7 +308,7 @@ pub fn environment(place: &Arc<Place>, seat: &Seat, resolved: &Resolved) -> Envi
         retention: resolved.project.history,
         providers: Providers {
             cluster,
-            frontend: None,
+            frontend: Some(frontend),
             prober: Some(Arc::new(NetProber::new(Arc::clone(place), seat.clone()))),
         },
         runtime: Arc::new(seat.clone()),

@@ -37,6 +37,8 @@ pub struct Weather {
     pub lag_ms: u64,
     /// An event of a watch comes a second time.
     pub repeated: u64,
+    /// Longest lag of the frontend host's index behind what was made, in milliseconds.
+    pub index_ms: u64,
 }
 
 /// What becomes of one request.
@@ -88,10 +90,27 @@ pub(super) enum Guard {
     Record,
     /// A resource version.
     Version,
+    /// Nothing: a host without preconditions.
+    Host,
+}
+
+impl Guard {
+    /// How late a request may still have its effect.
+    pub(super) fn latest(self) -> Duration {
+        match self {
+            // What only absence guards lands within the server's own limit, or not at all.
+            Self::Absence => SERVER_LIMIT,
+            Self::Host => HOST_LIMIT,
+            _ => LATEST,
+        }
+    }
 }
 
 /// The server ends its work on a write after this time (`?timeout=10s`).
 pub(super) const SERVER_LIMIT: Duration = Duration::from_secs(10);
+
+/// The frontend host has done what it was asked to, or never will, after this time.
+const HOST_LIMIT: Duration = Duration::from_secs(12);
 
 impl Weather {
     /// No wind at all.
@@ -122,14 +141,14 @@ impl Weather {
             forgotten: 300_000,
             lag_ms: 150 * strength.max(1),
             repeated: often * 2,
+            index_ms: 700 * strength.max(1),
         }
     }
 
     /// The fate of the next request.
     pub(super) fn fate(&self, chance: &mut Chance, guard: Guard) -> Fate {
         let writes = guard != Guard::Reads;
-        // What only absence guards lands within the server's own limit, or not at all.
-        let latest = if guard == Guard::Absence { SERVER_LIMIT } else { LATEST };
+        let latest = guard.latest();
         let draw = chance.below(1_000_000);
         let mut bound = 0;
         let mut within = |share: u64| {
@@ -145,23 +164,25 @@ impl Weather {
         if within(self.lost) {
             return Fate::Lost { noticed: chance.hits(700_000) };
         }
-        if within(self.unanswered) {
+        // The way to the host is long, and answers get lost on it.
+        let far = if guard == Guard::Host { 6 } else { 1 };
+        if within(self.unanswered * far) {
             return Fate::Unanswered { noticed: chance.hits(700_000) };
         }
         if !writes {
             return Fate::Fine;
         }
-        if within(self.failed_after) {
+        if within(self.failed_after * far) {
             return Fate::Failed { effect: true, timeout: chance.hits(500_000) };
         }
         if within(self.refused) && guard == Guard::Record {
             return Fate::Refused;
         }
-        if within(self.late) {
+        if within(self.late * far) {
             return Fate::Late(span(chance, latest));
         }
         // Nobody repeats a create that he saw answered.
-        if within(self.twice) && guard != Guard::Absence {
+        if within(self.twice) && !matches!(guard, Guard::Absence | Guard::Host) {
             return Fate::Twice(span(chance, latest));
         }
         Fate::Fine

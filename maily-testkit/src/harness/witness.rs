@@ -15,7 +15,7 @@ use maily_core::{
 };
 use serde_json::Value;
 
-use super::scheduler::Participant;
+use super::{capture, scheduler::Participant};
 use crate::world::World;
 
 /// An effect of a request on an object.
@@ -40,6 +40,10 @@ struct Book {
     /// Steps that make a Job, whose name is completed by the run.
     jobs: Vec<StepId>,
     told: BTreeMap<(StepId, &'static str), u32>,
+    /// What gates have decided since they began last.
+    verdicts: BTreeMap<StepId, String>,
+    /// Objects that the run has had an effect on.
+    touched: BTreeSet<ObjectKey>,
 }
 
 /// The witness.
@@ -169,6 +173,10 @@ impl Witness {
             let (invariant, what) = problem;
             self.violation(invariant, format!("{:?} {} {}: {what}", deed.by, deed.operation, deed.key));
         }
+        let book = self.books.get_mut(&run).filter(|_| !is_mark(deed));
+        if let Some(what) = book.and_then(|book| book.not_captured(deed.key, deed.old.as_ref())) {
+            self.violation("I4", format!("{:?} {} {}: {what}", deed.by, deed.operation, deed.key));
+        }
     }
 
     /// A fence was installed, or opened.
@@ -245,7 +253,7 @@ impl Witness {
             let makes_job = |step: &&Step| matches!(step.work, Work::Job { .. });
             let jobs = plan.steps.iter().filter(makes_job).map(|step| step.id.clone()).collect();
             let state = RunState::new(plan.clone());
-            self.books.insert(run.to_owned(), Book { state, next: 0, steps, jobs, told: BTreeMap::new() });
+            self.books.insert(run.to_owned(), Book::new(state, steps, jobs));
         }
         // Whoever comes next closes a run that has written nothing.
         let closes = |event: &JournalEvent| {
@@ -274,6 +282,15 @@ impl Witness {
             self.verdicts += u32::from(matches!(event, JournalEvent::GateDecided { .. }));
             let line = format!("  {run} {} {}", segment.epoch, name(event));
             self.note(&line);
+            match event {
+                JournalEvent::StepStarted { step, .. } => {
+                    book.verdicts.remove(step);
+                }
+                JournalEvent::GateDecided { step, verdict, .. } => {
+                    book.verdicts.insert(step.clone(), verdict.clone());
+                }
+                _ => {}
+            }
             book.state.fold(segment.epoch, event);
         }
         self.books.insert(run.to_owned(), book);
@@ -356,6 +373,13 @@ impl Witness {
         claims.last().is_some_and(|(_, last)| last == run)
     }
 
+    /// Whether a run has ended in success; `None` where it is none that was seen.
+    pub(super) fn has_succeeded(&self, run: &str) -> Option<bool> {
+        let succeeded =
+            |(outcome, _): &(engine::Outcome, _)| matches!(outcome, engine::Outcome::Succeeded { .. });
+        self.books.get(run).map(|book| book.state.finished.as_ref().is_some_and(succeeded))
+    }
+
     /// Runs whose journal does not say how they ended.
     pub fn unfinished(&self) -> Vec<&str> {
         let open = self.books.iter().filter(|(_, book)| book.state.finished.is_none());
@@ -369,6 +393,11 @@ impl Witness {
 }
 
 impl Book {
+    fn new(state: RunState, steps: BTreeMap<ObjectKey, Vec<StepId>>, jobs: Vec<StepId>) -> Self {
+        let (told, verdicts, touched) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { state, next: 0, steps, jobs, told, verdicts, touched }
+    }
+
     /// Whether the journal announces an effect on an object; else what is wrong.
     fn covers(&self, key: &ObjectKey, stamp: Option<&str>) -> Option<(&'static str, String)> {
         let of_job = (key.kind.kind == "Job").then_some(&self.jobs);
@@ -395,12 +424,27 @@ impl Book {
             .then(|| ("I3", format!("no step that is announced covers it ({})", stamp.unwrap_or("no stamp"))))
     }
 
-    /// Whether a step is a gate without a verdict in its favour since it began.
+    /// Whether a step is a gate without a verdict in its favour since it began. Times of day say nothing of that.
     fn has_not_passed(&self, step: &StepId) -> bool {
-        let begun = self.state.of(step).and_then(|state| state.started_at);
-        let decided = self.state.of(step).and_then(|state| state.decided.clone());
-        self.state.step(step).is_some_and(Step::is_gate)
-            && decided.is_none_or(|(verdict, at)| verdict != "pass" || Some(at) < begun)
+        let passed = self.verdicts.get(step).is_some_and(|verdict| verdict == "pass");
+        self.state.step(step).is_some_and(Step::is_gate) && !passed
+    }
+
+    /// At the run's first effect on an object: how the object is not as it was captured by the steps that have begun.
+    fn not_captured(&mut self, key: &ObjectKey, old: Option<&Object>) -> Option<String> {
+        // A Job's name is the run's own: there is nothing to capture.
+        let steps = self.steps.get(key)?;
+        if !self.touched.insert(key.clone()) {
+            return None;
+        }
+        let begun = |step: &&StepId| self.state.of(step).is_some_and(|state| state.started_at.is_some());
+        let mut problem = "no step that has begun captures it".to_owned();
+        for step in steps.iter().filter(begun) {
+            let changes = self.state.step(step).map(|step| step.work.changes()).unwrap_or_default();
+            let Some(change) = changes.iter().find(|change| change.key == *key) else { continue };
+            problem = capture::differs(change, old)?;
+        }
+        Some(problem)
     }
 
     /// Workloads of a step that counts as applied and none of whose pods serves.
@@ -490,6 +534,14 @@ impl Book {
         }
         found
     }
+}
+
+/// Whether a write only marks an object that is there: a takeover does so before it changes anything.
+fn is_mark(deed: &Deed<'_>) -> bool {
+    let marks = |body: &Object| {
+        body.body().iter().all(|(field, _)| matches!(field.as_str(), "apiVersion" | "kind" | "metadata"))
+    };
+    deed.old.is_some() && deed.body.is_some_and(marks)
 }
 
 fn is_record(object: &Object) -> bool {

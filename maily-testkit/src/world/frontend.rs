@@ -102,6 +102,16 @@ impl World {
         all.iter().rev().map(|(deployment, done)| self.present(name, deployment, *done)).collect()
     }
 
+    /// The same as an index knows them that is so far behind.
+    #[cfg(feature = "harness")]
+    pub(crate) fn frontend_index(&self, name: &str, lag: std::time::Duration) -> Vec<FrontendDeployment> {
+        let lag = SignedDuration::try_from(lag).unwrap_or(SignedDuration::ZERO);
+        let made = |done: Timestamp| done - BUILD;
+        let all = self.frontends.get(name).map(|frontend| frontend.deployments.as_slice());
+        let known = all.unwrap_or_default().iter().rev().filter(|(_, done)| made(*done) <= self.now - lag);
+        known.map(|(deployment, done)| self.present(name, deployment, *done)).collect()
+    }
+
     /// What a domain of a project shows.
     pub(crate) fn frontend_production(&self, name: &str, domain: Option<&str>) -> Production {
         let Some(frontend) = self.frontends.get(name) else { return Production::default() };
