@@ -5,6 +5,7 @@
 mod adoption;
 mod boutique;
 mod budget;
+mod durability;
 mod edits;
 mod failures;
 mod fence;

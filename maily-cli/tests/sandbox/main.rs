@@ -4,6 +4,8 @@
 mod bad_input;
 mod commands;
 mod desk;
+#[cfg(target_os = "linux")]
+mod disk;
 mod files;
 mod interrupts;
 mod machines;
