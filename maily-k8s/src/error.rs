@@ -40,7 +40,7 @@ pub(crate) fn refused(
     let kind = kind(code, reason, &message, &status);
     let hint = hint(kind, &message, &status);
     // Sentences about a permission, a quota or a namespace are the server's own through and through.
-    let own = hint.is_some() || message.contains(QUOTA);
+    let own = hint.is_some();
     let message =
         if own || !may_quote(about, kind) { message } else { words::without_values(&message, code) };
     let mut error = ProviderError::new(kind, PROVIDER, about.operation, about.resource, message);
@@ -116,6 +116,9 @@ fn hint(kind: ErrorKind, message: &str, status: &Value) -> Option<String> {
         ErrorKind::PermissionDenied => missing(message),
         _ if has_cause(status, NAMESPACE_GOES) => {
             Some("wait until the namespace is gone, and make it again".to_owned())
+        }
+        ErrorKind::Invalid if message.contains(QUOTA) => {
+            Some("raise the quota, or take away what is not needed".to_owned())
         }
         _ => None,
     }
@@ -343,6 +346,17 @@ mod tests {
             of(403, &json!({"reason": "Forbidden", "message": message, "details": {"causes": causes}}));
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.hint().unwrap().contains("make it again"), "{error}");
+    }
+
+    #[test]
+    fn a_quota_that_is_used_up_is_to_be_raised() {
+        let about = About { operation: "apply", resource: "Secret a/maily-production.run.r.000001" };
+        let message = r#"secrets "b" is forbidden: exceeded quota: full, requested: secrets=1, used: secrets=9, limited: secrets=9"#;
+        let body = json!({"reason": "Forbidden", "message": message}).to_string();
+        let error = refused(about, StatusCode::FORBIDDEN, None, body.as_bytes());
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Invalid, Effect::None));
+        assert_eq!(error.message(), message, "nothing in it is anybody's value");
+        assert!(error.hint().unwrap().contains("raise the quota"), "{error}");
     }
 
     #[test]

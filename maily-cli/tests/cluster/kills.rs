@@ -1,9 +1,10 @@
 //! Online Boutique killed at random moments, and resumed by another process in another folder.
 //!
-//! `MAILY_KILLS` says how many kills count (10), `MAILY_KILL_SEED` repeats a schedule.
+//! `MAILY_KILLS` says how many kills count (10), `MAILY_KILL_SEED` repeats a schedule. A kill counts when it leaves an
+//! unfinished run behind.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead as _, BufReader},
     path::Path,
     process::Child,
@@ -44,25 +45,34 @@ fn await_begin(child: &mut Child) -> bool {
     begun
 }
 
-/// What brings a version: a deploy, or where it was released before, by chance, a rollback.
-fn bring<'a>(chance: &mut Chance, version: &'a str, had: bool) -> Vec<&'a str> {
-    if had && chance.hits(400_000) {
-        vec!["rollback", "--env", "production", "--to-version", version, "--yes", "-o", "json"]
-    } else if chance.hits(500_000) {
-        vec![
-            "phased-deploy",
-            "--env",
-            "production",
-            "--version",
-            version,
-            "--yes",
-            "--reason",
-            "kill test",
-            "-o",
-            "json",
-        ]
-    } else {
-        vec!["deploy", "--env", "production", "--version", version, "--yes", "-o", "json"]
+/// What brings a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Bring {
+    Phased,
+    Rollback,
+    Deploy,
+}
+
+impl Bring {
+    const ALL: [Self; 3] = [Self::Phased, Self::Rollback, Self::Deploy];
+
+    /// What was killed least so far; a rollback where the version was released before.
+    fn choose(chance: &mut Chance, killed: &BTreeMap<Self, u64>, had: bool) -> Self {
+        let count = |bring: &Self| killed.get(bring).copied().unwrap_or_default();
+        let possible = || Self::ALL.into_iter().filter(move |bring| had || *bring != Self::Rollback);
+        let least = possible().map(|bring| count(&bring)).min().unwrap_or_default();
+        let rarest: Vec<Self> = possible().filter(|bring| count(bring) == least).collect();
+        *chance.pick(&rarest).expect("a deploy is always possible")
+    }
+
+    fn args(self, version: &str) -> Vec<&str> {
+        let mut args = match self {
+            Self::Phased => vec!["phased-deploy", "--reason", "kill test", "--version", version],
+            Self::Rollback => vec!["rollback", "--to-version", version],
+            Self::Deploy => vec!["deploy", "--version", version],
+        };
+        args.extend(["--env", "production", "--yes", "-o", "json"]);
+        args
     }
 }
 
@@ -80,14 +90,16 @@ async fn killed_at_random_it_ends_at_the_new_release_or_the_old_one() {
     site.run(&["deploy", "--version", VERSIONS[0], "--yes"]).expect(0);
     // From the begin of a run to its end, in milliseconds; whatever a run took that was over before it was killed.
     let mut usual = 1_500;
-    let (mut now, mut had) = (VERSIONS[0], vec![VERSIONS[0]]);
+    let (mut now, mut had) = (VERSIONS[0], BTreeSet::from([VERSIONS[0]]));
     let (mut counted, mut tries) = (0, 0);
+    let mut killed: BTreeMap<Bring, u64> = BTreeMap::new();
     while counted < kills {
         tries += 1;
         assert!(tries < kills * 6, "seed {seed}: only {counted} of {tries} kills met a run");
         let others: Vec<&str> = VERSIONS.into_iter().filter(|version| *version != now).collect();
         let next = *chance.pick(&others).expect("there are others");
-        let mut child = site.spawn(&bring(&mut chance, next, had.contains(&next)));
+        let bring = Bring::choose(&mut chance, &killed, had.contains(&next));
+        let mut child = site.spawn(&bring.args(next));
         let begun = await_begin(&mut child);
         tokio::time::sleep(Duration::from_millis(chance.below(usual))).await;
         if child.try_wait().expect("can be asked").is_some() {
@@ -99,15 +111,17 @@ async fn killed_at_random_it_ends_at_the_new_release_or_the_old_one() {
         let folder = elsewhere(&site);
         let status = from(&site, folder.path(), &["status", "--env", "production", "-o", "json"]).expect(0);
         let back = chance.hits(300_000);
-        let what = format!("seed {seed}, kill {counted}, from {now} to {next}, back: {back}");
+        let what = format!("seed {seed}, kill {counted}, {bring:?} from {now} to {next}, back: {back}");
         if status.json()["run"].is_null() {
             // It was over, or had not begun: whatever is in force is complete.
             let version = if over == Some(0) { next } else { in_force(&site, folder.path()) };
             assert_same(&site.content().await, &wanted[version], &what);
+            had.insert(version);
             now = version;
             continue;
         }
         counted += 1;
+        *killed.entry(bring).or_default() += 1;
         let command = if back { "abort" } else { "resume" };
         let ended = from(&site, folder.path(), &[command, "--env", "production"]);
         let version = match ended.code {
@@ -117,10 +131,12 @@ async fn killed_at_random_it_ends_at_the_new_release_or_the_old_one() {
         };
         assert!(back || version == next, "{what}: {ended:?}");
         assert_same(&site.content().await, &wanted[version], &what);
-        if !had.contains(&version) {
-            had.push(version);
-        }
+        had.insert(version);
         now = version;
+    }
+    if kills >= 10 {
+        let all = Bring::ALL.iter().all(|bring| killed.contains_key(bring));
+        assert!(all, "seed {seed}: not everything was killed: {killed:?}");
     }
 }
 

@@ -5,12 +5,15 @@
 mod adoption;
 mod boutique;
 mod budget;
+mod durability;
 mod edits;
 mod failures;
 mod fence;
 mod kills;
 mod managers;
+mod operators;
 mod order;
+mod proxy;
 mod records;
 mod refusals;
 mod secrets;

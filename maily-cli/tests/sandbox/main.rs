@@ -4,6 +4,8 @@
 mod bad_input;
 mod commands;
 mod desk;
+#[cfg(target_os = "linux")]
+mod disk;
 mod doctor;
 mod files;
 mod interrupts;

@@ -7,7 +7,6 @@ use std::{
     fs, io,
     io::Write as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -19,13 +18,12 @@ use crate::provider::{Created, ErrorKind, ProviderError, RecordStore};
 #[derive(Debug)]
 pub struct FolderRecords {
     root: PathBuf,
-    temporary: AtomicU64,
 }
 
 impl FolderRecords {
     /// Records below this folder, which is made when the first record is.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), temporary: AtomicU64::new(0) }
+        Self { root: root.into() }
     }
 
     fn path(&self, operation: &'static str, key: &str) -> Result<PathBuf, ProviderError> {
@@ -35,16 +33,17 @@ impl FolderRecords {
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<Created> {
         let folder = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(folder)?;
-        let number = self.temporary.fetch_add(1, Ordering::Relaxed);
-        let temporary = folder.join(format!(".new-{}-{number}", std::process::id()));
+        make_folder(folder)?;
+        // Never a name that was used before: what a killed process left behind may be a second name of its record.
+        let random = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+        let temporary = folder.join(format!(".new-{random:016x}"));
         let linked = (|| {
-            let mut file = fs::File::create(&temporary)?;
+            let mut file = fs::File::create_new(&temporary)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             match fs::hard_link(&temporary, path) {
                 Ok(()) => {
-                    fs::File::open(folder)?.sync_all()?;
+                    flush_folder(folder)?;
                     Ok(Created::Created)
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Created::Exists),
@@ -53,6 +52,24 @@ impl FolderRecords {
         })();
         let _ = fs::remove_file(&temporary);
         linked
+    }
+
+    fn failed(&self, operation: &'static str, key: &str, error: io::Error) -> ProviderError {
+        let folder = self.root.display();
+        let (kind, hint) = match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                (ErrorKind::PermissionDenied, Some(format!("let this user read and write `{folder}`")))
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                (ErrorKind::Internal, Some(format!("make room in `{folder}`")))
+            }
+            _ => (ErrorKind::Internal, None),
+        };
+        let failed = ProviderError::new(kind, "folder", operation, key, error.to_string()).with_source(error);
+        match hint {
+            Some(hint) => failed.with_hint(hint),
+            None => failed,
+        }
     }
 
     fn walk(folder: &Path, prefix: &str, keys: &mut Vec<String>) -> io::Result<()> {
@@ -74,32 +91,44 @@ impl FolderRecords {
     }
 }
 
-fn failed(operation: &'static str, key: &str, error: io::Error) -> ProviderError {
-    let kind = match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
-        _ => ErrorKind::Internal,
-    };
-    ProviderError::new(kind, "folder", operation, key, error.to_string()).with_source(error)
+/// Makes a folder and those above it, each with its entry on the disk.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+    let mut made = fs::create_dir(folder);
+    let alone = matches!(&made, Err(error) if error.kind() == io::ErrorKind::NotFound);
+    if alone && let Some(above) = above {
+        make_folder(above)?;
+        made = fs::create_dir(folder);
+    }
+    match made {
+        Ok(()) => flush_folder(above.unwrap_or(Path::new("."))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn flush_folder(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
 }
 
 #[async_trait]
 impl RecordStore for FolderRecords {
     async fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, ProviderError> {
         let path = self.path("create", key)?;
-        self.write(&path, bytes).map_err(|error| failed("create", key, error))
+        self.write(&path, bytes).map_err(|error| self.failed("create", key, error))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, ProviderError> {
         match fs::read(self.path("get", key)?) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed("get", key, error)),
+            Err(error) => Err(self.failed("get", key, error)),
         }
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, ProviderError> {
         let mut keys = Vec::new();
-        Self::walk(&self.root, "", &mut keys).map_err(|error| failed("list", prefix, error))?;
+        Self::walk(&self.root, "", &mut keys).map_err(|error| self.failed("list", prefix, error))?;
         keys.retain(|key| key.starts_with(prefix));
         keys.sort();
         Ok(keys)
@@ -109,7 +138,7 @@ impl RecordStore for FolderRecords {
         match fs::remove_file(self.path("delete", key)?) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(failed("delete", key, error)),
+            Err(error) => Err(self.failed("delete", key, error)),
         }
     }
 }

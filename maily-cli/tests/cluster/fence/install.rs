@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
-use super::operators::{Operators, Running, run};
-use crate::site::{Site, app};
+use crate::{
+    operators::{Operators, Running, run},
+    site::{Site, app},
+};
 
 async fn site(purpose: &str) -> Site {
     let late = json!({"stack.maily.dev/ready-after": "5s"});

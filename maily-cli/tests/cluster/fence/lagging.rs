@@ -12,11 +12,13 @@ use maily_testkit::harness::Stack;
 use serde_json::json;
 
 use super::{
-    operators::{Running, run},
     paused::{DEPLOY, site},
     relay::Relay,
 };
-use crate::site::Site;
+use crate::{
+    operators::{Running, run},
+    site::Site,
+};
 
 /// The second API server, for as long as it is needed.
 struct Second(Stack);

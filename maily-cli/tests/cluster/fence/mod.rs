@@ -3,7 +3,6 @@
 
 mod install;
 mod lagging;
-mod operators;
 mod paused;
 mod relay;
 mod slow;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{
+use super::relay::Relay;
+use crate::{
     operators::{Operators, Running, Write, run},
-    relay::Relay,
+    site::{Site, app},
 };
-use crate::site::{Site, app};
 
 /// Two operators on an application of which the second version brings `gamma`, once `alpha` serves.
 pub(super) async fn site(purpose: &str, fenced: bool) -> (Site, Operators) {

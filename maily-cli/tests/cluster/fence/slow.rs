@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    operators::{Running, run},
     paused::{DEPLOY, site},
     webhook::Webhook,
 };
+use crate::operators::{Running, run};
 
 /// The server itself ends a request of ours after 10 s; a lease runs for 15.
 async fn hangs_until_after_a_takeover(fenced: bool) {

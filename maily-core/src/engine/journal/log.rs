@@ -10,7 +10,7 @@ use super::{
     pack::{PART, pack, uncompressed, unpack},
 };
 use crate::{
-    engine::{Epoch, Plan, RunId},
+    engine::{Epoch, Outcome, Plan, RunId},
     planted::{Defect, is_planted},
     provider::{Created, ErrorKind, ProviderError, RecordStore},
     runtime::{Moment, Runtime},
@@ -74,12 +74,16 @@ pub async fn read(store: &dyn RecordStore, run: &RunId) -> Result<Option<Recorde
     // Boxed one by one: a stream over borrowing closures could not be sent to another thread.
     let reads: Vec<BoxFuture<'_, _>> = (0..count).map(|number| segment(store, run, number).boxed()).collect();
     let mut reads = stream::iter(reads).buffered(READS);
+    let mut number = 0;
     while let Some(read) = reads.next().await {
-        let mut segment = read?.ok_or_else(|| missing(run, 0, "it was deleted a moment ago"))?;
+        let gone = || missing(segment_key(run, number), "it was deleted a moment ago");
+        let mut segment = read?.ok_or_else(gone)?;
+        number += 1;
         plan.look_in(&mut segment);
         recorded.events.extend(segment.events.into_iter().map(|event| (segment.epoch, event)));
     }
-    recorded.plan = plan.fetch(store, run).await?;
+    let stored = recorded.events.iter().any(|(_, event)| follows_the_plan(event));
+    recorded.plan = plan.fetch(store, run, stored).await?;
     Ok(Some(recorded))
 }
 
@@ -96,7 +100,7 @@ async fn segments(store: &dyn RecordStore, run: &RunId) -> Result<u64, JournalEr
     match (0..).zip(&numbers).find(|(expected, found)| expected != *found) {
         // What the sweeping leaves of a run is for its former holders alone.
         Some(_) if store.get(&swept_key(run)).await?.is_some() => Ok(0),
-        Some((gap, later)) => Err(missing(run, gap, &format!("segment {later} is there"))),
+        Some((gap, later)) => Err(missing(segment_key(run, gap), &format!("segment {later} is there"))),
         None => Ok(numbers.len() as u64),
     }
 }
@@ -136,22 +140,40 @@ fn swept_key(run: &RunId) -> String {
     format!("swept/{run}")
 }
 
-fn missing(run: &RunId, number: u64, why: &str) -> JournalError {
+fn missing(key: String, why: &str) -> JournalError {
     let message = format!(
-        "it is missing, and {why}: what it told cannot be guessed; bring it back from a backup of the namespace's Secrets"
+        "it is missing, and {why}: what it told cannot be guessed; bring it back from a backup of the records"
     );
-    JournalError::Damaged { key: segment_key(run, number), message }
+    JournalError::Damaged { key, message }
 }
 
-/// Reads a run's plan alone. `None` where there is none, or not all of it.
+/// Whether a run writes this only when all of its plan is stored.
+fn follows_the_plan(event: &JournalEvent) -> bool {
+    let early = matches!(
+        event,
+        JournalEvent::RunStarted { .. }
+            | JournalEvent::EpochClaimed { .. }
+            | JournalEvent::RunFinished { outcome: Outcome::Cancelled { .. }, .. }
+    );
+    !early
+}
+
+/// Reads a run's plan alone. `None` where there is none, or the process ended before all of it was stored.
 ///
 /// # Errors
-/// When a record is damaged, of a newer format, or the store cannot be reached.
+/// When a record is damaged, missing, of a newer format, or the store cannot be reached.
 pub async fn read_plan(store: &dyn RecordStore, run: &RunId) -> Result<Option<Plan>, JournalError> {
-    let Some(mut first) = segment(store, run, 0).await? else { return Ok(None) };
+    let Some(mut first) = segment(store, run, 0).await? else {
+        segments(store, run).await?;
+        return Ok(None);
+    };
     let mut plan = PlanSource::default();
     plan.look_in(&mut first);
-    plan.fetch(store, run).await
+    match plan.fetch(store, run, false).await? {
+        Some(plan) => Ok(Some(plan)),
+        // Whether it ever was there as a whole the rest of the journal tells.
+        None => Ok(read(store, run).await?.and_then(|recorded| recorded.plan)),
+    }
 }
 
 async fn segment(store: &dyn RecordStore, run: &RunId, number: u64) -> Result<Option<Segment>, JournalError> {
@@ -178,12 +200,20 @@ impl PlanSource {
         self.parts = self.parts.or(segment.plan_parts);
     }
 
-    async fn fetch(self, store: &dyn RecordStore, run: &RunId) -> Result<Option<Plan>, JournalError> {
+    /// The plan. A part that is missing is a loss where all were stored once; else the process ended before.
+    async fn fetch(
+        self,
+        store: &dyn RecordStore,
+        run: &RunId,
+        stored: bool,
+    ) -> Result<Option<Plan>, JournalError> {
         let (None, Some(parts)) = (&self.inline, self.parts) else { return Ok(self.inline) };
         let mut bytes = Vec::new();
         for part in 0..parts {
-            match store.get(&blob_key(run, &self.digest, part)).await? {
+            let key = blob_key(run, &self.digest, part);
+            match store.get(&key).await? {
                 Some(part) => bytes.extend(part),
+                None if stored => return Err(missing(key, "the run went on after it")),
                 None => return Ok(None),
             }
         }
@@ -210,7 +240,10 @@ pub(in crate::engine) fn format_of(key: &str, bytes: &[u8]) -> Result<u32, Journ
     struct Head {
         format: u32,
     }
-    unpack::<Head>(key, bytes).map(|head| head.format)
+    match unpack::<Head>(key, bytes)?.format {
+        0 => Err(JournalError::Damaged { key: key.to_owned(), message: "there is no format 0".to_owned() }),
+        format => Ok(format),
+    }
 }
 
 /// Appends to one run's journal as the holder of one epoch.

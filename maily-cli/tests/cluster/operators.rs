@@ -21,6 +21,7 @@ pub(crate) struct Operators {
 /// A write as the audit log tells it.
 #[derive(Debug)]
 pub(crate) struct Write {
+    pub(crate) verb: String,
     pub(crate) resource: String,
     pub(crate) name: String,
     pub(crate) code: i64,
@@ -82,6 +83,7 @@ impl Operators {
             .filter(|event| event["user"]["username"] == user.as_str())
             .filter(|event| !text(event, "/requestURI").contains("dryRun=All"))
             .map(|event| Write {
+                verb: text(event, "/verb"),
                 resource: text(event, "/objectRef/resource"),
                 name: text(event, "/objectRef/name"),
                 code: event["responseStatus"]["code"].as_i64().unwrap_or_default(),
