@@ -53,7 +53,7 @@ const CHECKS: &[(Defect, Check)] = &[
     (Defect::TakenSegmentIgnored, Check::Contest { halted: false }),
     (Defect::OwnSegmentUnknown, Check::Seeds(400)),
     (Defect::ClaimNotCompared, Check::HigherClaim),
-    (Defect::PendingNotClosed, Check::Contest { halted: false }),
+    (Defect::PendingNotClosed, Check::Contest { halted: true }),
     (Defect::ReleaseNotDerived, Check::Contest { halted: true }),
     (Defect::OnlyAppliedUndone, Check::Straggler { dies: true }),
     (Defect::UndoOutOfOrder, Check::Straggler { dies: true }),

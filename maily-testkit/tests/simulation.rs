@@ -19,7 +19,7 @@ fn play(seed: &str) -> Output {
 
 #[test]
 fn a_seed_gives_the_same_log_in_two_processes() {
-    for seed in ["5", "31"] {
+    for seed in ["2", "31"] {
         let (one, other) = (play(seed), play(seed));
         assert!(one.status.success(), "{}", String::from_utf8_lossy(&one.stdout));
         assert!(one.stdout.len() > 2_000, "seed {seed} hardly does anything");
