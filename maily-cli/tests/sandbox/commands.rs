@@ -60,7 +60,9 @@ fn a_new_version_goes_out_and_back() {
     assert_eq!((version(&desk, "api"), version(&desk, "canvas")), (json!("v1.0.0"), json!("v1.1.0")));
     desk.sandbox(&["rollback", "--env", "production", "--release", "1", "--yes"]).expect(0);
     assert_eq!(version(&desk, "canvas"), "v1.0.0");
-    desk.sandbox(&["rollback", "--env", "production", "--last-good", "--yes"]).expect(0);
+    // Going back has left what came after release 1; forward again goes by its number alone.
+    desk.sandbox(&["rollback", "--env", "production", "--last-good", "--yes"]).expect(2);
+    desk.sandbox(&["rollback", "--env", "production", "--release", "3", "--yes"]).expect(0);
     assert_eq!(version(&desk, "canvas"), "v1.1.0");
     let history = desk.sandbox(&["history", "--env", "production", "-o", "json"]).expect(0).json();
     let titles: Vec<&str> = history["runs"]
