@@ -288,3 +288,12 @@ fn no_time_at_all_is_no_timeout() {
     let err = refused(&file, &["maily.yaml:8", "maily.yaml:9"]);
     assert_eq!(err.matches("at least 1s").count(), 2, "{err}");
 }
+
+#[test]
+fn a_saved_plan_that_nobody_can_approve_names_its_file() {
+    let desk = Desk::example();
+    desk.sandbox(&["plan", "--env", "production", "--version", "v1.0.0", "--out", "p.json"]).expect(0);
+    let refused = desk.sandbox(&["apply", "p.json"]).expect(7);
+    assert!(refused.err.contains("apply p.json --yes"), "{}", refused.err);
+    assert!(!refused.err.contains("--out"), "{}", refused.err);
+}

@@ -89,6 +89,29 @@ fn the_state_tells_of_a_run_whether_it_is_under_way_or_left() {
 }
 
 #[test]
+fn what_a_resumed_run_did_earlier_is_told_with_its_own_time() {
+    let desk = Desk::example();
+    let mut child = begun(&desk);
+    std::thread::sleep(Duration::from_secs(1));
+    interrupt(&child);
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+    std::thread::sleep(Duration::from_millis(1500));
+    desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
+    let resumed = desk.sandbox(&["resume", "--env", "production", "-o", "json"]).expect(0);
+    let events: Vec<serde_json::Value> =
+        resumed.out.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect();
+    let time = |event: &serde_json::Value| {
+        event["at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok()).expect("a time")
+    };
+    let earlier: Vec<_> = events.iter().filter(|event| event["replayed"] == true).map(time).collect();
+    let now = events.iter().find(|event| event["event"] == "resumed").map(time).expect("is resumed");
+    assert!(!earlier.is_empty() && earlier.is_sorted(), "{}", resumed.out);
+    for at in earlier {
+        assert!(now.duration_since(at).as_millis() > 1000, "{at} and {now}");
+    }
+}
+
+#[test]
 fn a_second_interrupt_ends_at_once_and_the_run_can_be_taken_back() {
     let desk = Desk::example();
     let child = begun(&desk);

@@ -29,6 +29,7 @@ pub use lease::{Lease, LeaseError, LeaseRequest};
 pub(crate) use lease::{LeaseSight, sight as sight_of_lease};
 pub use observe::Depth;
 pub(crate) use observe::{read as read_objects, released_view};
+pub(crate) use patience::{OfProvider, patiently};
 pub use state::{Conclusion, Course, GATE_VALID, Next, Progress, RunState, StepState};
 pub use takeover::Wish;
 
