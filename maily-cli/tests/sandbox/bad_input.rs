@@ -297,3 +297,14 @@ fn a_saved_plan_that_nobody_can_approve_names_its_file() {
     assert!(refused.err.contains("apply p.json --yes"), "{}", refused.err);
     assert!(!refused.err.contains("--out"), "{}", refused.err);
 }
+
+#[test]
+fn a_fault_of_no_service_is_refused_also_where_services_come_from_manifests() {
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nenvironments: {production: {namespace: shop}}\n\
+         services:\n  worker: {manifests: m}\n  web: {manifests: n}\n",
+    );
+    let refused = desk.sandbox(&["sandbox", "fault", "add", "image-missing", "wroker@v1.2.0"]).expect(2);
+    assert!(refused.err.contains("wroker") && refused.err.contains("`worker`"), "{}", refused.err);
+    desk.sandbox(&["sandbox", "fault", "add", "image-missing", "worker@v1.2.0"]).expect(0);
+}
