@@ -19,7 +19,7 @@ use maily_core::{
 };
 
 use crate::{
-    args::{PlanArgs, RunArgs, VersionArgs},
+    args::{PlanArgs, RunArgs, VersionArgs, WaitArgs},
     exit::{CliError, Code},
     programs::ToldTools,
     render::Ui,
@@ -34,17 +34,17 @@ pub(crate) struct Seen {
 }
 
 /// Reads the records, in one's turn; somebody else's unfinished run is an error.
-pub(crate) async fn look(ui: &Ui, wired: &Wired, run: Option<&RunArgs>) -> Result<Seen, CliError> {
+pub(crate) async fn look(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<Seen, CliError> {
     let environment = &wired.environment;
-    let head = environment.turn(&turn(ui, wired, run)?).await?;
+    let head = environment.turn(&turn(ui, wired, wait)?).await?;
     let base = environment.released(&head).await?;
     Ok(Seen { head, base })
 }
 
 /// How to wait for one's turn: as long as the command line says, telling who is waited for.
-fn turn(ui: &Ui, wired: &Wired, run: Option<&RunArgs>) -> Result<RunOptions, CliError> {
+fn turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<RunOptions, CliError> {
     let mut options = RunOptions::new(whoami());
-    options.wait = waiting(run)?;
+    options.wait = waiting(wait)?;
     let (name, tells) = (wired.environment.name.clone(), ui.teller());
     let last = std::sync::Mutex::new(String::new());
     options.listener = std::sync::Arc::new(move |event: &maily_core::engine::Event| {
@@ -69,7 +69,7 @@ pub(crate) async fn prepare(
     version: &Version,
     scope: DeployScope,
     args: &VersionArgs,
-    run: Option<&RunArgs>,
+    wait: &WaitArgs,
     (depth, storage): (Depth, Storage),
 ) -> Result<Planned, CliError> {
     let request = DeployRequest {
@@ -80,7 +80,7 @@ pub(crate) async fn prepare(
         storage,
         ..DeployRequest::new(version.clone())
     };
-    let (turn, tools) = (turn(ui, wired, run)?, ToldTools::new(ui));
+    let (turn, tools) = (turn(ui, wired, wait)?, ToldTools::new(ui));
     let planned = release::prepare(&wired.environment, &wired.resolved, &request, &tools, &turn);
     Ok(signals::unless_stopped(planned).await??)
 }
@@ -136,13 +136,44 @@ pub(crate) fn depth(run: &RunArgs, dry_run: bool) -> (Depth, Storage) {
     }
 }
 
-/// Shows a plan where somebody reads it, asks where somebody has to say yes, and carries it out.
+/// Carries a wish out. Where another run has changed the environment between the plan and our turn, plans anew: the
+/// wish is as good as before, and who has to say yes is asked again.
+pub(crate) async fn fulfil(
+    ui: &Ui,
+    wired: &Wired,
+    run: &RunArgs,
+    dry_run: bool,
+    again: &str,
+    plan: impl AsyncFn() -> Result<Planned, CliError>,
+) -> Result<Code, CliError> {
+    let tell =
+        || ui.tell(&format!("{} has changed since the plan was made: plans anew", wired.environment.name));
+    once_more(tell, async || carry_out(ui, wired, plan().await?, run, dry_run, again).await).await
+}
+
+/// Tries again what was out of date, once: whoever changes an environment without end is not raced.
+async fn once_more(
+    tell: impl Fn(),
+    attempt: impl AsyncFn() -> Result<Code, CliError>,
+) -> Result<Code, CliError> {
+    match attempt().await {
+        Err(error) if error.code == Code::OutOfDate => {
+            tell();
+            attempt().await
+        }
+        end => end,
+    }
+}
+
+/// Shows a plan where somebody reads it, asks where somebody has to say yes, and carries it out. `again` is what to say
+/// where nobody can be asked.
 pub(crate) async fn carry_out(
     ui: &Ui,
     wired: &Wired,
     planned: Planned,
     run: &RunArgs,
     dry_run: bool,
+    again: &str,
 ) -> Result<Code, CliError> {
     let name = &wired.environment.name;
     let title = planned.plan.goal.title();
@@ -151,7 +182,7 @@ pub(crate) async fn carry_out(
         return Ok(Code::Done);
     }
     if !planned.plan.is_empty() && !run.yes {
-        approve(ui, wired, &planned)?;
+        approve(ui, wired, &planned, again)?;
     } else {
         // Of a plan that changes nothing only the reason for that is worth a line.
         let told =
@@ -170,7 +201,7 @@ pub(crate) async fn carry_out(
     Ok(Code::of(&end))
 }
 
-fn approve(ui: &Ui, wired: &Wired, planned: &Planned) -> Result<(), CliError> {
+fn approve(ui: &Ui, wired: &Wired, planned: &Planned, again: &str) -> Result<(), CliError> {
     let name = &wired.environment.name;
     let needed = wired.resolved.environment.approval == Approval::Required;
     if !ui.can_ask() {
@@ -182,10 +213,7 @@ fn approve(ui: &Ui, wired: &Wired, planned: &Planned) -> Result<(), CliError> {
                 "this needs a yes, and nobody can be asked here: standard input is no terminal".to_owned(),
             )
         };
-        return Err(CliError::new(code, message).help(
-            "say `--yes`; a deploy can also be saved by `mailyctl plan --version VERSION --out FILE`, reviewed, and carried \
-             out by `mailyctl apply FILE --yes`",
-        ));
+        return Err(CliError::new(code, message).help(again));
     }
     ui.plan(planned)?;
     let question =
@@ -207,8 +235,8 @@ pub(crate) fn ask(question: &str) -> Result<bool, CliError> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-fn waiting(run: Option<&RunArgs>) -> Result<Option<std::time::Duration>, CliError> {
-    run.and_then(|run| run.wait_lock.as_deref()).map(|text| span(text, "wait-lock")).transpose()
+fn waiting(wait: &WaitArgs) -> Result<Option<std::time::Duration>, CliError> {
+    wait.wait_lock.as_deref().map(|text| span(text, "wait-lock")).transpose()
 }
 
 /// A run that signals stop in an orderly way; a second one ends the process at once, which a run survives, too.
@@ -224,7 +252,7 @@ fn options(
 ) -> Result<RunOptions, CliError> {
     let mut options = RunOptions::new(whoami());
     options.reason.clone_from(&run.reason);
-    options.wait = waiting(Some(run))?;
+    options.wait = waiting(&run.wait)?;
     options.cancel = under_way.token();
     options.listener = listener;
     Ok(options)
@@ -276,7 +304,7 @@ impl Begun {
     fn watch(&self, listener: Arc<dyn Listener>) -> Arc<dyn Listener> {
         let begun = Arc::clone(&self.0);
         Arc::new(move |event: &Event| {
-            if !matches!(event.what, What::Queued { .. }) {
+            if !matches!(event.what, What::Queued { .. } | What::Waiting { .. }) {
                 begun.store(true, Ordering::Relaxed);
             }
             listener.event(event);
@@ -300,6 +328,51 @@ mod tests {
     use maily_core::engine::RunEnd;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_out_of_date_is_planned_anew_once() {
+        use std::cell::Cell;
+        for (outdated, code, plans) in [(0, Code::Done, 1), (1, Code::Done, 2), (9, Code::OutOfDate, 2)] {
+            let (made, told) = (Cell::new(0), Cell::new(0));
+            let attempt = async || {
+                made.set(made.get() + 1);
+                let is_old = made.get() <= outdated;
+                if is_old { Err(CliError::new(Code::OutOfDate, "old")) } else { Ok(Code::Done) }
+            };
+            let end = once_more(|| told.set(told.get() + 1), attempt).await;
+            assert_eq!(end.unwrap_or_else(|error| error.code), code);
+            assert_eq!((made.get(), told.get()), (plans, plans - 1));
+        }
+        let made = Cell::new(0);
+        let refused = once_more(
+            || panic!("nothing is planned anew"),
+            async || {
+                made.set(made.get() + 1);
+                Err(CliError::new(Code::Held, "held"))
+            },
+        );
+        assert_eq!(refused.await.err().map(|error| error.code), Some(Code::Held));
+        assert_eq!(made.get(), 1);
+    }
+
+    #[test]
+    fn a_wait_before_the_run_begins_it_not() {
+        let begun = Begun::default();
+        let heard = begun.watch(Arc::new(|_: &Event| {}));
+        let event = |what| Event {
+            format: maily_core::engine::EVENT_FORMAT,
+            at: maily_core::runtime::Runtime::wall(&maily_core::runtime::TokioRuntime),
+            run: maily_core::engine::RunId::from("r"),
+            environment: "production".to_owned(),
+            replayed: false,
+            what,
+        };
+        heard.event(&event(What::Queued { holder: "somebody".to_owned() }));
+        heard.event(&event(What::Waiting { why: "no answer".to_owned() }));
+        assert!(!begun.0.load(Ordering::Relaxed));
+        heard.event(&event(What::Paused { why: String::new() }));
+        assert!(begun.0.load(Ordering::Relaxed));
+    }
 
     #[test]
     fn every_end_has_its_code() {

@@ -154,11 +154,18 @@ pub(crate) fn span(text: &str, option: &str) -> Result<Duration, CliError> {
         .map_err(|error| CliError::usage(format!("`--{option}`: {error}")))
 }
 
+/// The user by number, where nothing tells the name: in containers.
+fn user_id() -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self")
+        .map_or_else(|_| "unknown".to_owned(), |of_us| format!("uid{}", of_us.uid()))
+}
+
 /// Who runs this process: person, machine, process.
 #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
 pub(crate) fn whoami() -> String {
-    let user =
-        std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
+    let named = |name| std::env::var(name).ok().filter(|user: &String| !user.is_empty());
+    let user = named("USER").or_else(|| named("LOGNAME")).unwrap_or_else(user_id);
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()
         .or_else(|| std::env::var("HOSTNAME").ok())

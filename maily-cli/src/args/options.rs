@@ -19,6 +19,13 @@ pub(crate) struct RunArgs {
     /// Why; goes on record
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+/// How to wait while somebody else works on the environment.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct WaitArgs {
     /// Wait for one's turn, at most so long; 10m where no time is given
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10m")]
     pub(crate) wait_lock: Option<String>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{EnvArg, PlanArgs, RunArgs, VersionArgs};
+use super::{EnvArg, PlanArgs, RunArgs, VersionArgs, WaitArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanCommand {
@@ -24,6 +24,8 @@ pub(crate) struct PlanCommand {
     pub(crate) exit_code: bool,
     #[command(flatten)]
     pub(crate) plan: VersionArgs,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
 }
 
 #[derive(Debug, Args)]

@@ -13,9 +13,15 @@ use crate::{
     exit::{CliError, Code},
     file,
     render::Ui,
-    session::{self, carry_out, components, depth, look, prepare},
+    session::{self, carry_out, components, depth, fulfil, look, prepare},
     wire::{Wired, Workshop},
 };
+
+/// What to say where nobody can be asked for a deploy.
+const SAVED: &str = "say `--yes`; a deploy can also be saved by `mailyctl plan --version VERSION --out FILE`, \
+                     reviewed, and carried out by `mailyctl apply FILE --yes`";
+/// The same for what cannot be saved.
+const LOOK_FIRST: &str = "look at it with `--dry-run`, and say `--yes`";
 
 pub(super) fn version(text: &str) -> Result<Version, CliError> {
     version_of("--version", text)
@@ -33,7 +39,7 @@ pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Resu
         let scope = DeployScope { phases: None, components: components(wired, &args.components)? };
         let storage = if args.out.is_some() { Storage::Lasting } else { Storage::Passing };
         let how = (Depth::DryRun, storage);
-        let planned = prepare(ui, wired, &version, scope, &args.plan, None, how).await?;
+        let planned = prepare(ui, wired, &version, scope, &args.plan, &args.wait, how).await?;
         ui.plan(&planned)?;
         if let Some(path) = &args.out {
             wired.environment.keep_values(&planned).await?;
@@ -53,9 +59,11 @@ pub(super) async fn apply(ui: &Ui, globals: &Globals, args: &ApplyCommand) -> Re
     let plan = Plan::parse(&text)?;
     let name = plan.environment.clone();
     in_environment(globals, Some(&name), async |wired| {
-        look(ui, wired, Some(&args.run)).await?;
+        look(ui, wired, &args.run.wait).await?;
         let planned = wired.environment.adopt_plan(plan).await?;
-        carry_out(ui, wired, planned, &args.run, false).await
+        let again = ui.tool.call(&format!("apply {} --yes", args.plan.display()));
+        let again = format!("say `--yes` once the plan is reviewed: `{again}`");
+        carry_out(ui, wired, planned, &args.run, false, &again).await
     })
     .await
 }
@@ -65,8 +73,9 @@ pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &DeployCommand) -> 
     in_environment(globals, args.env.env.as_deref(), async |wired| {
         let scope = DeployScope { phases: None, components: components(wired, &args.components)? };
         let how = depth(&args.run, args.dry_run);
-        let planned = prepare(ui, wired, &version, scope, &args.plan, Some(&args.run), how).await?;
-        carry_out(ui, wired, planned, &args.run, args.dry_run).await
+        let plan =
+            async || prepare(ui, wired, &version, scope.clone(), &args.plan, &args.run.wait, how).await;
+        fulfil(ui, wired, &args.run, args.dry_run, SAVED, plan).await
     })
     .await
 }
@@ -78,22 +87,24 @@ pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand)
         (None, None) => RollbackTo::LastGood,
     };
     in_environment(globals, args.env.env.as_deref(), async |wired| {
-        let seen = look(ui, wired, Some(&args.run)).await?;
-        let only = released(wired, &seen, &args.components)?;
-        let records = &*wired.environment.records;
-        let wanted =
-            release::rollback(records, &wired.resolved, &seen.head, seen.base.as_ref(), &to, only.as_deref())
-                .await?;
         let how = depth(&args.run, args.dry_run);
-        let planned = session::plan(wired, seen, &wanted, &args.plan, how).await?;
-        carry_out(ui, wired, planned, &args.run, args.dry_run).await
+        let plan = async || {
+            let seen = look(ui, wired, &args.run.wait).await?;
+            let only = released(wired, &seen, &args.components)?;
+            let (environment, base) = (&wired.environment, seen.base.as_ref());
+            let wanted =
+                release::rollback(environment, &wired.resolved, &seen.head, base, &to, only.as_deref())
+                    .await?;
+            session::plan(wired, seen, &wanted, &args.plan, how).await
+        };
+        fulfil(ui, wired, &args.run, args.dry_run, LOOK_FIRST, plan).await
     })
     .await
 }
 
 pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> Result<Code, CliError> {
     in_environment(globals, args.env.env.as_deref(), async |wired| {
-        let seen = look(ui, wired, Some(&args.run)).await?;
+        let seen = look(ui, wired, &args.run.wait).await?;
         let only = released(wired, &seen, &args.components)?;
         let Some(base) = &seen.base else {
             ui.unchanged(&wired.environment.name, "nothing was released yet: nothing to remove")?;
@@ -103,7 +114,7 @@ pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> 
         let wanted = release::remove(&wired.resolved, base, &gone);
         let how = depth(&args.run, args.dry_run);
         let planned = session::plan(wired, seen, &wanted, &PlanArgs::default(), how).await?;
-        carry_out(ui, wired, planned, &args.run, args.dry_run).await
+        carry_out(ui, wired, planned, &args.run, args.dry_run, LOOK_FIRST).await
     })
     .await
 }
@@ -140,13 +151,18 @@ pub(super) async fn part(
     let wired = workshop.wire(Some(environment)).await?;
     let scope = DeployScope { phases, components: None };
     let how = depth(&args.run, args.dry_run);
-    let planned = prepare(ui, &wired, version, scope, &args.plan, Some(&args.run), how).await?;
+    let changes = std::cell::Cell::new(false);
+    let plan = async || {
+        let planned = prepare(ui, &wired, version, scope.clone(), &args.plan, &args.run.wait, how).await?;
+        changes.set(!planned.plan.is_empty());
+        Ok(planned)
+    };
     if args.dry_run {
-        ui.one_plan(&planned)?;
+        ui.one_plan(&plan().await?)?;
         return Ok((Code::Done, false));
     }
-    let changes = !planned.plan.is_empty();
-    Ok((carry_out(ui, &wired, planned, &args.run, false).await?, changes))
+    let code = fulfil(ui, &wired, &args.run, false, SAVED, plan).await?;
+    Ok((code, changes.get()))
 }
 
 /// The sandbox is written to by everything that goes through here.

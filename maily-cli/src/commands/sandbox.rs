@@ -25,8 +25,8 @@ pub(super) fn sandbox(ui: &Ui, globals: &Globals, command: &SandboxCommand) -> R
             let text = fault.join(" ");
             let fault: Fault =
                 text.parse().map_err(|error| CliError::usage(format!("{error}")).help(help()))?;
-            known(&project, &fault)?;
             let sandbox = open_sandbox(globals, &project, Mode::Write)?;
+            known(&project, &sandbox, &fault)?;
             let told = format!("from now on: {fault}");
             sandbox.shared.world().faults.push(fault);
             save(&sandbox)?;
@@ -55,18 +55,30 @@ pub(super) fn sandbox(ui: &Ui, globals: &Globals, command: &SandboxCommand) -> R
 }
 
 /// A fault of something that is not there would wait for ever.
-fn known(project: &Project, fault: &Fault) -> Result<(), CliError> {
+fn known(project: &Project, sandbox: &Sandbox, fault: &Fault) -> Result<(), CliError> {
     let (what, name, names): (&str, &str, Vec<&str>) = match fault {
         Fault::Pods { service, version, .. } => {
             if let Some(version) = version {
                 super::deploy::version_of("fault", version)?;
             }
-            // Files of others may have workloads of any name.
+            let known: Vec<&str> = project.services.values().flat_map(names).collect();
+            // Files of others may have workloads of any name, which is not there before they are released; one that
+            // looks like a service's is a slip.
             let is_open = |service: &Service| matches!(service.source, Source::Bundle(_) | Source::From(_));
-            if project.services.values().any(is_open) {
+            let is_there = || sandbox.shared.world().objects().any(|object| object.name() == service);
+            if project.services.values().any(is_open) && !known.contains(&service.as_str()) && !is_there() {
+                let slip = project.find_services(std::slice::from_ref(service)).err();
+                return match slip.filter(|error| error.help.starts_with("did you mean")) {
+                    Some(error) => {
+                        Err(CliError::usage(format!("unknown service `{service}`")).help(error.help))
+                    }
+                    None => Ok(()),
+                };
+            }
+            if is_there() {
                 return Ok(());
             }
-            ("service", service, project.services.values().flat_map(names).collect())
+            ("service", service, known)
         }
         Fault::BuildFails { project: name } => ("frontend project", name, frontends(project)),
         _ => return Ok(()),

@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use maily_core::{
     engine::{
-        FenceSight, FenceState, Outcome, ReleaseId,
+        FenceSight, FenceState, Outcome, ReleaseId, RunId,
         history::Release,
         journal::{JournalEvent, Recorded},
     },
     model::Project,
-    release::{RunSummary, Status},
+    release::{RunSummary, Status, UnfinishedRun},
 };
 
 use super::{
@@ -75,12 +75,34 @@ pub(crate) fn fence(sight: FenceSight, environment: &str) -> (String, Option<Str
     }
 }
 
+/// What an unfinished run does, and whether somebody carries it out.
+fn in_progress(
+    run: &RunId,
+    unfinished: &UnfinishedRun,
+    environment: &str,
+    paint: Paint,
+    tool: &Tool,
+) -> String {
+    let UnfinishedRun { title, by, since, alive, holder, seen } = unfinished;
+    let told = format!("{} (run {run}) by {} since {since:.0}", plain(title), plain(by));
+    if let (true, Some(holder)) = (alive, holder) {
+        return paint.busy(&format!("{told}: under way, held by {}", plain(holder)));
+    }
+    let since = seen.map(|seen| format!(" since {seen:.0}")).unwrap_or_default();
+    let state = match holder {
+        Some(holder) => format!("its holder {} shows no life{since}", plain(holder)),
+        None => "nobody carries it out".to_owned(),
+    };
+    let next = format!("`mailyctl resume --env {environment}` or `mailyctl abort --env {environment}`");
+    paint.warn(&tool.in_text(&format!("{told}: {state}: {next}")))
+}
+
 pub(crate) fn status(status: &Status, paint: Paint, tool: &Tool) -> String {
     let mut text = String::new();
     let release =
         status.release.map_or_else(|| "nothing released yet".to_owned(), |id| format!("release {id}"));
     let _ = writeln!(text, "{}  {release}", paint.strong(&status.environment));
-    if let Some(holder) = &status.holder {
+    if let Some(holder) = status.holder.as_ref().filter(|_| status.unfinished.is_none()) {
         let _ = writeln!(text, "{}", paint.busy(&format!("held by {}", plain(holder))));
     }
     let (said, help) = fence(status.fence, &status.environment);
@@ -94,12 +116,8 @@ pub(crate) fn status(status: &Status, paint: Paint, tool: &Tool) -> String {
             let _ = writeln!(text, "{}", paint.warn(&tool.in_text(&line)));
         }
     }
-    if let Some(run) = &status.run {
-        let note = format!(
-            "run {run} has not ended: `mailyctl resume --env {0}` or `mailyctl abort --env {0}`",
-            status.environment
-        );
-        let _ = writeln!(text, "{}", paint.warn(&tool.in_text(&note)));
+    if let (Some(run), Some(unfinished)) = (&status.run, &status.unfinished) {
+        let _ = writeln!(text, "{}", in_progress(run, unfinished, &status.environment, paint, tool));
     }
     if !status.services.is_empty() {
         let mut rows = vec![["SERVICE", "VERSION", "READY", "STATE", ""].map(str::to_owned).to_vec()];
@@ -111,7 +129,10 @@ pub(crate) fn status(status: &Status, paint: Paint, tool: &Tool) -> String {
             let why = service.why.as_deref().map(plain).unwrap_or_default();
             rows.push(vec![
                 service.name.clone(),
-                service.version.clone(),
+                match &service.next {
+                    Some(next) => format!("{} > {next}", service.version),
+                    None => service.version.clone(),
+                },
                 ready,
                 service.state.to_owned(),
                 why,

@@ -288,3 +288,23 @@ fn no_time_at_all_is_no_timeout() {
     let err = refused(&file, &["maily.yaml:8", "maily.yaml:9"]);
     assert_eq!(err.matches("at least 1s").count(), 2, "{err}");
 }
+
+#[test]
+fn a_saved_plan_that_nobody_can_approve_names_its_file() {
+    let desk = Desk::example();
+    desk.sandbox(&["plan", "--env", "production", "--version", "v1.0.0", "--out", "p.json"]).expect(0);
+    let refused = desk.sandbox(&["apply", "p.json"]).expect(7);
+    assert!(refused.err.contains("apply p.json --yes"), "{}", refused.err);
+    assert!(!refused.err.contains("--out"), "{}", refused.err);
+}
+
+#[test]
+fn a_fault_of_no_service_is_refused_also_where_services_come_from_manifests() {
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nenvironments: {production: {namespace: shop}}\n\
+         services:\n  worker: {manifests: m}\n  web: {manifests: n}\n",
+    );
+    let refused = desk.sandbox(&["sandbox", "fault", "add", "image-missing", "wroker@v1.2.0"]).expect(2);
+    assert!(refused.err.contains("wroker") && refused.err.contains("`worker`"), "{}", refused.err);
+    desk.sandbox(&["sandbox", "fault", "add", "image-missing", "worker@v1.2.0"]).expect(0);
+}

@@ -7,6 +7,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 use crate::desk::Desk;
 
@@ -55,6 +56,59 @@ fn one_interrupt_saves_the_state_within_a_second_and_says_how_to_go_on() {
     desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
     let resumed = desk.run(&next.split_whitespace().collect::<Vec<_>>()).expect(0);
     assert!(resumed.out.contains("production is at release 2"), "{}", resumed.out);
+}
+
+#[test]
+fn the_state_tells_of_a_run_whether_it_is_under_way_or_left() {
+    let desk = Desk::example();
+    let mut child = begun(&desk);
+    let until = Instant::now() + Duration::from_secs(10);
+    // Until the run has written something of its own.
+    let state = loop {
+        let state = desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json();
+        let services = state["services"].as_array().expect("a list");
+        if services.iter().any(|service| service["next"] == "v1.1.0") {
+            break state;
+        }
+        assert!(Instant::now() < until, "{state}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let unfinished = &state["unfinished"];
+    assert_eq!((&unfinished["alive"], &unfinished["title"]), (&json!(true), &json!("deploy v1.1.0")));
+    assert!(unfinished["by"].as_str().is_some_and(|by| by.starts_with("tester@")), "{state}");
+    for service in state["services"].as_array().expect("a list") {
+        assert_eq!(service["drift"], json!([]), "nobody's hand: {service}");
+    }
+    let told = desk.sandbox(&["status", "--env", "production"]).expect(0).out;
+    assert!(told.contains("under way, held by tester@") && told.contains("v1.0.0 > v1.1.0"), "{told}");
+    assert!(!told.contains("mailyctl resume") && !told.contains("changed since"), "{told}");
+    interrupt(&child);
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+    let told = desk.sandbox(&["status", "--env", "production"]).expect(0).out;
+    assert!(told.contains("nobody carries it out") && told.contains("resume --env production"), "{told}");
+}
+
+#[test]
+fn what_a_resumed_run_did_earlier_is_told_with_its_own_time() {
+    let desk = Desk::example();
+    let mut child = begun(&desk);
+    std::thread::sleep(Duration::from_secs(1));
+    interrupt(&child);
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+    std::thread::sleep(Duration::from_millis(1500));
+    desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
+    let resumed = desk.sandbox(&["resume", "--env", "production", "-o", "json"]).expect(0);
+    let events: Vec<serde_json::Value> =
+        resumed.out.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect();
+    let time = |event: &serde_json::Value| {
+        event["at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok()).expect("a time")
+    };
+    let earlier: Vec<_> = events.iter().filter(|event| event["replayed"] == true).map(time).collect();
+    let now = events.iter().find(|event| event["event"] == "resumed").map(time).expect("is resumed");
+    assert!(!earlier.is_empty() && earlier.is_sorted(), "{}", resumed.out);
+    for at in earlier {
+        assert!(now.duration_since(at).as_millis() > 1000, "{at} and {now}");
+    }
 }
 
 #[test]

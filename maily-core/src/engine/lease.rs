@@ -106,16 +106,36 @@ fn key_of(request: &LeaseRequest) -> ObjectKey {
     ObjectKey::new(kind(), Some(&request.namespace), format!("maily-{}", request.environment))
 }
 
-/// Who holds an environment's lease, for people; `None` where nobody does.
-///
-/// # Errors
-/// When the lease cannot be read.
-pub async fn holder(
+/// How an environment's lease looks, for people.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LeaseSight {
+    /// Who holds it; none: nobody.
+    pub(crate) holder: Option<String>,
+    /// When it was renewed last, by its holder's clock.
+    pub(crate) renewed: Option<jiff::Timestamp>,
+}
+
+impl LeaseSight {
+    /// Whether the holder shows life. It compares the clocks of two machines, which is good enough to tell people, and
+    /// for nothing else.
+    pub(crate) fn lives(&self, now: jiff::Timestamp) -> bool {
+        let is_fresh = |renewed: jiff::Timestamp| {
+            now.as_second() - renewed.as_second() <= i64::try_from(LEASE.as_secs()).unwrap_or(i64::MAX)
+        };
+        self.holder.is_some() && self.renewed.is_some_and(is_fresh)
+    }
+}
+
+/// How an environment's lease looks.
+pub(crate) async fn sight(
     cluster: &dyn Cluster,
     environment: &str,
     namespace: &str,
-) -> Result<Option<String>, ProviderError> {
-    Ok(look(cluster, environment, namespace).await?.map(|(holder, _)| holder))
+) -> Result<LeaseSight, ProviderError> {
+    let key = ObjectKey::new(kind(), Some(namespace), format!("maily-{environment}"));
+    let Some(lease) = cluster.get(&key).await? else { return Ok(LeaseSight::default()) };
+    let holder = lease.text("/spec/holderIdentity").filter(|holder| !holder.is_empty()).map(str::to_owned);
+    Ok(LeaseSight { holder, renewed: lease.text("/spec/renewTime").and_then(|text| text.parse().ok()) })
 }
 
 /// Who holds an environment's lease, and a text that changes whenever he renews it.

@@ -25,9 +25,11 @@ pub use epoch::Claim;
 pub use fence::{FENCE_POLICY, Fence, FenceError, FenceSight, FenceState, fence_manifest, fence_objects};
 pub(crate) use foreign::{digest_of_all, told_added};
 pub use history::Head;
-pub use lease::{Lease, LeaseError, LeaseRequest, holder};
+pub use lease::{Lease, LeaseError, LeaseRequest};
+pub(crate) use lease::{LeaseSight, sight as sight_of_lease};
 pub use observe::Depth;
 pub(crate) use observe::{read as read_objects, released_view};
+pub(crate) use patience::{OfProvider, patiently};
 pub use state::{Conclusion, Course, GATE_VALID, Next, Progress, RunState, StepState};
 pub use takeover::Wish;
 
@@ -38,5 +40,7 @@ pub use crate::run::{
     Step, StepId, StepInfo, Storage, Stuck, What, Work, canonical, difference, digest, epoch_of, is_secret,
     run_of, sha256,
 };
-pub(crate) use crate::run::{decoded, drifted, object_digest, strip_bookkeeping, told, without_bookkeeping};
+pub(crate) use crate::run::{
+    decoded, drifted, forward_run_of, object_digest, strip_bookkeeping, told, without_bookkeeping,
+};
 pub use crate::steps::MayWrite;

@@ -11,7 +11,7 @@ use crate::{provider::ProviderError, runtime::Runtime};
 const TRIES: u32 = 4;
 
 /// An error that may come from a provider.
-pub(super) trait OfProvider {
+pub(crate) trait OfProvider {
     /// The provider's error, where it is one.
     fn of_provider(&self) -> Option<&ProviderError>;
 }
@@ -42,7 +42,7 @@ impl OfProvider for EnvironmentError {
 }
 
 /// Does something that may be repeated, again while the provider cannot answer.
-pub(super) async fn patiently<'a, T, E: OfProvider>(
+pub(crate) async fn patiently<'a, T, E: OfProvider>(
     runtime: &dyn Runtime,
     act: impl Fn() -> BoxFuture<'a, Result<T, E>> + Send,
 ) -> Result<T, E> {

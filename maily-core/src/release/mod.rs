@@ -13,4 +13,4 @@ pub use logs::{PodLine, PodLines, logs};
 pub use prepare::{DeployRequest, PrepareError, prepare};
 pub use rollback::{RollbackError, RollbackTo, rollback};
 pub use runs::{RunSummary, run, runs};
-pub use status::{ServiceState, Status, status};
+pub use status::{ServiceState, Status, UnfinishedRun, status};

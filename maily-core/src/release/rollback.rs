@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::FutureExt as _;
 use indexmap::IndexMap;
 
 use super::{
@@ -10,13 +11,14 @@ use super::{
 };
 use crate::{
     engine::{
-        Goal, Head, Note, ReleaseId,
+        Environment, Goal, Head, Note, OfProvider, ReleaseId,
         history::{self, Release},
         journal::JournalError,
+        patiently,
         planner::{Frontend, Wanted, WantedService},
     },
     model::{Resolved, Source},
-    provider::RecordStore,
+    provider::{ProviderError, RecordStore},
     source::{partition_note, sort},
 };
 
@@ -74,6 +76,27 @@ pub enum RollbackError {
 /// # Errors
 /// When the wanted state is not on record.
 pub async fn rollback(
+    environment: &Environment,
+    resolved: &Resolved,
+    head: &Head,
+    base: Option<&Release>,
+    to: &RollbackTo,
+    components: Option<&[String]>,
+) -> Result<Wanted, RollbackError> {
+    let read = || wanted(&*environment.records, resolved, head, base, to, components).boxed();
+    patiently(&*environment.runtime, read).await
+}
+
+impl OfProvider for RollbackError {
+    fn of_provider(&self) -> Option<&ProviderError> {
+        match self {
+            Self::Journal(error) => error.of_provider(),
+            _ => None,
+        }
+    }
+}
+
+async fn wanted(
     records: &dyn RecordStore,
     resolved: &Resolved,
     head: &Head,

@@ -94,7 +94,7 @@ pub async fn run(
     Ok(journal::read(records, id).await?.map(|recorded| (summary(&recorded), recorded)))
 }
 
-fn summary(recorded: &Recorded) -> RunSummary {
+pub(super) fn summary(recorded: &Recorded) -> RunSummary {
     let mut summary = RunSummary {
         run: recorded.run.clone(),
         title: recorded.plan.as_ref().map_or_else(|| "unknown".to_owned(), |plan| plan.goal.title()),

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
     engine::{
-        Environment, EnvironmentError, FenceSight, ReleaseId, RunId, Sealer, Storage, drifted,
-        history::{Release, Released},
-        read_objects, released_view, told, told_added,
+        Environment, EnvironmentError, FenceSight, LeaseSight, Operation, ReleaseId, RunId, Sealer, Storage,
+        drifted, epoch_of, forward_run_of,
+        history::{Release, Released, Unfinished},
+        read_objects, released_view, run_of, sight_of_lease, told, told_added,
     },
     model::Fencing,
     object::{Object, ObjectKey, ObjectKind, editors},
@@ -26,6 +28,9 @@ pub struct Status {
     pub release: Option<ReleaseId>,
     /// A run that has not ended.
     pub run: Option<RunId>,
+    /// What that run does, and who carries it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<UnfinishedRun>,
     /// Who works on it now.
     pub holder: Option<String>,
     /// Whether the API server fences it.
@@ -37,13 +42,35 @@ pub struct Status {
     pub drift: Vec<String>,
 }
 
+/// A run that has not ended.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
+pub struct UnfinishedRun {
+    /// What it does.
+    pub title: String,
+    /// Who began it.
+    pub by: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether whoever carries it out shows life; else it waits to be resumed or aborted.
+    pub alive: bool,
+    /// Who carries it out; none: nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+    /// The last sign of life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Timestamp>,
+}
+
 /// State of a service.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct ServiceState {
     /// Its name.
     pub name: String,
-    /// Its version.
+    /// Its version in the release in force.
     pub version: String,
+    /// The version that the unfinished run is bringing, where it has begun to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// Replicas that serve.
     pub ready: u32,
     /// Replicas that shall.
@@ -65,7 +92,7 @@ pub async fn status(environment: &Environment) -> Result<Status, EnvironmentErro
     environment.check().await?;
     let cluster = &*environment.providers.cluster;
     let head = environment.head().await?;
-    let holder = crate::engine::holder(cluster, &environment.name, &environment.namespace)
+    let lease = sight_of_lease(cluster, &environment.name, &environment.namespace)
         .await
         .map_err(EnvironmentError::Provider)?;
     let fence = environment.fence().sight(environment.fencing == Fencing::Installed).await?;
@@ -73,7 +100,8 @@ pub async fn status(environment: &Environment) -> Result<Status, EnvironmentErro
         environment: environment.name.clone(),
         release: head.release.as_ref().map(|(_, release)| release.id),
         run: head.unfinished.as_ref().map(|unfinished| unfinished.recorded.run.clone()),
-        holder,
+        unfinished: head.unfinished.as_ref().map(|run| told_run(run, &lease, environment.runtime.wall())),
+        holder: lease.holder,
         fence,
         services: Vec::new(),
         drift: Vec::new(),
@@ -91,7 +119,8 @@ pub async fn status(environment: &Environment) -> Result<Status, EnvironmentErro
     let live = read_objects(cluster, release.objects.keys()).await?;
     let pods = ListQuery::new(ObjectKind::new("v1", "Pod"), Some(&environment.namespace));
     let pods = cluster.list(&pods).await.map_err(EnvironmentError::Provider)?;
-    let work = Work { release: &release, live: &live, pods: &pods, sealer: &sealer };
+    let work =
+        Work { release: &release, live: &live, pods: &pods, sealer: &sealer, run: head.unfinished.as_ref() };
     status.services =
         release.head.versions.iter().map(|(name, version)| work.service(name, version)).collect();
     status.drift = work.drift(None);
@@ -103,6 +132,19 @@ struct Work<'a> {
     live: &'a BTreeMap<ObjectKey, Object>,
     pods: &'a [Object],
     sealer: &'a Sealer,
+    run: Option<&'a Unfinished>,
+}
+
+fn told_run(run: &Unfinished, lease: &LeaseSight, now: Timestamp) -> UnfinishedRun {
+    let summary = super::runs::summary(&run.recorded);
+    UnfinishedRun {
+        title: summary.title,
+        by: summary.by,
+        since: summary.started.unwrap_or(run.claim.at),
+        alive: lease.lives(now),
+        holder: lease.holder.clone(),
+        seen: lease.renewed,
+    }
 }
 
 impl Work<'_> {
@@ -114,6 +156,7 @@ impl Work<'_> {
         let mut state = ServiceState {
             name: name.to_owned(),
             version: version.to_owned(),
+            next: self.next(name, version),
             ready: 0,
             desired: 0,
             state: "serving",
@@ -161,10 +204,34 @@ impl Work<'_> {
         state
     }
 
-    /// Objects that are not as the release left them.
+    /// The version that the unfinished run has begun to bring.
+    fn next(&self, name: &str, version: &str) -> Option<String> {
+        let run = self.run?;
+        let next = run.recorded.plan.as_ref()?.versions.get(name).filter(|next| *next != version)?;
+        let is_new = |(key, _): (&ObjectKey, &Released)| {
+            self.live.get(key).and_then(forward_run_of).as_ref() == Some(&run.recorded.run)
+        };
+        self.of(Some(name)).any(is_new).then(|| next.clone())
+    }
+
+    /// Whether the unfinished run has made the object what it is, or has taken it out: nobody's hand.
+    fn is_of_run(&self, key: &ObjectKey) -> bool {
+        let Some(run) = self.run else { return false };
+        if let Some(live) = self.live.get(key) {
+            let stamped = epoch_of(live);
+            return run_of(live).as_ref() == Some(&run.recorded.run)
+                && run.recorded.events.iter().any(|(epoch, _)| stamped == Some(*epoch));
+        }
+        let steps = run.recorded.plan.iter().flat_map(|plan| &plan.steps);
+        steps
+            .flat_map(|step| step.work.changes())
+            .any(|change| change.key == *key && takes_out(change.operation))
+    }
+
+    /// Objects that are not as the release left them, unless a run is changing them.
     fn drift(&self, service: Option<&str>) -> Vec<String> {
         let mut found = Vec::new();
-        for (key, released) in self.of(service) {
+        for (key, released) in self.of(service).filter(|(key, _)| !self.is_of_run(key)) {
             let Some(live) = self.live.get(key) else {
                 found.push(format!("{} was deleted", key.short()));
                 continue;
@@ -184,6 +251,10 @@ impl Work<'_> {
         }
         found
     }
+}
+
+fn takes_out(operation: Operation) -> bool {
+    matches!(operation, Operation::Delete | Operation::Replace)
 }
 
 /// Clients by which people change things.

@@ -70,7 +70,7 @@ fn verdict(
             };
             let restarts = container.get("restartCount").and_then(Value::as_i64).unwrap_or_default();
             let message = format!("container `{name}` crashes again and again ({how}, {restarts} restarts)");
-            Some(("crash-loop", message, "read the log; `mailyctl logs SERVICE --previous` shows all of it"))
+            Some(("crash-loop", message, "read the end of its log, and mend what ends it"))
         }
         "ErrImagePull" | "ImagePullBackOff" if not_found(said) || not_found(&image_error(container)) => {
             let image = text(container, "image").unwrap_or("unknown");

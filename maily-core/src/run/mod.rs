@@ -30,4 +30,6 @@ pub use stamp::{
     Direction, ENVIRONMENT, EPOCH, MANAGER, NAMESPACE, PROJECT, RECORDS_MANAGER, SCALE_MANAGER, SERVICE,
     STAMP, Stamp, epoch_of, run_of,
 };
-pub(crate) use stamp::{beyond_any_epoch, epoch_from, strip_bookkeeping, without_bookkeeping};
+pub(crate) use stamp::{
+    beyond_any_epoch, epoch_from, forward_run_of, strip_bookkeeping, without_bookkeeping,
+};

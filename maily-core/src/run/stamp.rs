@@ -95,6 +95,13 @@ pub fn run_of(object: &Object) -> Option<RunId> {
     object.annotation(STAMP)?.split(' ').next().map(RunId::from)
 }
 
+/// The run that brought an object where it is going: none where its last write took it back.
+pub(crate) fn forward_run_of(object: &Object) -> Option<RunId> {
+    let mut words = object.annotation(STAMP)?.split(' ');
+    let run = words.next()?;
+    (words.nth(1) == Some("forward")).then(|| RunId::from(run))
+}
+
 /// Takes out of a field set what no comparison may depend on: our own bookkeeping, and kubectl's copy of what it
 /// applied last, which holds the values of Secrets in plain text.
 pub(crate) fn without_bookkeeping(fields: FieldSet) -> FieldSet {

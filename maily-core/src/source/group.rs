@@ -38,6 +38,15 @@ fn pod_spec(object: &Object) -> Option<&Value> {
     })
 }
 
+/// Kinds and names of the objects that the pods of a workload refer to.
+pub(crate) fn pod_references(workload: &Object) -> BTreeSet<(&'static str, String)> {
+    let mut found = BTreeSet::new();
+    if let Some(spec) = pod_spec(workload) {
+        references(spec, &mut found);
+    }
+    found
+}
+
 /// Names of objects of a kind that a pod refers to, wherever they stand.
 fn references(value: &Value, found: &mut BTreeSet<(&'static str, String)>) {
     match value {

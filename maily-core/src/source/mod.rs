@@ -25,6 +25,7 @@ pub use manifests::{SourceError, SourceErrors, read_manifests};
 pub(crate) use render::TIMEOUT_S;
 pub use render::{RenderRequest, Rendered, render};
 
+pub(crate) use group::pod_references;
 pub(crate) use images::has_moving_image;
 pub(crate) use order::sort;
 pub(crate) use partition::partition_note;

@@ -159,7 +159,9 @@ pub(super) async fn wait(
         let health = follower.health().await.map_err(|failure| Trouble::Failed(Box::new(failure)))?;
         match health {
             Health::Done => return Ok(()),
-            Health::Failed(reason) => return Err(failed(context, follower, *reason).await.into()),
+            Health::Failed(reason) => {
+                return Err(failed(context, follower, *reason, step.service.as_deref()).await.into());
+            }
             Health::Waiting { ready, desired, why } => {
                 let now = (ready, desired, why);
                 if last.as_ref() != Some(&now) {
@@ -201,7 +203,7 @@ pub(super) async fn wait(
     }
 }
 
-async fn failed(context: &Context, follower: &Follower, reason: Reason) -> Failure {
+async fn failed(context: &Context, follower: &Follower, reason: Reason, service: Option<&str>) -> Failure {
     let mut failure = Failure::new(reason.cause, reason.message)
         .with_object(reason.object.to_string())
         .with_hint(reason.hint);
@@ -209,6 +211,14 @@ async fn failed(context: &Context, follower: &Follower, reason: Reason) -> Failu
     // Before the step goes back: then the pod goes, and its log with it.
     if let Some((container, previous)) = reason.container {
         failure.log = evidence::last_lines(context, &reason.object, container, previous).await;
+    }
+    if let (true, Some(service)) = (reason.cause == "crash-loop", service) {
+        let why = if failure.log.is_empty() {
+            "nothing of its log could be read"
+        } else {
+            "the end of its log tells why"
+        };
+        failure = failure.with_hint(format!("{why}: mend `{service}` and deploy again"));
     }
     failure.events = evidence::events(context, &follower.involved(&reason.object)).await;
     failure

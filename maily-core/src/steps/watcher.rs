@@ -326,7 +326,15 @@ impl Follower {
         for _ in 0..16 {
             match self.judge()? {
                 Health::Ask(key) => {
-                    let set = self.cluster.get(&key).await.map_err(|error| Failure::of(&error))?;
+                    let set = match self.cluster.get(&key).await {
+                        Ok(set) => set,
+                        // Who waits comes again, and has a deadline of his own.
+                        Err(error) if error.is_transient() => {
+                            let why = format!("{} cannot be read for the moment", key.short());
+                            return Ok(Health::Waiting { ready: 0, desired: 0, why });
+                        }
+                        Err(error) => return Err(Failure::of(&error)),
+                    };
                     let revision = self.revision();
                     self.sets.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (revision, set));
                 }

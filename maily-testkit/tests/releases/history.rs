@@ -1,14 +1,14 @@
 //! What stays on record, and what is forgotten.
 
 use maily_core::{
-    engine::{Depth, ReleaseId, Storage, planner::PlanOptions},
-    model::{Retention, Seconds},
+    engine::{Depth, EnvironmentError, ReleaseId, Storage, planner::PlanOptions},
+    model::{Project, Retention, Seconds},
     object::Object,
-    release::runs,
+    release::{RollbackTo, rollback, runs},
 };
 use serde_json::json;
 
-use crate::setup::{Setup, succeeded};
+use crate::setup::{Setup, fault, succeeded};
 
 #[tokio::test(start_paused = true)]
 async fn old_runs_are_forgotten_while_a_new_one_waits_and_the_newest_are_kept() {
@@ -43,6 +43,39 @@ async fn what_is_young_is_kept_whatever_its_number() {
     }
     let head = setup.environment().head().await.expect("can be read");
     assert_eq!(head.releases, [1, 2, 3].map(ReleaseId));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_reads_the_records_again_while_the_api_refuses() {
+    let setup = Setup::new(73);
+    for version in ["v1", "v2"] {
+        assert!(succeeded(&setup.deploy(version).await));
+    }
+    let environment = setup.environment();
+    let project = Project::parse(setup.project, "maily.yaml").expect("a project");
+    let resolved = project.resolve("production").expect("is there");
+    let head = environment.head().await.expect("can be read");
+    let base = environment.released(&head).await.expect("can be read");
+    setup.shared.world().faults.push(fault("api-down 2"));
+    let wanted = rollback(&environment, &resolved, &head, base.as_ref(), &RollbackTo::LastGood, None).await;
+    assert_eq!(wanted.expect("is on record").services["api"].version, "v1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_in_force_without_its_run_is_an_error() {
+    let setup = Setup::new(74);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let environment = setup.environment();
+    let head = environment.head().await.expect("can be read");
+    let run = &head.release.as_ref().expect("is released").0;
+    for prefix in [format!("run/{run}/"), format!("blob/{run}/")] {
+        for key in environment.records.list(&prefix).await.expect("can be read") {
+            environment.records.delete(&key).await.expect("is deleted");
+        }
+    }
+    let lost = environment.released(&head).await.expect_err("is lost");
+    assert!(matches!(lost, EnvironmentError::ReleaseLost { release: ReleaseId(1), .. }), "{lost}");
+    assert!(lost.hint().is_some_and(|hint| hint.contains("backup")));
 }
 
 /// Deploys a version with a Secret of this value.

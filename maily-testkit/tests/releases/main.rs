@@ -3,6 +3,7 @@
 
 mod adoption;
 mod autoscaler;
+mod configuration;
 mod fence;
 mod frontend;
 mod history;

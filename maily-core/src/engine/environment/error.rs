@@ -1,7 +1,7 @@
 //! Why nothing could be planned or run, and what a person can do.
 
 use crate::{
-    engine::{FenceError, LeaseError, RunId, journal::JournalError, planner::PlanProblems},
+    engine::{FenceError, LeaseError, ReleaseId, RunId, journal::JournalError, planner::PlanProblems},
     provider::ProviderError,
 };
 
@@ -76,6 +76,14 @@ pub enum EnvironmentError {
     /// There is no such run.
     #[error("there is no run {0}")]
     NoRun(RunId),
+    /// The objects of the release in force are not on record any more.
+    #[error("release {release} is in force, and the records of run {run}, which made it, are gone")]
+    ReleaseLost {
+        /// The release.
+        release: ReleaseId,
+        /// Its run.
+        run: RunId,
+    },
     /// The fence does not hold.
     #[error(transparent)]
     Fence(#[from] FenceError),
@@ -111,6 +119,9 @@ impl EnvironmentError {
                  `mailyctl resume --env {environment}` takes its run over once its lease has run out"
             ),
             Self::NoRun(_) => "`mailyctl history` lists the runs on record".to_owned(),
+            Self::ReleaseLost { run, .. } => {
+                format!("bring the records of run {run} back from a backup of the namespace's Secrets")
+            }
             Self::Fence(error) => return error.hint(),
             Self::NoReturn(_) => "mend the cause and `mailyctl resume`".to_owned(),
             Self::Provider(error)

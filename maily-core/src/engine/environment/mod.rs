@@ -110,13 +110,14 @@ impl Environment {
     /// # Errors
     /// When the records cannot be read.
     pub async fn released(&self, head: &Head) -> Result<Option<Release>, EnvironmentError> {
-        let Some((run, release)) = &head.release else { return Ok(None) };
-        let read = || history::with_objects(&*self.records, run.clone(), release.clone()).boxed();
-        let release = patiently(&*self.runtime, read).await?;
-        if let Some(release) = &release {
-            self.is_of(&release.project)?;
-        }
-        Ok(release)
+        let Some((run, head)) = &head.release else { return Ok(None) };
+        let read = || history::with_objects(&*self.records, run.clone(), head.clone()).boxed();
+        // Without its objects everything of it would look like somebody else's.
+        let Some(release) = patiently(&*self.runtime, read).await? else {
+            return Err(EnvironmentError::ReleaseLost { release: head.id, run: run.clone() });
+        };
+        self.is_of(&release.project)?;
+        Ok(Some(release))
     }
 
     /// The records of two projects in one namespace would be one history.

@@ -61,11 +61,13 @@ impl Executor {
             .unwrap_or_default()
     }
 
-    /// Tells again what an earlier process of the run did.
+    /// Tells again what an earlier process of the run did, and when. An entry without a time has that of the one before.
     pub(crate) fn replay(&self, events: &[JournalEvent]) {
+        let mut at = events.iter().find_map(JournalEvent::at).unwrap_or_else(|| self.context.runtime.wall());
         for event in events {
+            at = event.at().unwrap_or(at);
             if let Some(what) = self.story(event) {
-                self.context.tell_again(what, !is_planted(Defect::ReplayUnmarked));
+                self.context.tell_again(what, !is_planted(Defect::ReplayUnmarked), at);
             }
         }
     }

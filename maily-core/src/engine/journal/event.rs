@@ -121,6 +121,26 @@ pub enum JournalEvent {
     },
 }
 
+impl JournalEvent {
+    /// When it happened, where that is on record.
+    pub(crate) fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::StepStarted { at, .. }
+            | Self::StepApplied { at, .. }
+            | Self::StepFailed { at, .. }
+            | Self::Undone { at, .. }
+            | Self::GateDecided { at, .. }
+            | Self::RunFinished { at, .. } => Some(*at),
+            Self::RunStarted { .. }
+            | Self::EpochClaimed { .. }
+            | Self::Turned { .. }
+            | Self::UndoStarted { .. }
+            | Self::UndoFailed { .. }
+            | Self::Paused { .. } => None,
+        }
+    }
+}
+
 /// The small part of a release; its objects are in the run's plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseHead {

@@ -1,6 +1,7 @@
 //! The planner: what is wanted and what was observed become a plan. Pure.
 
 mod change;
+mod configuration;
 mod conflict;
 mod order;
 mod problem;

@@ -72,6 +72,8 @@ pub fn plan(
                 .to_owned();
         notes.push(crate::engine::Note { topic: "autoscaler".into(), text });
     }
+    let workloads = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
+    notes.extend(super::configuration::notes(&order.steps, workloads));
     notes.sort();
     notes.dedup();
     let real = order.steps.iter().any(|step| step.reversibility != Reversibility::NoEffect);

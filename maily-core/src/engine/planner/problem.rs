@@ -111,7 +111,7 @@ impl PlanProblem {
                 )
             }
             Self::Drift { .. } => {
-                "put the change into the project to keep it, or overwrite it with `--force-conflicts`"
+                "`--force-conflicts` overwrites it; a deploy keeps it once it stands in the project, a rollback does not"
                     .to_owned()
             }
             Self::Replace { key, .. } => {

@@ -158,14 +158,14 @@ impl Context {
 
     /// Tells a listener.
     pub(crate) fn tell(&self, what: What) {
-        self.tell_again(what, false);
+        self.tell_again(what, false, self.runtime.wall());
     }
 
     /// Tells a listener, perhaps of something from before.
-    pub(crate) fn tell_again(&self, what: What, replayed: bool) {
+    pub(crate) fn tell_again(&self, what: What, replayed: bool, at: jiff::Timestamp) {
         self.listener.event(&Event {
             format: EVENT_FORMAT,
-            at: self.runtime.wall(),
+            at,
             run: self.run.clone(),
             environment: self.environment.clone(),
             replayed,
