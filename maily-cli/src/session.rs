@@ -56,6 +56,7 @@ fn turn(ui: &Ui, wired: &Wired, run: Option<&RunArgs>) -> Result<RunOptions, Cli
         let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *last != *holder {
             holder.clone_into(&mut last);
+            let holder = crate::render::by_the_clock(&crate::render::plain(holder));
             tells(&format!("waits for {holder} to end with {name}"));
         }
     });

@@ -1,5 +1,6 @@
 //! What a person or a machine gets to see.
 
+mod canvas;
 mod github;
 mod live;
 mod log;
@@ -28,9 +29,10 @@ use crate::{
     exit::CliError,
 };
 
+pub(crate) use live::beside;
 pub(crate) use paint::Paint;
 pub(crate) use tables::{environments, fence, history, release, run, status};
-pub(crate) use text::plain;
+pub(crate) use text::{by_the_clock, plain};
 pub(crate) use tool::Tool;
 
 /// Version of the documents of `--output json`.
