@@ -153,10 +153,11 @@ pub(crate) async fn carry_out(
     }
     if !planned.plan.is_empty() && !run.yes {
         approve(ui, wired, &planned)?;
+    } else if !planned.plan.is_empty() {
+        ui.brief_plan(&planned);
     } else {
         // Of a plan that changes nothing only the reason for that is worth a line.
-        let told =
-            |note: &&Note| !planned.plan.is_empty() || matches!(note.topic.as_str(), "last-good" | "version");
+        let told = |note: &&Note| matches!(note.topic.as_str(), "last-good" | "version");
         for note in planned.plan.notes.iter().filter(told) {
             let text = ui.tool.in_text(&crate::render::plain(&note.text));
             ui.tell(&format!("{} {}: {text}", ui.paint.warn("!"), note.topic));
@@ -175,6 +176,7 @@ fn approve(ui: &Ui, wired: &Wired, planned: &Planned) -> Result<(), CliError> {
     let name = &wired.environment.name;
     let needed = wired.resolved.environment.approval == Approval::Required;
     if !ui.can_ask() {
+        ui.brief_plan(planned);
         let (code, message) = if needed {
             (Code::Approval, format!("`{name}` needs approval, and nobody can be asked here"))
         } else {

@@ -15,7 +15,7 @@ use maily_core::engine::{Event, Failure, Listener, Outcome, StepId, What};
 
 use super::{
     paint::Paint,
-    text::{between, by_the_clock, doing, elapsed, plain, subject},
+    text::{between, by_the_clock, doing, elapsed, plain, several, subject},
 };
 
 /// Events as text, one line each.
@@ -91,12 +91,12 @@ impl Log {
             }
             What::Waiting { why } => format!("{} {}", paint.warn("wait "), plain(why)),
             What::RunStarted { title, steps, .. } => format!(
-                "{} {} to {}: run {}, {} steps",
+                "{} {} to {}: run {}, {}",
                 paint.busy("begin"),
                 title,
                 event.environment,
                 event.run,
-                steps.iter().filter(|step| step.kind != "barrier").count()
+                several(steps.iter().filter(|step| step.kind != "barrier").count(), "step")
             ),
             What::Resumed { by, .. } => format!("taken over by {}", plain(by)),
             What::StepStarted { step }

@@ -173,8 +173,23 @@ impl Ui {
         if self.is_json() {
             return self.document("plan", &json!({"plan": planned.plan}));
         }
+        self.plan_with(planned, if self.verbose { plan::Fields::All } else { plan::Fields::Few })
+    }
+
+    /// Shows what a run is going to do, object by object, without asking. A run goes on, whoever reads.
+    pub(crate) fn brief_plan(&self, planned: &Planned) {
+        if self.is_json() || self.quiet {
+            return;
+        }
+        let fields = if self.verbose { plan::Fields::All } else { plan::Fields::None };
+        if self.plan_with(planned, fields).is_err() {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn plan_with(&self, planned: &Planned, fields: plan::Fields) -> Result<(), CliError> {
         let before = planned.head.release.as_ref().map(|(_, release)| release);
-        let screen = plan::Screen { verbose: self.verbose, wide: columns_of_terminal(), paint: self.paint };
+        let screen = plan::Screen { fields, wide: columns_of_terminal(), paint: self.paint };
         self.print(&self.tool.in_text(&plan::plan(&planned.plan, before, screen)))
     }
 

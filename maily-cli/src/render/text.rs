@@ -78,6 +78,11 @@ pub(crate) fn by_the_clock(text: &str) -> String {
     words.join(" ")
 }
 
+/// A number of things that have a regular plural.
+pub(crate) fn several(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}
+
 /// At most so many characters.
 pub(crate) fn short(text: &str, width: usize) -> String {
     if text.chars().count() <= width {

@@ -47,6 +47,33 @@ fn plans_tables_and_failures() {
 }
 
 #[test]
+fn what_is_carried_out_without_a_question_is_shown_before() {
+    let desk = Desk::example();
+    let deploy = ["deploy", "--env", "production", "--version", "v1.0.0"];
+    let with = |more: &[&str]| desk.sandbox(&[&deploy, more].concat());
+    let refused = with(&[]).expect(7);
+    assert!(refused.out.contains("+ Deployment maily-api"), "{}", refused.out);
+    let done = with(&["--yes"]).expect(0);
+    let (plan, run) = done.out.split_once(" begin ").expect("begins");
+    assert!(plan.contains("+ Deployment maily-api"), "{plan}");
+    assert!(!plan.contains("spec."), "{plan}");
+    assert!(!run.contains("+ Deployment"), "{run}");
+    assert!(!with(&["--yes"]).expect(0).out.contains("production →"), "there is nothing to show");
+    let quiet = ["deploy", "--env", "production", "--version", "v1.1.0", "--yes", "--quiet"];
+    assert_eq!(desk.sandbox(&quiet).expect(0).out, "");
+}
+
+#[test]
+fn what_a_new_object_will_be_is_shown_to_who_asks_for_more() {
+    let desk = Desk::example();
+    let plan = desk.sandbox(&["plan", "-v", "--env", "production", "--version", "v1.0.0"]).expect(0);
+    let api = plan.out.split("+ Deployment maily-api\n").nth(1).expect("is new");
+    let api = api.split("    + ").next().expect("has fields");
+    assert!(api.contains("        spec.strategy.type: RollingUpdate"), "{api}");
+    assert!(!api.contains("        kind"), "{api}");
+}
+
+#[test]
 fn help() {
     let desk = Desk::empty();
     for command in ["", "deploy", "phased-deploy", "rollback", "plan", "env bind", "logs"] {
