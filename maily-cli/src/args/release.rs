@@ -10,7 +10,7 @@ use super::{EnvArg, PlanArgs, RunArgs, VersionArgs};
 pub(crate) struct PlanCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
-    /// The version
+    /// Version to release: the tag of the project's own images
     #[arg(long)]
     pub(crate) version: String,
     /// Only these services
@@ -38,7 +38,7 @@ pub(crate) struct ApplyCommand {
 pub(crate) struct DeployCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
-    /// The version
+    /// Version to release: the tag of the project's own images
     #[arg(long)]
     pub(crate) version: String,
     /// Only these services
@@ -58,7 +58,7 @@ pub(crate) struct PhasedCommand {
     /// Only the phases of this environment
     #[arg(short, long, visible_alias = "environment", value_name = "NAME")]
     pub(crate) env: Option<String>,
-    /// The version
+    /// Version to release: the tag of the project's own images
     #[arg(long)]
     pub(crate) version: String,
     /// Only show the plans; as JSON one a line

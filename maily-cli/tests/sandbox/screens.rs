@@ -74,6 +74,19 @@ fn what_a_new_object_will_be_is_shown_to_who_asks_for_more() {
 }
 
 #[test]
+fn a_version_without_its_option_is_understood_as_one() {
+    let done = Desk::empty().run(&["deploy", "v1.2.0"]).expect(2);
+    assert!(done.err.contains("`--version v1.2.0`"), "{}", done.err);
+}
+
+#[test]
+fn options_of_every_command_stay_out_of_the_short_help() {
+    let desk = Desk::empty();
+    assert!(!desk.run(&["deploy", "-h"]).expect(0).out.contains("--kubeconfig"));
+    assert!(desk.run(&["deploy", "--help"]).expect(0).out.contains("--kubeconfig"));
+}
+
+#[test]
 fn help() {
     let desk = Desk::empty();
     for command in ["", "deploy", "phased-deploy", "rollback", "plan", "env bind", "logs"] {
