@@ -75,6 +75,15 @@ pub(crate) fn fence(sight: FenceSight, environment: &str) -> (String, Option<Str
     }
 }
 
+/// When `status --watch` looked last, and on a terminal how it ends.
+pub(crate) fn looked(at: Timestamp, ui: &super::Ui) -> String {
+    let line = match ui.form {
+        super::Form::Live => format!("as of {at:.0}, Ctrl-C ends"),
+        _ => format!("{at:.0}"),
+    };
+    format!("{}\n", ui.paint.faint(&line))
+}
+
 pub(crate) fn status(status: &Status, paint: Paint, tool: &Tool) -> String {
     let mut text = String::new();
     let release =

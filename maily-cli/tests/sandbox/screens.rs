@@ -74,6 +74,23 @@ fn what_a_new_object_will_be_is_shown_to_who_asks_for_more() {
 }
 
 #[test]
+fn a_watch_in_a_pipe_says_when_it_looked() {
+    let desk = Desk::example();
+    let mut command = desk.command(&["--sandbox", "status", "--env", "production", "--watch"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("starts");
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("is ours");
+    let mut seen = String::new();
+    let mut out = child.stdout.take().expect("is piped");
+    std::io::Read::read_to_string(&mut out, &mut seen).expect("is text");
+    assert_eq!(child.wait().expect("ends").code(), Some(0));
+    let seen = settled(&seen);
+    assert!(seen.starts_with("[time]\nproduction"), "{seen}");
+    assert!(seen.contains("\n\n[time]\nproduction"), "{seen}");
+}
+
+#[test]
 fn a_version_without_its_option_is_understood_as_one() {
     let done = Desk::empty().run(&["deploy", "v1.2.0"]).expect(2);
     assert!(done.err.contains("`--version v1.2.0`"), "{}", done.err);
