@@ -13,11 +13,9 @@ mod wire;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = match args::Args::try_parse() {
+    let args = match args::parse() {
         Ok(args) => args,
         Err(error) if error.use_stderr() && args::wants_json(std::env::args_os()) => {
             let globals = args::Globals {

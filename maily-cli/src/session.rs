@@ -56,6 +56,7 @@ fn turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<RunOptions, CliError>
         let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *last != *holder {
             holder.clone_into(&mut last);
+            let holder = crate::render::by_the_clock(&crate::render::plain(holder));
             tells(&format!("waits for {holder} to end with {name}"));
         }
     });
@@ -183,10 +184,11 @@ pub(crate) async fn carry_out(
     }
     if !planned.plan.is_empty() && !run.yes {
         approve(ui, wired, &planned, again)?;
+    } else if !planned.plan.is_empty() {
+        ui.brief_plan(&planned);
     } else {
         // Of a plan that changes nothing only the reason for that is worth a line.
-        let told =
-            |note: &&Note| !planned.plan.is_empty() || matches!(note.topic.as_str(), "last-good" | "version");
+        let told = |note: &&Note| matches!(note.topic.as_str(), "last-good" | "version");
         for note in planned.plan.notes.iter().filter(told) {
             let text = ui.tool.in_text(&crate::render::plain(&note.text));
             ui.tell(&format!("{} {}: {text}", ui.paint.warn("!"), note.topic));
@@ -205,6 +207,7 @@ fn approve(ui: &Ui, wired: &Wired, planned: &Planned, again: &str) -> Result<(),
     let name = &wired.environment.name;
     let needed = wired.resolved.environment.approval == Approval::Required;
     if !ui.can_ask() {
+        ui.brief_plan(planned);
         let (code, message) = if needed {
             (Code::Approval, format!("`{name}` needs approval, and nobody can be asked here"))
         } else {

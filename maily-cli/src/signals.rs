@@ -113,6 +113,8 @@ async fn listen(mut heard: Heard) {
             _ => None,
         };
         match first {
+            // A tree on the terminal says it itself: a line across it would tear it.
+            Some(Some(line)) if crate::render::beside(line) => {}
             Some(Some(line)) => {
                 let _ = writeln!(std::io::stderr().lock(), "\n{line}");
             }

@@ -64,7 +64,7 @@ pub(crate) enum ShowCommand {
 pub(crate) struct LogsCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
-    /// The service
+    /// Service whose pods are read
     pub(crate) service: String,
     /// Go on as the logs grow, across restarts
     #[arg(short, long)]

@@ -41,25 +41,25 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Globals {
     /// Folder of the project
-    #[arg(short = 'C', long = "directory", global = true, value_name = "DIR")]
+    #[arg(short = 'C', long = "directory", global = true, hide_short_help = true, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
     /// Project file, relative to the folder
-    #[arg(long, global = true, value_name = "FILE", default_value = "maily.yaml")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE", default_value = "maily.yaml")]
     pub(crate) file: PathBuf,
     /// Use a simulated world, kept in .maily/sandbox.json beside the project file
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(crate) sandbox: bool,
     /// Kubeconfig; else KUBECONFIG, else the home folder's
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// How results are written
-    #[arg(short = 'o', long, global = true, value_enum, default_value_t = Output::Auto)]
+    #[arg(short = 'o', long, global = true, hide_short_help = true, value_enum, default_value_t = Output::Auto)]
     pub(crate) output: Output,
     /// Say only what went wrong
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, hide_short_help = true)]
     pub(crate) quiet: bool,
     /// Say more; twice: everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, hide_short_help = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
 
@@ -77,36 +77,75 @@ pub(crate) enum Output {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Write a project file
+    #[command(
+        after_help = "Examples:\n  mailyctl init --name shop\n  mailyctl init --from 'manifests/{version}.yaml' --version v1.0.0"
+    )]
     Init(InitArgs),
     /// Environments
     #[command(subcommand)]
     Env(EnvCommand),
     /// Show what a deploy would change, object by object
+    #[command(
+        after_help = "Examples:\n  mailyctl plan --env production --version v1.2.0\n  mailyctl plan --env production --version v1.2.0 --out plan.json"
+    )]
     Plan(PlanCommand),
     /// Carry out a plan that was saved
+    #[command(
+        after_help = "Examples:\n  mailyctl apply plan.json\n  mailyctl apply plan.json --yes --reason 'reviewed'"
+    )]
     Apply(ApplyCommand),
     /// Bring a version to an environment
+    #[command(
+        after_help = "Examples:\n  mailyctl deploy --env production --version v1.2.0\n  mailyctl deploy --env production --version v1.2.0 --components api,web --yes"
+    )]
     Deploy(DeployCommand),
     /// Bring a version through all phases
+    #[command(
+        after_help = "Examples:\n  mailyctl phased-deploy --version v1.2.0\n  mailyctl phased-deploy --version v1.2.0 --end-phase 1"
+    )]
     PhasedDeploy(PhasedCommand),
     /// Go back to a recorded state
+    #[command(
+        after_help = "Examples:\n  mailyctl rollback --env production --last-good\n  mailyctl rollback --env production --components api --to-version v1.1.0"
+    )]
     Rollback(RollbackCommand),
     /// Take services out of an environment
+    #[command(
+        after_help = "Examples:\n  mailyctl remove --env production --components api --dry-run\n  mailyctl remove --env production --components all"
+    )]
     Remove(RemoveCommand),
     /// What is released, and whether it serves
+    #[command(
+        after_help = "Examples:\n  mailyctl status --env production\n  mailyctl status --env production --watch"
+    )]
     Status(StatusCommand),
     /// Runs and releases on record
+    #[command(
+        after_help = "Examples:\n  mailyctl history --env production\n  mailyctl history --env production --limit 5 --output json"
+    )]
     History(HistoryCommand),
     /// Show a run, a release or the project
     #[command(subcommand)]
     Show(ShowCommand),
     /// Logs of a service's pods
+    #[command(
+        after_help = "Examples:\n  mailyctl logs --env production api --follow\n  mailyctl logs --env production api --since 10m --tail 100"
+    )]
     Logs(LogsCommand),
     /// Go on with a run that has not ended
+    #[command(
+        after_help = "Examples:\n  mailyctl resume --env production\n  mailyctl resume --env production --wait-lock 5m"
+    )]
     Resume(ResumeCommand),
     /// Take a run back that has not ended
+    #[command(
+        after_help = "Examples:\n  mailyctl abort --env production\n  mailyctl abort --env production --leave"
+    )]
     Abort(AbortCommand),
     /// Check identity, permissions, versions and clocks
+    #[command(
+        after_help = "Examples:\n  mailyctl doctor --env production\n  mailyctl doctor --env production --output json"
+    )]
     Doctor(EnvOnly),
     /// Print the JSON Schema of the project file, or of what `--output json` prints
     Schema(SchemaCommand),
@@ -123,6 +162,23 @@ pub(crate) enum Command {
     /// The simulated world
     #[command(subcommand)]
     Sandbox(SandboxCommand),
+}
+
+/// Understands the command line of this process.
+pub(crate) fn parse() -> Result<Args, clap::Error> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    Args::try_parse().map_err(|mut error| {
+        let word = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(word)) if error.kind() == ErrorKind::UnknownArgument => word,
+            _ => return error,
+        };
+        let number = word.strip_prefix('v').unwrap_or(word);
+        if number.starts_with(|c: char| c.is_ascii_digit()) {
+            let tip = format!("a version is an option: `--version {word}`").into();
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        }
+        error
+    })
 }
 
 /// Whether a command line that was not understood asks for JSON all the same.

@@ -10,7 +10,7 @@ use super::{EnvArg, PlanArgs, RunArgs, VersionArgs, WaitArgs};
 pub(crate) struct PlanCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
-    /// The version
+    /// Version to release: the tag of the project's own images
     #[arg(long)]
     pub(crate) version: String,
     /// Only these services
@@ -40,7 +40,7 @@ pub(crate) struct ApplyCommand {
 pub(crate) struct DeployCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
-    /// The version
+    /// Version to release: the tag of the project's own images
     #[arg(long)]
     pub(crate) version: String,
     /// Only these services
@@ -60,7 +60,7 @@ pub(crate) struct PhasedCommand {
     /// Only the phases of this environment
     #[arg(short, long, visible_alias = "environment", value_name = "NAME")]
     pub(crate) env: Option<String>,
-    /// The version
+    /// Version to release: the tag of the project's own images
     #[arg(long)]
     pub(crate) version: String,
     /// Only show the plans; as JSON one a line

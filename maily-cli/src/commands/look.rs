@@ -32,14 +32,22 @@ pub(super) async fn status(ui: &Ui, globals: &Globals, args: &StatusCommand) -> 
             ui.document("status", &status)?;
         } else {
             let clear = if args.watch && ui.form == render::Form::Live { "\u{1b}[H\u{1b}[2J" } else { "" };
-            ui.print(&format!("{clear}{}", render::status(&status, ui.paint, &ui.tool)))?;
+            let text = render::status(&status, ui.paint, &ui.tool);
+            let looked = if args.watch { render::looked(runtime().wall(), ui) } else { String::new() };
+            ui.print(&format!("{clear}{looked}{text}"))?;
         }
         if !args.watch {
             return Ok(Code::Done);
         }
         tokio::select! {
             () = wired.environment.runtime.sleep(LOOK) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Code::Done),
+            _ = tokio::signal::ctrl_c() => {
+                // The terminal has echoed the key: the prompt begins on a line of its own.
+                return if ui.form == render::Form::Live { ui.print("").map(|()| Code::Done) } else { Ok(Code::Done) };
+            }
+        }
+        if !ui.is_json() && ui.form != render::Form::Live {
+            ui.print("")?;
         }
     }
 }

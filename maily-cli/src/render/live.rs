@@ -1,71 +1,112 @@
 //! The live tree: drawn ten times a second over itself, and once for good at the end.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    io::Write as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use maily_core::engine::{Event, Listener};
 
-use super::{paint::Paint, tree::Tree};
+use super::{canvas::Canvas, paint::Paint, tree::Tree};
+
+/// The tree on the terminal, of which a process has one.
+static SHOWN: Mutex<Weak<Mutex<Scene>>> = Mutex::new(Weak::new());
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is drawn, and where.
+struct Scene {
+    tree: Tree,
+    canvas: Canvas,
+    paint: Paint,
+    /// Nothing is drawn any more.
+    over: bool,
+}
 
 /// A tree on a terminal.
 pub(crate) struct Live {
-    tree: Arc<Mutex<Tree>>,
-    bar: ProgressBar,
-    paint: Paint,
+    scene: Arc<Mutex<Scene>>,
     drawer: tokio::task::JoinHandle<()>,
 }
 
-struct Told(Arc<Mutex<Tree>>);
+struct Told(Arc<Mutex<Scene>>);
 
 impl Listener for Told {
     fn event(&self, event: &Event) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).fold(event);
+        locked(&self.0).tree.fold(event);
     }
+}
+
+/// Says something to who watches the tree, in the tree; whether there is one.
+pub(crate) fn beside(line: &str) -> bool {
+    let Some(scene) = locked(&SHOWN).upgrade() else { return false };
+    let mut scene = locked(&scene);
+    if scene.over {
+        return false;
+    }
+    scene.tree.notice(line);
+    scene.draw();
+    true
+}
+
+impl Scene {
+    fn draw(&mut self) {
+        if self.over {
+            return;
+        }
+        let (rows, columns) = terminal();
+        let now = crate::wire::runtime().wall();
+        let lines = self.tree.lines(now, columns, rows.saturating_sub(1), self.paint);
+        if let Some(text) = self.canvas.frame(&lines, (rows, columns)) {
+            put(&text);
+        }
+    }
+}
+
+/// A terminal that is gone shows nothing; the run goes on.
+fn put(text: &str) {
+    let mut err = std::io::stderr().lock();
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
 }
 
 impl Live {
     pub(super) fn start(title: &str, environment: &str, paint: Paint) -> Self {
-        let tree = Arc::new(Mutex::new(Tree::new(title, environment)));
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-        if let Ok(style) = ProgressStyle::with_template("{msg}") {
-            bar.set_style(style);
-        }
-        let (drawn, shown) = (Arc::clone(&tree), bar.clone());
+        let tree = Tree::new(title, environment);
+        let scene = Arc::new(Mutex::new(Scene { tree, canvas: Canvas::default(), paint, over: false }));
+        *locked(&SHOWN) = Arc::downgrade(&scene);
+        let drawn = Arc::clone(&scene);
         let drawer = tokio::spawn(async move {
             let mut tick = tokio::time::interval(std::time::Duration::from_millis(100));
             loop {
                 tick.tick().await;
-                shown.set_message(text(&drawn, true, paint));
-                shown.tick();
+                locked(&drawn).draw();
             }
         });
-        Self { tree, bar, paint, drawer }
+        Self { scene, drawer }
     }
 
     pub(super) fn listener(&self) -> Arc<dyn Listener> {
-        Arc::new(Told(Arc::clone(&self.tree)))
+        Arc::new(Told(Arc::clone(&self.scene)))
     }
 
     /// Ends the drawing; returns the whole tree as it was last.
     pub(super) fn finish(self) -> String {
-        self.drawer.abort();
-        self.bar.finish_and_clear();
-        text(&self.tree, false, self.paint)
+        let mut scene = locked(&self.scene);
+        scene.over = true;
+        let columns = terminal().1;
+        put(&scene.canvas.clear(columns));
+        let now = crate::wire::runtime().wall();
+        scene.tree.lines(now, columns, usize::MAX, scene.paint).join("\n")
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
+        locked(&self.scene).over = true;
         self.drawer.abort();
     }
-}
-
-fn text(tree: &Mutex<Tree>, limited: bool, paint: Paint) -> String {
-    let (height, width) = terminal();
-    let height = if limited { height.saturating_sub(1) } else { usize::MAX };
-    let now = crate::wire::runtime().wall();
-    let lines = tree.lock().unwrap_or_else(PoisonError::into_inner).lines(now, width, height, paint);
-    lines.join("\n")
 }
 
 /// Rows and columns; those of a small terminal where they are not known.

@@ -15,7 +15,7 @@ use maily_core::engine::{Event, Failure, Listener, Outcome, StepId, What};
 
 use super::{
     paint::Paint,
-    text::{between, doing, elapsed, plain, subject},
+    text::{between, by_the_clock, doing, elapsed, plain, several, subject},
 };
 
 /// Events as text, one line each.
@@ -85,15 +85,18 @@ impl Log {
         let hidden = |step: &StepId| names.get(step).is_some_and(|name| name.ends_with(" barrier"));
         let paint = self.paint;
         Some(match &event.what {
-            What::Queued { holder } => format!("waits for {}", plain(holder)),
+            What::Queued { holder } => {
+                let holder = by_the_clock(&plain(holder));
+                format!("waits for {holder}: its lease runs out in 15 s if it is dead")
+            }
             What::Waiting { why } => format!("{} {}", paint.warn("wait "), plain(why)),
             What::RunStarted { title, steps, .. } => format!(
-                "{} {} to {}: run {}, {} steps",
+                "{} {} to {}: run {}, {}",
                 paint.busy("begin"),
                 title,
                 event.environment,
                 event.run,
-                steps.iter().filter(|step| step.kind != "barrier").count()
+                several(steps.iter().filter(|step| step.kind != "barrier").count(), "step")
             ),
             What::Resumed { by, .. } => format!("taken over by {}", plain(by)),
             What::StepStarted { step }

@@ -1,5 +1,6 @@
 //! What a person or a machine gets to see.
 
+mod canvas;
 mod github;
 mod live;
 mod log;
@@ -28,9 +29,10 @@ use crate::{
     exit::CliError,
 };
 
+pub(crate) use live::beside;
 pub(crate) use paint::Paint;
-pub(crate) use tables::{environments, fence, history, release, run, status};
-pub(crate) use text::plain;
+pub(crate) use tables::{environments, fence, history, looked, release, run, status};
+pub(crate) use text::{by_the_clock, plain};
 pub(crate) use tool::Tool;
 
 /// Version of the documents of `--output json`.
@@ -171,8 +173,23 @@ impl Ui {
         if self.is_json() {
             return self.document("plan", &json!({"plan": planned.plan}));
         }
+        self.plan_with(planned, if self.verbose { plan::Fields::All } else { plan::Fields::Few })
+    }
+
+    /// Shows what a run is going to do, object by object, without asking. A run goes on, whoever reads.
+    pub(crate) fn brief_plan(&self, planned: &Planned) {
+        if self.is_json() || self.quiet {
+            return;
+        }
+        let fields = if self.verbose { plan::Fields::All } else { plan::Fields::None };
+        if self.plan_with(planned, fields).is_err() {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn plan_with(&self, planned: &Planned, fields: plan::Fields) -> Result<(), CliError> {
         let before = planned.head.release.as_ref().map(|(_, release)| release);
-        let screen = plan::Screen { verbose: self.verbose, wide: columns_of_terminal(), paint: self.paint };
+        let screen = plan::Screen { fields, wide: columns_of_terminal(), paint: self.paint };
         self.print(&self.tool.in_text(&plan::plan(&planned.plan, before, screen)))
     }
 

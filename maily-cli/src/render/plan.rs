@@ -1,24 +1,35 @@
 //! A plan for people: what changes, object by object.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use maily_core::engine::{
-    Change, FieldChange, Operation, Plan, Reversibility, Step, Work, journal::ReleaseHead,
+    Change, FieldChange, Note, Operation, Plan, Reversibility, Step, Work, difference, journal::ReleaseHead,
 };
-use maily_core::provider::ProbeRequest;
+use maily_core::{object::Object, provider::ProbeRequest};
 
 use super::{
     paint::Paint,
-    text::{plain, short},
+    text::{plain, several, short},
 };
 
 /// Fields of one object that are shown without `-v`.
 const FIELDS: usize = 12;
 
+/// Which fields of an object are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fields {
+    /// None: what happens to which object, and nothing that is only good to know.
+    None,
+    /// The first ones of what changes.
+    Few,
+    /// All, also of what is new.
+    All,
+}
+
 /// How much is shown, and where.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Screen {
-    pub(super) verbose: bool,
+    pub(super) fields: Fields,
     /// Columns of the terminal, where there is one.
     pub(super) wide: Option<usize>,
     pub(super) paint: Paint,
@@ -58,14 +69,22 @@ pub(super) fn plan(plan: &Plan, before: Option<&ReleaseHead>, screen: Screen) ->
         }
         work(&mut text, step, screen);
     }
-    if !plan.notes.is_empty() {
+    let told = |note: &&Note| !is_plain(note) || screen.fields != Fields::None;
+    let notes: Vec<&Note> = plan.notes.iter().filter(told).collect();
+    if !notes.is_empty() {
         let _ = writeln!(text, "\n{}", paint.strong("good to know"));
-        for note in &plan.notes {
-            let _ = writeln!(text, "  {} {}: {}", paint.warn("!"), note.topic, plain(&note.text));
+        for note in notes {
+            let sign = if is_plain(note) { paint.faint("·") } else { paint.warn("!") };
+            let _ = writeln!(text, "  {sign} {}: {}", note.topic, plain(&note.text));
         }
     }
     let _ = writeln!(text, "\n{}", sum(plan, paint));
     text
+}
+
+/// Whether a note only informs: there is nothing to be wary of.
+fn is_plain(note: &Note) -> bool {
+    note.topic == "shared"
 }
 
 fn versions(plan: &Plan, before: Option<&ReleaseHead>, service: &str, paint: Paint) -> String {
@@ -111,7 +130,7 @@ fn work(text: &mut String, step: &Step, screen: Screen) {
 }
 
 fn one(text: &mut String, change: &Change, screen: Screen) {
-    let Screen { verbose, paint, .. } = screen;
+    let Screen { fields, paint, .. } = screen;
     let (sign, note) = match change.operation {
         Operation::Create => (paint.good("+"), ""),
         Operation::Update => (paint.warn("~"), ""),
@@ -123,11 +142,12 @@ fn one(text: &mut String, change: &Change, screen: Screen) {
     for manager in &change.migrate {
         let _ = writeln!(text, "        takes over the fields of `{}`", plain(manager));
     }
-    if matches!(change.operation, Operation::Create | Operation::Delete) && !verbose {
+    let brief = matches!(change.operation, Operation::Create | Operation::Delete) && fields != Fields::All;
+    if brief || fields == Fields::None {
         return;
     }
-    let most = if verbose { usize::MAX } else { FIELDS };
-    for field in change.fields.iter().take(most) {
+    let most = if fields == Fields::All { usize::MAX } else { FIELDS };
+    for field in all_of(change).iter().take(most) {
         for line in field_lines(field, screen) {
             let _ = writeln!(text, "        {line}");
         }
@@ -136,15 +156,35 @@ fn one(text: &mut String, change: &Change, screen: Screen) {
         let _ = writeln!(
             text,
             "        {}",
-            paint.faint(&format!("… and {} more fields (-v shows all)", change.fields.len() - most))
+            paint.faint(&format!(
+                "… and {} (-v shows all)",
+                several(change.fields.len() - most, "more field")
+            ))
         );
     }
 }
 
+/// The fields of a change; of an object that is new all that it will have, Secrets sealed.
+fn all_of(change: &Change) -> Cow<'_, [FieldChange]> {
+    let (Operation::Create, [], Some(desired)) = (change.operation, &*change.fields, &change.desired) else {
+        return Cow::Borrowed(&change.fields);
+    };
+    let key = &change.key;
+    let nothing = serde_json::json!({
+        "apiVersion": desired.body().get("apiVersion"),
+        "kind": key.kind.kind,
+        "metadata": {"name": key.name, "namespace": key.namespace},
+    });
+    Object::from_value(nothing).map_or(Cow::Borrowed(&[]), |nothing| {
+        let whole = difference(&nothing, desired);
+        Cow::Owned(whole.into_iter().filter(|field| field.to.is_some()).collect())
+    })
+}
+
 /// A field in one line, or, where the terminal is too narrow for that, its values each in one of their own.
 fn field_lines(field: &FieldChange, screen: Screen) -> Vec<String> {
-    let Screen { verbose, wide, paint } = screen;
-    let most = if verbose { 2000 } else { 100 };
+    let Screen { fields, wide, paint } = screen;
+    let most = if fields == Fields::All { 2000 } else { 100 };
     let cut = |text: &String| short(&plain(text), most);
     let path = &field.path;
     let (from, to) = (field.from.as_ref().map(cut), field.to.as_ref().map(cut));
@@ -166,9 +206,14 @@ fn field_lines(field: &FieldChange, screen: Screen) -> Vec<String> {
     }]
 }
 
+fn several_are(count: usize) -> String {
+    let are = if count == 1 { "is" } else { "are" };
+    format!("{} {are}", several(count, "object"))
+}
+
 fn sum(plan: &Plan, paint: Paint) -> String {
     if plan.is_empty() {
-        return format!("nothing to do: {} objects are as they should be", plan.unchanged.len());
+        return format!("nothing to do: {} as they should be", several_are(plan.unchanged.len()));
     }
     let count = |wanted: &[Operation]| {
         plan.steps
@@ -202,14 +247,15 @@ mod tests {
         let image = |tag: &str| Some(format!("123456789012.dkr.ecr.eu-central-1.amazonaws.com/email:{tag}"));
         let path = "spec.template.spec.containers[email].image".to_owned();
         let field = FieldChange { path, from: image("v1.0.0"), to: image("v1.1.0") };
-        let lines = |wide| field_lines(&field, Screen { verbose: false, wide, paint: Paint::default() });
+        let lines = |wide| field_lines(&field, Screen { fields: Fields::Few, wide, paint: Paint::default() });
         assert_eq!(lines(None).len(), 1);
         assert_eq!(lines(Some(200)), lines(None));
         let narrow = lines(Some(80));
         assert_eq!(narrow.len(), 3, "{narrow:?}");
         assert!(narrow.iter().all(|line| 8 + line.chars().count() <= 80), "{narrow:?}");
         let gone = FieldChange { to: None, ..field.clone() };
-        let gone = field_lines(&gone, Screen { verbose: false, wide: Some(80), paint: Paint::default() });
+        let gone =
+            field_lines(&gone, Screen { fields: Fields::Few, wide: Some(80), paint: Paint::default() });
         assert_eq!(gone.last().map(String::as_str), Some("  → unset"));
     }
 }

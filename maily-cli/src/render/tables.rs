@@ -97,6 +97,15 @@ fn in_progress(
     paint.warn(&tool.in_text(&format!("{told}: {state}: {next}")))
 }
 
+/// When `status --watch` looked last, and on a terminal how it ends.
+pub(crate) fn looked(at: Timestamp, ui: &super::Ui) -> String {
+    let line = match ui.form {
+        super::Form::Live => format!("as of {at:.0}, Ctrl-C ends"),
+        _ => format!("{at:.0}"),
+    };
+    format!("{}\n", ui.paint.faint(&line))
+}
+
 pub(crate) fn status(status: &Status, paint: Paint, tool: &Tool) -> String {
     let mut text = String::new();
     let release =
@@ -191,9 +200,11 @@ pub(crate) fn history(runs: &[RunSummary], now: Timestamp, wide: Option<usize>, 
         row[3] = short(&row[3], by);
     }
     let before = before(&rows);
-    let room = wide.map_or(70, |wide| wide.saturating_sub(before).clamp(16, 70));
-    for row in &mut rows {
-        row[5] = short(&row[5], room);
+    // In a pipe nothing is cut.
+    if let Some(room) = wide.map(|wide| wide.saturating_sub(before).max(16)) {
+        for row in &mut rows {
+            row[5] = short(&row[5], room);
+        }
     }
     columns(&rows, |line, column, cell| match (line, column, cell) {
         (0, ..) => paint.faint(cell),
@@ -210,9 +221,16 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
     if let Some(reason) = &summary.reason {
         let _ = writeln!(text, "reason: {}", plain(reason));
     }
+    let _ = writeln!(
+        text,
+        "{}",
+        paint.faint("eN: the epoch of who wrote it; each process that takes the run over has the next one")
+    );
     for (epoch, event) in &recorded.events {
         let (at, line) = match event {
-            JournalEvent::RunStarted { plan, .. } => (None, format!("begin, plan {}", short(plan, 12))),
+            JournalEvent::RunStarted { plan, .. } => {
+                (summary.started.as_ref(), format!("begin, plan {}", short(plan, 12)))
+            }
             JournalEvent::EpochClaimed { by, reason, .. } => {
                 let why = reason.as_ref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
                 (None, format!("taken over by {}{why}", plain(by)))
@@ -226,9 +244,10 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
                 outcome::failure(&mut line, failure, paint);
                 (Some(at), line.trim_end().replace('\n', "\n                       "))
             }
-            JournalEvent::Turned { why, by, .. } => {
-                (None, format!("{} {} ({})", paint.warn("turn "), plain(&why.message), plain(by)))
-            }
+            JournalEvent::Turned { why, by, .. } => (
+                why.evidence_at.as_ref(),
+                format!("{} {} ({})", paint.warn("turn "), plain(&why.message), plain(by)),
+            ),
             JournalEvent::UndoStarted { step } => (None, format!("{} {step}", paint.warn("undo "))),
             JournalEvent::Undone { step, at } => (Some(at), format!("{} {step}", paint.warn("undid"))),
             JournalEvent::UndoFailed { step, failure, remedy } => (

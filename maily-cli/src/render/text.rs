@@ -66,6 +66,23 @@ pub(crate) fn plain(text: &str) -> String {
     out
 }
 
+/// A text in which moments are told as times of day, to the second.
+pub(crate) fn by_the_clock(text: &str) -> String {
+    let words: Vec<String> = text
+        .split(' ')
+        .map(|word| match word.parse::<Timestamp>() {
+            Ok(at) => at.strftime("%H:%M:%SZ").to_string(),
+            Err(_) => word.to_owned(),
+        })
+        .collect();
+    words.join(" ")
+}
+
+/// A number of things that have a regular plural.
+pub(crate) fn several(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}
+
 /// At most so many characters.
 pub(crate) fn short(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -91,6 +108,12 @@ mod tests {
         let texts =
             [300, 4_200, 59_000, 61_000, 3_700_000, 90_000_000].map(|ms| elapsed(Duration::from_millis(ms)));
         assert_eq!(texts, ["0.3s", "4.2s", "59s", "1m01s", "1h01m", "1d1h"]);
+    }
+
+    #[test]
+    fn moments_are_told_by_the_clock() {
+        let holder = "ops@vm/1 since 2026-11-25T21:04:38.791216Z (run 20261125-210438-abcdef)";
+        assert_eq!(by_the_clock(holder), "ops@vm/1 since 21:04:38Z (run 20261125-210438-abcdef)");
     }
 
     #[test]

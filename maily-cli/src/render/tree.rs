@@ -1,14 +1,17 @@
 //! A run as a tree: folded from its events, laid out for a terminal of a given size.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use maily_core::engine::{Event, Outcome, StepId, StepInfo, What};
 
 use super::{
     paint::Paint,
-    text::{between, doing, elapsed, plain, short, subject},
+    text::{between, by_the_clock, doing, elapsed, plain, short, subject},
 };
+
+/// How long a lease lasts that nobody renews.
+const LEASE: Duration = Duration::from_secs(15);
 
 /// How a row stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,10 @@ struct Row {
     applied: usize,
     step: String,
     mark: Mark,
+    /// It failed, whatever came after that.
+    failed: bool,
+    /// The step that could not be undone.
+    stuck: Option<StepId>,
     ready: Option<(u32, u32)>,
     why: String,
     since: Option<Timestamp>,
@@ -47,6 +54,10 @@ pub(super) struct Tree {
     headline: Option<String>,
     /// What kept the run waiting when it was last heard of.
     waiting: Option<String>,
+    /// What the person at the terminal was told.
+    notice: Option<String>,
+    /// The holder that is waited for, and until when his lease lasts where nothing renews it.
+    queued: Option<(String, Timestamp)>,
     rows: Vec<Row>,
     steps: BTreeMap<StepId, (usize, String)>,
 }
@@ -61,16 +72,31 @@ impl Tree {
             ended: None,
             headline: None,
             waiting: None,
+            notice: None,
+            queued: None,
             rows: Vec::new(),
             steps: BTreeMap::new(),
         }
     }
 
+    /// Says something to who watches, until the run ends.
+    pub(super) fn notice(&mut self, line: &str) {
+        self.notice = Some(line.to_owned());
+    }
+
     pub(super) fn fold(&mut self, event: &Event) {
         let at = event.at;
         self.waiting = None;
+        if !matches!(event.what, What::Queued { .. }) {
+            self.queued = None;
+        }
         match &event.what {
-            What::Queued { holder } => self.headline = Some(format!("waits for {}", plain(holder))),
+            What::Queued { holder } => {
+                let holder = by_the_clock(&plain(holder));
+                if self.queued.as_ref().is_none_or(|(known, _)| *known != holder) {
+                    self.queued = at.checked_add(LEASE).ok().map(|until| (holder, until));
+                }
+            }
             What::Waiting { why } => self.waiting = Some(format!("waits: {}", plain(why))),
             What::RunStarted { title, versions, steps, .. } => {
                 self.title.clone_from(title);
@@ -81,7 +107,10 @@ impl Tree {
                     self.add(step, versions);
                 }
             }
-            What::Resumed { by, .. } => self.headline = Some(format!("taken over by {}", plain(by))),
+            What::Resumed { by, .. } => {
+                self.headline = Some(format!("taken over by {}", plain(by)));
+                self.ended = None;
+            }
             What::StepStarted { step } => self.touch(step, |row, kind| {
                 row.mark = Mark::Busy;
                 kind.clone_into(&mut row.step);
@@ -91,7 +120,7 @@ impl Tree {
             What::StepProgress { step, ready, desired, why } => self.touch(step, |row, kind| {
                 kind.clone_into(&mut row.step);
                 // What is seen on the way back must not hide why it failed.
-                if row.mark != Mark::Failed {
+                if !row.failed {
                     row.why = plain(why);
                 }
                 if let (Some(ready), Some(desired)) = (ready, desired) {
@@ -114,30 +143,49 @@ impl Tree {
             }),
             What::StepFailed { step, failure } => self.touch(step, |row, _| {
                 row.mark = Mark::Failed;
+                row.failed = true;
                 row.why = plain(&failure.message);
                 row.until = Some(at);
             }),
             What::Turned { why, .. } => self.headline = Some(format!("goes back: {}", plain(&why.message))),
             What::UndoStarted { step } => self.touch(step, |row, _| {
-                if row.mark != Mark::Failed {
-                    row.mark = Mark::Undoing;
+                row.stuck.take_if(|stuck| stuck == step);
+                if row.stuck.is_some() {
+                    return;
+                }
+                row.mark = Mark::Undoing;
+                // What was counted before were replicas of the version that goes.
+                row.ready = None;
+                row.until = None;
+                if !row.failed {
+                    row.why.clear();
                 }
             }),
             What::Undone { step } => self.touch(step, |row, _| {
-                if row.mark != Mark::Failed {
-                    row.mark = Mark::Undone;
+                if row.stuck.is_some() {
+                    return;
+                }
+                row.mark = Mark::Undone;
+                if !row.failed {
                     row.why = "as it was".to_owned();
                 }
+                // Whether all of the old ones serve again by now, no event says.
+                row.ready = None;
                 row.until = Some(at);
             }),
             What::UndoFailed { step, failure } => self.touch(step, |row, _| {
                 row.mark = Mark::Failed;
+                row.failed = true;
+                row.stuck = Some(step.clone());
                 row.why = format!("cannot be undone: {}", plain(&failure.message));
             }),
             What::GateDecided { step, verdict, evidence } => self.touch(step, |row, _| {
                 row.why = format!("{verdict}: {}", plain(evidence));
             }),
+            // Who goes on with a run hears of the pause from before.
+            What::Paused { .. } if event.replayed => {}
             What::Paused { why } => {
+                self.notice = None;
                 self.headline = Some(format!("paused: {}", plain(why)));
                 self.ended = Some(at);
             }
@@ -145,6 +193,7 @@ impl Tree {
                 if matches!(outcome, Outcome::Succeeded { .. }) {
                     self.headline = None;
                 }
+                self.notice = None;
                 self.ended = Some(at);
             }
         }
@@ -162,6 +211,8 @@ impl Tree {
                     applied: 0,
                     step: doing(step),
                     mark: Mark::Waits,
+                    failed: false,
+                    stuck: None,
                     ready: None,
                     why: String::new(),
                     since: None,
@@ -184,7 +235,8 @@ impl Tree {
     /// The lines of the tree, at most so many and so long.
     pub(super) fn lines(&self, now: Timestamp, width: usize, height: usize, paint: Paint) -> Vec<String> {
         let mut lines = vec![self.head(now, width, paint)];
-        for headline in self.headline.iter().chain(&self.waiting) {
+        let queued = self.queued.as_ref().map(|(holder, until)| queued(holder, *until, now));
+        for headline in self.headline.iter().chain(&queued).chain(&self.waiting).chain(&self.notice) {
             lines.push(format!("  {}", paint.warn(&short(headline, width.saturating_sub(2)))));
         }
         let room = height.saturating_sub(lines.len() + 1).max(1);
@@ -243,6 +295,7 @@ impl Tree {
         let step = match row.mark {
             Mark::Waits => "",
             Mark::Done => "serves",
+            Mark::Undone if row.failed => "taken back",
             Mark::Undone => "undone",
             Mark::Undoing => "undoing",
             Mark::Busy | Mark::Failed => row.step.as_str(),
@@ -252,14 +305,22 @@ impl Tree {
         let time =
             row.since.map(|since| elapsed(between(since, row.until.unwrap_or(now)))).unwrap_or_default();
         let fixed = format!(
-            " {:names$}  {:versions$}  {step:8} {ready:>7} {time:>7}  ",
+            " {:names$}  {:versions$}  {step:10} {ready:>5} {time:>7}  ",
             short(&row.name, names),
             short(&row.version, versions),
         );
         let left = width.saturating_sub(fixed.chars().count() + 5);
         let why = short(&row.why, left);
-        let why = if row.mark == Mark::Failed { paint.bad(&why) } else { paint.faint(&why) };
+        let why = if row.failed { paint.bad(&why) } else { paint.faint(&why) };
         format!("  {mark} {}{why}", fixed).trim_end().to_owned()
+    }
+}
+
+/// Who is waited for, and for how long if nobody is there any more.
+fn queued(holder: &str, until: Timestamp, now: Timestamp) -> String {
+    match between(now, until).as_secs_f64().ceil() {
+        left if left >= 1.0 => format!("waits for {holder}: its lease runs out in {left:.0} s if it is dead"),
+        _ => format!("waits for {holder}: it shows life"),
     }
 }
 
@@ -309,6 +370,54 @@ mod tests {
             tree.fold(&Event { format: EVENT_FORMAT, at, run, environment, replayed: false, what });
         }
         let text = tree.lines(at, 100, 24, Paint::default()).join("\n");
+        assert!(text.contains("↩  api    taken back"), "{text}");
+        assert!(!text.contains("/2"), "what was counted was on the way: {text}");
         assert!(text.contains("crashes again and again"), "{text}");
+    }
+
+    fn told(tree: &mut Tree, second: i64, replayed: bool, what: What) {
+        let (run, environment) = (RunId::from("r"), "production".to_owned());
+        let at = Timestamp::from_second(second).expect("is a time");
+        tree.fold(&Event { format: EVENT_FORMAT, at, run, environment, replayed, what });
+    }
+
+    fn first_line(tree: &Tree, second: i64) -> String {
+        let at = Timestamp::from_second(second).expect("is a time");
+        tree.lines(at, 120, 24, Paint::default()).remove(0)
+    }
+
+    #[test]
+    fn a_run_that_is_gone_on_with_has_a_clock_that_moves() {
+        let mut tree = Tree::new("resume", "production");
+        let began = What::RunStarted {
+            title: "deploy v2".to_owned(),
+            epoch: Epoch(1),
+            versions: BTreeMap::new(),
+            steps: Vec::new(),
+        };
+        told(&mut tree, 100, true, began);
+        told(&mut tree, 100, true, What::Paused { why: "interrupted".to_owned() });
+        assert!(first_line(&tree, 120).ends_with("20s"), "{}", first_line(&tree, 120));
+        told(&mut tree, 100, false, What::Resumed { epoch: Epoch(2), by: "ops".to_owned() });
+        assert!(first_line(&tree, 130).ends_with("30s"));
+        told(&mut tree, 131, false, What::Paused { why: "interrupted".to_owned() });
+        assert!(first_line(&tree, 180).ends_with("31s"), "stands still while nobody goes on");
+    }
+
+    #[test]
+    fn who_waits_sees_for_how_long_a_dead_holder_is_in_the_way() {
+        let mut tree = Tree::new("resume", "production");
+        let holder = "ops@vm/1 since 2026-11-25T21:04:38.791216Z (run r)".to_owned();
+        told(&mut tree, 100, false, What::Queued { holder: holder.clone() });
+        told(&mut tree, 103, false, What::Queued { holder });
+        let line = |second| {
+            let at = Timestamp::from_second(second).expect("is a time");
+            tree.lines(at, 120, 24, Paint::default()).remove(1)
+        };
+        assert_eq!(
+            line(104),
+            "  waits for ops@vm/1 since 21:04:38Z (run r): its lease runs out in 11 s if it is dead"
+        );
+        assert!(line(120).ends_with("(run r): it shows life"), "{}", line(120));
     }
 }

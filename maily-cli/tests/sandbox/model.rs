@@ -207,7 +207,7 @@ fn a_rollout_that_its_own_strategy_ends_early_is_told() {
     let plan = desk.sandbox(&["plan", "--version", "v2"]).expect(0).out;
     assert!(plan.contains(told), "{plan}");
     let deployed = desk.sandbox(&["deploy", "--version", "v2", "--yes"]).expect(0);
-    assert!(deployed.err.contains(told), "{}", deployed.err);
+    assert!(deployed.out.contains(told), "{}", deployed.out);
     let back = desk.sandbox(&["rollback", "--last-good", "--dry-run"]).expect(0).out;
     assert!(back.contains(told), "{back}");
 }

@@ -47,6 +47,63 @@ fn plans_tables_and_failures() {
 }
 
 #[test]
+fn what_is_carried_out_without_a_question_is_shown_before() {
+    let desk = Desk::example();
+    let deploy = ["deploy", "--env", "production", "--version", "v1.0.0"];
+    let with = |more: &[&str]| desk.sandbox(&[&deploy, more].concat());
+    let refused = with(&[]).expect(7);
+    assert!(refused.out.contains("+ Deployment maily-api"), "{}", refused.out);
+    let done = with(&["--yes"]).expect(0);
+    let (plan, run) = done.out.split_once(" begin ").expect("begins");
+    assert!(plan.contains("+ Deployment maily-api"), "{plan}");
+    assert!(!plan.contains("spec."), "{plan}");
+    assert!(!run.contains("+ Deployment"), "{run}");
+    assert!(!with(&["--yes"]).expect(0).out.contains("production →"), "there is nothing to show");
+    let quiet = ["deploy", "--env", "production", "--version", "v1.1.0", "--yes", "--quiet"];
+    assert_eq!(desk.sandbox(&quiet).expect(0).out, "");
+}
+
+#[test]
+fn what_a_new_object_will_be_is_shown_to_who_asks_for_more() {
+    let desk = Desk::example();
+    let plan = desk.sandbox(&["plan", "-v", "--env", "production", "--version", "v1.0.0"]).expect(0);
+    let api = plan.out.split("+ Deployment maily-api\n").nth(1).expect("is new");
+    let api = api.split("    + ").next().expect("has fields");
+    assert!(api.contains("        spec.strategy.type: RollingUpdate"), "{api}");
+    assert!(!api.contains("        kind"), "{api}");
+}
+
+#[test]
+fn a_watch_in_a_pipe_says_when_it_looked() {
+    let desk = Desk::example();
+    let mut command = desk.command(&["--sandbox", "status", "--env", "production", "--watch"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("starts");
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("is ours");
+    let mut seen = String::new();
+    let mut out = child.stdout.take().expect("is piped");
+    std::io::Read::read_to_string(&mut out, &mut seen).expect("is text");
+    assert_eq!(child.wait().expect("ends").code(), Some(0));
+    let seen = settled(&seen);
+    assert!(seen.starts_with("[time]\nproduction"), "{seen}");
+    assert!(seen.contains("\n\n[time]\nproduction"), "{seen}");
+}
+
+#[test]
+fn a_version_without_its_option_is_understood_as_one() {
+    let done = Desk::empty().run(&["deploy", "v1.2.0"]).expect(2);
+    assert!(done.err.contains("`--version v1.2.0`"), "{}", done.err);
+}
+
+#[test]
+fn options_of_every_command_stay_out_of_the_short_help() {
+    let desk = Desk::empty();
+    assert!(!desk.run(&["deploy", "-h"]).expect(0).out.contains("--kubeconfig"));
+    assert!(desk.run(&["deploy", "--help"]).expect(0).out.contains("--kubeconfig"));
+}
+
+#[test]
 fn help() {
     let desk = Desk::empty();
     for command in ["", "deploy", "phased-deploy", "rollback", "plan", "env bind", "logs"] {

@@ -33,7 +33,7 @@ impl Project {
                 if known.is_empty() {
                     format!("bind one: `mailyctl env bind {name}`")
                 } else {
-                    format!("there are {}", known.join(", "))
+                    format!("known: {}", known.join(", "))
                 }
             });
             return Err(UnknownEnvironment { name: name.to_owned(), help });
@@ -66,7 +66,7 @@ impl Project {
                     .ok_or_else(|| {
                         let known: Vec<&str> = self.services.keys().map(|known| &**known).collect();
                         let help = nearest(name, known.iter().copied())
-                            .unwrap_or_else(|| format!("there are {}", known.join(", ")));
+                            .unwrap_or_else(|| format!("known: {}", known.join(", ")));
                         UnknownService { name: name.clone(), help }
                     })
             })

@@ -111,7 +111,7 @@ fn t05_old_pods_that_still_run_or_terminate_are_waited_for() {
     let mut status = complete(2);
     status["replicas"] = json!(3);
     let live = deployment(2, "api:2", status);
-    assert!(why(&of(&live, &live, &[], &[])).contains("1 old pods still run"));
+    assert!(why(&of(&live, &live, &[], &[])).contains("1 old pod still runs"));
     let mut status = complete(2);
     status["terminatingReplicas"] = json!(1);
     let live = deployment(2, "api:2", status);

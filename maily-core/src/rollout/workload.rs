@@ -83,9 +83,10 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
     let why = if updated < desired || ready < updated {
         not_ready.unwrap_or_else(|| format!("{ready} of {desired} ready"))
     } else if old > 0 {
-        format!("{old} old pods still run")
+        format!("{old} {}", if old == 1 { "old pod still runs" } else { "old pods still run" })
     } else {
-        format!("{terminating} old pods still terminate")
+        let still = if terminating == 1 { "old pod still terminates" } else { "old pods still terminate" };
+        format!("{terminating} {still}")
     };
     Health::waiting(ready, desired, why)
 }

@@ -194,7 +194,7 @@ pub(super) fn unknown<'k>(
 ) {
     let help = nearest(name, known.clone()).or_else(|| {
         let known: Vec<&str> = known.take(12).collect();
-        (!known.is_empty()).then(|| format!("there are {}", known.join(", ")))
+        (!known.is_empty()).then(|| format!("known: {}", known.join(", ")))
     });
     errors.add(place, format!("unknown {what} `{name}`"), help);
 }
