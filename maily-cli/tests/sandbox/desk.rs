@@ -31,6 +31,22 @@ impl Done {
     }
 }
 
+/// The same command, which hears of a terminal that closes also where these tests run under `nohup`.
+pub(crate) fn hearing_hangups(command: &Command) -> Command {
+    let mut heard = Command::new("env");
+    heard.arg("--default-signal=HUP").arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        heard.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => heard.env(name, value),
+            None => heard.env_remove(name),
+        };
+    }
+    heard
+}
+
 impl Desk {
     /// An empty folder.
     pub(crate) fn empty() -> Self {

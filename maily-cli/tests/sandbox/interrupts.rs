@@ -9,7 +9,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, hearing_hangups};
 
 fn interrupt(child: &Child) {
     signal(child, Signal::INT);
@@ -23,9 +23,10 @@ fn signal(child: &Child, signal: Signal) {
 pub(crate) fn begun(desk: &Desk) -> Child {
     desk.sandbox(&["deploy", "--env", "production", "--version", "v1.0.0", "--yes"]).expect(0);
     desk.sandbox(&["sandbox", "fault", "add", "slow", "email@v1.1.0"]).expect(0);
-    let mut command =
+    let deploy =
         desk.command(&["--sandbox", "deploy", "--env", "production", "--version", "v1.1.0", "--yes"]);
-    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+    let child =
+        hearing_hangups(&deploy).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
     let until = Instant::now() + Duration::from_secs(20);
     let begun =
         || desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json()["run"].is_string();

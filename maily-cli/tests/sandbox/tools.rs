@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     bad_input::services,
-    desk::{Desk, Done, done},
+    desk::{Desk, Done, done, hearing_hangups},
 };
 
 /// A chart with an application, a Job on each side of it, one for the first release alone, and a test.
@@ -131,7 +131,7 @@ fn a_program_that_hangs_is_told_and_ends_with_the_command() {
     let desk = Desk::with(&services("  search: {helm: {chart: charts/search, set: {key: hunter3}}}"));
     script(&desk, "helm", "sleep 61 &\necho $! > child\nwait\n");
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        let mut command = with_programs(&desk, &["deploy", "--version", "v1", "--yes"]);
+        let mut command = hearing_hangups(&with_programs(&desk, &["deploy", "--version", "v1", "--yes"]));
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("starts");
         let mut lines = BufReader::new(child.stderr.take().expect("is piped")).lines();
