@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use maily_core::engine::{Event, Failure, Listener, Outcome, StepId, What};
+use maily_core::engine::{Event, Failure, LEASE, Listener, Outcome, StepId, What};
 
 use super::{
     paint::Paint,
@@ -87,7 +87,8 @@ impl Log {
         Some(match &event.what {
             What::Queued { holder } => {
                 let holder = by_the_clock(&plain(holder));
-                format!("waits for {holder}: its lease runs out in 15 s if it is dead")
+                let lease = LEASE.as_secs();
+                format!("waits for {holder}: its lease runs out in {lease} s if it is dead")
             }
             What::Waiting { why } => format!("{} {}", paint.warn("wait "), plain(why)),
             What::RunStarted { title, steps, .. } => format!(

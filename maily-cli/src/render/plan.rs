@@ -215,13 +215,8 @@ fn sum(plan: &Plan, paint: Paint) -> String {
     if plan.is_empty() {
         return format!("nothing to do: {} as they should be", several_are(plan.unchanged.len()));
     }
-    let count = |wanted: &[Operation]| {
-        plan.steps
-            .iter()
-            .flat_map(|step| step.work.changes())
-            .filter(|change| wanted.contains(&change.operation))
-            .count()
-    };
+    let count =
+        |wanted: &[Operation]| plan.changes().filter(|change| wanted.contains(&change.operation)).count();
     let parts = [
         (count(&[Operation::Create]), "to create"),
         (count(&[Operation::Update, Operation::Adopt]), "to change"),

@@ -1,17 +1,14 @@
 //! A run as a tree: folded from its events, laid out for a terminal of a given size.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use maily_core::engine::{Event, Outcome, StepId, StepInfo, What};
+use maily_core::engine::{Event, LEASE, Outcome, StepId, StepInfo, What};
 
 use super::{
     paint::Paint,
     text::{between, by_the_clock, doing, elapsed, plain, short, subject},
 };
-
-/// How long a lease lasts that nobody renews.
-const LEASE: Duration = Duration::from_secs(15);
 
 /// How a row stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

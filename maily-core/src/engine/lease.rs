@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A lease that was not renewed for this long may be taken.
-pub(super) const LEASE: Duration = Duration::from_secs(15);
+pub const LEASE: Duration = Duration::from_secs(15);
 /// Time between renewals.
 pub(super) const RENEW: Duration = Duration::from_secs(5);
 /// A holder that could not renew for this long stops writing.

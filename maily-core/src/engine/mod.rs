@@ -25,7 +25,7 @@ pub use epoch::Claim;
 pub use fence::{FENCE_POLICY, Fence, FenceError, FenceSight, FenceState, fence_manifest, fence_objects};
 pub(crate) use foreign::{digest_of_all, told_added};
 pub use history::Head;
-pub use lease::{Lease, LeaseError, LeaseRequest};
+pub use lease::{LEASE, Lease, LeaseError, LeaseRequest};
 pub(crate) use lease::{LeaseSight, sight as sight_of_lease};
 pub use observe::Depth;
 pub(crate) use observe::{read as read_objects, released_view};

@@ -266,7 +266,7 @@ pub(crate) fn released_view(sealer: &Sealer, live: &Object, desired: &Object) ->
 /// What of a plan does not fit what is there any more, object by object.
 pub(super) fn out_of_date(plan: &Plan, seen: &BTreeMap<ObjectKey, Object>, sealer: &Sealer) -> Vec<String> {
     let mut stale = Vec::new();
-    for change in plan.steps.iter().flat_map(|step| step.work.changes()) {
+    for change in plan.changes() {
         let live = seen.get(&change.key);
         let what = match (&change.before, live) {
             (None, None) => continue,

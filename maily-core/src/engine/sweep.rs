@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Epoch, ReleaseId, RunId, Sealer,
+    Epoch, ReleaseId, Sealer,
     epoch::{self, claim_of, claimed},
     executor::abort_key,
     history::{forget_release, read_release},
@@ -70,11 +70,12 @@ pub(super) async fn sweep_values(
     present: &BTreeSet<String>,
     (epoch, now, retention): (Epoch, Timestamp, Retention),
 ) -> Result<(), JournalError> {
-    let mut unused = sealer.others(cluster, present).await?;
+    let mut unused = sealer.values(cluster).await?;
+    unused.retain(|hash, _| !present.contains(hash));
     if unused.is_empty() {
         return Ok(());
     }
-    for run in runs_of(&records.list("run/").await?) {
+    for run in journal::runs(records).await? {
         if let Some(plan) = journal::read_plan(records, &run).await? {
             plan.objects().flat_map(hashes).for_each(|hash| drop(unused.remove(&hash)));
         }
@@ -83,10 +84,6 @@ pub(super) async fn sweep_values(
         forget(cluster, object, epoch, now, age(retention)).await?;
     }
     Ok(())
-}
-
-fn runs_of(keys: &[String]) -> BTreeSet<RunId> {
-    keys.iter().filter_map(|key| key.strip_prefix("run/")?.split('/').next().map(RunId::from)).collect()
 }
 
 fn age(retention: Retention) -> SignedDuration {
@@ -128,7 +125,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::{
-            Outcome, StepId, history,
+            Outcome, RunId, StepId, history,
             journal::{JournalEvent, ReleaseHead, Writer},
         },
         model::Seconds,

@@ -91,8 +91,7 @@ impl Environment {
         plan: Option<&super::Plan>,
     ) -> Result<Option<super::Epoch>, EnvironmentError> {
         let Some(plan) = plan else { return Ok(None) };
-        let keys: Vec<&crate::object::ObjectKey> =
-            plan.steps.iter().flat_map(|step| step.work.changes()).map(|change| &change.key).collect();
+        let keys: Vec<&crate::object::ObjectKey> = plan.changes().map(|change| &change.key).collect();
         let cluster = &*self.providers.cluster;
         let read = || super::observe::read(cluster, keys.iter().copied()).boxed();
         Ok(patiently(&*self.runtime, read).await?.values().filter_map(super::epoch_of).max())

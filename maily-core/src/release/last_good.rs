@@ -54,11 +54,7 @@ async fn failed_since(
     components: Option<&[String]>,
 ) -> Result<Option<RunId>, JournalError> {
     let Some((released, _)) = &head.release else { return Ok(None) };
-    let keys = records.list("run/").await?;
-    let mut runs: Vec<RunId> =
-        keys.iter().filter_map(|key| key.strip_prefix("run/")?.split('/').next().map(RunId::from)).collect();
-    runs.dedup();
-    for run in runs.into_iter().rev().take_while(|run| run != released) {
+    for run in journal::runs(records).await?.into_iter().rev().take_while(|run| run != released) {
         let Some(recorded) = journal::read(records, &run).await? else { continue };
         let failed =
             matches!(recorded.outcome(), Some((Outcome::RolledBack { .. } | Outcome::Stuck { .. }, _)));

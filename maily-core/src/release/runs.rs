@@ -53,11 +53,7 @@ pub struct RunSummary {
 /// # Errors
 /// When the records cannot be read.
 pub async fn runs(records: &dyn RecordStore, limit: usize) -> Result<Vec<RunSummary>, JournalError> {
-    let keys = records.list("run/").await?;
-    let mut ids: Vec<RunId> =
-        keys.iter().filter_map(|key| key.strip_prefix("run/")?.split('/').next().map(RunId::from)).collect();
-    ids.sort();
-    ids.dedup();
+    let ids = journal::runs(records).await?;
     // An id tells the second alone: of runs of one second the epoch tells which came later.
     let reads = ids.iter().rev().take(limit.saturating_add(SAME_SECOND)).map(|id| lenient(records, id));
     let mut read: Vec<(Recorded, Option<String>)> =

@@ -222,10 +222,8 @@ impl Work<'_> {
             return run_of(live).as_ref() == Some(&run.recorded.run)
                 && run.recorded.events.iter().any(|(epoch, _)| stamped == Some(*epoch));
         }
-        let steps = run.recorded.plan.iter().flat_map(|plan| &plan.steps);
-        steps
-            .flat_map(|step| step.work.changes())
-            .any(|change| change.key == *key && takes_out(change.operation))
+        let mut changes = run.recorded.plan.iter().flat_map(|plan| plan.changes());
+        changes.any(|change| change.key == *key && takes_out(change.operation))
     }
 
     /// Objects that are not as the release left them, unless a run is changing them.

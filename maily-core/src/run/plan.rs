@@ -312,12 +312,16 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// The changes of all steps, in their order.
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.steps.iter().flat_map(|step| step.work.changes())
+    }
+
     /// Every object as it is to be, as it stays, and as it was.
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
         let kept = self.unchanged.iter().map(|kept| &kept.desired);
-        let changes = || self.steps.iter().flat_map(|step| step.work.changes());
-        let wanted = changes().filter_map(|change| change.desired.as_ref());
-        let before = changes().filter_map(|change| Some(&change.before.as_ref()?.object));
+        let wanted = self.changes().filter_map(|change| change.desired.as_ref());
+        let before = self.changes().filter_map(|change| Some(&change.before.as_ref()?.object));
         kept.chain(wanted).chain(before)
     }
 

@@ -189,7 +189,7 @@ impl Environment {
             return Err(EnvironmentError::OutOfDate(vec![found]));
         }
         let sealer = self.sealer(Storage::Lasting).await?;
-        let changed = plan.steps.iter().flat_map(|step| step.work.changes()).map(|change| &change.key);
+        let changed = plan.changes().map(|change| &change.key);
         let kept = plan.unchanged.iter().map(|kept| kept.desired.key());
         let keys: Vec<&ObjectKey> = changed.chain(kept).collect();
         let cluster = &*self.providers.cluster;

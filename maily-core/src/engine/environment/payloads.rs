@@ -13,7 +13,7 @@ use crate::{
         journal::JournalError,
         patience::patiently,
     },
-    object::{Object, ObjectKey, ObjectKind},
+    object::{Object, ObjectKey},
     provider::ProviderError,
     run::seal::hashes,
 };
@@ -59,10 +59,6 @@ pub enum Loss {
 /// Releases by the values that they refer to: Secret, key in it, hash.
 type Wanted = BTreeMap<(ObjectKey, String, String), BTreeSet<ReleaseId>>;
 
-fn secret(namespace: &str, name: String) -> ObjectKey {
-    ObjectKey::new(ObjectKind::new("v1", "Secret"), Some(namespace), name)
-}
-
 impl Environment {
     /// Looks whether every value of a Secret that a release on record refers to is still stored. Changes nothing.
     ///
@@ -78,10 +74,10 @@ impl Environment {
             return Ok(StoredValues::default());
         }
         let cluster = &*self.providers.cluster;
-        let key = secret(&self.namespace, format!("maily-key-{}", self.name));
+        let key = Sealer::key_of(&self.name, &self.namespace);
         let has_key = cluster.get(&key).await.map_err(EnvironmentError::Provider)?.is_some();
         let sealer = self.sealer(Storage::Passing).await?;
-        let stored = sealer.others(cluster, &BTreeSet::new()).await.map_err(EnvironmentError::Provider)?;
+        let stored = sealer.values(cluster).await.map_err(EnvironmentError::Provider)?;
         let needed: BTreeSet<&String> = wanted.keys().map(|(_, _, hash)| hash).collect();
         // Without the key nothing can be compared: a passing one would call everything changed.
         let present = needed.iter().filter(|hash| has_key && stored.contains_key(**hash));
@@ -97,7 +93,7 @@ impl Environment {
                 (true, Some(false)) => Loss::Changed,
                 (true, _) => continue,
             };
-            let payload = self.payload(&hash);
+            let payload = sealer.payload(&hash);
             lost.push(LostValue { object, field, payload, loss, releases });
         }
         Ok(StoredValues { count, lost_key: (!has_key).then_some(key), lost })
@@ -105,13 +101,9 @@ impl Environment {
 
     /// Whether a stored value is the one that its name stands for: sealed again, it has to come out.
     async fn is_whole(&self, sealer: &Sealer, hash: &str) -> Result<(String, bool), ProviderError> {
-        let payload = self.providers.cluster.get(&self.payload(hash)).await?;
+        let payload = self.providers.cluster.get(&sealer.payload(hash)).await?;
         let whole = payload.is_some_and(|payload| hashes(&sealer.seal(&payload)).iter().any(|h| h == hash));
         Ok((hash.to_owned(), whole))
-    }
-
-    fn payload(&self, hash: &str) -> ObjectKey {
-        secret(&self.namespace, format!("maily-payload-{hash}"))
     }
 
     async fn wanted_values(&self, head: &Head) -> Result<Wanted, EnvironmentError> {

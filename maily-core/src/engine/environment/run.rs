@@ -125,8 +125,7 @@ impl Environment {
         let plan = planned.plan;
         // What stays as it is is not looked at again.
         let mut seen = planned.seen;
-        let changed: BTreeSet<&ObjectKey> =
-            plan.steps.iter().flat_map(|step| step.work.changes()).map(|change| &change.key).collect();
+        let changed: BTreeSet<&ObjectKey> = plan.changes().map(|change| &change.key).collect();
         seen.retain(|key, _| changed.contains(key));
         let context = Arc::new(Context::new(
             self.providers.clone(),

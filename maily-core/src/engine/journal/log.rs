@@ -1,6 +1,6 @@
 //! The log of one run: segments that are created only if absent, so that the log is its own compare-and-swap.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,15 @@ pub struct Recorded {
 /// Key of a segment.
 pub fn segment_key(run: &RunId, number: u64) -> String {
     format!("run/{run}/{number:06}")
+}
+
+/// The runs on record, and those of which the sweeping left something, by id: in the order of their beginning.
+///
+/// # Errors
+/// When the store cannot be reached.
+pub(crate) async fn runs(store: &dyn RecordStore) -> Result<BTreeSet<RunId>, JournalError> {
+    let keys = store.list("run/").await?;
+    Ok(keys.iter().filter_map(|key| key.strip_prefix("run/")?.split('/').next().map(RunId::from)).collect())
 }
 
 /// Reads a run's journal. `None` where there is none.

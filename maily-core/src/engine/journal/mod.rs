@@ -8,6 +8,7 @@ use crate::{engine::Epoch, provider::ProviderError};
 
 pub use event::{JournalEvent, ReleaseHead};
 pub(super) use log::format_of;
+pub(crate) use log::runs;
 pub(super) use log::sweep;
 pub use log::{JOURNAL_FORMAT, Recorded, Segment, Writer, read, read_plan, segment_key};
 pub use pack::{pack, uncompressed, unpack};

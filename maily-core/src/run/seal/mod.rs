@@ -87,7 +87,7 @@ impl Sealer {
         namespace: &str,
         storage: Storage,
     ) -> Result<Self, ProviderError> {
-        let name = ObjectKey::new(secret_kind(), Some(namespace), format!("maily-key-{environment}"));
+        let name = Self::key_of(environment, namespace);
         let mut found = cluster.get(&name).await?;
         if found.is_none() && storage == Storage::Lasting {
             let fresh = STANDARD.encode(random_key(runtime));
@@ -201,7 +201,13 @@ impl Sealer {
         Ok(object)
     }
 
-    fn payload(&self, hash: &str) -> ObjectKey {
+    /// The Secret with an environment's key.
+    pub(crate) fn key_of(environment: &str, namespace: &str) -> ObjectKey {
+        ObjectKey::new(secret_kind(), Some(namespace), format!("maily-key-{environment}"))
+    }
+
+    /// The Secret with a value.
+    pub(crate) fn payload(&self, hash: &str) -> ObjectKey {
         ObjectKey::new(secret_kind(), Some(&self.namespace), format!("{}{hash}", values::NAME))
     }
 

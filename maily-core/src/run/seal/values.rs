@@ -97,24 +97,16 @@ impl Sealer {
     }
 
     /// The values that are stored, by hash; of each Secret at least its metadata.
-    async fn values(&self, cluster: &dyn Cluster) -> Result<BTreeMap<String, Object>, ProviderError> {
+    pub(crate) async fn values(
+        &self,
+        cluster: &dyn Cluster,
+    ) -> Result<BTreeMap<String, Object>, ProviderError> {
         let query = ListQuery::new(secret_kind(), Some(&self.namespace))
             .label(ENVIRONMENT, &self.environment)
             .label("maily.dev/record", "value");
         let found = cluster.list_metadata(&query).await?;
         let named = |object: Object| Some((object.name().strip_prefix(NAME)?.to_owned(), object));
         Ok(found.into_iter().filter_map(named).collect())
-    }
-
-    /// The values that are stored and not among these.
-    pub(crate) async fn others(
-        &self,
-        cluster: &dyn Cluster,
-        known: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, Object>, ProviderError> {
-        let mut values = self.values(cluster).await?;
-        values.retain(|hash, _| !known.contains(hash));
-        Ok(values)
     }
 }
 
