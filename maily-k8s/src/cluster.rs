@@ -245,7 +245,7 @@ pub(crate) async fn list_all(
                     // What they are called there is no kind of their own.
                     map.retain(|field, _| !matches!(field.as_str(), "apiVersion" | "kind"));
                 }
-                found.push(object(item, &resource.kind, about)?);
+                found.push(of_interest(object(item, &resource.kind, about)?, query));
             }
         }
         token = text("continue");
@@ -262,6 +262,11 @@ pub(crate) fn selector(query: &ListQuery) -> String {
     }
     let labels: Vec<String> = query.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     format!("&labelSelector={}", query_value(&labels.join(",")))
+}
+
+/// What a query is interested in.
+pub(crate) fn of_interest(object: Object, query: &ListQuery) -> Object {
+    if query.state_only { object.state_only() } else { object }
 }
 
 /// An object of an answer; items of a list lack their kind.

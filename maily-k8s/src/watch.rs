@@ -14,7 +14,7 @@ use maily_core::{
 use serde_json::Value;
 
 use crate::{
-    cluster::{Inner, list_all, object, selector},
+    cluster::{Inner, list_all, object, of_interest, selector},
     error::{About, PROVIDER},
     json,
     request::{JSON, collection, query_value},
@@ -190,7 +190,9 @@ impl Watching {
         if let Some(version) = body.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
             self.version = Some(version.to_owned());
         }
-        let take = |body: Value| -> Result<Object, ProviderError> { object(body, &self.query.kind, about) };
+        let take = |body: Value| -> Result<Object, ProviderError> {
+            Ok(of_interest(object(body, &self.query.kind, about)?, &self.query))
+        };
         let event = match value.get("type").and_then(Value::as_str).unwrap_or_default() {
             "ADDED" | "MODIFIED" => take(body).map(WatchEvent::Applied),
             "DELETED" => take(body).map(WatchEvent::Deleted),

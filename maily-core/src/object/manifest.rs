@@ -220,6 +220,14 @@ impl Object {
         self
     }
 
+    /// The object without what it is to be, and without who set which field.
+    #[must_use]
+    pub fn state_only(mut self) -> Self {
+        Arc::make_mut(&mut self.body).remove("spec");
+        self.metadata().remove("managedFields");
+        self
+    }
+
     /// The object as a JSON value.
     pub fn into_value(self) -> Value {
         Value::Object(Arc::unwrap_or_clone(self.body))

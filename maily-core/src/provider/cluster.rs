@@ -53,12 +53,20 @@ pub struct ListQuery {
     pub namespace: Option<String>,
     /// Labels that must be equal.
     pub labels: BTreeMap<String, String>,
+    /// Only the state is of interest: a provider that can leaves out the `spec`, and who set which field.
+    pub state_only: bool,
 }
 
 impl ListQuery {
     /// All objects of a kind in a namespace.
     pub fn new(kind: ObjectKind, namespace: Option<&str>) -> Self {
-        Self { kind, namespace: namespace.map(str::to_owned), labels: BTreeMap::new() }
+        Self { kind, namespace: namespace.map(str::to_owned), labels: BTreeMap::new(), state_only: false }
+    }
+
+    /// Asks for the state of the objects alone.
+    #[must_use]
+    pub fn state_only(self) -> Self {
+        Self { state_only: true, ..self }
     }
 
     /// Narrows to objects with this label.

@@ -11,6 +11,7 @@ use crate::{
         planner::{Wanted, WantedPhase, WantedService},
     },
     model::{PhaseName, Resolved, ServiceName, Version},
+    object::Object,
     source::{HookJob, Occasion, Rendered, Side, sort},
 };
 
@@ -39,6 +40,8 @@ pub fn deploy(
     phases.retain(in_scope);
     let planned: BTreeSet<String> = phases.iter().flat_map(|phase| phase.services.iter().cloned()).collect();
     let Rendered { mut services, mut shared, notes, hooks, .. } = rendered;
+    let objects = services.values_mut().flat_map(|service| &mut service.objects);
+    share_with(base, objects.chain(&mut shared));
     add_hooks(&mut services, hooks, base);
     services.retain(|name, _| planned.contains(name));
     let mut prune = planned;
@@ -63,6 +66,16 @@ pub fn deploy(
         prune,
         prune_shared: complete,
         keep_shared: scope.components.is_some(),
+    }
+}
+
+/// What the release in force has just so is in memory once.
+fn share_with<'a>(base: Option<&Release>, objects: impl Iterator<Item = &'a mut Object>) {
+    let Some(base) = base else { return };
+    for object in objects {
+        if let Some(known) = base.objects.get(object.key()).filter(|known| known.desired == *object) {
+            *object = known.desired.clone();
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a rollback wants: recorded states, not today's files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::FutureExt as _;
 use indexmap::IndexMap;
@@ -13,7 +16,7 @@ use crate::{
     engine::{
         Environment, Goal, Head, Note, OfProvider, ReleaseId,
         history::{self, Release},
-        journal::JournalError,
+        journal::{JournalError, ReleaseHead},
         patiently,
         planner::{Frontend, Wanted, WantedService},
     },
@@ -105,7 +108,7 @@ async fn wanted(
     components: Option<&[String]>,
 ) -> Result<Wanted, RollbackError> {
     let base = base.ok_or(RollbackError::NoRelease)?;
-    let mut history = History { records, head, read: BTreeMap::new() };
+    let mut history = History { records, head, heads: BTreeMap::new(), whole: BTreeMap::new() };
     let all: Vec<String> = base.head.versions.keys().cloned().collect();
     let mut services = IndexMap::new();
     let mut shared = Vec::new();
@@ -113,8 +116,7 @@ async fn wanted(
     let mut notes = Vec::new();
     let (text, source) = match to {
         RollbackTo::Version(version) => {
-            let newest =
-                history.newest(|release| release.head.versions.values().any(|v| v == version)).await?;
+            let newest = history.newest(|release| release.versions.values().any(|v| v == version)).await?;
             let Some(newest) = newest else {
                 let had = history.versions(None).await?;
                 return Err(RollbackError::NeverHad { component: None, version: version.clone(), had });
@@ -124,7 +126,7 @@ async fn wanted(
                 None => newest.head.versions.keys().cloned().collect(),
             };
             for name in names {
-                let had = |release: &Release| release.head.versions.get(&name) == Some(version);
+                let had = |release: &ReleaseHead| release.versions.get(&name) == Some(version);
                 match history.newest(had).await? {
                     Some(release) => insert(&mut services, resolved, &release, &name, version),
                     // In a release of mixed versions others keep what they had then.
@@ -236,28 +238,43 @@ fn insert(
     services.insert(name.to_owned(), service);
 }
 
-/// Releases, each read once.
+/// Releases, each read once: which one is wanted their short forms say.
 struct History<'a> {
     records: &'a dyn RecordStore,
     head: &'a Head,
-    read: BTreeMap<ReleaseId, Release>,
+    heads: BTreeMap<ReleaseId, ReleaseHead>,
+    whole: BTreeMap<ReleaseId, Arc<Release>>,
 }
 
 impl History<'_> {
-    async fn release(&mut self, id: ReleaseId) -> Result<Option<Release>, JournalError> {
-        if let Some(release) = self.read.get(&id) {
-            return Ok(Some(release.clone()));
+    async fn release(&mut self, id: ReleaseId) -> Result<Option<Arc<Release>>, JournalError> {
+        if let Some(release) = self.whole.get(&id) {
+            return Ok(Some(Arc::clone(release)));
         }
-        let release = history::release(self.records, id).await?;
+        let release = history::release(self.records, id).await?.map(Arc::new);
         if let Some(release) = &release {
-            self.read.insert(id, release.clone());
+            self.whole.insert(id, Arc::clone(release));
         }
         Ok(release)
     }
 
-    async fn newest(&mut self, fits: impl Fn(&Release) -> bool) -> Result<Option<Release>, JournalError> {
+    async fn head_of(&mut self, id: ReleaseId) -> Result<Option<&ReleaseHead>, JournalError> {
+        if !self.heads.contains_key(&id)
+            && let Some((_, head)) = history::release_head(self.records, id).await?
+        {
+            self.heads.insert(id, head);
+        }
+        Ok(self.heads.get(&id))
+    }
+
+    async fn newest(
+        &mut self,
+        fits: impl Fn(&ReleaseHead) -> bool,
+    ) -> Result<Option<Arc<Release>>, JournalError> {
         for id in self.head.releases.iter().rev() {
-            if let Some(release) = self.release(*id).await?.filter(|release| fits(release)) {
+            if self.head_of(*id).await?.is_some_and(&fits)
+                && let Some(release) = self.release(*id).await?
+            {
                 return Ok(Some(release));
             }
         }
@@ -267,12 +284,9 @@ impl History<'_> {
     async fn versions(&mut self, component: Option<&str>) -> Result<Vec<String>, JournalError> {
         let mut versions = BTreeSet::new();
         for id in &self.head.releases {
-            if let Some(release) = self.release(*id).await? {
-                let had = release
-                    .head
-                    .versions
-                    .iter()
-                    .filter(|(name, _)| component.is_none_or(|c| c == name.as_str()));
+            if let Some(release) = self.head_of(*id).await? {
+                let had =
+                    release.versions.iter().filter(|(name, _)| component.is_none_or(|c| c == name.as_str()));
                 versions.extend(had.map(|(_, version)| version.clone()));
             }
         }

@@ -81,7 +81,7 @@ pub fn judge(target: &Target, evidence: &Evidence<'_>) -> Health {
     }
     // T6: another rollout is under way. By content: a change of annotations raises the generation as well.
     let another =
-        live.generation() > Some(target.generation) && live.at("/spec/template") != target.template.as_ref();
+        live.generation() > Some(target.generation) && live.at("/spec/template") != target.template();
     if another && !is_planted(Defect::SupersededIgnored) {
         let message = format!("{} was changed by somebody else during the rollout", target.key);
         return failed(

@@ -13,7 +13,7 @@ pub struct Target {
     pub(super) key: ObjectKey,
     pub(super) uid: String,
     pub(super) generation: i64,
-    pub(super) template: Option<Value>,
+    written: Object,
     pub(super) written_at: Option<Timestamp>,
     selector: BTreeMap<String, String>,
 }
@@ -47,7 +47,7 @@ impl Target {
             key: written.key().clone(),
             uid: written.uid().unwrap_or_default().to_owned(),
             generation: written.generation().unwrap_or_default(),
-            template: written.at("/spec/template").cloned(),
+            written: written.clone(),
             written_at: edited_at(written),
             selector,
         })
@@ -56,6 +56,11 @@ impl Target {
     /// The object.
     pub fn key(&self) -> &ObjectKey {
         &self.key
+    }
+
+    /// What its pods are made from.
+    pub(super) fn template(&self) -> Option<&Value> {
+        self.written.at("/spec/template")
     }
 
     /// When it was written, by the server's clock.

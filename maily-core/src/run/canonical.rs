@@ -1,6 +1,9 @@
 //! One byte form for every value, so that digests of equal values are equal.
 
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -76,8 +79,50 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// # Panics
 /// Never for the plain data types of this crate: their serialisation cannot fail.
 pub fn digest<T: Serialize>(value: &T) -> String {
-    let value = serde_json::to_value(value).expect("plain data serialises");
-    sha256(canonical(&value).as_bytes())
+    sha256(canonical(&json(value)).as_bytes())
+}
+
+fn json<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).expect("plain data serialises")
+}
+
+/// The members of a list, each as JSON when its turn comes.
+pub(crate) type Members<'a> = Box<dyn Iterator<Item = Value> + 'a>;
+
+/// A list for [`digest_with`].
+pub(crate) fn members<T: Serialize>(list: &[T]) -> Members<'_> {
+    Box::new(list.iter().map(json))
+}
+
+/// [`digest`] of a value with some long lists in place of fields of it: a tree of maps is many times as large as what
+/// it stands for, and so only one member of them is in memory at a time.
+pub(crate) fn digest_with<T: Serialize>(value: &T, mut lists: BTreeMap<&str, Members<'_>>) -> String {
+    let value = json(value);
+    let fields = value.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
+    let names: BTreeSet<&str> = fields.chain(lists.keys().copied()).collect();
+    let (mut sha, mut text) = (Sha256::new(), String::new());
+    for (index, name) in names.into_iter().enumerate() {
+        text.push(if index == 0 { '{' } else { ',' });
+        write_text(name, &mut text);
+        text.push(':');
+        let Some(members) = lists.remove(name) else {
+            write(&value[name], &mut text);
+            continue;
+        };
+        text.push('[');
+        for (index, member) in members.enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            write(&member, &mut text);
+            sha.update(text.as_bytes());
+            text.clear();
+        }
+        text.push(']');
+    }
+    text.push('}');
+    sha.update(text.as_bytes());
+    hex(&sha.finalize())
 }
 
 /// [`digest`] of an object, without a copy of it.
@@ -104,6 +149,16 @@ mod tests {
     fn keys_are_sorted_at_every_level() {
         let value = json!({"b": [{"z": 1, "a": null}], "a": "x\n"});
         assert_eq!(canonical(&value), r#"{"a":"x\n","b":[{"a":null,"z":1}]}"#);
+    }
+
+    #[test]
+    fn lists_beside_a_value_are_digested_as_if_they_stood_in_it() {
+        let [first, last] =
+            [json!([{"b": 1, "a": "x"}, 2]), json!([])].map(|list| list.as_array().cloned().unwrap());
+        let lists = || BTreeMap::from([("m", members(&first)), ("z", members(&last))]);
+        let whole = json!({"a": 1, "m": first, "n": {"d": 2, "c": 3}, "z": last});
+        assert_eq!(digest_with(&json!({"a": 1, "m": [], "n": {"c": 3, "d": 2}}), lists()), digest(&whole));
+        assert_eq!(digest_with(&json!({}), lists()), digest(&json!({"m": first, "z": []})));
     }
 
     #[test]

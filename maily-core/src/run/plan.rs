@@ -1,11 +1,18 @@
 //! A plan is data: what would be done, to which objects, in which order, and under which conditions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem::take,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ReleaseId, StepId, canonical::digest, without_bookkeeping};
+use super::{
+    ReleaseId, StepId,
+    canonical::{digest_with, members},
+    without_bookkeeping,
+};
 use crate::{
     object::{FieldSet, Object, ObjectKey},
     provider::ClusterIdentity,
@@ -329,8 +336,13 @@ impl Plan {
     #[must_use]
     pub fn sealed(mut self) -> Self {
         self.digest = String::new();
-        self.digest = digest(&self);
-        self
+        let (steps, unchanged) = (take(&mut self.steps), take(&mut self.unchanged));
+        let mut lists = BTreeMap::from([("steps", members(&steps))]);
+        if !unchanged.is_empty() {
+            lists.insert("unchanged", members(&unchanged));
+        }
+        let digest = digest_with(&self, lists);
+        Self { steps, unchanged, digest, ..self }
     }
 
     /// Reads a plan from text and checks that it was not edited.

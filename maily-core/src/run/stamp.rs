@@ -123,14 +123,16 @@ pub(crate) fn strip_bookkeeping(object: &mut Object) {
     for annotation in [EPOCH, STAMP, LAST_APPLIED] {
         object.set_annotation(annotation, None);
     }
-    object.edit(|body| {
-        let Some(metadata) = body.get_mut("metadata").and_then(|m| m.as_object_mut()) else { return };
-        for map in ["labels", "annotations"] {
-            if metadata.get(map).and_then(|m| m.as_object()).is_some_and(serde_json::Map::is_empty) {
-                metadata.remove(map);
-            }
+    let maps = [("labels", "/metadata/labels"), ("annotations", "/metadata/annotations")];
+    for (map, path) in maps {
+        // An object that is shared is copied by any edit, also by one that changes nothing.
+        if object.at(path).and_then(|map| map.as_object()).is_some_and(serde_json::Map::is_empty) {
+            object.edit(|body| {
+                let metadata = body.get_mut("metadata").and_then(|metadata| metadata.as_object_mut());
+                metadata.and_then(|metadata| metadata.remove(map));
+            });
         }
-    });
+    }
 }
 
 #[cfg(test)]

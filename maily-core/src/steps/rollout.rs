@@ -72,7 +72,7 @@ async fn forward(
                     let target = written.as_ref().and_then(Target::pin);
                     let followed = target.zip(written);
                     followers
-                        .extend(followed.map(|(target, written)| context.watcher.follow(&target, &written)));
+                        .extend(followed.map(|(target, written)| context.watcher.follow(target, &written)));
                 }
                 Err(Trouble::Halted) => halted = true,
                 Err(trouble) => return (effect, Err(trouble)),
@@ -120,7 +120,7 @@ pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], pas
     for change in changes.iter().filter(|change| change.before.is_some()) {
         let Some(live) = context.seen(&change.key) else { continue };
         if let Some(target) = Target::pin(&live) {
-            followers.push(context.watcher.follow(&target, &live));
+            followers.push(context.watcher.follow(target, &live));
         }
     }
     let limit = context.runtime.now() + RESTORED_LIMIT.min(Duration::from_secs(step.timeout_s));

@@ -37,7 +37,7 @@ struct Store {
     objects: BTreeMap<ObjectKind, BTreeMap<ObjectKey, Object>>,
     /// Pods by the waiter that they belong to.
     pods: BTreeMap<u64, BTreeSet<ObjectKey>>,
-    waiters: BTreeMap<u64, (Target, Arc<Notify>)>,
+    waiters: BTreeMap<u64, (Arc<Target>, Arc<Notify>)>,
     by_key: BTreeMap<ObjectKey, BTreeSet<u64>>,
     /// Waiters by one label of their selector, so that a pod meets few of them.
     by_label: BTreeMap<(String, String), BTreeSet<u64>>,
@@ -60,12 +60,12 @@ impl Watcher {
     }
 
     /// Follows a target until the follower is dropped.
-    pub(crate) fn follow(&self, target: &Target, written: &Object) -> Follower {
-        let notify = Arc::new(Notify::new());
-        let id = lock(&self.store).register(target, written, &notify);
+    pub(crate) fn follow(&self, target: Target, written: &Object) -> Follower {
+        let (target, notify) = (Arc::new(target), Arc::new(Notify::new()));
+        let id = lock(&self.store).register(&target, written, &notify);
         let namespace = target.key().namespace.clone();
         self.watch((target.key().kind.clone(), namespace.clone()));
-        let scopes = if has_pods(target) {
+        let scopes = if has_pods(&target) {
             self.watch((pod_kind(), namespace.clone()));
             vec![(target.key().kind.clone(), namespace.clone()), (pod_kind(), namespace)]
         } else {
@@ -74,7 +74,7 @@ impl Watcher {
         Follower {
             cluster: Arc::clone(&self.cluster),
             store: Arc::clone(&self.store),
-            target: target.clone(),
+            target,
             notify,
             id,
             scopes,
@@ -103,7 +103,11 @@ async fn run_watch(
     store: Arc<Mutex<Store>>,
     scope: Scope,
 ) {
-    let query = ListQuery::new(scope.0.clone(), scope.1.as_deref());
+    let mut query = ListQuery::new(scope.0.clone(), scope.1.as_deref());
+    if scope.0 == pod_kind() {
+        // There are many, and no rule asks what they were to be, or who set it.
+        query = query.state_only();
+    }
     loop {
         let error = match cluster.watch(&query).await {
             Ok(stream) => match feed(stream, &store, &scope).await {
@@ -146,7 +150,7 @@ pub(super) fn version(object: &Object) -> u64 {
 }
 
 impl Store {
-    fn register(&mut self, target: &Target, written: &Object, notify: &Arc<Notify>) -> u64 {
+    fn register(&mut self, target: &Arc<Target>, written: &Object, notify: &Arc<Notify>) -> u64 {
         let id = self.next;
         self.next += 1;
         self.put(written.clone());
@@ -165,7 +169,7 @@ impl Store {
             let mine = mine.map(|(key, _)| key.clone()).collect();
             self.pods.insert(id, mine);
         }
-        self.waiters.insert(id, (target.clone(), Arc::clone(notify)));
+        self.waiters.insert(id, (Arc::clone(target), Arc::clone(notify)));
         id
     }
 
@@ -192,13 +196,8 @@ impl Store {
         }
         let told = self.interested(&object);
         if object.kind() == "Pod" {
-            // There are many, and nobody asks who set their fields.
-            object.edit(|body| {
-                if let Some(metadata) = body.get_mut("metadata").and_then(|metadata| metadata.as_object_mut())
-                {
-                    metadata.remove("managedFields");
-                }
-            });
+            // Not every provider leaves it out.
+            object = object.state_only();
             for id in &told {
                 self.pods.entry(*id).or_default().insert(key.clone());
             }
@@ -282,7 +281,7 @@ type ReadSet = (Option<String>, Option<Object>);
 pub(crate) struct Follower {
     cluster: Arc<dyn Cluster>,
     store: Arc<Mutex<Store>>,
-    target: Target,
+    target: Arc<Target>,
     notify: Arc<Notify>,
     id: u64,
     scopes: Vec<Scope>,

@@ -76,10 +76,11 @@ impl<'a> Writer<'a> {
         object: Object,
         precondition: Precondition,
     ) -> Result<Option<Object>, Trouble> {
+        // Its turn first: what waits in line has no copy of its object yet.
+        let permit = self.turn().await?;
         let mut object = object;
         self.context.label(&mut object, self.step);
         let object = self.stamped(object);
-        let permit = self.turn().await?;
         let unguarded = match precondition {
             Precondition::Absent => is_planted(Defect::CreateUnguarded),
             _ => is_planted(Defect::WriteUnguarded),
