@@ -232,7 +232,8 @@ fn approve(ui: &Ui, wired: &Wired, planned: &Planned, again: &str) -> Result<(),
 pub(crate) fn ask(question: &str) -> Result<bool, CliError> {
     let failed = |error: std::io::Error| CliError::usage(format!("failed to ask: {error}"));
     let mut err = std::io::stderr().lock();
-    write!(err, "{question} [y/N] ").and_then(|()| err.flush()).map_err(failed)?;
+    let question = crate::render::beside_results(&format!("{question} [y/N]"));
+    write!(err, "{question} ").and_then(|()| err.flush()).map_err(failed)?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(failed)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
@@ -291,7 +292,7 @@ pub(crate) async fn take_over(
             if ui.is_json() {
                 ui.document(title, &serde_json::json!({"environment": name, "run": null}))?;
             } else {
-                ui.print(&format!("nothing to {title}: no run of `{name}` is unfinished"))?;
+                ui.print_text(&format!("nothing to {title}: no run of `{name}` is unfinished"))?;
             }
             Ok(Code::Done)
         }

@@ -34,7 +34,7 @@ pub(super) async fn status(ui: &Ui, globals: &Globals, args: &StatusCommand) -> 
             let clear = if args.watch && ui.form == render::Form::Live { "\u{1b}[H\u{1b}[2J" } else { "" };
             let text = render::status(&status, ui.paint, &ui.tool);
             let looked = if args.watch { render::looked(runtime().wall(), ui) } else { String::new() };
-            ui.print(&format!("{clear}{looked}{text}"))?;
+            ui.print_text(&format!("{clear}{looked}{text}"))?;
         }
         if !args.watch {
             return Ok(Code::Done);
@@ -87,7 +87,7 @@ pub(super) async fn run(
             recorded.events.iter().map(|(epoch, event)| json!({"epoch": epoch, "entry": event})).collect();
         ui.document("run", &json!({"summary": summary, "plan": recorded.plan, "events": events}))?;
     } else {
-        ui.print(&render::run(&summary, &recorded, ui.paint))?;
+        ui.print_text(&render::run(&summary, &recorded, ui.paint))?;
     }
     Ok(Code::Done)
 }

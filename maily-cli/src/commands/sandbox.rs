@@ -47,7 +47,7 @@ pub(super) fn sandbox(ui: &Ui, globals: &Globals, command: &SandboxCommand) -> R
             } else {
                 let none =
                     if faults.is_empty() { "no fault is in force".to_owned() } else { faults.join("\n") };
-                ui.print(&format!("{none}\n\n{}", help()))?;
+                ui.print_text(&format!("{none}\n\n{}", help()))?;
             }
         }
     }

@@ -14,8 +14,10 @@ use jiff::Timestamp;
 use maily_core::engine::{Event, Failure, LEASE, Listener, Outcome, StepId, What};
 
 use super::{
+    columns_of_terminal,
     paint::Paint,
     text::{between, by_the_clock, doing, elapsed, plain, several, subject},
+    wrap::wrapped,
 };
 
 /// Events as text, one line each.
@@ -175,7 +177,7 @@ impl Listener for Log {
         if let Some(line) = self.line(event) {
             let time = self.paint.faint(&format!("{:.0}", event.at));
             let told = if event.replayed { " (earlier)" } else { "" };
-            say(&format!("{time} {line}{told}"), &self.lost);
+            say(&wrapped(&format!("{time} {line}{told}"), columns_of_terminal()), &self.lost);
         }
     }
 }

@@ -11,6 +11,7 @@ mod tables;
 mod text;
 mod tool;
 mod tree;
+mod wrap;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -80,8 +81,16 @@ impl Show {
 
 /// Columns of the terminal, where there is one.
 pub(crate) fn columns_of_terminal() -> Option<usize> {
-    let size = console::Term::stdout().size_checked()?;
-    io::stdout().is_terminal().then_some(usize::from(size.1))
+    columns(&console::Term::stdout())
+}
+
+fn columns(stream: &console::Term) -> Option<usize> {
+    stream.size_checked().map(|(_, columns)| columns.into())
+}
+
+/// A text for standard error, laid out for the terminal that it goes to.
+pub(crate) fn beside_results(text: &str) -> String {
+    wrap::wrapped(text, columns(&console::Term::stderr()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
@@ -132,6 +141,11 @@ impl Ui {
         }
     }
 
+    /// Prints a result for people, laid out for the terminal that it goes to.
+    pub(crate) fn print_text(&self, text: &str) -> Result<(), CliError> {
+        self.print(&wrap::wrapped(text, columns_of_terminal()))
+    }
+
     /// Prints something that is good to know and no result.
     pub(crate) fn tell(&self, text: &str) {
         self.teller()(text);
@@ -143,7 +157,7 @@ impl Ui {
         move |text| {
             if !silent {
                 // A closed stream takes no news.
-                let _ = writeln!(io::stderr().lock(), "{text}");
+                let _ = writeln!(io::stderr().lock(), "{}", beside_results(text));
             }
         }
     }
@@ -190,7 +204,7 @@ impl Ui {
     fn plan_with(&self, planned: &Planned, fields: plan::Fields) -> Result<(), CliError> {
         let before = planned.head.release.as_ref().map(|(_, release)| release);
         let screen = plan::Screen { fields, wide: columns_of_terminal(), paint: self.paint };
-        self.print(&self.tool.in_text(&plan::plan(&planned.plan, before, screen)))
+        self.print_text(&self.tool.in_text(&plan::plan(&planned.plan, before, screen)))
     }
 
     /// Begins to show a run.
@@ -233,9 +247,9 @@ impl Ui {
                 written(&line.to_string())
             }
             _ if self.is_json() || (good && self.quiet) => Ok(()),
-            _ if good => written(&report),
+            _ if good => written(&wrap::wrapped(&report, columns_of_terminal())),
             _ => {
-                let _ = writeln!(io::stderr().lock(), "{report}");
+                let _ = writeln!(io::stderr().lock(), "{}", beside_results(&report));
                 Ok(())
             }
         };
@@ -260,7 +274,8 @@ fn written(text: &str) -> io::Result<()> {
 /// Says what went wrong beside what was asked for.
 pub(crate) fn warning(message: &str) {
     let paint = Paint { on: variable("NO_COLOR").is_none() && io::stderr().is_terminal() };
-    let _ = writeln!(io::stderr().lock(), "{}: {message}", paint.warn("warning"));
+    let line = format!("{}: {message}", paint.warn("warning"));
+    let _ = writeln!(io::stderr().lock(), "{}", beside_results(&line));
 }
 
 /// Diagnostics for who asks for them: our own requests, then those of the libraries below, too. Without a wish there are
@@ -290,8 +305,9 @@ pub(crate) fn error(error: &CliError, globals: &Globals) {
         return;
     }
     let paint = Paint { on: variable("NO_COLOR").is_none() && io::stderr().is_terminal() };
-    let _ = writeln!(err, "{}: {}", paint.bad("error"), error.message.trim_end());
+    let mut text = format!("{}: {}", paint.bad("error"), error.message.trim_end());
     if let Some(help) = help {
-        let _ = writeln!(err, "  {}: {help}", paint.strong("help"));
+        text.push_str(&format!("\n  {}: {help}", paint.strong("help")));
     }
+    let _ = writeln!(err, "{}", beside_results(&text));
 }

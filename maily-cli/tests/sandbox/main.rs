@@ -13,4 +13,6 @@ mod machines;
 mod model;
 mod phased;
 mod screens;
+#[path = "../../examples/picture/terminal.rs"]
+mod terminal;
 mod tools;

@@ -1,6 +1,6 @@
 //! Screens, as a person sees them.
 
-use crate::desk::Desk;
+use crate::{desk::Desk, terminal};
 
 /// Names and times that differ from run to run.
 fn settled(text: &str) -> String {
@@ -44,6 +44,48 @@ fn plans_tables_and_failures() {
     insta::assert_snapshot!("project", settled(&project.out));
     let doctor = desk.sandbox(&["doctor", "--env", "production"]).expect(0);
     insta::assert_snapshot!("doctor", settled(&doctor.out));
+}
+
+/// What a command writes to a terminal of so many columns.
+fn on_terminal(desk: &Desk, args: &[&str], columns: u16) -> (Option<i32>, String) {
+    let mut command = desk.command(args);
+    command.env("NO_COLOR", "1").env("TERM", "xterm");
+    let (code, seen) = terminal::run(command, columns).expect("runs");
+    (code, String::from_utf8_lossy(&seen).replace('\r', ""))
+}
+
+#[test]
+fn lines_are_broken_at_the_width_of_a_terminal_and_commands_never() {
+    let folder = "a-folder-of-a-project-with-a-name-that-leaves-no-room-for-more";
+    let desk = Desk::empty();
+    let example =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples/maily/maily.yaml"));
+    desk.write(&format!("{folder}/maily.yaml"), &example.expect("can be read"));
+    let deploy = |version: &'static str| {
+        ["-C", folder, "--sandbox", "-o", "text", "deploy", "--env", "production", "--version", version]
+    };
+    desk.run(&[&deploy("v1.0.0")[..], &["--yes"]].concat()).expect(0);
+    let (code, asked) = on_terminal(&desk, &deploy("v1.1.0"), 80);
+    assert_eq!(code, Some(7), "{asked}");
+    let call = format!("mailyctl -C {folder} --sandbox");
+    let alone = format!("`{call} plan --version VERSION --out FILE`,");
+    assert!(asked.lines().any(|line| line == alone), "{asked}");
+    desk.run(&["-C", folder, "--sandbox", "sandbox", "fault", "add", "crash", "api@v1.1.0"]).expect(0);
+    let (code, failed) = on_terminal(&desk, &[&deploy("v1.1.0")[..], &["--yes"]].concat(), 80);
+    assert_eq!(code, Some(3), "{failed}");
+    assert!(failed.lines().any(|line| line.starts_with(&format!("{call} show run "))), "{failed}");
+    for line in asked.lines().chain(failed.lines()).filter(|line| !line.contains("mailyctl")) {
+        // A word may be longer than a line: the image in a plan, and in a log of others.
+        let long = line.chars().count() > 80;
+        assert!(!long || line.trim().split(' ').count() == 1, "{line:?}");
+    }
+    // In a pipe a line is a line.
+    let piped = desk.run(&deploy("v1.1.0")).expect(7);
+    assert!(
+        piped.err.lines().any(|line| line.starts_with("  help: ") && line.contains(&alone)),
+        "{}",
+        piped.err
+    );
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub(super) async fn doctor(ui: &Ui, globals: &Globals, env: &EnvArg) -> Result<C
                 text.push_str(&format!("    {}: {help}\n", ui.paint.strong("help")));
             }
         }
-        ui.print(&text)?;
+        ui.print_text(&text)?;
     }
     Ok(if bad { Code::Failed } else { Code::Done })
 }
