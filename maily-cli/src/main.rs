@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod complete;
 mod exit;
 mod file;
 mod prober;
@@ -15,6 +16,9 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if complete::answered() {
+        return ExitCode::SUCCESS;
+    }
     let args = match args::parse() {
         Ok(args) => args,
         Err(error) if error.use_stderr() && args::wants_json(std::env::args_os()) => {

@@ -1,8 +1,10 @@
 //! Commands that only look.
 
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCandidates;
 
 use super::EnvArg;
+use crate::complete;
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusCommand {
@@ -65,6 +67,7 @@ pub(crate) struct LogsCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
     /// Service whose pods are read
+    #[arg(add = ArgValueCandidates::new(complete::services))]
     pub(crate) service: String,
     /// Go on as the logs grow, across restarts
     #[arg(short, long)]

@@ -1,12 +1,15 @@
 //! Options that several commands share.
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
+
+use crate::complete;
 
 /// Which environment.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct EnvArg {
     /// Environment; may be left out where there is only one
-    #[arg(short, long, visible_alias = "environment", value_name = "NAME")]
+    #[arg(short, long, visible_alias = "environment", value_name = "NAME", add = ArgValueCandidates::new(complete::environments))]
     pub(crate) env: Option<String>,
 }
 

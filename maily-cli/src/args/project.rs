@@ -1,6 +1,9 @@
 //! Commands that write the project file.
 
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCandidates;
+
+use crate::complete;
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
@@ -32,6 +35,7 @@ pub(crate) enum EnvCommand {
 #[derive(Debug, Args)]
 pub(crate) struct BindArgs {
     /// Name of the environment
+    #[arg(add = ArgValueCandidates::new(complete::environments))]
     pub(crate) name: String,
     /// Context of the kubeconfig; else its current one, which is written down
     #[arg(long)]

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 
 use super::{EnvArg, PlanArgs, RunArgs, VersionArgs, WaitArgs};
+use crate::complete;
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanCommand {
@@ -14,7 +16,7 @@ pub(crate) struct PlanCommand {
     #[arg(long)]
     pub(crate) version: String,
     /// Only these services
-    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    #[arg(long, value_delimiter = ',', value_name = "A,B", add = ArgValueCandidates::new(complete::services))]
     pub(crate) components: Vec<String>,
     /// Save the plan
     #[arg(long, value_name = "FILE")]
@@ -44,7 +46,7 @@ pub(crate) struct DeployCommand {
     #[arg(long)]
     pub(crate) version: String,
     /// Only these services
-    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    #[arg(long, value_delimiter = ',', value_name = "A,B", add = ArgValueCandidates::new(complete::services))]
     pub(crate) components: Vec<String>,
     /// Only show the plan
     #[arg(long)]
@@ -58,7 +60,7 @@ pub(crate) struct DeployCommand {
 #[derive(Debug, Args)]
 pub(crate) struct PhasedCommand {
     /// Only the phases of this environment
-    #[arg(short, long, visible_alias = "environment", value_name = "NAME")]
+    #[arg(short, long, visible_alias = "environment", value_name = "NAME", add = ArgValueCandidates::new(complete::environments))]
     pub(crate) env: Option<String>,
     /// Version to release: the tag of the project's own images
     #[arg(long)]
@@ -93,7 +95,7 @@ pub(crate) struct RollbackCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
     /// `all`, or services
-    #[arg(long, value_delimiter = ',', default_value = "all", value_name = "all|A,B")]
+    #[arg(long, value_delimiter = ',', default_value = "all", value_name = "all|A,B", add = ArgValueCandidates::new(complete::services_or_all))]
     pub(crate) components: Vec<String>,
     /// For each component the newest release in which it had this version
     #[arg(long, group = "target", value_name = "VERSION")]
@@ -118,7 +120,7 @@ pub(crate) struct RemoveCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
     /// `all`, or services
-    #[arg(long, value_delimiter = ',', required = true, value_name = "all|A,B")]
+    #[arg(long, value_delimiter = ',', required = true, value_name = "all|A,B", add = ArgValueCandidates::new(complete::services_or_all))]
     pub(crate) components: Vec<String>,
     /// Only show the plan
     #[arg(long)]

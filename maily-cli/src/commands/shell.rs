@@ -6,14 +6,14 @@ use clap::CommandFactory as _;
 
 use crate::{
     args::Args,
+    complete,
     exit::{CliError, Code},
     render::Ui,
 };
 
 pub(super) fn completions(ui: &Ui, shell: clap_complete::Shell) -> Result<Code, CliError> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "mailyctl", &mut script);
-    ui.print(&String::from_utf8_lossy(&script))?;
+    let failed = |error: std::io::Error| CliError::new(Code::Failed, error.to_string());
+    ui.print(&String::from_utf8_lossy(&complete::script(shell).map_err(failed)?))?;
     Ok(Code::Done)
 }
 

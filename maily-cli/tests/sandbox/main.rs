@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod commands;
+mod completions;
 mod desk;
 #[cfg(target_os = "linux")]
 mod disk;
