@@ -19,7 +19,7 @@ use maily_core::{
 };
 
 use crate::{
-    args::{PlanArgs, RunArgs, VersionArgs, WaitArgs},
+    args::{PlanArgs, RunArgs, TurnArgs, VersionArgs, WaitArgs},
     exit::{CliError, Code},
     programs::ToldTools,
     render::Ui,
@@ -197,7 +197,7 @@ pub(crate) async fn carry_out(
     let show = ui.show(&title, name);
     let begun = Begun::default();
     let under_way = run_under_way(ui);
-    let options = options(run, &under_way, begun.watch(show.listener()))?;
+    let options = options(&run.turn, &under_way, begun.watch(show.listener()))?;
     let end = wired.environment.run(planned, &options).await.map_err(|error| begun.error(ui, name, error))?;
     ui.finished(show, name, &end);
     Ok(Code::of(&end))
@@ -250,16 +250,44 @@ fn run_under_way(ui: &Ui) -> UnderWay {
 }
 
 fn options(
-    run: &RunArgs,
+    turn: &TurnArgs,
     under_way: &UnderWay,
     listener: std::sync::Arc<dyn maily_core::engine::Listener>,
 ) -> Result<RunOptions, CliError> {
     let mut options = RunOptions::new(whoami());
-    options.reason.clone_from(&run.reason);
-    options.wait = waiting(&run.wait)?;
+    options.reason.clone_from(&turn.reason);
+    options.wait = waiting(&turn.wait)?;
     options.cancel = under_way.token();
     options.listener = listener;
     Ok(options)
+}
+
+/// Asks whether the run that has not ended is to end otherwise than it began: the approval on which it began was for what
+/// it brings, so that going on needs none, and everything else needs one of its own.
+pub(crate) async fn consent(ui: &Ui, wired: &Wired, wish: Wish) -> Result<(), CliError> {
+    let name = &wired.environment.name;
+    let needed = wired.resolved.environment.approval == Approval::Required;
+    if wish == Wish::Resume || (wish == Wish::Abort && !needed) {
+        return Ok(());
+    }
+    let Some(unfinished) = wired.environment.head().await?.unfinished else { return Ok(()) };
+    let run = &unfinished.recorded.run;
+    if !ui.can_ask() {
+        let (code, message) = if needed {
+            (Code::Approval, format!("`{name}` needs approval, and nobody can be asked here"))
+        } else {
+            (Code::Usage, "to end a run with everything as it is now needs a yes".to_owned())
+        };
+        return Err(CliError::new(code, message).help("say `--yes`"));
+    }
+    let question = match wish {
+        Wish::Leave => format!("End run {run} and leave everything as it is now, neither new nor old?"),
+        _ => format!("`{name}` needs approval. Take run {run} back?"),
+    };
+    match ask(&question)? {
+        true => Ok(()),
+        false => Err(CliError::new(Code::Failed, "not approved: the run is as it was")),
+    }
 }
 
 /// Goes on with, or takes back, a run that has not ended.
@@ -268,7 +296,7 @@ pub(crate) async fn take_over(
     wired: &Wired,
     only: Option<&str>,
     wish: Wish,
-    run: &RunArgs,
+    turn: &TurnArgs,
 ) -> Result<Code, CliError> {
     let name = &wired.environment.name;
     let title = match wish {
@@ -279,7 +307,7 @@ pub(crate) async fn take_over(
     let show = ui.show(title, name);
     let begun = Begun::default();
     let under_way = run_under_way(ui);
-    let options = options(run, &under_way, begun.watch(show.listener()))?;
+    let options = options(turn, &under_way, begun.watch(show.listener()))?;
     let only = only.map(maily_core::engine::RunId::from);
     let taken = wired.environment.take_over(only.as_ref(), wish, &options).await;
     match taken.map_err(|error| begun.error(ui, name, error))? {

@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 return Err(format!("`{words}`: {}", String::from_utf8_lossy(&done.stderr)).into());
             }
         }
-        let (code, seen) = terminal::run(command(scene.shown), 110)?;
+        let (code, seen) = terminal::run(command(scene.shown), 110, None)?;
         if code != Some(scene.code) {
             return Err(format!(
                 "`{}` ended with {code:?}:\n{}",

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use look::{EnvOnly, HistoryCommand, LogsCommand, ShowCommand, StatusCommand};
-pub(crate) use options::{EnvArg, PlanArgs, RunArgs, VersionArgs, WaitArgs};
+pub(crate) use options::{EnvArg, PlanArgs, RunArgs, TurnArgs, VersionArgs, WaitArgs};
 pub(crate) use project::{BindArgs, EnvCommand, InitArgs};
 pub(crate) use release::{
     AbortCommand, ApplyCommand, DeployCommand, PhasedCommand, PlanCommand, RemoveCommand, ResumeCommand,

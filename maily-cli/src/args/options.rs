@@ -19,6 +19,13 @@ pub(crate) struct RunArgs {
     /// Say yes to every question, and to approval
     #[arg(short, long)]
     pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) turn: TurnArgs,
+}
+
+/// How an environment is taken hold of.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TurnArgs {
     /// Why; goes on record
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap_complete::ArgValueCandidates;
 
-use super::{EnvArg, PlanArgs, RunArgs, VersionArgs, WaitArgs};
+use super::{EnvArg, PlanArgs, RunArgs, TurnArgs, VersionArgs, WaitArgs};
 use crate::complete;
 
 #[derive(Debug, Args)]
@@ -136,7 +136,7 @@ pub(crate) struct ResumeCommand {
     /// The run; the one that has not ended where none is named
     pub(crate) run: Option<String>,
     #[command(flatten)]
-    pub(crate) options: RunArgs,
+    pub(crate) turn: TurnArgs,
 }
 
 #[derive(Debug, Args)]

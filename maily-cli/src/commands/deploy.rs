@@ -59,7 +59,7 @@ pub(super) async fn apply(ui: &Ui, globals: &Globals, args: &ApplyCommand) -> Re
     let plan = Plan::parse(&text)?;
     let name = plan.environment.clone();
     in_environment(globals, Some(&name), async |wired| {
-        look(ui, wired, &args.run.wait).await?;
+        look(ui, wired, &args.run.turn.wait).await?;
         let planned = wired.environment.adopt_plan(plan).await?;
         let again = ui.tool.call(&format!("apply {} --yes", args.plan.display()));
         let again = format!("say `--yes` once the plan is reviewed: `{again}`");
@@ -74,7 +74,7 @@ pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &DeployCommand) -> 
         let scope = DeployScope { phases: None, components: components(wired, &args.components)? };
         let how = depth(&args.run, args.dry_run);
         let plan =
-            async || prepare(ui, wired, &version, scope.clone(), &args.plan, &args.run.wait, how).await;
+            async || prepare(ui, wired, &version, scope.clone(), &args.plan, &args.run.turn.wait, how).await;
         fulfil(ui, wired, &args.run, args.dry_run, SAVED, plan).await
     })
     .await
@@ -89,7 +89,7 @@ pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand)
     in_environment(globals, args.env.env.as_deref(), async |wired| {
         let how = depth(&args.run, args.dry_run);
         let plan = async || {
-            let seen = look(ui, wired, &args.run.wait).await?;
+            let seen = look(ui, wired, &args.run.turn.wait).await?;
             let only = released(wired, &seen, &args.components)?;
             let (environment, base) = (&wired.environment, seen.base.as_ref());
             let wanted =
@@ -104,7 +104,7 @@ pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand)
 
 pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> Result<Code, CliError> {
     in_environment(globals, args.env.env.as_deref(), async |wired| {
-        let seen = look(ui, wired, &args.run.wait).await?;
+        let seen = look(ui, wired, &args.run.turn.wait).await?;
         let only = released(wired, &seen, &args.components)?;
         let Some(base) = &seen.base else {
             ui.unchanged(&wired.environment.name, "nothing was released yet: nothing to remove")?;
@@ -153,7 +153,8 @@ pub(super) async fn part(
     let how = depth(&args.run, args.dry_run);
     let changes = std::cell::Cell::new(false);
     let plan = async || {
-        let planned = prepare(ui, &wired, version, scope.clone(), &args.plan, &args.run.wait, how).await?;
+        let planned =
+            prepare(ui, &wired, version, scope.clone(), &args.plan, &args.run.turn.wait, how).await?;
         changes.set(!planned.plan.is_empty());
         Ok(planned)
     };

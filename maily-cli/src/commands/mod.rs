@@ -46,17 +46,17 @@ pub(crate) async fn dispatch(args: Args) -> Result<Code, CliError> {
         Command::Logs(args) => logs::logs(&ui, &globals, &args).await,
         Command::Resume(args) => {
             in_environment(&globals, args.env.env.as_deref(), async |wired| {
-                session::take_over(&ui, wired, args.run.as_deref(), Wish::Resume, &args.options).await
+                session::take_over(&ui, wired, args.run.as_deref(), Wish::Resume, &args.turn).await
             })
             .await
         }
         Command::Abort(args) => {
             let wish = if args.leave { Wish::Leave } else { Wish::Abort };
-            if args.leave && !args.options.yes {
-                leave(&ui)?;
-            }
             in_environment(&globals, args.env.env.as_deref(), async |wired| {
-                session::take_over(&ui, wired, None, wish, &args.options).await
+                if !args.options.yes {
+                    session::consent(&ui, wired, wish).await?;
+                }
+                session::take_over(&ui, wired, None, wish, &args.options.turn).await
             })
             .await
         }
@@ -65,19 +65,6 @@ pub(crate) async fn dispatch(args: Args) -> Result<Code, CliError> {
         Command::Completions { shell } => shell::completions(&ui, shell),
         Command::Man { folder } => shell::man(&ui, &folder),
         Command::Sandbox(command) => sandbox::sandbox(&ui, &globals, &command),
-    }
-}
-
-fn leave(ui: &Ui) -> Result<(), CliError> {
-    if !ui.can_ask() {
-        return Err(
-            CliError::usage("to end a run with everything as it is now needs a yes").help("say `--yes`")
-        );
-    }
-    if session::ask("End the run and leave everything as it is now, neither new nor old?")? {
-        Ok(())
-    } else {
-        Err(CliError::new(Code::Failed, "the run was not ended"))
     }
 }
 

@@ -185,7 +185,7 @@ async fn seen_on_staging(
         return Ok(());
     }
     let message = format!("version {version} was never seen to succeed on staging");
-    if args.run.yes && args.run.reason.is_some() {
+    if args.run.yes && args.run.turn.reason.is_some() {
         ui.tell(&format!("{} {message}", ui.paint.warn("!")));
         return Ok(());
     }

@@ -122,8 +122,8 @@ async fn killed_at_random_it_ends_at_the_new_release_or_the_old_one() {
         }
         counted += 1;
         *killed.entry(bring).or_default() += 1;
-        let command = if back { "abort" } else { "resume" };
-        let ended = from(&site, folder.path(), &[command, "--env", "production"]);
+        let command: &[&str] = if back { &["abort", "--yes"] } else { &["resume"] };
+        let ended = from(&site, folder.path(), &[command, &["--env", "production"]].concat());
         let version = match ended.code {
             0 => next,
             3 => now,

@@ -62,7 +62,7 @@ async fn a_killed_run_is_aborted_to_the_old_release() {
     let mut child = begun(&site).await;
     child.kill().expect("is killed");
     child.wait().expect("is gone");
-    site.run(&["abort", "--env", "production"]).expect(3);
+    site.run(&["abort", "--env", "production", "--yes"]).expect(3);
     assert_eq!(site.content().await, before);
     site.run(&["deploy", "--version", "v3", "--yes"]).expect(0);
 }
@@ -104,7 +104,7 @@ async fn a_living_run_is_aborted_from_elsewhere() {
     let site = slower("turn", "20s").await;
     let before = site.content().await;
     let child = begun(&site).await;
-    let aborted = site.run(&["abort", "--env", "production"]);
+    let aborted = site.run(&["abort", "--env", "production", "--yes"]);
     assert_eq!(end(child).code, 3, "the holder itself went back");
     aborted.expect(3);
     assert_eq!(site.content().await, before);
@@ -123,7 +123,7 @@ async fn a_paused_holder_that_was_taken_over_writes_nothing_more() {
         rustix::process::Pid::from_raw(i32::try_from(child.id()).expect("is small")).expect("is a process");
     kill_process(pid, Signal::STOP).expect("is halted");
     // It renews no more; somebody else takes its place and goes back.
-    site.run(&["abort", "--env", "production", "--wait-lock", "60s"]).expect(3);
+    site.run(&["abort", "--env", "production", "--yes", "--wait-lock", "60s"]).expect(3);
     assert_eq!(site.content().await, before);
     let versions = async || {
         let objects = site.objects().await;

@@ -257,8 +257,9 @@ fn services_are_removed_by_a_plan_and_can_be_had_again() {
 #[test]
 fn a_killed_run_is_resumed_or_aborted_by_another_process() {
     let desk = released();
-    for (command, code, wanted) in [("resume", 0, "v1.1.0"), ("abort", 3, "v1.1.0")] {
-        let next = if command == "resume" { "v1.1.0" } else { "v1.2.0" };
+    for (command, next, code, wanted) in
+        [(&["resume"][..], "v1.1.0", 0, "v1.1.0"), (&["abort", "--yes"], "v1.2.0", 3, "v1.1.0")]
+    {
         desk.sandbox(&["sandbox", "fault", "add", "slow", &format!("email@{next}")]).expect(0);
         let mut child =
             desk.spawn(&["--sandbox", "deploy", "--env", "production", "--version", next, "--yes"]);
@@ -277,7 +278,7 @@ fn a_killed_run_is_resumed_or_aborted_by_another_process() {
         let held = desk.sandbox(&["deploy", "--env", "production", "--version", "v9.0.0", "--yes"]).expect(5);
         assert!(held.err.contains("mailyctl --sandbox resume"), "{}", held.err);
         let done = desk
-            .sandbox(&[command, "--env", "production", "--reason", "the machine is gone", "-o", "text"])
+            .sandbox(&[command, &["--env", "production", "--reason", "the machine is gone"]].concat())
             .expect(code);
         assert_eq!(version(&desk, "email"), wanted);
         assert_eq!(done.out.matches("taken over by").count(), 1, "{}", done.out);
@@ -289,6 +290,8 @@ fn a_killed_run_is_resumed_or_aborted_by_another_process() {
     }
     desk.sandbox(&["resume", "--env", "production"]).expect(0);
     desk.sandbox(&["abort", "--env", "production"]).expect(0);
+    // Nothing is asked there, and an option without an effect would be a promise.
+    desk.sandbox(&["resume", "--env", "production", "--yes"]).expect(2);
 }
 
 #[test]

@@ -120,7 +120,12 @@ fn a_second_interrupt_ends_at_once_and_the_run_can_be_taken_back() {
     interrupt(&child);
     assert_eq!(end(child).0, 130);
     desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
-    desk.sandbox(&["abort", "--env", "production"]).expect(3);
+    // The approval was for the new version.
+    let refused = desk.sandbox(&["abort", "--env", "production"]).expect(7);
+    assert!(refused.err.contains("needs approval") && refused.err.contains("`--yes`"), "{}", refused.err);
+    let asked = desk.on_terminal(&["--sandbox", "abort", "--env", "production"], Some("n")).expect(1).out;
+    assert!(asked.contains("back? [y/N]") && asked.contains("the run is as it was"), "{asked}");
+    desk.sandbox(&["abort", "--env", "production", "--yes"]).expect(3);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Screens, as a person sees them.
 
-use crate::{desk::Desk, terminal};
+use crate::desk::Desk;
 
 /// Names and times that differ from run to run.
 fn settled(text: &str) -> String {
@@ -46,14 +46,6 @@ fn plans_tables_and_failures() {
     insta::assert_snapshot!("doctor", settled(&doctor.out));
 }
 
-/// What a command writes to a terminal of so many columns.
-fn on_terminal(desk: &Desk, args: &[&str], columns: u16) -> (Option<i32>, String) {
-    let mut command = desk.command(args);
-    command.env("NO_COLOR", "1").env("TERM", "xterm");
-    let (code, seen) = terminal::run(command, columns).expect("runs");
-    (code, String::from_utf8_lossy(&seen).replace('\r', ""))
-}
-
 #[test]
 fn lines_are_broken_at_the_width_of_a_terminal_and_commands_never() {
     let folder = "a-folder-of-a-project-with-a-name-that-leaves-no-room-for-more";
@@ -65,14 +57,12 @@ fn lines_are_broken_at_the_width_of_a_terminal_and_commands_never() {
         ["-C", folder, "--sandbox", "-o", "text", "deploy", "--env", "production", "--version", version]
     };
     desk.run(&[&deploy("v1.0.0")[..], &["--yes"]].concat()).expect(0);
-    let (code, asked) = on_terminal(&desk, &deploy("v1.1.0"), 80);
-    assert_eq!(code, Some(7), "{asked}");
+    let asked = desk.on_terminal(&deploy("v1.1.0"), None).expect(7).out;
     let call = format!("mailyctl -C {folder} --sandbox");
     let alone = format!("`{call} plan --version VERSION --out FILE`,");
     assert!(asked.lines().any(|line| line == alone), "{asked}");
     desk.run(&["-C", folder, "--sandbox", "sandbox", "fault", "add", "crash", "api@v1.1.0"]).expect(0);
-    let (code, failed) = on_terminal(&desk, &[&deploy("v1.1.0")[..], &["--yes"]].concat(), 80);
-    assert_eq!(code, Some(3), "{failed}");
+    let failed = desk.on_terminal(&[&deploy("v1.1.0")[..], &["--yes"]].concat(), None).expect(3).out;
     assert!(failed.lines().any(|line| line.starts_with(&format!("{call} show run "))), "{failed}");
     for line in asked.lines().chain(failed.lines()).filter(|line| !line.contains("mailyctl")) {
         // A word may be longer than a line: the image in a plan, and in a log of others.

@@ -91,7 +91,7 @@ async fn sends_its_create_after_a_takeover(fenced: bool) -> (Site, Vec<Write>, V
     tokio::time::sleep(Duration::from_secs(1)).await;
     holder.halt();
     assert!(site.get("apps/v1", "Deployment", "gamma").await.is_none());
-    run(&site, &second, &["abort", "--env", "production", "--wait-lock", "90s"]).expect(3);
+    run(&site, &second, &["abort", "--env", "production", "--yes", "--wait-lock", "90s"]).expect(3);
     assert_eq!(site.content().await, before);
     relay.hold(false);
     tokio::time::sleep(Duration::from_secs(3)).await;

@@ -18,7 +18,7 @@ async fn hangs_until_after_a_takeover(fenced: bool) {
     let holder = Running::start(&site, &first, &DEPLOY);
     site.until("the create of gamma hangs", async || webhook.holds()).await;
     holder.halt();
-    run(&site, &second, &["abort", "--env", "production", "--wait-lock", "90s"]).expect(3);
+    run(&site, &second, &["abort", "--env", "production", "--yes", "--wait-lock", "90s"]).expect(3);
     assert_eq!(site.content().await, before);
     webhook.let_go();
     tokio::time::sleep(Duration::from_secs(3)).await;
