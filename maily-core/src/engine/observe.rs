@@ -8,7 +8,7 @@ use super::{
     ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer,
     history::Release,
     object_digest,
-    planner::{DryRun, Observed, PlanProblem, PlanProblems, Wanted},
+    planner::{DryRun, Observed, PlanProblem, PlanProblems, Wanted, to_look_for},
     without_bookkeeping,
 };
 use crate::{
@@ -58,10 +58,14 @@ pub(super) async fn observe(
         .filter(|key| served.contains(&key.kind))
         .chain(base.into_iter().flat_map(|base| base.objects.keys()))
         .collect();
-    let (read, autoscalers) =
-        futures::future::try_join(read(cluster, keys), autoscalers(cluster, &objects)).await?;
+    let (read, autoscalers, missing) = futures::future::try_join3(
+        read(cluster, keys),
+        autoscalers(cluster, &objects),
+        missing(cluster, to_look_for(wanted)),
+    )
+    .await?;
     let closely = depth == Depth::DryRun;
-    let mut observed = Observed { objects: read, autoscalers, closely, ..Observed::default() };
+    let mut observed = Observed { objects: read, autoscalers, missing, closely, ..Observed::default() };
     if depth == Depth::DryRun {
         observed.dry_runs = dry_runs(cluster, wanted, &objects, &observed, base).await?;
     }
@@ -118,6 +122,47 @@ async fn autoscalers(
         }
     }
     Ok(Some(found))
+}
+
+/// Which of these objects are not there. What may not be looked at is not known to be missing.
+async fn missing(
+    cluster: &dyn Cluster,
+    keys: BTreeSet<ObjectKey>,
+) -> Result<BTreeSet<ObjectKey>, EnvironmentError> {
+    let mut groups: BTreeMap<(ObjectKind, Option<String>), BTreeSet<ObjectKey>> = BTreeMap::new();
+    for key in keys {
+        groups.entry((key.kind.clone(), key.namespace.clone())).or_default().insert(key);
+    }
+    let mut missing = BTreeSet::new();
+    for ((kind, namespace), mut keys) in groups {
+        match drop_known(cluster, kind, namespace, &mut keys).await {
+            Ok(()) => missing.append(&mut keys),
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {}
+            Err(error) => return Err(EnvironmentError::Provider(error)),
+        }
+    }
+    Ok(missing)
+}
+
+/// Takes those out that are there. Of many their names alone are listed: Secrets may be large.
+async fn drop_known(
+    cluster: &dyn Cluster,
+    kind: ObjectKind,
+    namespace: Option<String>,
+    keys: &mut BTreeSet<ObjectKey>,
+) -> Result<(), ProviderError> {
+    if keys.len() >= LIST_FROM {
+        let found = cluster.list_metadata(&ListQuery::new(kind, namespace.as_deref())).await?;
+        let names: BTreeSet<&str> = found.iter().map(Object::name).collect();
+        keys.retain(|key| !names.contains(key.name.as_str()));
+        return Ok(());
+    }
+    for key in keys.clone() {
+        if cluster.get(&key).await?.is_some() {
+            keys.remove(&key);
+        }
+    }
+    Ok(())
 }
 
 /// Reads objects: a list where several of a kind stand in one namespace, else one by one.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::references::pod_references;
 use crate::object::Object;
 
 /// Objects by owner.
@@ -30,63 +31,6 @@ fn pod_labels(object: &Object) -> Option<&serde_json::Map<String, Value>> {
     object.at(path)?.as_object()
 }
 
-fn pod_spec(object: &Object) -> Option<&Value> {
-    object.at(match object.kind() {
-        "Pod" => "/spec",
-        "CronJob" => "/spec/jobTemplate/spec/template/spec",
-        _ => "/spec/template/spec",
-    })
-}
-
-/// Kinds and names of the objects that the pods of a workload refer to.
-pub(crate) fn pod_references(workload: &Object) -> BTreeSet<(&'static str, String)> {
-    let mut found = BTreeSet::new();
-    if let Some(spec) = pod_spec(workload) {
-        references(spec, &mut found);
-    }
-    found
-}
-
-/// Names of objects of a kind that a pod refers to, wherever they stand.
-fn references(value: &Value, found: &mut BTreeSet<(&'static str, String)>) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
-        Value::Object(map) => {
-            for (key, value) in map {
-                let mut add = |kind: &'static str, field: &str| {
-                    if let Some(name) = value.get(field).and_then(Value::as_str) {
-                        found.insert((kind, name.to_owned()));
-                    }
-                };
-                match key.as_str() {
-                    "configMapKeyRef" | "configMapRef" | "configMap" => add("ConfigMap", "name"),
-                    "secretKeyRef" | "secretRef" => add("Secret", "name"),
-                    "secret" => {
-                        add("Secret", "secretName");
-                        add("Secret", "name");
-                    }
-                    "persistentVolumeClaim" => add("PersistentVolumeClaim", "claimName"),
-                    "serviceAccountName" | "serviceAccount" => {
-                        if let Some(name) = value.as_str() {
-                            found.insert(("ServiceAccount", name.to_owned()));
-                        }
-                    }
-                    "imagePullSecrets" => {
-                        for item in value.as_array().into_iter().flatten() {
-                            if let Some(name) = item.get("name").and_then(Value::as_str) {
-                                found.insert(("Secret", name.to_owned()));
-                            }
-                        }
-                    }
-                    _ => {}
-                }
-                references(value, found);
-            }
-        }
-        _ => {}
-    }
-}
-
 fn selects(selector: Option<&Value>, labels: &serde_json::Map<String, Value>) -> bool {
     selector.and_then(Value::as_object).is_some_and(|selector| {
         !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
@@ -100,10 +44,8 @@ pub(super) fn group(objects: Vec<Object>) -> Groups {
     for workload in &workloads {
         let empty = serde_json::Map::new();
         let labels = pod_labels(workload).unwrap_or(&empty);
-        let mut wanted = BTreeSet::new();
-        if let Some(spec) = pod_spec(workload) {
-            references(spec, &mut wanted);
-        }
+        let mut wanted: BTreeSet<(&str, String)> =
+            pod_references(workload).into_iter().map(|one| (one.kind, one.name.to_owned())).collect();
         if let Some(name) = workload.text("/spec/serviceName") {
             wanted.insert(("Service", name.to_owned()));
         }

@@ -13,6 +13,7 @@ mod manifests;
 mod order;
 mod partition;
 mod patch;
+mod references;
 mod render;
 mod reserved;
 mod secrets;
@@ -25,7 +26,7 @@ pub use manifests::{SourceError, SourceErrors, read_manifests};
 pub(crate) use render::TIMEOUT_S;
 pub use render::{RenderRequest, Rendered, render};
 
-pub(crate) use group::pod_references;
 pub(crate) use images::has_moving_image;
 pub(crate) use order::sort;
 pub(crate) use partition::partition_note;
+pub(crate) use references::{Need, Reference, pod_references};

@@ -8,6 +8,7 @@ mod fence;
 mod frontend;
 mod history;
 mod lease;
+mod missing;
 mod needs;
 mod setup;
 mod silence;

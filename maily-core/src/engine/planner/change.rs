@@ -29,6 +29,8 @@ pub struct Observed {
     /// Autoscalers of the namespaces in which wanted workloads run, whoever made them; none where they may not be
     /// listed.
     pub autoscalers: Option<Vec<Object>>,
+    /// ConfigMaps and Secrets that pods refer to, and that neither the plan brings nor the cluster has.
+    pub missing: BTreeSet<ObjectKey>,
     /// What the server would make of the wanted objects, where it was asked.
     pub dry_runs: BTreeMap<ObjectKey, DryRun>,
     /// Somebody reads the plan before it is carried out: it holds for exactly what was observed.

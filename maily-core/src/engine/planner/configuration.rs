@@ -22,7 +22,7 @@ pub(super) fn notes<'a>(steps: &[Step], workloads: impl Iterator<Item = &'a Obje
         for change in &changed {
             let (kind, name) = (change.key.kind.kind.as_str(), &change.key.name);
             let uses = change.key.namespace == workload.key().namespace
-                && used.iter().any(|(used, of)| *used == kind && of == name);
+                && used.iter().any(|used| used.kind == kind && used.name == name);
             if uses {
                 let text = format!(
                     "{} changes, and the pods of {} stay: they keep variables from it until they start again, mounted \

@@ -3,6 +3,7 @@
 mod change;
 mod configuration;
 mod conflict;
+mod missing;
 mod order;
 mod problem;
 mod replace;
@@ -10,6 +11,7 @@ mod wanted;
 
 pub use change::{DryRun, Observed};
 pub(crate) use conflict::is_deployer;
+pub(crate) use missing::to_look_for;
 pub use order::plan;
 pub use problem::{PlanProblem, PlanProblems};
 pub use wanted::{Frontend, Gate, JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService};

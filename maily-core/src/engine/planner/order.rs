@@ -74,6 +74,7 @@ pub fn plan(
     }
     let workloads = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
     notes.extend(super::configuration::notes(&order.steps, workloads));
+    notes.extend(super::missing::notes(wanted, &observed.missing));
     notes.sort();
     notes.dedup();
     let real = order.steps.iter().any(|step| step.reversibility != Reversibility::NoEffect);
