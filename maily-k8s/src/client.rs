@@ -8,7 +8,7 @@ use std::sync::{Arc, RwLock};
 use http::{Request, Response, StatusCode};
 use kube::{Config, client::Body};
 
-use crate::transport;
+use crate::{connect, transport};
 
 /// A client that renews its credentials.
 #[derive(Clone)]
@@ -18,10 +18,12 @@ pub(crate) struct Client {
     /// another cluster by now.
     config: Option<Arc<Config>>,
     renewing: Arc<tokio::sync::Mutex<()>>,
+    server: Arc<str>,
 }
 
 impl Client {
     pub(crate) fn new(client: kube::Client, config: Option<Config>) -> Self {
+        let server = config.as_ref().map(|config| connect::address(&config.cluster_url)).unwrap_or_default();
         let renews = |config: &Config| {
             let user = &config.auth_info;
             user.exec.is_some() || user.auth_provider.is_some() || user.token_file.is_some()
@@ -30,7 +32,13 @@ impl Client {
             current: Arc::new(RwLock::new((0, client))),
             config: config.filter(renews).map(Arc::new),
             renewing: Arc::default(),
+            server: server.into(),
         }
+    }
+
+    /// Host and port of the server; empty where somebody else made the client.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
     }
 
     /// Sends a request, and a second time where new credentials help.

@@ -61,10 +61,12 @@ impl KubeCluster {
     /// `NotFound` for a missing file or context, `Invalid` for one that cannot be used.
     pub async fn connect(options: &ConnectOptions) -> Result<Self, ProviderError> {
         let connection = connect::configure(options).await?;
-        let server = connection.config.cluster_url.to_string();
+        let url = &connection.config.cluster_url;
+        let (server, address) = (connect::without_credentials(url), connect::address(url));
         let about = About { operation: "connect", resource: &server };
-        let client =
-            transport::make(connection.config.clone()).await.map_err(|error| failed(about, error))?;
+        let client = transport::make(connection.config.clone())
+            .await
+            .map_err(|error| failed(about, &address, error))?;
         let client = Client::new(client, Some(connection.config));
         Ok(Self::build(client, Arc::new(TokioRuntime), server, connection.context, connection.ca))
     }

@@ -82,6 +82,21 @@ fn fingerprint(certificates: &[Vec<u8>]) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Host and port of a server, for people.
+pub(crate) fn address(url: &http::Uri) -> String {
+    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("http") { 80 } else { 443 });
+    format!("{}:{port}", url.host().unwrap_or_default())
+}
+
+/// A URL without the name and the password that may stand in it.
+pub(crate) fn without_credentials(url: &http::Uri) -> String {
+    let text = url.to_string();
+    match url.authority().and_then(|authority| authority.as_str().rsplit_once('@')) {
+        Some((user, _)) => text.replacen(&format!("{user}@"), "", 1),
+        None => text,
+    }
+}
+
 fn place(options: &ConnectOptions) -> String {
     options.kubeconfig.as_ref().map_or_else(|| "kubeconfig".to_owned(), |path| path.display().to_string())
 }
@@ -104,6 +119,13 @@ fn refuse(options: &ConnectOptions, error: KubeconfigError) -> ProviderError {
             Some(at) => format!("it is no kubeconfig: line {}, column {}", at.line(), at.column()),
             None => "it is no kubeconfig".to_owned(),
         },
+        // Our place is the file that was named.
+        KubeconfigError::ReadConfig(error, path) if options.kubeconfig.as_ref() == Some(path) => {
+            format!("the kubeconfig cannot be read: {error}")
+        }
+        KubeconfigError::ReadConfig(error, path) => {
+            format!("`{}` cannot be read: {error}", path.display())
+        }
         error => error.to_string(),
     };
     ProviderError::new(kind, PROVIDER, "connect", place(options), message).with_hint(hint)
@@ -112,6 +134,27 @@ fn refuse(options: &ConnectOptions, error: KubeconfigError) -> ProviderError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_not_there_is_named_once() {
+        let path = std::env::temp_dir().join(format!("maily-absent-{}", std::process::id()));
+        let options = ConnectOptions { kubeconfig: Some(path.clone()), context: None };
+        let error = configure(&options).await.err().unwrap().to_string();
+        assert_eq!(error.matches(&path.display().to_string()).count(), 1, "{error}");
+        assert!(error.contains("cannot be read: No such file"), "{error}");
+    }
+
+    #[test]
+    fn a_server_is_named_without_credentials() {
+        for (url, wanted, shown) in [
+            ("https://me:hunter2@k8s.example/base", "k8s.example:443", "https://k8s.example/base"),
+            ("http://127.0.0.1:8001", "127.0.0.1:8001", "http://127.0.0.1:8001/"),
+            ("https://[::1]:6443", "[::1]:6443", "https://[::1]:6443/"),
+        ] {
+            let url: http::Uri = url.parse().unwrap();
+            assert_eq!((address(&url).as_str(), without_credentials(&url).as_str()), (wanted, shown));
+        }
+    }
 
     #[tokio::test]
     async fn a_broken_kubeconfig_does_not_show_its_lines() {

@@ -144,8 +144,8 @@ fn missing(message: &str) -> Option<String> {
     ))
 }
 
-/// No answer came.
-pub(crate) fn failed(about: About<'_>, error: kube::Error) -> ProviderError {
+/// No answer came from the server of this address.
+pub(crate) fn failed(about: About<'_>, server: &str, error: kube::Error) -> ProviderError {
     if let Some(message) = of_credentials(&error) {
         let kind = ErrorKind::Unauthenticated;
         // Not as a source: it would tell what the plugin printed and its variables, which are secret.
@@ -158,7 +158,7 @@ pub(crate) fn failed(about: About<'_>, error: kube::Error) -> ProviderError {
         _ => (
             ErrorKind::Unavailable,
             Some("check that the API server can be reached from here"),
-            "the API server could not be reached".to_owned(),
+            format!("the API server{} could not be reached", at(server)),
         ),
     };
     let error =
@@ -201,6 +201,16 @@ fn of_credentials(error: &kube::Error) -> Option<String> {
         cause = error.source();
     }
     None
+}
+
+/// No answer came in time.
+pub(crate) fn late(about: About<'_>, server: &str, limit: Duration) -> ProviderError {
+    let message = format!("no answer of the API server{} within {} s", at(server), limit.as_secs());
+    ProviderError::new(ErrorKind::DeadlineExceeded, PROVIDER, about.operation, about.resource, message)
+}
+
+fn at(server: &str) -> String {
+    if server.is_empty() { String::new() } else { format!(" at {server}") }
 }
 
 /// An answer that cannot be understood.

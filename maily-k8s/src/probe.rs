@@ -33,7 +33,7 @@ pub(crate) async fn service(
     let Some(answer) = answer else {
         return Err(refuse(ErrorKind::DeadlineExceeded, format!("no answer within {} s", limit.as_secs())));
     };
-    let status = answer.map_err(|error| failed(about, error))?.status();
+    let status = answer.map_err(|error| failed(about, wire.client.server(), error))?.status();
     // The proxy's own answers look like the service's: these two cannot be told from "nobody was reached".
     if is_gateway(status) || status == StatusCode::FORBIDDEN {
         return Err(refuse(ErrorKind::Unavailable, format!("the API server answered {status} for it")));

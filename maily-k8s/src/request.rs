@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     client::Client,
-    error::{About, PROVIDER, failed, garbled, refused},
+    error::{About, PROVIDER, failed, garbled, late, refused},
     json,
 };
 
@@ -105,7 +105,9 @@ impl Wire {
             let response = self.send(about, method, uri, body, accept).await?;
             read(about, response).await
         };
-        within(&*self.runtime, limit, work).await.unwrap_or_else(|| Err(late(about, limit)))
+        within(&*self.runtime, limit, work)
+            .await
+            .unwrap_or_else(|| Err(late(about, self.client.server(), limit)))
     }
 
     /// Reads with a GET.
@@ -130,7 +132,9 @@ impl Wire {
                 Err(error) => Err(error),
             }
         };
-        within(&*self.runtime, CALL, work).await.unwrap_or_else(|| Err(late(about, CALL)))
+        within(&*self.runtime, CALL, work)
+            .await
+            .unwrap_or_else(|| Err(late(about, self.client.server(), CALL)))
     }
 
     async fn send(
@@ -163,7 +167,7 @@ impl Wire {
             Ok(answer) => tracing::debug!(%method, path, status = answer.status().as_u16(), ms, "request"),
             Err(_) => tracing::debug!(%method, path, ms, "request without an answer"),
         }
-        answer.map_err(|error| failed(about, error))
+        answer.map_err(|error| failed(about, self.client.server(), error))
     }
 }
 
@@ -183,11 +187,6 @@ async fn read(about: About<'_>, response: Response<Body>) -> Result<Answer, Prov
     }
     let after = parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     Err(refused(about, parts.status, after.map(Duration::from_secs), &body))
-}
-
-fn late(about: About<'_>, limit: Duration) -> ProviderError {
-    let message = format!("no answer within {} s", limit.as_secs());
-    ProviderError::new(ErrorKind::DeadlineExceeded, PROVIDER, about.operation, about.resource, message)
 }
 
 /// Path of a kind, such as `/apis/apps/v1/namespaces/a/deployments`.

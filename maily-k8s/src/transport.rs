@@ -127,7 +127,8 @@ mod tests {
             ..serde_json::from_str("{}").expect("all is optional")
         });
         let error = make_within(config, Duration::from_millis(100)).await.err().expect("hangs");
-        let error = crate::error::failed(crate::error::About { operation: "connect", resource: "x" }, error);
+        let error =
+            crate::error::failed(crate::error::About { operation: "connect", resource: "x" }, "", error);
         assert!(error.message().contains("credential plugin `sleep` did not end within 100ms"), "{error}");
     }
 }

@@ -344,6 +344,7 @@ fn requests_are_told_to_who_asks_for_them() {
     );
     let quiet = desk.run(&["--kubeconfig", "kubeconfig", "status"]).expect(1);
     assert!(quiet.err.starts_with("error: "), "{}", quiet.err);
+    assert!(quiet.err.contains("the API server at 127.0.0.1:9 could not be reached"), "{}", quiet.err);
     let told = desk.run(&["-v", "--kubeconfig", "kubeconfig", "status"]).expect(1);
     assert!(told.err.contains("method=GET path=\"/"), "{}", told.err);
     assert!(!told.err.contains("kube_client") && !told.err.contains("hidden-token"), "{}", told.err);
