@@ -22,7 +22,7 @@ use crate::{
     args::{PlanArgs, RunArgs, TurnArgs, VersionArgs, WaitArgs},
     exit::{CliError, Code},
     programs::ToldTools,
-    render::Ui,
+    render::{Form, Ui},
     signals::{self, UnderWay},
     wire::{Wired, span, whoami},
 };
@@ -194,7 +194,8 @@ pub(crate) async fn carry_out(
             ui.tell(&format!("{} {}: {text}", ui.paint.warn("!"), note.topic));
         }
     }
-    let show = ui.show(&title, name);
+    let before = planned.head.release.as_ref().map(|(_, release)| release.versions.clone());
+    let show = ui.show(&title, name, Some(before.unwrap_or_default()));
     let begun = Begun::default();
     let under_way = run_under_way(ui);
     let options = options(&run.turn, &under_way, begun.watch(show.listener()))?;
@@ -304,7 +305,10 @@ pub(crate) async fn take_over(
         Wish::Abort => "abort",
         Wish::Leave => "leave",
     };
-    let show = ui.show(title, name);
+    // Only a tree shows them, and nobody else pays for the look.
+    let head = if ui.form == Form::Live { wired.environment.head().await.ok() } else { None };
+    let before = head.and_then(|head| head.release).map(|(_, release)| release.versions);
+    let show = ui.show(title, name, before);
     let begun = Begun::default();
     let under_way = run_under_way(ui);
     let options = options(turn, &under_way, begun.watch(show.listener()))?;

@@ -72,8 +72,7 @@ fn put(text: &str) {
 }
 
 impl Live {
-    pub(super) fn start(title: &str, environment: &str, paint: Paint) -> Self {
-        let tree = Tree::new(title, environment);
+    pub(super) fn start(tree: Tree, paint: Paint) -> Self {
         let scene = Arc::new(Mutex::new(Scene { tree, canvas: Canvas::default(), paint, over: false }));
         *locked(&SHOWN) = Arc::downgrade(&scene);
         let drawn = Arc::clone(&scene);

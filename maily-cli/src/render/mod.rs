@@ -14,6 +14,7 @@ mod tree;
 mod wrap;
 
 use std::{
+    collections::BTreeMap,
     io::{self, IsTerminal as _, Write as _},
     sync::{
         Arc,
@@ -207,14 +208,21 @@ impl Ui {
         self.print_text(&self.tool.in_text(&plan::plan(&planned.plan, before, screen)))
     }
 
-    /// Begins to show a run.
-    pub(crate) fn show(&self, title: &str, environment: &str) -> Show {
+    /// Begins to show a run, from these versions on where they are known.
+    pub(crate) fn show(
+        &self,
+        title: &str,
+        environment: &str,
+        before: Option<BTreeMap<String, String>>,
+    ) -> Show {
         if let Some(github) = &self.github {
             github.begin(&format!("{title} to {environment}"));
         }
         match self.form {
             _ if self.quiet => Show::Plain(Arc::new(|_: &maily_core::engine::Event| {})),
-            Form::Live => Show::Live(live::Live::start(title, environment, self.paint)),
+            Form::Live => {
+                Show::Live(live::Live::start(tree::Tree::new(title, environment, before), self.paint))
+            }
             Form::Log => Show::Plain(Arc::new(log::Log::new(self.paint, Arc::clone(&self.lost)))),
             Form::Json => Show::Plain(Arc::new(log::JsonLines(Arc::clone(&self.lost)))),
         }

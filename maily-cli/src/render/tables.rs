@@ -1,11 +1,11 @@
 //! Tables: status, history, a run, a release.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use jiff::Timestamp;
 use maily_core::{
     engine::{
-        FenceSight, FenceState, Outcome, ReleaseId, RunId,
+        FenceSight, FenceState, Outcome, ReleaseId, RunId, StepId,
         history::Release,
         journal::{JournalEvent, Recorded},
     },
@@ -226,7 +226,17 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
         "{}",
         paint.faint("eN: the epoch of who wrote it; each process that takes the run over has the next one")
     );
+    // When each step, or taking it back, began last.
+    let mut began: BTreeMap<&StepId, Timestamp> = BTreeMap::new();
     for (epoch, event) in &recorded.events {
+        if let JournalEvent::StepStarted { step, at } | JournalEvent::UndoStarted { step, at: Some(at) } =
+            event
+        {
+            began.insert(step, *at);
+        }
+        let took = |step: &StepId, at: &Timestamp| {
+            began.get(step).map(|began| format!(" ({})", elapsed(between(*began, *at)))).unwrap_or_default()
+        };
         let (at, line) = match event {
             JournalEvent::RunStarted { plan, .. } => {
                 (summary.started.as_ref(), format!("begin, plan {}", short(plan, 12)))
@@ -237,7 +247,7 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
             }
             JournalEvent::StepStarted { step, at } => (Some(at), format!("{} {step}", paint.busy("start"))),
             JournalEvent::StepApplied { step, at, .. } => {
-                (Some(at), format!("{} {step}", paint.good("done ")))
+                (Some(at), format!("{} {step}{}", paint.good("done "), took(step, at)))
             }
             JournalEvent::StepFailed { step, failure, at, .. } => {
                 let mut line = format!("{} {step}\n", paint.bad("fail "));
@@ -248,10 +258,14 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
                 why.evidence_at.as_ref(),
                 format!("{} {} ({})", paint.warn("turn "), plain(&why.message), plain(by)),
             ),
-            JournalEvent::UndoStarted { step } => (None, format!("{} {step}", paint.warn("undo "))),
-            JournalEvent::Undone { step, at } => (Some(at), format!("{} {step}", paint.warn("undid"))),
-            JournalEvent::UndoFailed { step, failure, remedy } => (
-                None,
+            JournalEvent::UndoStarted { step, at } => {
+                (at.as_ref(), format!("{} {step}", paint.warn("undo ")))
+            }
+            JournalEvent::Undone { step, at } => {
+                (Some(at), format!("{} {step}{}", paint.warn("undid"), took(step, at)))
+            }
+            JournalEvent::UndoFailed { step, failure, remedy, at } => (
+                at.as_ref(),
                 format!(
                     "{} {step}: {}; to do: {}",
                     paint.bad("stuck"),

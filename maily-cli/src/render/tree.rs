@@ -45,6 +45,8 @@ struct Row {
 pub(super) struct Tree {
     title: String,
     environment: String,
+    /// Versions that were in force when it began, where they are known.
+    before: Option<BTreeMap<String, String>>,
     run: Option<String>,
     began: Option<Timestamp>,
     ended: Option<Timestamp>,
@@ -60,10 +62,11 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn new(title: &str, environment: &str) -> Self {
+    pub(super) fn new(title: &str, environment: &str, before: Option<BTreeMap<String, String>>) -> Self {
         Self {
             title: title.to_owned(),
             environment: environment.to_owned(),
+            before,
             run: None,
             began: None,
             ended: None,
@@ -275,6 +278,16 @@ impl Tree {
         format!("{}{}", paint.strong(&text), paint.faint(&rest))
     }
 
+    /// The version that a row stands for: what was taken back is at the one before.
+    fn version<'a>(&'a self, row: &'a Row) -> &'a str {
+        match &self.before {
+            Some(before) if row.mark == Mark::Undone && !row.version.is_empty() => {
+                before.get(&row.name).map_or("gone", String::as_str)
+            }
+            _ => &row.version,
+        }
+    }
+
     fn row(&self, row: &Row, now: Timestamp, width: usize, paint: Paint) -> String {
         const SPIN: [&str; 4] = ["◐", "◓", "◑", "◒"];
         let frame = usize::try_from(now.as_millisecond() / 250 % 4).unwrap_or_default();
@@ -288,7 +301,8 @@ impl Tree {
             Mark::Undone => paint.warn("↩"),
         };
         let names = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).min(32);
-        let versions = self.rows.iter().map(|row| row.version.chars().count()).max().unwrap_or(0).min(16);
+        let versions =
+            self.rows.iter().map(|row| self.version(row).chars().count()).max().unwrap_or(0).min(16);
         let step = match row.mark {
             Mark::Waits => "",
             Mark::Done => "serves",
@@ -304,7 +318,7 @@ impl Tree {
         let fixed = format!(
             " {:names$}  {:versions$}  {step:10} {ready:>5} {time:>7}  ",
             short(&row.name, names),
-            short(&row.version, versions),
+            short(self.version(row), versions),
         );
         let left = width.saturating_sub(fixed.chars().count() + 5);
         let why = short(&row.why, left);
@@ -337,10 +351,11 @@ mod tests {
             phase: None,
             needs: Vec::new(),
         };
+        let version = |version: &str| BTreeMap::from([("api".to_owned(), version.to_owned())]);
         let began = What::RunStarted {
             title: "deploy v2".to_owned(),
             epoch: Epoch(1),
-            versions: BTreeMap::new(),
+            versions: version("v2"),
             steps: vec![info],
         };
         let progress = |why: &str| What::StepProgress {
@@ -349,7 +364,7 @@ mod tests {
             desired: Some(2),
             why: why.to_owned(),
         };
-        let mut tree = Tree::new("deploy v2", "production");
+        let mut tree = Tree::new("deploy v2", "production", Some(version("v1")));
         let at = Timestamp::UNIX_EPOCH;
         for what in [
             began,
@@ -367,7 +382,7 @@ mod tests {
             tree.fold(&Event { format: EVENT_FORMAT, at, run, environment, replayed: false, what });
         }
         let text = tree.lines(at, 100, 24, Paint::default()).join("\n");
-        assert!(text.contains("↩  api    taken back"), "{text}");
+        assert!(text.contains("↩  api  v1  taken back"), "{text}");
         assert!(!text.contains("/2"), "what was counted was on the way: {text}");
         assert!(text.contains("crashes again and again"), "{text}");
     }
@@ -385,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_run_that_is_gone_on_with_has_a_clock_that_moves() {
-        let mut tree = Tree::new("resume", "production");
+        let mut tree = Tree::new("resume", "production", None);
         let began = What::RunStarted {
             title: "deploy v2".to_owned(),
             epoch: Epoch(1),
@@ -403,7 +418,7 @@ mod tests {
 
     #[test]
     fn who_waits_sees_for_how_long_a_dead_holder_is_in_the_way() {
-        let mut tree = Tree::new("resume", "production");
+        let mut tree = Tree::new("resume", "production", None);
         let holder = "ops@vm/1 since 2026-11-25T21:04:38.791216Z (run r)".to_owned();
         told(&mut tree, 100, false, What::Queued { holder: holder.clone() });
         told(&mut tree, 103, false, What::Queued { holder });

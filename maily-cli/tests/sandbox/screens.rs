@@ -36,6 +36,11 @@ fn plans_tables_and_failures() {
     desk.sandbox(&["sandbox", "fault", "add", "crash", "api@v1.1.0"]).expect(0);
     let failed = desk.sandbox(&["deploy", "--env", "production", "--version", "v1.1.0", "--yes"]).expect(3);
     insta::assert_snapshot!("failed_deploy", settled(&failed.err));
+    let run = desk.sandbox(&["show", "run", "--env", "production"]).expect(0).out;
+    let (back, times) = (["undo ", "undid"], regex::Regex::new(r"^\S+Z +e\d").expect("is a pattern"));
+    let back: Vec<&str> = run.lines().filter(|line| back.iter().any(|word| line.contains(word))).collect();
+    assert!(!back.is_empty() && back.iter().all(|line| times.is_match(line)), "{run}");
+    assert!(back.iter().any(|line| line.ends_with("s)")), "how long it took: {run}");
     let history = desk.sandbox(&["history", "--env", "production"]).expect(0);
     insta::assert_snapshot!("history", settled(&history.out));
     let release = desk.sandbox(&["show", "release", "--env", "production"]).expect(0);

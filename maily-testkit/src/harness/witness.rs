@@ -500,7 +500,7 @@ impl Book {
             JournalEvent::StepApplied { step, .. } if progress(step) != Some(Progress::Started) => {
                 found.push(("I3", format!("{step} is applied without having been started")));
             }
-            JournalEvent::UndoStarted { step } => {
+            JournalEvent::UndoStarted { step, .. } => {
                 if self.state.course == Course::Forward {
                     found.push(("I5", format!("{step} is undone going forward")));
                 }
@@ -563,7 +563,7 @@ fn name(event: &JournalEvent) -> String {
         JournalEvent::StepApplied { step, .. } => format!("{step} applied"),
         JournalEvent::StepFailed { step, failure, .. } => format!("{step} failed: {}", failure.cause),
         JournalEvent::Turned { why, .. } => format!("turned: {}", why.cause),
-        JournalEvent::UndoStarted { step } => format!("{step} undo started"),
+        JournalEvent::UndoStarted { step, .. } => format!("{step} undo started"),
         JournalEvent::Undone { step, .. } => format!("{step} undone"),
         JournalEvent::UndoFailed { step, failure, .. } => {
             format!("{step} undo failed: {}: {}", failure.cause, failure.message)

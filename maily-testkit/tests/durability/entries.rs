@@ -80,11 +80,11 @@ pub(crate) fn segments(plan: &str) -> Vec<Vec<JournalEvent>> {
         vec![
             E::StepFailed { step: step("api"), failure: failure(), result: result(), at: at(4) },
             E::Turned { why: failure(), step: Some(step("api")), by: by.clone() },
-            E::UndoStarted { step: step("web") },
+            E::UndoStarted { step: step("web"), at: None },
         ],
         vec![
             E::Undone { step: step("web"), at: at(5) },
-            E::UndoFailed { step: step("api"), failure: failure(), remedy: "mend it".to_owned() },
+            E::UndoFailed { step: step("api"), failure: failure(), remedy: "mend it".to_owned(), at: None },
             E::Paused { why: "interrupted".to_owned() },
         ],
         vec![E::EpochClaimed { epoch: Epoch(8), by, reason }],

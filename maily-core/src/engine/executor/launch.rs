@@ -58,7 +58,7 @@ impl Executor {
             }
             self.push(match &next {
                 Next::Start(step) => JournalEvent::StepStarted { step: step.clone(), at },
-                Next::Undo(step) => JournalEvent::UndoStarted { step: step.clone() },
+                Next::Undo(step) => JournalEvent::UndoStarted { step: step.clone(), at: Some(at) },
             });
             if is_planted(Defect::EffectBeforeJournal) {
                 self.launch(next);
@@ -120,7 +120,7 @@ impl Executor {
             (Direction::Back, End::Done(_)) => self.push(JournalEvent::Undone { step, at }),
             (Direction::Back, End::Failed(failure, _)) => {
                 let remedy = remedy(&failure);
-                self.push(JournalEvent::UndoFailed { step, failure: *failure, remedy });
+                self.push(JournalEvent::UndoFailed { step, failure: *failure, remedy, at: Some(at) });
             }
         }
     }

@@ -38,7 +38,7 @@ impl Executor {
                 What::StepFailed { step: step.clone(), failure: failure.clone() }
             }
             JournalEvent::Turned { why, step, .. } => What::Turned { why: why.clone(), step: step.clone() },
-            JournalEvent::UndoStarted { step } => What::UndoStarted { step: step.clone() },
+            JournalEvent::UndoStarted { step, .. } => What::UndoStarted { step: step.clone() },
             JournalEvent::Undone { step, .. } => What::Undone { step: step.clone() },
             JournalEvent::UndoFailed { step, failure, .. } => {
                 What::UndoFailed { step: step.clone(), failure: failure.clone() }

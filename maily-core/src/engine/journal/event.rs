@@ -73,6 +73,9 @@ pub enum JournalEvent {
     UndoStarted {
         /// Which.
         step: StepId,
+        /// When; records of earlier versions do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
     /// A step was undone.
     Undone {
@@ -89,6 +92,9 @@ pub enum JournalEvent {
         failure: Failure,
         /// What a person has to do.
         remedy: String,
+        /// When; records of earlier versions do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
     /// A gate decided.
     GateDecided {
@@ -131,11 +137,10 @@ impl JournalEvent {
             | Self::Undone { at, .. }
             | Self::GateDecided { at, .. }
             | Self::RunFinished { at, .. } => Some(*at),
+            Self::UndoStarted { at, .. } | Self::UndoFailed { at, .. } => *at,
             Self::RunStarted { .. }
             | Self::EpochClaimed { .. }
             | Self::Turned { .. }
-            | Self::UndoStarted { .. }
-            | Self::UndoFailed { .. }
             | Self::Paused { .. } => None,
         }
     }

@@ -69,12 +69,12 @@ impl RunState {
             JournalEvent::Turned { why, step, .. } => {
                 self.course = Course::Back { why: why.clone(), step: step.clone() };
             }
-            JournalEvent::UndoStarted { step } => self.set(step, |state| {
+            JournalEvent::UndoStarted { step, .. } => self.set(step, |state| {
                 state.progress = Progress::Undoing;
                 state.again = false;
             }),
             JournalEvent::Undone { step, .. } => self.set(step, |state| state.progress = Progress::Undone),
-            JournalEvent::UndoFailed { step, failure, remedy } => self.set(step, |state| {
+            JournalEvent::UndoFailed { step, failure, remedy, .. } => self.set(step, |state| {
                 state.progress = Progress::UndoFailed(failure.clone(), remedy.clone());
             }),
             JournalEvent::RunFinished { outcome, release, .. } => {

@@ -145,10 +145,11 @@ fn an_undo_that_failed_begins_anew_after_a_takeover_and_not_before() {
         step: None,
         by: "maily".into(),
     });
-    state.with(JournalEvent::UndoStarted { step: id("api") }).with(JournalEvent::UndoFailed {
+    state.with(JournalEvent::UndoStarted { step: id("api"), at: None }).with(JournalEvent::UndoFailed {
         step: id("api"),
         failure: Failure::new("changed", "it was changed"),
         remedy: String::new(),
+        at: None,
     });
     assert_eq!(state.may_start(), [""; 0]);
     assert!(matches!(state.conclusion(), Conclusion::Stuck(_)));
