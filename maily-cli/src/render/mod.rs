@@ -188,7 +188,7 @@ impl Ui {
         if self.is_json() {
             return self.document("plan", &json!({"plan": planned.plan}));
         }
-        self.plan_with(planned, if self.verbose { plan::Fields::All } else { plan::Fields::Few })
+        self.plan_with(planned, if self.verbose { plan::Fields::All } else { plan::Fields::Few }, usize::MAX)
     }
 
     /// Shows what a run is going to do, object by object, without asking. A run goes on, whoever reads.
@@ -196,15 +196,18 @@ impl Ui {
         if self.is_json() || self.quiet {
             return;
         }
-        let fields = if self.verbose { plan::Fields::All } else { plan::Fields::None };
-        if self.plan_with(planned, fields).is_err() {
+        let (fields, most) = match self.verbose {
+            true => (plan::Fields::All, usize::MAX),
+            false => (plan::Fields::None, plan::GLANCE),
+        };
+        if self.plan_with(planned, fields, most).is_err() {
             self.lost.store(true, Ordering::Relaxed);
         }
     }
 
-    fn plan_with(&self, planned: &Planned, fields: plan::Fields) -> Result<(), CliError> {
+    fn plan_with(&self, planned: &Planned, fields: plan::Fields, most: usize) -> Result<(), CliError> {
         let before = planned.head.release.as_ref().map(|(_, release)| release);
-        let screen = plan::Screen { fields, wide: columns_of_terminal(), paint: self.paint };
+        let screen = plan::Screen { fields, most, wide: columns_of_terminal(), paint: self.paint };
         self.print_text(&self.tool.in_text(&plan::plan(&planned.plan, before, screen)))
     }
 

@@ -3,7 +3,8 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use maily_core::engine::{
-    Change, FieldChange, Note, Operation, Plan, Reversibility, Step, Work, difference, journal::ReleaseHead,
+    Change, FieldChange, Goal, Note, Operation, Plan, Reversibility, Step, Work, difference,
+    journal::ReleaseHead,
 };
 use maily_core::{object::Object, provider::ProbeRequest};
 
@@ -14,6 +15,9 @@ use super::{
 
 /// Fields of one object that are shown without `-v`.
 const FIELDS: usize = 12;
+
+/// Objects that are shown of a plan that nobody asked to see: more would push what comes of it out of sight.
+pub(super) const GLANCE: usize = 200;
 
 /// Which fields of an object are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub(super) enum Fields {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Screen {
     pub(super) fields: Fields,
+    /// How many objects.
+    pub(super) most: usize,
     /// Columns of the terminal, where there is one.
     pub(super) wide: Option<usize>,
     pub(super) paint: Paint,
@@ -51,7 +57,12 @@ pub(super) fn plan(plan: &Plan, before: Option<&ReleaseHead>, screen: Screen) ->
     let phases =
         plan.steps.iter().filter_map(|step| step.phase.as_ref()).collect::<std::collections::BTreeSet<_>>();
     let mut service: Option<&str> = None;
+    let mut room = Room { left: screen.most, over: 0 };
     for step in plan.steps.iter().filter(|step| !matches!(step.work, Work::Barrier {})) {
+        if room.left == 0 {
+            room.over += parts(step);
+            continue;
+        }
         if phases.len() > 1 && step.phase.is_some() && phase != step.phase.as_ref() {
             phase = step.phase.as_ref();
             let _ = writeln!(
@@ -67,7 +78,17 @@ pub(super) fn plan(plan: &Plan, before: Option<&ReleaseHead>, screen: Screen) ->
             service = Some(subject);
             let _ = writeln!(text, "\n  {}{}", paint.strong(subject), versions(plan, before, subject, paint));
         }
-        work(&mut text, step, screen);
+        work(&mut text, step, screen, &mut room);
+    }
+    if room.over > 0 {
+        let more = several(room.over, "more object");
+        let all = match &plan.goal {
+            Goal::Deploy { version } => {
+                format!("`mailyctl plan --env {} --version {version}` shows all", plan.environment)
+            }
+            _ => "`--dry-run` in place of `--yes` shows all".to_owned(),
+        };
+        let _ = writeln!(text, "\n  … and {more}: {all}");
     }
     let told = |note: &&Note| !is_plain(note) || screen.fields != Fields::None;
     let notes: Vec<&Note> = plan.notes.iter().filter(told).collect();
@@ -99,11 +120,29 @@ fn versions(plan: &Plan, before: Option<&ReleaseHead>, service: &str, paint: Pai
     paint.busy(&text)
 }
 
-fn work(text: &mut String, step: &Step, screen: Screen) {
+/// Room for objects.
+struct Room {
+    left: usize,
+    /// Objects that found none.
+    over: usize,
+}
+
+/// What a step takes of the room.
+fn parts(step: &Step) -> usize {
+    match &step.work {
+        Work::Rollout { changes } | Work::Prune { changes } => changes.len(),
+        _ => 1,
+    }
+}
+
+fn work(text: &mut String, step: &Step, screen: Screen, room: &mut Room) {
     let paint = screen.paint;
+    let shown = parts(step).min(room.left);
+    room.left -= shown;
+    room.over += parts(step) - shown;
     match &step.work {
         Work::Rollout { changes } | Work::Prune { changes } => {
-            for change in changes {
+            for change in &changes[..shown] {
                 one(text, change, screen);
             }
         }
@@ -183,7 +222,7 @@ fn all_of(change: &Change) -> Cow<'_, [FieldChange]> {
 
 /// A field in one line, or, where the terminal is too narrow for that, its values each in one of their own.
 fn field_lines(field: &FieldChange, screen: Screen) -> Vec<String> {
-    let Screen { fields, wide, paint } = screen;
+    let Screen { fields, wide, paint, .. } = screen;
     let most = if fields == Fields::All { 2000 } else { 100 };
     let cut = |text: &String| short(&plain(text), most);
     let path = &field.path;
@@ -237,20 +276,23 @@ fn sum(plan: &Plan, paint: Paint) -> String {
 mod tests {
     use super::*;
 
+    fn screen(wide: Option<usize>) -> Screen {
+        Screen { fields: Fields::Few, most: usize::MAX, wide, paint: Paint::default() }
+    }
+
     #[test]
     fn a_field_that_is_too_long_for_the_terminal_is_broken_between_its_values() {
         let image = |tag: &str| Some(format!("123456789012.dkr.ecr.eu-central-1.amazonaws.com/email:{tag}"));
         let path = "spec.template.spec.containers[email].image".to_owned();
         let field = FieldChange { path, from: image("v1.0.0"), to: image("v1.1.0") };
-        let lines = |wide| field_lines(&field, Screen { fields: Fields::Few, wide, paint: Paint::default() });
+        let lines = |wide| field_lines(&field, screen(wide));
         assert_eq!(lines(None).len(), 1);
         assert_eq!(lines(Some(200)), lines(None));
         let narrow = lines(Some(80));
         assert_eq!(narrow.len(), 3, "{narrow:?}");
         assert!(narrow.iter().all(|line| 8 + line.chars().count() <= 80), "{narrow:?}");
         let gone = FieldChange { to: None, ..field.clone() };
-        let gone =
-            field_lines(&gone, Screen { fields: Fields::Few, wide: Some(80), paint: Paint::default() });
+        let gone = field_lines(&gone, screen(Some(80)));
         assert_eq!(gone.last().map(String::as_str), Some("  → unset"));
     }
 }

@@ -101,6 +101,23 @@ fn what_is_carried_out_without_a_question_is_shown_before() {
 }
 
 #[test]
+fn a_plan_of_very_many_objects_is_whole_only_where_it_is_asked_for() {
+    let services: String = (0..120).map(|n| format!("  s{n}: {{workload: {{port: 80}}}}\n")).collect();
+    let desk = Desk::with(&crate::bad_input::services(&services));
+    let objects = |text: &str| text.lines().filter(|line| line.starts_with("    + ")).count();
+    let whole = desk.sandbox(&["plan", "--version", "v1.0.0"]).expect(0).out;
+    let all = objects(&whole);
+    assert!(all > 200 && !whole.contains("more objects"), "{all} objects");
+    // Nobody has said yes, so that nothing is carried out.
+    let told = desk.sandbox(&["deploy", "--version", "v1.0.0"]).expect(2).out;
+    assert_eq!(objects(&told), 200);
+    let rest = format!("… and {} more objects: `mailyctl --sandbox plan --env ", all - 200);
+    assert!(told.contains(&rest) && told.trim_end().ends_with(&format!("{all} to create")), "{told}");
+    let verbose = desk.sandbox(&["deploy", "-v", "--version", "v1.0.0"]).expect(2).out;
+    assert_eq!(objects(&verbose), all);
+}
+
+#[test]
 fn what_a_new_object_will_be_is_shown_to_who_asks_for_more() {
     let desk = Desk::example();
     let plan = desk.sandbox(&["plan", "-v", "--env", "production", "--version", "v1.0.0"]).expect(0);
