@@ -10,7 +10,7 @@ use crate::complete;
 pub(crate) struct StatusCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
-    /// Show it again and again
+    /// Show it again every 2 s, until Ctrl-C
     #[arg(short, long)]
     pub(crate) watch: bool,
 }
@@ -19,7 +19,7 @@ pub(crate) struct StatusCommand {
 pub(crate) struct HistoryCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
-    /// At most so many runs
+    /// At most so many runs, the newest ones
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = at_least_one)]
     pub(crate) limit: usize,
 }
@@ -42,6 +42,9 @@ pub(crate) struct EnvOnly {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ShowCommand {
     /// A run with every step
+    #[command(
+        after_help = "Examples:\n  mailyctl show run --env production\n  mailyctl show run --env production 20261125-134821-385e2d"
+    )]
     Run {
         #[command(flatten)]
         env: EnvArg,
@@ -49,6 +52,9 @@ pub(crate) enum ShowCommand {
         run: Option<String>,
     },
     /// A release with its objects
+    #[command(
+        after_help = "Examples:\n  mailyctl show release --env production\n  mailyctl show release --env production 4 --output json"
+    )]
     Release {
         #[command(flatten)]
         env: EnvArg,
@@ -56,6 +62,7 @@ pub(crate) enum ShowCommand {
         release: Option<u64>,
     },
     /// The project in an environment, everything resolved
+    #[command(after_help = "Examples:\n  mailyctl show project\n  mailyctl show project --env production")]
     Project {
         #[command(flatten)]
         env: EnvArg,
@@ -69,16 +76,16 @@ pub(crate) struct LogsCommand {
     /// Service whose pods are read
     #[arg(add = ArgValueCandidates::new(complete::services))]
     pub(crate) service: String,
-    /// Go on as the logs grow, across restarts
+    /// Go on as the logs grow, across restarts, until Ctrl-C
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// Only what is younger, such as 10m
+    /// Only what is younger, such as 90s or 10m; all that there is by default
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
-    /// Only so many last lines of each pod
+    /// Only so many last lines of each container; all by default
     #[arg(long, value_name = "N")]
     pub(crate) tail: Option<u32>,
-    /// The instance before the last restart
+    /// The instance before the last restart: what a container said before it crashed
     #[arg(long)]
     pub(crate) previous: bool,
 }

@@ -40,7 +40,7 @@ pub(crate) struct Args {
 #[derive(Clone, Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Globals {
-    /// Folder of the project
+    /// Folder of the project; the current one by default
     #[arg(short = 'C', long = "directory", global = true, hide_short_help = true, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
     /// Project file, relative to the folder
@@ -49,7 +49,7 @@ pub(crate) struct Globals {
     /// Use a simulated world, kept in .maily/sandbox.json beside the project file
     #[arg(long, global = true, hide_short_help = true)]
     pub(crate) sandbox: bool,
-    /// Kubeconfig; else KUBECONFIG, else the home folder's
+    /// Kubeconfig; else KUBECONFIG, else ~/.kube/config
     #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// How results are written
@@ -58,7 +58,7 @@ pub(crate) struct Globals {
     /// Say only what went wrong
     #[arg(short, long, global = true, hide_short_help = true)]
     pub(crate) quiet: bool,
-    /// Say more; twice: everything
+    /// Say more: all fields of a plan, and each request; twice: diagnostics of the libraries, too
     #[arg(short, long, global = true, hide_short_help = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -148,15 +148,22 @@ pub(crate) enum Command {
     )]
     Doctor(EnvOnly),
     /// Print the JSON Schema of the project file, or of what `--output json` prints
+    #[command(
+        after_help = "Examples:\n  mailyctl schema > maily.schema.json\n  mailyctl schema --for status"
+    )]
     Schema(SchemaCommand),
-    /// Print completions for a shell
+    /// Make a shell complete commands, options and the names of the project
+    #[command(
+        after_help = "Examples:\n  source <(mailyctl completions bash)\n  mailyctl completions fish | source"
+    )]
     Completions {
-        /// The shell
+        /// The shell that is to read it
         shell: clap_complete::Shell,
     },
     /// Write man pages
+    #[command(after_help = "Examples:\n  mailyctl man ~/.local/share/man/man1")]
     Man {
-        /// Folder to write them to
+        /// Folder to write them to; made if it is absent
         folder: PathBuf,
     },
     /// The simulated world
@@ -203,7 +210,7 @@ pub(crate) fn wants_json(words: impl IntoIterator<Item = std::ffi::OsString>) ->
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     #[test]
     fn a_wish_for_json_is_seen_in_every_form() {
@@ -215,6 +222,38 @@ mod tests {
         }
         for line in ["m -o text", "m -- -o json", "m json", "m -C o json", "m -o"] {
             assert!(!wants(line), "{line}");
+        }
+    }
+
+    /// Commands without commands of their own, with the words that lead to them.
+    fn leaves(command: &clap::Command, words: &str, found: &mut Vec<(String, clap::Command)>) {
+        for below in command.get_subcommands() {
+            let words = format!("{words} {}", below.get_name());
+            if below.has_subcommands() {
+                leaves(below, &words, found);
+            } else {
+                found.push((words, below.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_has_examples_that_are_understood() {
+        let mut found = Vec::new();
+        leaves(&super::Args::command(), "", &mut found);
+        assert!(found.len() > 20);
+        for (words, command) in found {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> =
+                help.strip_prefix("Examples:\n").unwrap_or_default().lines().map(str::trim).collect();
+            assert!(!examples.is_empty(), "`{words}` has none");
+            for example in examples {
+                let call =
+                    example.trim_start_matches("source <(").split([')', '>', '|']).next().unwrap_or_default();
+                let args = call.split_whitespace().map(|word| word.trim_matches('\''));
+                let parsed = super::Args::try_parse_from(args);
+                assert!(example.contains(words.trim()) && parsed.is_ok(), "`{words}`: {example}: {parsed:?}");
+            }
         }
     }
 

@@ -26,7 +26,7 @@ pub(crate) struct RunArgs {
 /// How an environment is taken hold of.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TurnArgs {
-    /// Why; goes on record
+    /// Why; goes on record, and `show run` tells it
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
     #[command(flatten)]
@@ -36,7 +36,8 @@ pub(crate) struct TurnArgs {
 /// How to wait while somebody else works on the environment.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct WaitArgs {
-    /// Wait for one's turn, at most so long; 10m where no time is given
+    /// Wait for one's turn, at most so long, such as 90s; 10m where no time is given. Without it a command beside
+    /// another run is refused at once
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10m")]
     pub(crate) wait_lock: Option<String>,
 }
@@ -44,13 +45,14 @@ pub(crate) struct WaitArgs {
 /// How a plan is made.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct PlanArgs {
-    /// Take fields that other clients manage
+    /// Take fields that other clients manage; without it the plan is refused, and names them
     #[arg(long)]
     pub(crate) force_conflicts: bool,
-    /// Allow this object to be deleted and made again
+    /// Allow this object to be deleted and made again, such as Deployment/api; may be repeated
     #[arg(long, value_name = "KIND/NAME")]
     pub(crate) allow_replace: Vec<String>,
-    /// Time for each service, such as 5m; else what the file says, else 10m
+    /// Time for each service, such as 90s or 5m, at least 1s; else what the file says, else 10m. What does not serve by
+    /// then has failed
     #[arg(long, value_name = "TIME")]
     pub(crate) timeout: Option<String>,
 }

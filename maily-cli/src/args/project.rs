@@ -10,16 +10,16 @@ pub(crate) struct InitArgs {
     /// Derive services from manifests: a file, a folder or a pattern, with {version} where the version stands
     #[arg(long, value_name = "PATH")]
     pub(crate) from: Option<String>,
-    /// The version to look at
+    /// The version to look at: it stands for {version} in the path, and is the tag of the project's own images
     #[arg(long)]
     pub(crate) version: Option<String>,
     /// Name of the project; else the folder's
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Services of the last phase
+    /// Services of the last phase; none by default
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     pub(crate) critical: Vec<String>,
-    /// Replace a file that is there
+    /// Replace a file that is there; without it that is refused
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -27,8 +27,12 @@ pub(crate) struct InitArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum EnvCommand {
     /// Bind an environment to a cluster; makes the environment if it is absent
+    #[command(
+        after_help = "Examples:\n  mailyctl env bind production --context prod --namespace shop\n  mailyctl env bind production --install-fence"
+    )]
     Bind(BindArgs),
     /// List environments
+    #[command(after_help = "Examples:\n  mailyctl env list\n  mailyctl env list --output json")]
     List,
 }
 
@@ -43,10 +47,10 @@ pub(crate) struct BindArgs {
     /// Namespace; else what the file says, else the project's name
     #[arg(long)]
     pub(crate) namespace: Option<String>,
-    /// Make the namespace if it does not exist
+    /// Make the namespace if it does not exist; without it that is only told
     #[arg(long)]
     pub(crate) create_namespace: bool,
-    /// Bind it to another cluster than before
+    /// Bind it to another cluster than before; without it that is refused
     #[arg(long)]
     pub(crate) rebind: bool,
     /// Have the API server refuse writes of former holders: installs the fence or repairs it, and records it

@@ -15,13 +15,13 @@ pub(crate) struct PlanCommand {
     /// Version to release: the tag of the project's own images
     #[arg(long)]
     pub(crate) version: String,
-    /// Only these services
+    /// Only these services; all by default
     #[arg(long, value_delimiter = ',', value_name = "A,B", add = ArgValueCandidates::new(complete::services))]
     pub(crate) components: Vec<String>,
-    /// Save the plan
+    /// Save the plan to this file, for `apply`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Exit with 8 when there are changes
+    /// Exit with 8 when there are changes, and with 0 when there are none
     #[arg(long)]
     pub(crate) exit_code: bool,
     #[command(flatten)]
@@ -32,7 +32,7 @@ pub(crate) struct PlanCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyCommand {
-    /// The saved plan
+    /// The plan, as `plan --out` has saved it
     pub(crate) plan: PathBuf,
     #[command(flatten)]
     pub(crate) run: RunArgs,
@@ -45,7 +45,7 @@ pub(crate) struct DeployCommand {
     /// Version to release: the tag of the project's own images
     #[arg(long)]
     pub(crate) version: String,
-    /// Only these services
+    /// Only these services; all by default
     #[arg(long, value_delimiter = ',', value_name = "A,B", add = ArgValueCandidates::new(complete::services))]
     pub(crate) components: Vec<String>,
     /// Only show the plan
@@ -59,7 +59,7 @@ pub(crate) struct DeployCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct PhasedCommand {
-    /// Only the phases of this environment
+    /// Only the phases of this environment; those of all by default
     #[arg(short, long, visible_alias = "environment", value_name = "NAME", add = ArgValueCandidates::new(complete::environments))]
     pub(crate) env: Option<String>,
     /// Version to release: the tag of the project's own images
@@ -74,7 +74,7 @@ pub(crate) struct PhasedCommand {
     /// First phase; after staging as with `--skip-staging`
     #[arg(long, value_name = "1..3", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) start_phase: u8,
-    /// Last phase
+    /// Last phase; the last one of the project by default
     #[arg(long, value_name = "1..3", value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) end_phase: Option<u8>,
     /// Shift traffic step by step (not there yet)
@@ -94,7 +94,7 @@ pub(crate) struct PhasedCommand {
 pub(crate) struct RollbackCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
-    /// `all`, or services
+    /// `all`, or only these services
     #[arg(long, value_delimiter = ',', default_value = "all", value_name = "all|A,B", add = ArgValueCandidates::new(complete::services_or_all))]
     pub(crate) components: Vec<String>,
     /// For each component the newest release in which it had this version
@@ -103,7 +103,7 @@ pub(crate) struct RollbackCommand {
     /// The release before the one in force; the one in force, where a deploy failed after it
     #[arg(long, group = "target")]
     pub(crate) last_good: bool,
-    /// A release by number
+    /// A release by its number, as `history` lists them
     #[arg(long, group = "target", value_name = "ID")]
     pub(crate) release: Option<u64>,
     /// Only show the plan
@@ -119,7 +119,7 @@ pub(crate) struct RollbackCommand {
 pub(crate) struct RemoveCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
-    /// `all`, or services
+    /// `all`, or only these services
     #[arg(long, value_delimiter = ',', required = true, value_name = "all|A,B", add = ArgValueCandidates::new(complete::services_or_all))]
     pub(crate) components: Vec<String>,
     /// Only show the plan
