@@ -106,8 +106,9 @@ pub(super) async fn release(
     };
     let Some(found) = releases::release(&*wired.environment.records, id).await? else {
         let known: Vec<String> = head.releases.iter().map(ToString::to_string).collect();
-        return Err(CliError::usage(format!("there is no release {id} on record"))
-            .help(format!("there are {}", known.join(", "))));
+        return Err(
+            CliError::usage(format!("there is no release {id} on record")).help(render::there_are(&known))
+        );
     };
     if ui.is_json() {
         let objects: Vec<_> = found

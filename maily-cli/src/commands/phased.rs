@@ -9,7 +9,7 @@ use super::deploy::{MODE, part, version};
 use crate::{
     args::{Globals, PhasedCommand},
     exit::{CliError, Code},
-    render::Ui,
+    render::{Ui, several},
     session::ask,
     wire::Workshop,
 };
@@ -49,7 +49,7 @@ fn parts(workshop: &Workshop, args: &PhasedCommand) -> Result<Vec<Part>, CliErro
     }
     if end > count {
         return Err(CliError::usage(format!("there is no phase {end}"))
-            .help(format!("the project has {count} phases")));
+            .help(format!("the project has {}", several(count, "phase"))));
     }
     let limit = args.env.as_deref();
     if let Some(name) = limit {

@@ -53,7 +53,7 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
                     "no such service: {}",
                     derived.unknown_critical.join(", ")
                 ))
-                .help(format!("there are {}", derived.services.join(", "))));
+                .help(render::there_are(&derived.services)));
             }
             for remark in &derived.remarks {
                 ui.tell(&format!("{} {remark}", ui.paint.warn("!")));
@@ -71,9 +71,8 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
             &json!({"file": path, "project": project.name.to_string(), "services": services, "remarks": remarks}),
         )?;
     } else {
-        let count = project.services.len();
-        let services = if count == 1 { "service" } else { "services" };
-        ui.tell(&format!("wrote `{}`: {count} {services}", path.display()));
+        let services = render::several(project.services.len(), "service");
+        ui.tell(&format!("wrote `{}`: {services}", path.display()));
         let bind = ui.tool.call("env bind production --context CONTEXT --namespace NAMESPACE");
         ui.tell(&format!("next: {bind}"));
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{
     args::{FaultCommand, Globals, SandboxCommand},
     exit::{CliError, Code},
-    render::Ui,
+    render::{Ui, there_are},
     wire::{open_sandbox, project_path, sandbox_path},
 };
 
@@ -86,12 +86,7 @@ fn known(project: &Project, sandbox: &Sandbox, fault: &Fault) -> Result<(), CliE
     if names.contains(&name) {
         return Ok(());
     }
-    let help = if names.is_empty() {
-        "there are none".to_owned()
-    } else {
-        format!("there are {}", names.join(", "))
-    };
-    Err(CliError::usage(format!("unknown {what} `{name}`")).help(help))
+    Err(CliError::usage(format!("unknown {what} `{name}`")).help(there_are(&names)))
 }
 
 /// Names under which a service's pods are known.

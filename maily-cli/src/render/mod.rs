@@ -34,7 +34,7 @@ use crate::{
 pub(crate) use live::beside;
 pub(crate) use paint::Paint;
 pub(crate) use tables::{environments, fence, history, looked, release, run, status};
-pub(crate) use text::{by_the_clock, plain};
+pub(crate) use text::{by_the_clock, plain, several, there_are};
 pub(crate) use tool::Tool;
 
 /// Version of the documents of `--output json`.

@@ -83,6 +83,18 @@ pub(crate) fn several(count: usize, thing: &str) -> String {
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
+/// What there is instead of what was named.
+pub(crate) fn there_are<T: AsRef<str>>(names: &[T]) -> String {
+    match names {
+        [] => "there are none".to_owned(),
+        [only] => format!("there is only {}", only.as_ref()),
+        names => {
+            let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+            format!("there are {}", names.join(", "))
+        }
+    }
+}
+
 /// At most so many characters.
 pub(crate) fn short(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -114,6 +126,14 @@ mod tests {
     fn moments_are_told_by_the_clock() {
         let holder = "ops@vm/1 since 2026-11-25T21:04:38.791216Z (run 20261125-210438-abcdef)";
         assert_eq!(by_the_clock(holder), "ops@vm/1 since 21:04:38Z (run 20261125-210438-abcdef)");
+    }
+
+    #[test]
+    fn one_is_not_several() {
+        assert_eq!(there_are::<&str>(&[]), "there are none");
+        assert_eq!(there_are(&["api"]), "there is only api");
+        assert_eq!(there_are(&["api".to_owned(), "web".to_owned()]), "there are api, web");
+        assert_eq!([several(1, "phase"), several(2, "phase")], ["1 phase", "2 phases"]);
     }
 
     #[test]

@@ -105,7 +105,7 @@ fn versions_and_components_are_checked() {
     let refused = desk.sandbox(&["sandbox", "fault", "add", "explode", "api"]).expect(2);
     assert!(refused.err.contains("crash SERVICE"), "{}", refused.err);
     for (fault, said) in
-        [("crash apii", "there are api"), ("crash api@latest", "latest"), ("build-fails web", "none")]
+        [("crash apii", "there is only api"), ("crash api@latest", "latest"), ("build-fails web", "none")]
     {
         let refused = desk.sandbox(&["sandbox", "fault", "add", fault]).expect(2);
         assert!(refused.err.contains(said), "{fault}: {}", refused.err);
