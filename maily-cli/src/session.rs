@@ -12,7 +12,7 @@ use maily_core::{
     engine::{
         Depth, EnvironmentError, Event, Head, Listener, Note, Planned, RunOptions, Storage, What, Wish,
         history::Release,
-        planner::{PlanOptions, Wanted},
+        planner::{Force, PlanOptions, Wanted},
     },
     model::{Approval, Seconds, ServiceName, Version},
     release::{self, DeployRequest, DeployScope},
@@ -121,7 +121,11 @@ fn plan_options(args: &PlanArgs) -> Result<PlanOptions, CliError> {
         }
     }
     Ok(PlanOptions {
-        force_conflicts: args.force_conflicts,
+        force: match &args.force_conflicts {
+            None => Force::Nothing,
+            Some(named) if named.is_empty() => Force::All,
+            Some(named) => Force::Only(named.iter().cloned().collect()),
+        },
         replace: args.allow_replace.iter().cloned().collect(),
         timeout_s: timeout(args)?,
         ..PlanOptions::default()

@@ -26,7 +26,7 @@ fn options(help: &str) -> Vec<String> {
     let long = described.flat_map(|line| line.split(|c: char| c.is_whitespace() || c == ','));
     let mut names: Vec<String> = long
         .filter(|word| word.starts_with("--"))
-        .map(|word| word.trim_end_matches("...").to_owned())
+        .map(|word| word.split('[').next().unwrap_or_default().trim_end_matches("...").to_owned())
         .collect();
     names.retain(|name| name.len() > 2);
     names

@@ -45,9 +45,10 @@ pub(crate) struct WaitArgs {
 /// How a plan is made.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct PlanArgs {
-    /// Take fields that other clients manage; without it the plan is refused, and names them
-    #[arg(long)]
-    pub(crate) force_conflicts: bool,
+    /// Take fields that other clients manage: those of these managers or objects (KIND/NAME), all where none is named;
+    /// without it the plan is refused, and names them
+    #[arg(long, value_name = "WHOSE", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
+    pub(crate) force_conflicts: Option<Vec<String>>,
     /// Allow this object to be deleted and made again, such as Deployment/api; may be repeated
     #[arg(long, value_name = "KIND/NAME")]
     pub(crate) allow_replace: Vec<String>,

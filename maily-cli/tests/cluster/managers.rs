@@ -26,7 +26,8 @@ async fn fields_of_another_manager_are_named_and_taken_only_when_told() {
         }
     }
     assert_eq!(site.content().await, before, "nothing was written");
-    site.run(&["deploy", "--version", "v2", "--yes", "--force-conflicts"]).expect(0);
+    site.run(&["plan", "--version", "v2", "--force-conflicts=other-bot,ConfigMap/beta"]).expect(1);
+    site.run(&["deploy", "--version", "v2", "--yes", "--force-conflicts=config-bot"]).expect(0);
     let map = site.get("v1", "ConfigMap", "alpha").await.expect("is there");
     assert_eq!(map.text("/data/VERSION"), Some("v2"));
     site.run(&["plan", "--version", "v2", "--exit-code"]).expect(0);

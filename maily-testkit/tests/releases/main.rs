@@ -5,6 +5,7 @@ mod adoption;
 mod autoscaler;
 mod configuration;
 mod fence;
+mod force;
 mod frontend;
 mod history;
 mod lease;

@@ -157,12 +157,10 @@ impl Comparison<'_> {
             let fields = self.fields(&before, None, &desired, &owned_only);
             return self.replace(key, live, desired, frozen, fields);
         }
-        if !self.options.force_conflicts {
-            let conflicts = self.conflicts(live, after.as_ref().unwrap_or(&desired), &migrate, known);
-            if !conflicts.is_empty() {
-                self.problems.extend(conflicts);
-                return None;
-            }
+        let conflicts = self.conflicts(live, after.as_ref().unwrap_or(&desired), &migrate, known);
+        if !conflicts.is_empty() {
+            self.problems.extend(conflicts);
+            return None;
         }
         let fields = self.fields(&before, after.as_ref(), &desired, &owned_only);
         let operation = if adopted { Operation::Adopt } else { Operation::Update };
@@ -191,7 +189,7 @@ impl Comparison<'_> {
         })))
     }
 
-    /// What others manage and would lose.
+    /// What others manage and would lose, but for what is to be taken.
     fn conflicts(
         &self,
         live: &Object,
@@ -201,7 +199,8 @@ impl Comparison<'_> {
     ) -> Vec<PlanProblem> {
         let key = live.key();
         let mut problems = Vec::new();
-        for (manager, shared) in shared(live, wanted, |manager| migrate.contains(manager)) {
+        let ours = |manager: &str| migrate.contains(manager) || self.options.force.takes(key, manager);
+        for (manager, shared) in shared(live, wanted, ours) {
             let now = self.view(live, &shared);
             let changed = difference(&now, &shared.project(wanted));
             // What a person took by hand and left or set as the last release has it is nobody's loss. It is not so

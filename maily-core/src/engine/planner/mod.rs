@@ -14,4 +14,4 @@ pub(crate) use conflict::is_deployer;
 pub(crate) use missing::to_look_for;
 pub use order::plan;
 pub use problem::{PlanProblem, PlanProblems};
-pub use wanted::{Frontend, Gate, JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService};
+pub use wanted::{Force, Frontend, Gate, JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService};

@@ -105,15 +105,15 @@ impl PlanProblem {
     pub fn hint(&self) -> String {
         match self {
             Self::Owned { .. } => "take it out of this project, or remove it there first".to_owned(),
-            Self::FieldConflict { manager, .. } => {
-                format!(
-                    "leave these fields to `{manager}` alone or to the project alone; `--force-conflicts` takes them for the project"
-                )
-            }
-            Self::Drift { .. } => {
-                "`--force-conflicts` overwrites it; a deploy keeps it once it stands in the project, a rollback does not"
-                    .to_owned()
-            }
+            Self::FieldConflict { key, manager, .. } => format!(
+                "leave these fields to `{manager}` alone or to the project alone; `--force-conflicts={}` takes them for the \
+                 project",
+                named(manager, key)
+            ),
+            Self::Drift { key, .. } => format!(
+                "`--force-conflicts={}` overwrites it; a deploy keeps it once it stands in the project, a rollback does not",
+                key.short()
+            ),
             Self::Replace { key, .. } => {
                 format!(
                     "allow it with `--allow-replace {}/{}`: the object is gone for a moment",
@@ -135,6 +135,12 @@ impl PlanProblem {
             Self::Cycle { .. } => "drop one of the needs".to_owned(),
         }
     }
+}
+
+/// What conflicts are called by on a command line: their manager, where a shell takes that name as it is.
+fn named(manager: &str, key: &ObjectKey) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if manager.chars().all(plain) { manager.to_owned() } else { key.short() }
 }
 
 /// All reasons.

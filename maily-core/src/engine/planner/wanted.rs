@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
-use crate::{engine::Goal, object::Object, provider::ProbeRequest};
+use crate::{
+    engine::Goal,
+    object::{Object, ObjectKey},
+    provider::ProbeRequest,
+};
 
 /// The wanted state of one environment.
 #[derive(Clone, Debug)]
@@ -107,11 +111,34 @@ pub enum Look {
     Job(Object),
 }
 
+/// Fields of other managers that are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Force {
+    /// None: such a field is a problem of the plan.
+    #[default]
+    Nothing,
+    /// Those of these managers, and those of these objects (`Kind/name`).
+    Only(BTreeSet<String>),
+    /// All.
+    All,
+}
+
+impl Force {
+    /// Whether the fields of a manager on an object are taken.
+    pub(super) fn takes(&self, key: &ObjectKey, manager: &str) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Only(names) => names.contains(manager) || names.contains(&key.short()),
+            Self::All => true,
+        }
+    }
+}
+
 /// What a person allowed beyond the ordinary.
 #[derive(Clone, Debug, Default)]
 pub struct PlanOptions {
-    /// Take fields that other managers own.
-    pub force_conflicts: bool,
+    /// Which fields to take that other managers own.
+    pub force: Force,
     /// Objects (`Kind/name`) that may be deleted and made again.
     pub replace: BTreeSet<String>,
     /// Seconds for gates and jobs without a time of their own.
