@@ -110,8 +110,24 @@ defects! {
     DoomedAwaited = "doomed-awaited",
     /// T10: a start that failed for the node's own reasons is a failure.
     TransientDooms = "transient-dooms",
+    /// T11: a watch that is closed has ended.
+    ClosedWatchEnds = "closed-watch-ends",
+    /// T11: what a watch has missed is not listed again.
+    LostHistoryKept = "lost-history-kept",
+    /// T11: a watch that says nothing any more is believed.
+    SilentWatchBelieved = "silent-watch-believed",
+    /// T12: a read may go back in time.
+    OldReadsTaken = "old-reads-taken",
+    /// T13: the client asks again where the server has too much to do.
+    LoadHidden = "load-hidden",
+    /// T14: an answer is waited for however long it takes.
+    AnswersAwaited = "answers-awaited",
+    /// T15: a write that the server gave up has changed nothing.
+    GivenUpIsRefused = "given-up-is-refused",
     /// T16: another configuration leaves the pods as they are.
     ConfigRestartsNothing = "config-restarts-nothing",
+    /// T17: fields of a client-side apply stay with it.
+    FieldsNotMigrated = "fields-not-migrated",
     /// T18: a pod ends at once when it is told to.
     NoTimeToEnd = "no-time-to-end",
 }
@@ -157,6 +173,6 @@ pub use switch::{is_planted, plant};
 
 /// Whether a defect is planted: never.
 #[cfg(not(feature = "planted-defects"))]
-pub(crate) const fn is_planted(_: Defect) -> bool {
+pub const fn is_planted(_: Defect) -> bool {
     false
 }

@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use http::header;
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
+    planted::{Defect, is_planted},
     provider::{
         Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, ErrorKind, ListQuery,
         LogOptions, LogStream, Permission, Precondition, ProviderError, WatchStream, WriteOptions,
@@ -158,8 +159,11 @@ impl Cluster for KubeCluster {
     async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
         let name = key.to_string();
         let about = About { operation: "get", resource: &name };
-        let path = self.path_of(key, about).await?;
+        let mut path = self.path_of(key, about).await?;
         // Without a resourceVersion the read is from a quorum (T12).
+        if is_planted(Defect::OldReadsTaken) {
+            path.push_str("?resourceVersion=0");
+        }
         match self.inner.wire.get(about, &path, CALL).await {
             Ok(answer) => object(answer.json(about)?, &key.kind, about).map(Some),
             Err(error) if is_absent(&error) => Ok(None),
@@ -222,6 +226,9 @@ pub(crate) async fn list_all(
     let mut restarts = 0;
     loop {
         let mut uri = format!("{path}?limit={PAGE_SIZE}{labels}");
+        if is_planted(Defect::OldReadsTaken) {
+            uri.push_str("&resourceVersion=0");
+        }
         if !token.is_empty() {
             uri.push_str("&continue=");
             uri.push_str(&query_value(&token));

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 use kube::client::AuthError;
-use maily_core::provider::{Effect, ErrorKind, ProviderError};
+use maily_core::{
+    planted::{Defect, is_planted},
+    provider::{Effect, ErrorKind, ProviderError},
+};
 use serde_json::Value;
 
 use crate::{transport::PluginHangs, words};
@@ -50,7 +53,8 @@ pub(crate) fn refused(
     let unclear = code == StatusCode::INTERNAL_SERVER_ERROR || code == StatusCode::GATEWAY_TIMEOUT;
     if unclear && kind != ErrorKind::Invalid {
         // A write that was answered so may have been committed (T15).
-        error = error.with_effect(Effect::Unknown);
+        let refused = is_planted(Defect::GivenUpIsRefused);
+        error = error.with_effect(if refused { Effect::None } else { Effect::Unknown });
     }
     let asked = status.pointer("/details/retryAfterSeconds").and_then(Value::as_u64).map(Duration::from_secs);
     match retry_after.or(asked) {
@@ -242,6 +246,16 @@ mod tests {
         assert_eq!((error.kind(), error.effect()), (ErrorKind::DeadlineExceeded, Effect::Unknown));
         let error = of(500, &json!({"message": "etcdserver: leader changed"}));
         assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::Unknown));
+    }
+
+    /// The rule is worth what turns red without it.
+    #[cfg(feature = "planted-defects")]
+    #[test]
+    fn a_504_that_counts_as_a_refusal_turns_its_test_red() {
+        maily_core::planted::plant(Some(Defect::GivenUpIsRefused));
+        let red = std::panic::catch_unwind(t15_a_504_may_have_taken_effect).is_err();
+        maily_core::planted::plant(None);
+        assert!(red, "it is unnoticed");
     }
 
     #[test]

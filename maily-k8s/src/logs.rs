@@ -13,7 +13,7 @@ use maily_core::{
 use crate::{
     KubeCluster,
     error::{About, PROVIDER},
-    request::{PAGE, query_value},
+    request::{PAGE, at_most, query_value},
 };
 
 pub(crate) async fn logs(
@@ -51,7 +51,7 @@ pub(crate) async fn logs(
             // A container may be silent for as long as it likes; what it has said already comes at once (T14).
             let read = match follow {
                 Follow::Yes => Some(read.await),
-                Follow::No => within(&*runtime, PAGE, read).await,
+                Follow::No => within(&*runtime, at_most(PAGE), read).await,
             };
             let broken =
                 |kind, message: String| ProviderError::new(kind, PROVIDER, "read the log of", name, message);

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use maily_core::object::{FieldSet, Object};
+use maily_core::{
+    object::{FieldSet, Object},
+    planted::{Defect, is_planted},
+};
 use serde_json::{Map, Value, json};
 
 /// The new `managedFields`, or `None` where nothing has to be moved.
@@ -19,7 +22,7 @@ pub(crate) fn migrated(live: &Object, manager: &str) -> Option<Value> {
         whole(entry) && deploys && (update || by != manager)
     };
     let taken: BTreeSet<String> = entries.iter().filter(legacy).map(name).collect();
-    if taken.is_empty() {
+    if taken.is_empty() || is_planted(Defect::FieldsNotMigrated) {
         return None;
     }
     let fields = FieldSet::owned_by(live, |by| by == manager || taken.contains(by));
@@ -43,4 +46,45 @@ pub(crate) fn migrated(live: &Object, manager: &str) -> Option<Value> {
     ours.insert("fieldsV1".to_owned(), fields.to_fields_v1());
     kept.push(Value::Object(ours));
     Some(json!(kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(manager: &str, operation: &str, fields: Value) -> Value {
+        json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields})
+    }
+
+    #[test]
+    fn t17_fields_of_a_client_side_apply_become_ours() {
+        let mut live = Object::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "a", "namespace": "n", "managedFields": [
+                entry("kubectl-client-side-apply", "Update", json!({"f:data": {".": {}, "f:kept": {}, "f:left-out": {}}})),
+                entry("maily", "Apply", json!({"f:data": {"f:kept": {}}})),
+                entry("somebody", "Update", json!({"f:data": {"f:theirs": {}}})),
+            ]},
+            "data": {"kept": "1", "left-out": "2", "theirs": "3"}}))
+        .unwrap();
+        let moved = migrated(&live, "maily").expect("there is something to move");
+        let managers: Vec<&str> =
+            moved.as_array().unwrap().iter().map(|e| e["manager"].as_str().unwrap()).collect();
+        assert_eq!(managers, ["somebody", "maily"]);
+        assert_eq!(moved[1]["operation"], "Apply", "what an apply leaves out goes if an apply set it");
+        let ours = FieldSet::of_entry(&moved[1]);
+        let owned = |field: &str| ours.contains(&["data", field]);
+        assert!(owned("kept") && owned("left-out") && !owned("theirs"), "{:?}", ours.paths());
+        live.edit(|body| body["metadata"]["managedFields"] = moved);
+        assert_eq!(migrated(&live, "maily"), None, "nothing is left to move");
+    }
+
+    /// The rule is worth what turns red without it.
+    #[cfg(feature = "planted-defects")]
+    #[test]
+    fn fields_that_are_not_migrated_turn_their_test_red() {
+        maily_core::planted::plant(Some(Defect::FieldsNotMigrated));
+        let red = std::panic::catch_unwind(t17_fields_of_a_client_side_apply_become_ours).is_err();
+        maily_core::planted::plant(None);
+        assert!(red, "it is unnoticed");
+    }
 }

@@ -8,6 +8,7 @@ use http_body_util::BodyExt as _;
 use kube::client::Body;
 use maily_core::{
     object::Object,
+    planted::{Defect, is_planted},
     provider::{ApiResource, ErrorKind, ListQuery, ProviderError, WatchEvent, WatchStream},
     runtime::{Moment, within},
 };
@@ -105,11 +106,22 @@ impl Watching {
                     self.pause = PAUSE;
                     self.quiet = false;
                 }
+                Some(Line::Expired) if is_planted(Defect::LostHistoryKept) => self.body = None,
                 Some(Line::Expired) => (self.version, self.body) = (None, None),
                 Some(Line::Broken(why)) => {
                     (self.version, self.body) = (None, None);
                     self.rest().await;
                     return Ok(WatchEvent::Interrupted(why));
+                }
+                None if is_planted(Defect::ClosedWatchEnds) => {
+                    let message = "the server closed the watch";
+                    return Err(ProviderError::new(
+                        ErrorKind::Unavailable,
+                        PROVIDER,
+                        "watch",
+                        &self.name,
+                        message,
+                    ));
                 }
                 // A closed watch is not an end. One that is closed at once, again and again, is asked for with pauses.
                 None => {
@@ -168,7 +180,8 @@ impl Watching {
                 buffer.advance(1);
                 return Some(self.understand(&line));
             }
-            match within(&*self.inner.wire.runtime, SILENCE, body.frame()).await {
+            let silence = if is_planted(Defect::SilentWatchBelieved) { Duration::MAX } else { SILENCE };
+            match within(&*self.inner.wire.runtime, silence, body.frame()).await {
                 Some(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
                         buffer.extend_from_slice(&data);

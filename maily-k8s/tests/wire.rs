@@ -16,7 +16,7 @@ use maily_core::{
         Cluster as _, Effect, ErrorKind, Follow, ListQuery, LogOptions, Precondition, WatchEvent,
         WriteOptions,
     },
-    runtime::Runtime,
+    runtime::{Runtime, within},
 };
 use maily_k8s::KubeCluster;
 use maily_testkit::sim::SimRuntime;
@@ -24,6 +24,9 @@ use serde_json::{Value, json};
 
 type Answer = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 type Asked = Arc<Mutex<Vec<String>>>;
+
+/// Longer than anything may take.
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// What a scripted server does with a request.
 enum Reply {
@@ -156,30 +159,42 @@ async fn t11_a_closed_watch_goes_on_where_it_was_and_lost_history_is_listed_agai
     assert!(asked[1].contains("allowWatchBookmarks=true"), "{}", asked[1]);
 }
 
+/// The line of a bookmark, after which nothing comes.
+const BOOKMARK: &str = concat!(
+    r#"{"type":"BOOKMARK","object":{"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"6"}}}"#,
+    "\n"
+);
+
 #[tokio::test(start_paused = true)]
 async fn t11_a_silent_watch_is_taken_up_again() {
-    let mut turn = 0;
-    let (cluster, asked, runtime) = cluster(move |_| {
-        turn += 1;
-        match turn {
-            1 => list("5", Vec::new()),
-            2 => Reply::Silence,
-            3 => Reply::Lines(vec![json!({"type": "ADDED", "object": map("b", "7")})]),
-            _ => Reply::Silence,
-        }
-    });
-    let start = runtime.now();
-    let mut watch = cluster.watch(&query()).await.expect("opens");
-    watch.next().await.expect("begins").expect("is no error");
-    let event = loop {
-        match watch.next().await.expect("goes on").expect("is no error") {
-            WatchEvent::Interrupted(_) => {}
-            event => break event,
-        }
-    };
-    assert!(matches!(event, WatchEvent::Applied(_)), "{event:?}");
-    assert!(runtime.now().since(start) < Duration::from_secs(200));
-    assert_eq!(asked.lock().expect("is not poisoned").len(), 3);
+    // It is silent from the beginning, or after it has said something.
+    for begun in [false, true] {
+        let mut turn = 0;
+        let (cluster, asked, runtime) = cluster(move |_| {
+            turn += 1;
+            match turn {
+                1 => list("5", Vec::new()),
+                2 if begun => Reply::Begun(BOOKMARK),
+                3 => Reply::Lines(vec![json!({"type": "ADDED", "object": map("b", "7")})]),
+                _ => Reply::Silence,
+            }
+        });
+        let start = runtime.now();
+        let mut watch = cluster.watch(&query()).await.expect("opens");
+        watch.next().await.expect("begins").expect("is no error");
+        let event = async {
+            loop {
+                match watch.next().await.expect("goes on").expect("is no error") {
+                    WatchEvent::Interrupted(_) => {}
+                    event => break event,
+                }
+            }
+        };
+        let event = within(&*runtime, HOUR, event).await.expect("is given up");
+        assert!(matches!(event, WatchEvent::Applied(_)), "{event:?}");
+        assert!(runtime.now().since(start) < Duration::from_secs(200));
+        assert_eq!(asked.lock().expect("is not poisoned").len(), 3);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -246,7 +261,8 @@ async fn a_refused_secret_is_not_quoted() {
 async fn t14_a_server_that_never_answers_is_given_up() {
     let (cluster, _, runtime) = cluster(|_| Reply::Silence);
     let start = runtime.now();
-    let error = cluster.get(&key()).await.expect_err("is given up");
+    let answer = within(&*runtime, HOUR, cluster.get(&key())).await.expect("is not waited for any longer");
+    let error = answer.expect_err("is given up");
     assert_eq!((error.kind(), error.effect()), (ErrorKind::DeadlineExceeded, Effect::Unknown));
     let waited = runtime.now().since(start);
     assert!(waited >= Duration::from_secs(15) && waited < Duration::from_secs(20), "{waited:?}");
@@ -262,7 +278,7 @@ async fn t14_a_log_that_stops_is_given_up_unless_it_is_followed() {
         let mut lines =
             cluster.logs(&pod, &LogOptions { follow, ..LogOptions::default() }).await.expect("opens");
         assert_eq!(lines.next().await.expect("goes on").expect("is a line").text, "one");
-        let next = maily_core::runtime::within(&*runtime, Duration::from_secs(3_600), lines.next()).await;
+        let next = within(&*runtime, HOUR, lines.next()).await;
         if ends {
             let error = next.expect("ends").expect("with an error").expect_err("is given up");
             assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
@@ -379,5 +395,30 @@ async fn kinds_of_a_definition_that_was_written_are_waited_for() {
             Err(error) if !written || dry_run => assert_eq!(error.kind(), ErrorKind::Unsupported),
             told => panic!("written: {written}, dry run: {dry_run}: {told:?}"),
         }
+    }
+}
+
+/// Each rule is worth what turns red without it.
+#[cfg(feature = "planted-defects")]
+#[test]
+fn every_trap_that_is_put_back_on_the_wire_turns_its_test_red() {
+    use maily_core::planted::{Defect, plant};
+
+    let goes_on = t11_a_closed_watch_goes_on_where_it_was_and_lost_history_is_listed_again;
+    let tests: [(Defect, fn()); 7] = [
+        (Defect::ClosedWatchEnds, goes_on),
+        (Defect::LostHistoryKept, goes_on),
+        (Defect::SilentWatchBelieved, t11_a_silent_watch_is_taken_up_again),
+        (Defect::OldReadsTaken, t12_no_read_asks_for_an_old_version),
+        (Defect::LoadHidden, t13_a_refusal_for_load_is_passed_on_and_not_hidden_by_retries),
+        (Defect::AnswersAwaited, t14_a_server_that_never_answers_is_given_up),
+        (Defect::AnswersAwaited, t14_a_log_that_stops_is_given_up_unless_it_is_followed),
+    ];
+    for (defect, test) in tests {
+        plant(Some(defect));
+        let red = std::panic::catch_unwind(test).is_err();
+        plant(None);
+        assert!(red, "{} is unnoticed", defect.name());
+        test();
     }
 }

@@ -31,7 +31,7 @@ enum Check {
     LateAfterTakeover,
     /// A holder cannot renew his lease.
     Unrenewed,
-    /// A test of its own, which stands in `maily-core` and is shown there to turn red.
+    /// A test of its own, which stands in `maily-core` or `maily-k8s` and is shown there to turn red.
     Named,
 }
 
@@ -77,7 +77,15 @@ const CHECKS: &[(Defect, Check)] = &[
     (Defect::UnschedulableDooms, Check::Named),
     (Defect::DoomedAwaited, Check::Named),
     (Defect::TransientDooms, Check::Named),
+    (Defect::ClosedWatchEnds, Check::Named),
+    (Defect::LostHistoryKept, Check::Named),
+    (Defect::SilentWatchBelieved, Check::Named),
+    (Defect::OldReadsTaken, Check::Named),
+    (Defect::LoadHidden, Check::Named),
+    (Defect::AnswersAwaited, Check::Named),
+    (Defect::GivenUpIsRefused, Check::Named),
     (Defect::ConfigRestartsNothing, Check::Named),
+    (Defect::FieldsNotMigrated, Check::Named),
     (Defect::NoTimeToEnd, Check::Named),
 ];
 
