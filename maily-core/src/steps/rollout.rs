@@ -21,6 +21,9 @@ use crate::{
 /// How long the old state is waited for after it was written back: what was captured may itself never have served.
 const RESTORED_LIMIT: Duration = Duration::from_secs(120);
 
+/// Time until what could not be read is read again: no watch tells of it.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
 /// Least time for taking a step back, however little the way forward had.
 const LEAST_BACK_S: u64 = 60;
 
@@ -157,24 +160,26 @@ pub(super) async fn wait(
     let mut last = None;
     loop {
         let health = follower.health().await.map_err(|failure| Trouble::Failed(Box::new(failure)))?;
-        match health {
+        let mut pause = context.left(deadline);
+        let now = match health {
             Health::Done => return Ok(()),
             Health::Failed(reason) => {
                 return Err(failed(context, follower, *reason, step.service.as_deref()).await.into());
             }
-            Health::Waiting { ready, desired, why } => {
-                let now = (ready, desired, why);
-                if last.as_ref() != Some(&now) {
-                    context.tell(What::StepProgress {
-                        step: step.id.clone(),
-                        ready: Some(now.0),
-                        desired: Some(now.1),
-                        why: now.2.clone(),
-                    });
-                    last = Some(now);
-                }
+            Health::Waiting { ready, desired, why } => (ready, desired, why),
+            Health::Ask(key) => {
+                pause = pause.min(READ_AGAIN);
+                (0, 0, format!("{} cannot be read for the moment", key.short()))
             }
-            Health::Ask(_) => {}
+        };
+        if last.as_ref() != Some(&now) {
+            context.tell(What::StepProgress {
+                step: step.id.clone(),
+                ready: Some(now.0),
+                desired: Some(now.1),
+                why: now.2.clone(),
+            });
+            last = Some(now);
         }
         if context.runtime.now() >= deadline {
             let (ready, desired, why) = last.unwrap_or_default();
@@ -192,7 +197,7 @@ pub(super) async fn wait(
         }
         let changed = follower.changed();
         let stopped = context.stopped(direction);
-        let timer = context.runtime.sleep(context.left(deadline));
+        let timer = context.runtime.sleep(pause);
         futures::pin_mut!(changed, stopped);
         tokio::select! {
             biased;

@@ -319,7 +319,7 @@ impl Follower {
         self.notify.notified().await;
     }
 
-    /// The verdict on what is known now.
+    /// The verdict on what is known now; what it needs and cannot be read for the moment is to be asked for again.
     pub(crate) async fn health(&self) -> Result<Health, Failure> {
         // Each round reads one replica set more.
         for _ in 0..16 {
@@ -328,10 +328,7 @@ impl Follower {
                     let set = match self.cluster.get(&key).await {
                         Ok(set) => set,
                         // Who waits comes again, and has a deadline of his own.
-                        Err(error) if error.is_transient() => {
-                            let why = format!("{} cannot be read for the moment", key.short());
-                            return Ok(Health::Waiting { ready: 0, desired: 0, why });
-                        }
+                        Err(error) if error.is_transient() => return Ok(Health::Ask(key)),
                         Err(error) => return Err(Failure::of(&error)),
                     };
                     let revision = self.revision();

@@ -1,13 +1,17 @@
-//! A watch that the server breaks off in its first answer.
+//! Watches that the server breaks off in their first answer, and what cannot be read beside them for a while.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 use maily_core::{
+    engine::{Failure, Outcome, RunEnd},
     object::{Object, ObjectKey, ObjectKind},
     provider::{
         Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, ListQuery, LogOptions, LogStream,
@@ -16,14 +20,26 @@ use maily_core::{
 };
 use maily_testkit::sim::SimCluster;
 
-use crate::setup::{Setup, succeeded};
+use crate::setup::{Setup, fault, succeeded};
 
-/// A cluster whose first watches end with an error of this kind.
+/// A cluster whose first watches, or first reads of a ReplicaSet, end with an error of this kind.
 #[derive(Debug)]
 struct Broken {
     cluster: SimCluster,
     kind: ErrorKind,
-    left: AtomicU32,
+    watches: AtomicU32,
+    sets: AtomicU32,
+}
+
+/// Takes one away, if there is one left.
+fn takes(left: &AtomicU32) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
+}
+
+impl Broken {
+    fn error(&self, operation: &'static str, what: &str) -> ProviderError {
+        ProviderError::new(self.kind, "kubernetes", operation, what, "the answer breaks off")
+    }
 }
 
 #[async_trait]
@@ -41,6 +57,9 @@ impl Cluster for Broken {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
+        if key.kind.kind == "ReplicaSet" && takes(&self.sets) {
+            return Err(self.error("get", &key.to_string()));
+        }
         self.cluster.get(key).await
     }
 
@@ -57,12 +76,10 @@ impl Cluster for Broken {
     }
 
     async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {
-        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        if left.is_err() {
+        if !takes(&self.watches) {
             return self.cluster.watch(query).await;
         }
-        let error = ProviderError::new(self.kind, "kubernetes", "watch", "pods", "the answer breaks off");
-        Ok(stream::iter([Err(error)]).boxed())
+        Ok(stream::iter([Err(self.error("watch", "pods"))]).boxed())
     }
 
     async fn logs(&self, pod: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError> {
@@ -73,7 +90,8 @@ impl Cluster for Broken {
 async fn deploys(kind: ErrorKind) -> bool {
     let mut setup = Setup::new(71);
     let cluster = SimCluster::new(Arc::clone(&setup.shared));
-    setup.cluster = Some(Arc::new(Broken { cluster, kind, left: AtomicU32::new(3) }));
+    let (watches, sets) = (AtomicU32::new(3), AtomicU32::new(0));
+    setup.cluster = Some(Arc::new(Broken { cluster, kind, watches, sets }));
     succeeded(&setup.deploy("v1").await)
 }
 
@@ -85,4 +103,35 @@ async fn a_watch_that_breaks_off_in_its_first_answer_is_begun_anew() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_is_forbidden_fails_the_step() {
     assert!(!deploys(ErrorKind::PermissionDenied).await);
+}
+
+/// A release whose pods are doomed, to a cluster that does not tell at first whose they are: why it went back, and how
+/// long that took.
+async fn goes_back(kind: ErrorKind) -> (Failure, Duration) {
+    let mut setup = Setup::new(72);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let cluster = SimCluster::new(Arc::clone(&setup.shared));
+    let (watches, sets) = (AtomicU32::new(0), AtomicU32::new(3));
+    let broken = Arc::new(Broken { cluster, kind, watches, sets });
+    setup.cluster = Some(broken.clone());
+    setup.shared.world().faults.push(fault("image-missing worker@v2"));
+    let start = setup.runtime.now();
+    let end = setup.deploy("v2").await;
+    assert!(broken.sets.load(Ordering::SeqCst) < 3, "it was asked whose the pods are");
+    let RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, .. } = end else { panic!("{end:?}") };
+    (why, setup.runtime.now().since(start))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_set_that_cannot_be_read_for_a_while_is_read_again() {
+    let (why, took) = goes_back(ErrorKind::Unavailable).await;
+    assert_eq!(why.cause, "image-not-found", "{why:?}");
+    // Nothing changes any more that a watch could tell of.
+    assert!(took < Duration::from_secs(30), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_set_that_must_not_be_read_fails_the_step() {
+    let (why, _) = goes_back(ErrorKind::PermissionDenied).await;
+    assert!(why.message.contains("the answer breaks off"), "{why:?}");
 }
