@@ -1,10 +1,11 @@
-//! A frontend host whose answers get lost: nothing of a run that went back is left there.
+//! A frontend host whose answers get lost and whose search lags: nothing of a run that went back is left there, and
+//! nothing of a run that is over lands in a later one.
 
 use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -37,6 +38,10 @@ struct Lossy {
     runtime: Arc<dyn Runtime>,
     /// Seconds after which the next create takes effect; its answer is lost. Zero: nothing is lost.
     late: AtomicU32,
+    /// The same for the next promotion.
+    late_promotion: AtomicU32,
+    /// Its search does not find yet what was made.
+    lags: AtomicBool,
     /// Removals that fail before one works.
     stuck: AtomicU32,
 }
@@ -45,12 +50,24 @@ impl Lossy {
     fn new(setup: &Setup) -> Arc<Self> {
         let host = SimFrontend::new(Arc::clone(&setup.shared), "production");
         let runtime = Arc::clone(&setup.runtime);
-        Arc::new(Self { host, runtime, late: AtomicU32::new(0), stuck: AtomicU32::new(0) })
+        Arc::new(Self {
+            host,
+            runtime,
+            late: AtomicU32::new(0),
+            late_promotion: AtomicU32::new(0),
+            lags: AtomicBool::new(false),
+            stuck: AtomicU32::new(0),
+        })
     }
 
     async fn versions(&self) -> Vec<String> {
         let found = self.host.find("site", &BTreeMap::new()).await.expect("can be read");
         found.into_iter().map(|deployment| deployment.version).collect()
+    }
+
+    async fn shown(&self) -> Option<String> {
+        let production = self.host.production("site", None).await.expect("can be read");
+        production.shown.map(|deployment| deployment.version)
     }
 }
 
@@ -89,6 +106,9 @@ impl FrontendHost for Lossy {
         project: &str,
         tags: &BTreeMap<String, String>,
     ) -> Result<Vec<FrontendDeployment>, ProviderError> {
+        if self.lags.load(Ordering::SeqCst) {
+            return Ok(Vec::new());
+        }
         self.host.find(project, tags).await
     }
 
@@ -97,7 +117,18 @@ impl FrontendHost for Lossy {
     }
 
     async fn promote(&self, project: &str, id: &str, domain: Option<&str>) -> Result<(), ProviderError> {
-        self.host.promote(project, id, domain).await
+        let late = self.late_promotion.swap(0, Ordering::SeqCst);
+        if late == 0 {
+            return self.host.promote(project, id, domain).await;
+        }
+        let runtime = Arc::clone(&self.runtime);
+        let (host, project, id, domain) =
+            (self.host.clone(), project.to_owned(), id.to_owned(), domain.map(str::to_owned));
+        tokio::spawn(async move {
+            runtime.sleep(Duration::from_secs(late.into())).await;
+            host.promote(&project, &id, domain.as_deref()).await.expect("is taken");
+        });
+        Err(broken("promote"))
     }
 
     async fn remove(&self, project: &str, id: &str) -> Result<(), ProviderError> {
@@ -133,4 +164,31 @@ async fn what_was_made_twice_is_removed_although_the_first_removal_fails() {
     host.late.store(40, Ordering::SeqCst);
     host.stuck.store(1, Ordering::SeqCst);
     goes_back(&setup, &host, "never-ready api@v2").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_hosts_search_does_not_find_yet_is_removed_all_the_same() {
+    // Taken back before the domain shows it, and after.
+    for (seed, trouble) in [(33, "crash api@v2"), (34, "never-ready api@v2")] {
+        let mut setup = Setup::of(SITE, seed);
+        let host = Lossy::new(&setup);
+        setup.frontend = Some(host.clone());
+        assert!(succeeded(&setup.deploy("v1").await));
+        host.lags.store(true, Ordering::SeqCst);
+        goes_back(&setup, &host, trouble).await;
+        assert_eq!(host.shown().await.as_deref(), Some("v1"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promotion_without_an_answer_does_not_land_in_a_later_run() {
+    let mut setup = Setup::of(SITE, 35);
+    let host = Lossy::new(&setup);
+    setup.frontend = Some(host.clone());
+    assert!(succeeded(&setup.deploy("v1").await));
+    host.late_promotion.store(20, Ordering::SeqCst);
+    assert!(succeeded(&setup.deploy("v2").await));
+    assert!(succeeded(&setup.deploy("v3").await));
+    setup.runtime.sleep(Duration::from_secs(120)).await;
+    assert_eq!(host.shown().await.as_deref(), Some("v3"));
 }

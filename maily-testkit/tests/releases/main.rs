@@ -11,6 +11,7 @@ mod history;
 mod lease;
 mod missing;
 mod needs;
+mod queue;
 mod setup;
 mod silence;
 mod time;
