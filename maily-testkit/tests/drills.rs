@@ -1,10 +1,13 @@
 //! Drills of a small project: killed at every request, refused at every step, every step and every undo carried out
 //! twice.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use maily_core::engine::Outcome;
-use maily_testkit::harness::{Drill, Stage, Trap, drill, steps};
+use maily_testkit::harness::{Drill, Stage, Straggler, Trap, drill, steps};
 
 const SHOP: &str = "
 maily: 1
@@ -175,6 +178,46 @@ fn a_write_that_arrives_after_the_undo_has_no_effect() {
     assert!(matches!(outcome, Some(Outcome::RolledBack { .. })), "{outcome:?}");
 }
 
+/// What remains possible, and no more than that: absence has no version, and a server that lags does not know the new
+/// epoch.
+#[test]
+fn a_create_that_the_network_keeps_lands_alone_and_never_past_a_fence_that_knows_the_epoch() {
+    for (fenced, behind, lands) in [(false, false, true), (true, false, false), (true, true, true)] {
+        let mut kept = 0;
+        for create in 1.. {
+            let wanted = Drill { kept: Some(create), back: true, fenced, behind, ..Drill::default() };
+            let drilled = drill(stage(), &wanted);
+            if !drilled.met {
+                assert!(drilled.violations.is_empty(), "{wanted:?}: {:#?}", drilled.violations);
+                break;
+            }
+            kept += 1;
+            let outcome = &drilled.outcome;
+            assert!(matches!(outcome, Some(Outcome::RolledBack { .. })), "{wanted:?}: {outcome:?}");
+            assert_eq!(!drilled.violations.is_empty(), lands, "{wanted:?}: {:#?}", drilled.violations);
+            let others = drilled.violations.iter().filter(|what| !what.contains("notes-of-v2"));
+            assert_eq!(others.count(), 0, "{wanted:?}: {:#?}", drilled.violations);
+        }
+        assert_eq!(kept, 1, "the second version brings one object");
+    }
+}
+
+#[test]
+fn nothing_lands_late_through_a_server_that_lags_on_what_is_there() {
+    let mut late = 0;
+    for write in 1.. {
+        let straggler = Some(Straggler { write, after: Duration::from_secs(40), dies: true });
+        let wanted = Drill { straggler, back: true, fenced: true, behind: true, ..Drill::default() };
+        let drilled = drill(stage(), &wanted);
+        assert!(drilled.violations.is_empty(), "{wanted:?}: {:#?}", drilled.violations);
+        if !drilled.met {
+            break;
+        }
+        late += 1;
+    }
+    assert!(late > 5, "{late} writes were late");
+}
+
 /// A step that may not send because the lease is not renewed has a deadline all the same.
 #[test]
 fn a_run_without_its_lease_ends_and_can_be_taken_over() {
@@ -196,7 +239,7 @@ fn an_old_verdict_is_taken_again_before_the_run_goes_on() {
     let stage = Arc::new(Stage::new(GATED).expect("can be built"));
     let trap = steps(&stage).into_iter().find(|step| step.as_str().contains("web")).map(Trap::AfterStarted);
     for (pause, verdicts) in [(10 * 60, 1), (2 * 3_600, 2)] {
-        let pause = std::time::Duration::from_secs(pause);
+        let pause = Duration::from_secs(pause);
         let drilled = drill(&stage, &Drill { trap: trap.clone(), pause, ..Drill::default() });
         assert!(drilled.violations.is_empty(), "{:#?}", drilled.violations);
         assert!(matches!(drilled.outcome, Some(Outcome::Succeeded { .. })), "{:?}", drilled.outcome);

@@ -19,6 +19,7 @@ use super::{
     place::{Place, lock},
     scheduler::{Participant, Scheduler, Seat},
     stage::{Stage, VERSIONS, content, differences, environment, release},
+    weather::Guard,
     witness::{Witness, segment_of},
 };
 
@@ -67,6 +68,14 @@ pub struct Drill {
     pub busy: Option<StepId>,
     /// What gates ask outside says no.
     pub gates_fail: bool,
+    /// Which create of the process that begins, counted from 1, the network keeps until somebody else is through. The
+    /// process dies with it.
+    pub kept: Option<u64>,
+    /// The API server fences the environment.
+    pub fenced: bool,
+    /// What the process that begins sends goes through a second API server, which hears of no epoch that is raised
+    /// afterwards.
+    pub behind: bool,
 }
 
 /// A write that arrives late: its sender sees the connection break.
@@ -122,6 +131,8 @@ pub(super) struct Armed {
     pub(super) requests: u64,
     /// Writes on objects of the application so far.
     pub(super) writes: u64,
+    /// Creates of objects of the application so far.
+    pub(super) creates: u64,
     /// The contest has begun.
     pub(super) contested: bool,
     /// The stamp of the write that arrives late.
@@ -155,6 +166,8 @@ pub(super) enum Door {
 pub(super) const LANDED: Duration = Duration::from_secs(90);
 /// How late a late write arrives: before the server would have ended it.
 const LATE: Duration = Duration::from_secs(8);
+/// How late a create arrives that the network keeps: somebody else is through by then.
+const KEPT: Duration = Duration::from_secs(100);
 
 impl Armed {
     /// Whether a write of a participant arrives late.
@@ -162,27 +175,43 @@ impl Armed {
         &mut self,
         by: Participant,
         body: Option<&Object>,
-        guarded: bool,
+        guard: Guard,
     ) -> Option<Duration> {
+        if let Some(kept) = self.drill.kept.filter(|_| by == self.who && !self.sprung) {
+            let creates = guard == Guard::Absence && stamp_of(body).is_some();
+            self.creates += u64::from(creates);
+            if !creates || self.creates != kept {
+                return None;
+            }
+            self.delayed = stamp_of(body);
+            self.sprung = true;
+            return Some(KEPT);
+        }
         if let Some(straggler) = self.drill.straggler.filter(|_| by == self.who && !self.sprung) {
             self.writes += u64::from(stamp_of(body).is_some());
             if self.writes == straggler.write && self.delayed.is_none() && stamp_of(body).is_some() {
                 self.delayed = stamp_of(body);
                 self.sprung = straggler.dies;
-                return Some(straggler.after);
+                return Some(straggler.after.min(guard.latest()));
             }
             return None;
         }
+        let guarded = guard == Guard::Version;
         if by == self.who || !guarded || self.delayed.is_some() || !forward(body, self.drill.late.as_ref()) {
             return None;
         }
         self.delayed = stamp_of(body);
-        Some(LATE)
+        Some(LATE.min(guard.latest()))
+    }
+
+    /// Whether what a participant sends goes through the server that lags.
+    pub(super) fn lags(&self, by: Participant) -> bool {
+        self.drill.behind && by == self.who
     }
 
     /// Whether who sent a delayed write dies with it.
     pub(super) fn dies_of_delay(&self) -> bool {
-        self.drill.straggler.is_some_and(|straggler| straggler.dies)
+        self.drill.kept.is_some() || self.drill.straggler.is_some_and(|straggler| straggler.dies)
     }
 
     /// Decides over a request of a participant.
@@ -283,6 +312,7 @@ fn play(stage: &Arc<Stage>, drill: &Drill, scheduler: &Scheduler) -> Drilled {
         drill: drill.clone(),
         requests: 0,
         writes: 0,
+        creates: 0,
         contested: false,
         delayed: None,
         busy: None,
@@ -290,6 +320,10 @@ fn play(stage: &Arc<Stage>, drill: &Drill, scheduler: &Scheduler) -> Drilled {
         sprung: false,
         leased: false,
     });
+    if drill.fenced {
+        let environments = stage.environments.iter();
+        place.fence(environments.map(|e| (&*e.environment.name, e.environment.namespace.as_str())));
+    }
     let slow = drill.slow.iter().filter_map(|service| format!("slow {service}@{}", VERSIONS[1]).parse().ok());
     place.world().faults.extend(slow);
     *lock(&place.gates_fail) = drill.gates_fail;
@@ -415,7 +449,8 @@ fn judge(stage: &Arc<Stage>, place: &Arc<Place>, drilled: &mut Drilled) {
         } else {
             "mixed"
         };
-        let wanted = stage.content_of(&resolved.environment.name, VERSIONS[1]);
+        let back = matches!(drilled.outcome, Some(Outcome::RolledBack { .. } | Outcome::Cancelled { .. }));
+        let wanted = stage.content_of(&resolved.environment.name, VERSIONS[usize::from(!back)]);
         let differences = differences(wanted.map_or(&[], Vec::as_slice), &found).join("; ");
         let outcome = &drilled.outcome;
         drilled.violations.push(format!("the world is {state}, the outcome {outcome:?}: {differences}"));

@@ -114,6 +114,7 @@ impl Cluster for NetCluster {
 
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
         let lag = self.place.draw(|chance, weather| chance.hits(weather.behind).then(|| chance.below(LAG)));
+        let heard = self.place.lags_from(self.seat.participant());
         let request = Request {
             by: self.seat.participant(),
             operation: "write",
@@ -127,12 +128,12 @@ impl Cluster for NetCluster {
                 Precondition::Absent => Guard::Record,
                 _ => Guard::Version,
             },
-            behind: lag.is_some(),
+            behind: lag.is_some() || heard.is_some(),
             distance: 1,
         };
         let (object, options) = (object.clone(), options.clone());
         let answer = move |world: &mut crate::world::World| {
-            let as_of = lag.map(|lag| world.version.saturating_sub(lag));
+            let as_of = heard.or(lag.map(|lag| world.version.saturating_sub(lag)));
             world.write_behind(&object, &options, as_of)
         };
         self.place.send(&self.seat, request, answer).await

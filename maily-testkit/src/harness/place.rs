@@ -152,6 +152,13 @@ impl Place {
         world
     }
 
+    /// The version of the world up to which a server that lags hears of parameters, where a participant's requests go
+    /// through it.
+    pub(super) fn lags_from(&self, by: Participant) -> Option<u64> {
+        let lags = lock(&self.armed).as_ref().is_some_and(|armed| armed.lags(by));
+        lags.then(|| self.peek(|world| world.version))
+    }
+
     /// Looks at the world as it is, without bringing it on.
     pub(super) fn peek<T>(&self, look: impl FnOnce(&World) -> T) -> T {
         look(&lock(&self.world))
@@ -210,14 +217,9 @@ impl Place {
         });
         let (delayed, dies) = lock(&self.armed)
             .as_mut()
-            .map(|armed| {
-                (
-                    armed.delays(request.by, request.body.as_ref(), guard == Guard::Version),
-                    armed.dies_of_delay(),
-                )
-            })
+            .map(|armed| (armed.delays(request.by, request.body.as_ref(), guard), armed.dies_of_delay()))
             .unwrap_or_default();
-        let fate = delayed.map_or(fate, |after| Fate::Late(after.min(guard.latest())));
+        let fate = delayed.map_or(fate, Fate::Late);
         if let Some(time) = held {
             self.count("held before the send");
             // A create that is sent after its time is what only a fence at the server stops; a host has none.
