@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
 mod screen;
+#[path = "../../tests/terminal/mod.rs"]
 mod terminal;
 
 use std::{
@@ -53,17 +54,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 return Err(format!("`{words}`: {}", String::from_utf8_lossy(&done.stderr)).into());
             }
         }
-        let (code, seen) = terminal::run(command(scene.shown), 110, None)?;
-        if code != Some(scene.code) {
-            return Err(format!(
-                "`{}` ended with {code:?}:\n{}",
-                scene.shown,
-                String::from_utf8_lossy(&seen)
-            )
-            .into());
+        let (code, seen) = terminal::run(command(scene.shown), 110, None);
+        if code != scene.code {
+            return Err(format!("`{}` ended with {code}:\n{seen}", scene.shown).into());
         }
         let path = root.join("docs/images").join(scene.file);
-        fs::write(&path, screen::svg(&format!("mailyctl --sandbox {}", scene.shown), &seen, 110))?;
+        fs::write(&path, screen::svg(&format!("mailyctl --sandbox {}", scene.shown), seen.as_bytes(), 110))?;
         println!("wrote {}", path.display());
     }
     Ok(())

@@ -342,3 +342,37 @@ pub(crate) fn environments(project: &Project, paint: Paint) -> String {
     }
     columns(&rows, |line, _, cell| if line == 0 { paint.faint(cell) } else { cell.to_owned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::Args;
+
+    #[test]
+    fn of_a_run_that_has_not_ended_it_is_told_whether_somebody_lives_who_carries_it_out() {
+        let at = |time: &str| time.parse::<Timestamp>().expect("is a time");
+        let mut run = UnfinishedRun {
+            title: "deploy v2".to_owned(),
+            by: "ops@host/1".to_owned(),
+            since: at("2026-11-01T10:00:00Z"),
+            alive: true,
+            holder: Some("ops@host/1".to_owned()),
+            seen: Some(at("2026-11-01T10:01:07Z")),
+        };
+        let tool = Tool::of(&Args::try_parse_from(["mailyctl", "status"]).expect("is a command").globals);
+        let told =
+            |run: &UnfinishedRun| in_progress(&RunId::from("r"), run, "production", Paint::default(), &tool);
+        let begun = "deploy v2 (run r) by ops@host/1 since 2026-11-01T10:00:00Z: ";
+        assert_eq!(told(&run), format!("{begun}under way, held by ops@host/1"));
+        let next = "`mailyctl resume --env production` or `mailyctl abort --env production`";
+        run.alive = false;
+        let silent = "its holder ops@host/1 shows no life since 2026-11-01T10:01:07Z";
+        assert_eq!(told(&run), format!("{begun}{silent}: {next}"));
+        run.seen = None;
+        assert_eq!(told(&run), format!("{begun}its holder ops@host/1 shows no life: {next}"));
+        run.holder = None;
+        assert_eq!(told(&run), format!("{begun}nobody carries it out: {next}"));
+    }
+}

@@ -19,4 +19,6 @@ mod refusals;
 mod secrets;
 mod site;
 mod takeover;
+#[path = "../terminal/mod.rs"]
+mod terminal;
 mod typed;

@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::site::{Done, Site, app, finished};
+use crate::{
+    site::{Done, Site, app, finished},
+    terminal::Terminal,
+};
 
 /// Pods of the second version take their time.
 async fn slow(purpose: &str) -> Site {
@@ -94,6 +97,39 @@ async fn a_second_run_is_told_who_holds_it_or_waits_in_line() {
     end(child).expect(0);
     let second = end(second).expect(0);
     assert!(second.err.contains("waits for"), "{}", second.err);
+    assert!(site.image("alpha").await.ends_with(":v3") && site.image("beta").await.ends_with(":v3"));
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_plan_that_waits_in_line_begins_from_what_the_run_before_has_left() {
+    let site = slow("line").await;
+    let child = begun(&site).await;
+    let plan = site.spawn(&["plan", "--version", "v3", "--wait-lock", "60s"]);
+    end(child).expect(0);
+    let plan = end(plan).expect(0);
+    assert!(plan.err.contains("waits for"), "{}", plan.err);
+    assert!(plan.out.contains("alpha:v2") && !plan.out.contains("alpha:v1"), "{}", plan.out);
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_plan_that_is_overtaken_while_somebody_reads_it_is_made_anew_and_asked_about_again() {
+    let site = slow("overtaken").await;
+    let question = "Carry it out? [y/N]";
+    let mut terminal = Terminal::start(site.command(&["deploy", "--version", "v3", "--wait-lock", "60s"]));
+    terminal.until(question, 1);
+    let first = begun(&site).await;
+    terminal.types("y\n");
+    terminal.until(question, 2);
+    end(first).expect(0);
+    assert!(site.image("alpha").await.ends_with(":v2"), "nothing was changed without a yes");
+    terminal.types("y\n");
+    let (code, seen) = terminal.end();
+    assert_eq!(code, 0, "{seen}");
+    let (old, new) = seen.split_once("has changed since the plan was made: plans anew").expect("is told");
+    assert!(old.contains("alpha:v1") && !old.contains("alpha:v2"), "{old}");
+    assert!(new.contains("alpha:v2") && !new.contains("alpha:v1"), "{new}");
     assert!(site.image("alpha").await.ends_with(":v3") && site.image("beta").await.ends_with(":v3"));
 }
 

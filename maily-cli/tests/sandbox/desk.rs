@@ -114,10 +114,9 @@ impl Desk {
     /// On a terminal of 80 columns, with a line for the first question; both streams go to the one screen.
     pub(crate) fn on_terminal(&self, args: &[&str], answer: Option<&str>) -> Done {
         let mut command = self.command(args);
-        command.env("NO_COLOR", "1").env("TERM", "xterm");
-        let (code, seen) = terminal::run(command, 80, answer).expect("runs");
-        let out = String::from_utf8_lossy(&seen).replace('\r', "");
-        Done { code: code.unwrap_or(-1), out, err: String::new() }
+        command.env("NO_COLOR", "1");
+        let (code, seen) = terminal::run(command, 80, answer);
+        Done { code, out: seen.replace('\r', ""), err: String::new() }
     }
 
     pub(crate) fn spawn(&self, args: &[&str]) -> Child {

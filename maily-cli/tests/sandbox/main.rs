@@ -14,6 +14,6 @@ mod machines;
 mod model;
 mod phased;
 mod screens;
-#[path = "../../examples/picture/terminal.rs"]
+#[path = "../terminal/mod.rs"]
 mod terminal;
 mod tools;

@@ -1,6 +1,11 @@
 //! Screens, as a person sees them.
 
-use crate::desk::Desk;
+use std::num::NonZeroU16;
+
+use crate::{
+    desk::Desk,
+    terminal::{COLUMNS, ROWS, Terminal},
+};
 
 /// Names and times that differ from run to run.
 fn settled(text: &str) -> String {
@@ -142,6 +147,28 @@ fn a_watch_in_a_pipe_says_when_it_looked() {
     let seen = settled(&seen);
     assert!(seen.starts_with("[time]\nproduction"), "{seen}");
     assert!(seen.contains("\n\n[time]\nproduction"), "{seen}");
+}
+
+#[test]
+fn a_watch_on_a_terminal_is_drawn_over_itself_and_leaves_the_prompt_a_line_of_its_own() {
+    let desk = Desk::example();
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.0.0", "--yes"]).expect(0);
+    let mut terminal =
+        Terminal::start(desk.command(&["--sandbox", "status", "--env", "production", "--watch"]));
+    terminal.until("Ctrl-C ends", 2);
+    terminal.interrupt();
+    let (code, seen) = terminal.end();
+    assert_eq!(code, 0, "{seen}");
+    let looks = seen.matches("Ctrl-C ends").count();
+    assert_eq!(seen.matches("\u{1b}[H\u{1b}[2J").count(), looks, "each look begins at the top: {seen:?}");
+    let size = |n| NonZeroU16::new(n).expect("is not zero");
+    let mut shown = vt100::Parser::new(size(ROWS), size(COLUMNS), 0);
+    shown.process(seen.as_bytes());
+    let text = settled(&shown.screen().contents());
+    assert!(text.starts_with("as of [time], Ctrl-C ends\nproduction  release 1\n"), "{text}");
+    assert_eq!(text.matches("Ctrl-C ends").count(), 1, "{text}");
+    assert_eq!(text.trim_end().lines().last(), Some("^C"), "{text}");
+    assert_eq!(shown.screen().cursor_position().1, 0, "the prompt begins a line");
 }
 
 #[test]
