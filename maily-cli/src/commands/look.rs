@@ -24,32 +24,46 @@ async fn wired(globals: &Globals, env: &EnvArg) -> Result<Wired, CliError> {
 }
 
 pub(super) async fn status(ui: &Ui, globals: &Globals, args: &StatusCommand) -> Result<Code, CliError> {
-    loop {
-        // A sandbox that another process works on is read anew; a cluster's connection would serve again and again.
-        let wired = wired(globals, &args.env).await?;
-        let status = release::status(&wired.environment).await?;
-        if ui.is_json() {
-            ui.document("status", &status)?;
-        } else {
-            let clear = if args.watch && ui.form == render::Form::Live { "\u{1b}[H\u{1b}[2J" } else { "" };
-            let text = render::status(&status, ui.paint, &ui.tool);
-            let looked = if args.watch { render::looked(runtime().wall(), ui) } else { String::new() };
-            ui.print_text(&format!("{clear}{looked}{text}"))?;
-        }
-        if !args.watch {
-            return Ok(Code::Done);
-        }
-        tokio::select! {
-            () = wired.environment.runtime.sleep(LOOK) => {}
-            _ = tokio::signal::ctrl_c() => {
-                // The terminal has echoed the key: the prompt begins on a line of its own.
-                return if ui.form == render::Form::Live { ui.print("").map(|()| Code::Done) } else { Ok(Code::Done) };
+    if !args.watch {
+        return shown(ui, globals, args).await.map(|()| Code::Done);
+    }
+    tokio::select! {
+        biased;
+        // The whole time: a key that is pressed while the cluster is asked counts, too.
+        _ = tokio::signal::ctrl_c() => {
+            // The terminal has echoed the key: the prompt begins on a line of its own.
+            if ui.form == render::Form::Live {
+                ui.print("")?;
             }
+            Ok(Code::Done)
         }
+        failed = watch(ui, globals, args) => failed,
+    }
+}
+
+/// Looks again and again.
+async fn watch(ui: &Ui, globals: &Globals, args: &StatusCommand) -> Result<Code, CliError> {
+    loop {
+        shown(ui, globals, args).await?;
+        runtime().sleep(LOOK).await;
         if !ui.is_json() && ui.form != render::Form::Live {
             ui.print("")?;
         }
     }
+}
+
+/// Looks once, and shows it.
+async fn shown(ui: &Ui, globals: &Globals, args: &StatusCommand) -> Result<(), CliError> {
+    // A sandbox that another process works on is read anew; a cluster's connection would serve again and again.
+    let wired = wired(globals, &args.env).await?;
+    let status = release::status(&wired.environment).await?;
+    if ui.is_json() {
+        return ui.document("status", &status);
+    }
+    let clear = if args.watch && ui.form == render::Form::Live { "\u{1b}[H\u{1b}[2J" } else { "" };
+    let text = render::status(&status, ui.paint, &ui.tool);
+    let looked = if args.watch { render::looked(runtime().wall(), ui) } else { String::new() };
+    ui.print_text(&format!("{clear}{looked}{text}"))
 }
 
 pub(super) async fn history(ui: &Ui, globals: &Globals, args: &HistoryCommand) -> Result<Code, CliError> {

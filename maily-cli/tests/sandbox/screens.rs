@@ -172,6 +172,30 @@ fn a_watch_on_a_terminal_is_drawn_over_itself_and_leaves_the_prompt_a_line_of_it
 }
 
 #[test]
+fn a_watch_ends_also_while_the_cluster_is_silent() {
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nenvironments: {production: {namespace: shop, cluster: {context: c, identity: {uid: u}}}}\n\
+         services: {web: {image: 'r.example/web:{version}', workload: {port: 80}}}\n",
+    );
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("has a port");
+    let server = silent.local_addr().expect("has an address");
+    desk.write(
+        "kubeconfig",
+        &format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
+             clusters: [{{name: c, cluster: {{server: 'http://{server}'}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\n"
+        ),
+    );
+    let mut child = desk.spawn(&["--kubeconfig", "kubeconfig", "status", "--watch"]);
+    let _asked = silent.accept().expect("is asked");
+    let start = std::time::Instant::now();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("is ours");
+    assert_eq!(child.wait().expect("ends").code(), Some(0));
+    assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_version_without_its_option_is_understood_as_one() {
     let done = Desk::empty().run(&["deploy", "v1.2.0"]).expect(2);
     assert!(done.err.contains("`--version v1.2.0`"), "{}", done.err);
