@@ -38,6 +38,8 @@ defects! {
     JournalFailureIgnored = "journal-failure-ignored",
     /// What a retry finds counts as the captured state.
     CapturedAgain = "captured-again",
+    /// A first write lands on whatever is there, be it as captured or not.
+    CaptureNotCompared = "capture-not-compared",
     /// A create takes what is there for its own.
     CreateUnguarded = "create-unguarded",
     /// A write carries neither uid nor resource version.

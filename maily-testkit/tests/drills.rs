@@ -178,6 +178,14 @@ fn a_write_that_arrives_after_the_undo_has_no_effect() {
     assert!(matches!(outcome, Some(Outcome::RolledBack { .. })), "{outcome:?}");
 }
 
+/// What was captured as absent is there now: the step fails, and the object stays as it is.
+#[test]
+fn what_a_person_has_made_since_the_plan_is_not_written_over() {
+    let outcome = clean(&Drill { squatted: true, ..Drill::default() });
+    let Some(Outcome::RolledBack { why, .. }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(why.cause, "changed", "{why:?}");
+}
+
 /// What remains possible, and no more than that: absence has no version, and a server that lags does not know the new
 /// epoch.
 #[test]

@@ -15,8 +15,8 @@ use maily_testkit::harness::{Contest, Drill, Drilled, Stage, Stages, Straggler, 
 /// What notices a defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
-    /// One of so many seeds from zero on.
-    Seeds(u64),
+    /// One of so many seeds from zero on breaks this promise.
+    Seeds(u64, &'static str),
     /// A write that arrives late, at each write of a run: its sender dies, or goes back.
     Straggler { dies: bool },
     /// Somebody else takes over at each request of a run: its holder is halted, or as lively as before.
@@ -25,6 +25,8 @@ enum Check {
     HigherClaim,
     /// Somebody else takes over while the holder's first write of a step is refused as one too many.
     Busy,
+    /// A person makes an object between plan and run that was captured as absent.
+    Squatted,
     /// A gate fails, and what cannot be taken back stands behind it.
     FailingGate,
     /// The first write of whoever takes a run over arrives late, after he has marked the object.
@@ -36,11 +38,12 @@ enum Check {
 }
 
 const CHECKS: &[(Defect, Check)] = &[
-    (Defect::EffectBeforeJournal, Check::Seeds(4)),
-    (Defect::AppliedBeforeEffect, Check::Seeds(4)),
-    (Defect::ReadinessNotAwaited, Check::Seeds(4)),
-    (Defect::JournalFailureIgnored, Check::Seeds(400)),
+    (Defect::EffectBeforeJournal, Check::Seeds(4, "I3")),
+    (Defect::AppliedBeforeEffect, Check::Seeds(4, "I7")),
+    (Defect::ReadinessNotAwaited, Check::Seeds(4, "I7")),
+    (Defect::JournalFailureIgnored, Check::Seeds(400, "I13")),
     (Defect::CapturedAgain, Check::Straggler { dies: true }),
+    (Defect::CaptureNotCompared, Check::Squatted),
     (Defect::CreateUnguarded, Check::Straggler { dies: true }),
     (Defect::WriteUnguarded, Check::Straggler { dies: true }),
     (Defect::NoStampingBarrier, Check::Straggler { dies: true }),
@@ -49,22 +52,22 @@ const CHECKS: &[(Defect, Check)] = &[
     (Defect::UnansweredForgotten, Check::LateAfterTakeover),
     (Defect::NewerEpochIgnored, Check::Busy),
     (Defect::LeaseIgnored, Check::Unrenewed),
-    (Defect::LostHolderRenews, Check::Seeds(400)),
+    (Defect::LostHolderRenews, Check::Seeds(400, "I8")),
     (Defect::TakenSegmentIgnored, Check::Contest { halted: false }),
-    (Defect::OwnSegmentUnknown, Check::Seeds(400)),
+    (Defect::OwnSegmentUnknown, Check::Seeds(400, "I13")),
     (Defect::ClaimNotCompared, Check::HigherClaim),
     (Defect::PendingNotClosed, Check::Contest { halted: true }),
     (Defect::ReleaseNotDerived, Check::Contest { halted: true }),
     (Defect::OnlyAppliedUndone, Check::Straggler { dies: true }),
     (Defect::UndoOutOfOrder, Check::Straggler { dies: true }),
-    (Defect::NeedsIgnored, Check::Seeds(4)),
-    (Defect::UndoRecreates, Check::Seeds(400)),
-    (Defect::ForeignTaken, Check::Seeds(400)),
-    (Defect::TurnPastReturn, Check::Seeds(400)),
+    (Defect::NeedsIgnored, Check::Seeds(4, "I5")),
+    (Defect::UndoRecreates, Check::Seeds(400, "I8")),
+    (Defect::ForeignTaken, Check::Seeds(400, "I10")),
+    (Defect::TurnPastReturn, Check::Seeds(400, "I6")),
     (Defect::GatesIgnored, Check::FailingGate),
-    (Defect::CreateRepeatedBlindly, Check::Seeds(400)),
-    (Defect::SecretsUnsealed, Check::Seeds(4)),
-    (Defect::ReplayUnmarked, Check::Seeds(400)),
+    (Defect::CreateRepeatedBlindly, Check::Seeds(400, "I9")),
+    (Defect::SecretsUnsealed, Check::Seeds(4, "I11")),
+    (Defect::ReplayUnmarked, Check::Seeds(400, "I13")),
     (Defect::StatusOfBefore, Check::Named),
     (Defect::FailedJobAwaited, Check::Named),
     (Defect::StaleDeadlineCounts, Check::Named),
@@ -175,6 +178,10 @@ impl Check {
                 let contest = Some(Contest { request, halted: false, stamped: false });
                 vec![Drill { contest, busy: api(), ..Drill::default() }]
             }),
+            Self::Squatted => {
+                let drilled = drill(stage(), &Drill { squatted: true, ..Drill::default() });
+                drilled.violations.iter().any(|what| what.contains(" I4: ")).then_some(drilled)
+            }
             Self::FailingGate => {
                 let stage = Arc::new(Stage::new(GATED).expect("can be built"));
                 let drilled = drill(&stage, &Drill { gates_fail: true, ..Drill::default() });
@@ -192,7 +199,7 @@ impl Check {
                 let drilled = drill(stage(), &Drill { unrenewed: true, slow, ..Drill::default() });
                 (!drilled.stuck || !drilled.violations.is_empty()).then_some(drilled)
             }
-            Self::Seeds(_) | Self::Named => None,
+            Self::Seeds(..) | Self::Named => None,
         }
     }
 }
@@ -214,12 +221,26 @@ fn every_defect_stands_in_the_page_of_tests() {
     }
 }
 
+/// Whether one of so many seeds breaks a promise with a defect.
+fn breaks(defect: Defect, seeds: u64, promise: &str) -> bool {
+    let broken = format!(" {promise}: ");
+    let mut from = 0;
+    while from < seeds {
+        let Some(red) = prove(stages(), defect, from, seeds - from).red else { return false };
+        if red.violations.iter().any(|violation| violation.contains(&broken)) {
+            return true;
+        }
+        from = red.seed + 1;
+    }
+    false
+}
+
 #[test]
 fn seeds_notice_what_is_taken_away() {
     for (defect, check) in CHECKS {
-        if let Check::Seeds(seeds) = check {
-            let proof = prove(stages(), *defect, 0, *seeds);
-            assert!(proof.red.is_some(), "{} is unnoticed in {seeds} seeds", defect.name());
+        if let Check::Seeds(seeds, promise) = check {
+            let broken = breaks(*defect, *seeds, promise);
+            assert!(broken, "{} breaks {promise} in none of {seeds} seeds", defect.name());
         }
     }
 }
@@ -227,7 +248,7 @@ fn seeds_notice_what_is_taken_away() {
 #[test]
 fn drills_notice_what_is_taken_away() {
     for (defect, check) in CHECKS {
-        if !matches!(check, Check::Seeds(_) | Check::Named) {
+        if !matches!(check, Check::Seeds(..) | Check::Named) {
             plant(Some(*defect));
             let red = check.red();
             plant(None);
@@ -282,6 +303,7 @@ fn what_notices_what() {
         Check::Contest { halted: false },
         Check::HigherClaim,
         Check::Busy,
+        Check::Squatted,
         Check::FailingGate,
         Check::LateAfterTakeover,
         Check::Unrenewed,

@@ -18,7 +18,7 @@ use super::{
     contest::contest,
     place::{Place, lock},
     scheduler::{Participant, Scheduler, Seat},
-    stage::{Stage, VERSIONS, content, differences, environment, release},
+    stage::{Stage, VERSIONS, content, differences, environment, planned, squat},
     weather::Guard,
     witness::{Witness, segment_of},
 };
@@ -68,6 +68,8 @@ pub struct Drill {
     pub busy: Option<StepId>,
     /// What gates ask outside says no.
     pub gates_fail: bool,
+    /// Between plan and run a person makes an object of a name that the new version has, too.
+    pub squatted: bool,
     /// Which create of the process that begins, counted from 1, the network keeps until somebody else is through. The
     /// process dies with it.
     pub kept: Option<u64>,
@@ -331,12 +333,20 @@ fn play(stage: &Arc<Stage>, drill: &Drill, scheduler: &Scheduler) -> Drilled {
     {
         let (stage, place, result, seat) =
             (Arc::clone(stage), Arc::clone(&place), Arc::clone(&result), first.clone());
+        let squatted = drill.squatted;
         first.detach(async move {
             let Ok(version) = VERSIONS[1].parse::<Version>() else { return };
             let resolved = &stage.environments[0];
             let environment = environment(&place, &seat, resolved);
             let rendered = stage.rendered_of(&resolved.environment.name, VERSIONS[1]);
-            let end = release(&environment, resolved, rendered, &version, &RunOptions::new("first")).await;
+            let planned = planned(&environment, resolved, rendered, &version).await;
+            if squatted {
+                squat(&place, resolved);
+            }
+            let end = match planned {
+                Ok(planned) => environment.run(planned, &RunOptions::new("first")).await,
+                Err(error) => Err(error),
+            };
             *lock(&result) = Some(end);
         });
     }

@@ -170,6 +170,23 @@ impl Place {
         self.tell_changed();
     }
 
+    /// A person changes something at the server itself: a field, and whether a release sets it.
+    pub(super) fn by_hand(
+        &self,
+        pointer: &str,
+        of_release: bool,
+        change: impl FnOnce(&mut World) -> Result<Object, Refusal>,
+    ) {
+        let mut world = self.world();
+        let before = world.version;
+        let Ok(changed) = change(&mut world) else { return };
+        let mut witness = lock(&self.witness);
+        witness.saw(&world, before);
+        witness.edited(&changed, pointer, of_release);
+        drop((world, witness));
+        self.tell_changed();
+    }
+
     /// Tells who waits that somebody changed the world at the server itself.
     pub(super) fn tell_changed(&self) {
         self.changed.notify_waiters();

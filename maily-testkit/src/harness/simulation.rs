@@ -14,7 +14,7 @@ use maily_core::{
     },
     model::Version,
     object::{Object, ObjectKey, ObjectKind},
-    provider::{Precondition, WriteOptions},
+    provider::Precondition,
     runtime::Runtime as _,
 };
 use serde_json::json;
@@ -26,11 +26,10 @@ use super::{
     scheduler::{Participant, Scheduler, Seat},
     script::{Act, Script, ordinary},
     shown,
-    stage::{NOTE, Stage, VERSIONS, content, differences, environment, lease_of, notes_of, release},
+    stage::{NOTE, Stage, VERSIONS, content, differences, environment, lease_of, release, squat},
     weather::{Tally, Weather},
     witness::Witness,
 };
-use crate::world::{Refusal, World};
 
 /// The operator whose process the script is about.
 const FIRST: &str = "first";
@@ -348,7 +347,11 @@ impl Play {
             }
             Act::Relief => self.relieve(),
             Act::GatesFail => *lock(&self.place.gates_fail) = true,
-            Act::Squat => self.squat(),
+            Act::Squat => {
+                if let Some(resolved) = self.stage.environments.last() {
+                    squat(&self.place, resolved);
+                }
+            }
             Act::Edit { service, of_release } => self.edit(&service, of_release),
             Act::Interrupt => self.cancel.cancel(),
             Act::Unfence => {
@@ -431,33 +434,7 @@ impl Play {
             let fields = json!({"metadata": {"annotations": {NOTE: "ask me first"}}});
             (format!("/metadata/annotations/{}", NOTE.replace('/', "~1")), fields)
         };
-        self.by_hand(&pointer, of_release, |world| world.edit_as("kubectl-edit", &key, fields));
-    }
-
-    /// A person makes an object that the second version would make.
-    fn squat(&self) {
-        let Some(resolved) = self.stage.environments.last() else { return };
-        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"version": "mine"},
-            "metadata": {"name": notes_of(VERSIONS[1]), "namespace": resolved.environment.namespace}});
-        let Ok(object) = Object::from_value(object) else { return };
-        let options = WriteOptions::apply("another-tool", Precondition::Absent);
-        self.by_hand("/data/version", true, |world| world.write(&object, &options));
-    }
-
-    fn by_hand(
-        &self,
-        pointer: &str,
-        of_release: bool,
-        change: impl FnOnce(&mut World) -> Result<Object, Refusal>,
-    ) {
-        let mut world = self.place.world();
-        let before = world.version;
-        let Ok(changed) = change(&mut world) else { return };
-        let mut witness = lock(&self.place.witness);
-        witness.saw(&world, before);
-        witness.edited(&changed, pointer, of_release);
-        drop((world, witness));
-        self.place.tell_changed();
+        self.place.by_hand(&pointer, of_release, |world| world.edit_as("kubectl-edit", &key, fields));
     }
 
     async fn take_over(self: &Arc<Self>, seat: &Seat, name: &str, index: usize, wish: Wish) -> bool {

@@ -15,7 +15,7 @@ use maily_core::{
     },
     model::{Fencing, Project, Resolved, Version},
     object::{Object, ObjectKey, ObjectKind},
-    provider::{Cluster, ClusterIdentity, FrontendHost},
+    provider::{Cluster, ClusterIdentity, FrontendHost, Precondition, WriteOptions},
     records::ClusterRecords,
     release::{DeployScope, deploy},
     runtime::Runtime,
@@ -280,8 +280,17 @@ async fn render_one(resolved: &Resolved, version: &str) -> Result<Rendered, Stag
 }
 
 /// Name of the object that a version alone has.
-pub(super) fn notes_of(version: &str) -> String {
+fn notes_of(version: &str) -> String {
     format!("notes-of-{version}")
+}
+
+/// A person makes an object that the second version would make.
+pub(super) fn squat(place: &Place, resolved: &Resolved) {
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"version": "mine"},
+        "metadata": {"name": notes_of(VERSIONS[1]), "namespace": resolved.environment.namespace}});
+    let Ok(object) = Object::from_value(object) else { return };
+    let options = WriteOptions::apply("another-tool", Precondition::Absent);
+    place.by_hand("/data/version", true, |world| world.write(&object, &options));
 }
 
 /// The lease of an environment.
@@ -327,7 +336,8 @@ pub async fn release(
     environment.run(planned, options).await
 }
 
-async fn planned(
+/// Plans a deploy.
+pub(super) async fn planned(
     environment: &Environment,
     resolved: &Resolved,
     rendered: Rendered,

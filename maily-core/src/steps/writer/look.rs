@@ -101,7 +101,8 @@ impl Writer<'_> {
             return Ok(Standing::Ours);
         }
         if run_of(live).is_none_or(|run| run != self.context.run) {
-            return Ok(Standing::Foreign);
+            let taken = self.direction == Direction::Forward && is_planted(Defect::CaptureNotCompared);
+            return Ok(if taken { Standing::Before } else { Standing::Foreign });
         }
         if let Some(written) = self.context.written(&self.step.id, &change.key) {
             let same = written.fingerprint == object_digest(&seen);
