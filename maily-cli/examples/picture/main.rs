@@ -4,7 +4,11 @@
 //! ```text
 //! cargo build -p maily-cli && cargo run -p maily-cli --example picture
 //! ```
-#![allow(clippy::print_stdout, reason = "an example prints")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "an example prints, and waits by the machine's clock"
+)]
 
 mod screen;
 #[path = "../../tests/terminal/mod.rs"]
