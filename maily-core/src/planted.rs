@@ -164,6 +164,18 @@ mod switch {
         PLANTED.set(defect);
     }
 
+    /// Plants a defect before a test that has to fail then, and to pass again without it.
+    ///
+    /// # Panics
+    /// When the test passes with the defect, or fails without it.
+    pub fn turns_red(defect: Defect, test: fn()) {
+        plant(Some(defect));
+        let red = std::panic::catch_unwind(test).is_err();
+        plant(None);
+        assert!(red, "{} is unnoticed", defect.name());
+        test();
+    }
+
     /// Whether a defect is planted in this thread.
     pub fn is_planted(defect: Defect) -> bool {
         PLANTED.get() == Some(defect)
@@ -171,7 +183,7 @@ mod switch {
 }
 
 #[cfg(feature = "planted-defects")]
-pub use switch::{is_planted, plant};
+pub use switch::{is_planted, plant, turns_red};
 
 /// Whether a defect is planted: never.
 #[cfg(not(feature = "planted-defects"))]

@@ -56,15 +56,12 @@ async fn t18_a_pod_serves_on_after_it_was_told_to_end_and_has_time_left() {
 #[cfg(feature = "planted-defects")]
 #[test]
 fn every_default_that_is_left_out_turns_its_test_red() {
-    use maily_core::planted::{Defect, plant};
+    use maily_core::planted::{Defect, turns_red};
 
     let restarts = t16_what_restarts_pods_is_the_content_of_the_configuration_and_never_the_time;
     let ends = t18_a_pod_serves_on_after_it_was_told_to_end_and_has_time_left;
     let tests: [(Defect, fn()); 2] = [(Defect::ConfigRestartsNothing, restarts), (Defect::NoTimeToEnd, ends)];
     for (defect, test) in tests {
-        plant(Some(defect));
-        let red = std::panic::catch_unwind(test).is_err();
-        plant(None);
-        assert!(red, "{} is unnoticed", defect.name());
+        turns_red(defect, test);
     }
 }

@@ -252,10 +252,7 @@ mod tests {
     #[cfg(feature = "planted-defects")]
     #[test]
     fn a_504_that_counts_as_a_refusal_turns_its_test_red() {
-        maily_core::planted::plant(Some(Defect::GivenUpIsRefused));
-        let red = std::panic::catch_unwind(t15_a_504_may_have_taken_effect).is_err();
-        maily_core::planted::plant(None);
-        assert!(red, "it is unnoticed");
+        maily_core::planted::turns_red(Defect::GivenUpIsRefused, t15_a_504_may_have_taken_effect);
     }
 
     #[test]

@@ -402,7 +402,7 @@ async fn kinds_of_a_definition_that_was_written_are_waited_for() {
 #[cfg(feature = "planted-defects")]
 #[test]
 fn every_trap_that_is_put_back_on_the_wire_turns_its_test_red() {
-    use maily_core::planted::{Defect, plant};
+    use maily_core::planted::{Defect, turns_red};
 
     let goes_on = t11_a_closed_watch_goes_on_where_it_was_and_lost_history_is_listed_again;
     let tests: [(Defect, fn()); 7] = [
@@ -415,10 +415,6 @@ fn every_trap_that_is_put_back_on_the_wire_turns_its_test_red() {
         (Defect::AnswersAwaited, t14_a_log_that_stops_is_given_up_unless_it_is_followed),
     ];
     for (defect, test) in tests {
-        plant(Some(defect));
-        let red = std::panic::catch_unwind(test).is_err();
-        plant(None);
-        assert!(red, "{} is unnoticed", defect.name());
-        test();
+        turns_red(defect, test);
     }
 }

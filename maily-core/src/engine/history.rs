@@ -195,7 +195,7 @@ pub async fn release(records: &dyn RecordStore, id: ReleaseId) -> Result<Option<
 ///
 /// # Errors
 /// When the records cannot be read.
-pub(super) async fn with_objects(
+pub(crate) async fn with_objects(
     records: &dyn RecordStore,
     run: RunId,
     head: ReleaseHead,

@@ -58,10 +58,11 @@ pub(super) async fn observe(
         .filter(|key| served.contains(&key.kind))
         .chain(base.into_iter().flat_map(|base| base.objects.keys()))
         .collect();
+    let referred = to_look_for(wanted);
     let (read, autoscalers, missing) = futures::future::try_join3(
         read(cluster, keys),
         autoscalers(cluster, &objects),
-        missing(cluster, to_look_for(wanted)),
+        missing(cluster, &referred),
     )
     .await?;
     let closely = depth == Depth::DryRun;
@@ -127,16 +128,12 @@ async fn autoscalers(
 /// Which of these objects are not there. What may not be looked at is not known to be missing.
 async fn missing(
     cluster: &dyn Cluster,
-    keys: BTreeSet<ObjectKey>,
+    keys: &BTreeSet<ObjectKey>,
 ) -> Result<BTreeSet<ObjectKey>, EnvironmentError> {
-    let mut groups: BTreeMap<(ObjectKind, Option<String>), BTreeSet<ObjectKey>> = BTreeMap::new();
-    for key in keys {
-        groups.entry((key.kind.clone(), key.namespace.clone())).or_default().insert(key);
-    }
     let mut missing = BTreeSet::new();
-    for ((kind, namespace), mut keys) in groups {
+    for ((kind, namespace), mut keys) in by_kind(keys) {
         match drop_known(cluster, kind, namespace, &mut keys).await {
-            Ok(()) => missing.append(&mut keys),
+            Ok(()) => missing.extend(keys.into_iter().cloned()),
             Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {}
             Err(error) => return Err(EnvironmentError::Provider(error)),
         }
@@ -149,7 +146,7 @@ async fn drop_known(
     cluster: &dyn Cluster,
     kind: ObjectKind,
     namespace: Option<String>,
-    keys: &mut BTreeSet<ObjectKey>,
+    keys: &mut BTreeSet<&ObjectKey>,
 ) -> Result<(), ProviderError> {
     if keys.len() >= LIST_FROM {
         let found = cluster.list_metadata(&ListQuery::new(kind, namespace.as_deref())).await?;
@@ -158,11 +155,22 @@ async fn drop_known(
         return Ok(());
     }
     for key in keys.clone() {
-        if cluster.get(&key).await?.is_some() {
-            keys.remove(&key);
+        if cluster.get(key).await?.is_some() {
+            keys.remove(key);
         }
     }
     Ok(())
+}
+
+/// Keys by kind and namespace: what one list answers.
+fn by_kind<'a>(
+    keys: impl IntoIterator<Item = &'a ObjectKey>,
+) -> BTreeMap<(ObjectKind, Option<String>), BTreeSet<&'a ObjectKey>> {
+    let mut groups: BTreeMap<_, BTreeSet<&ObjectKey>> = BTreeMap::new();
+    for key in keys {
+        groups.entry((key.kind.clone(), key.namespace.clone())).or_default().insert(key);
+    }
+    groups
 }
 
 /// Reads objects: a list where several of a kind stand in one namespace, else one by one.
@@ -170,13 +178,9 @@ pub(crate) async fn read<'a>(
     cluster: &dyn Cluster,
     keys: impl IntoIterator<Item = &'a ObjectKey>,
 ) -> Result<BTreeMap<ObjectKey, Object>, EnvironmentError> {
-    let mut groups: BTreeMap<(ObjectKind, Option<String>), BTreeSet<&ObjectKey>> = BTreeMap::new();
-    for key in keys {
-        groups.entry((key.kind.clone(), key.namespace.clone())).or_default().insert(key);
-    }
     // Boxed one by one: a stream over borrowing closures could not be sent to another thread.
     let mut reads: Vec<BoxFuture<'_, Result<Vec<Object>, ProviderError>>> = Vec::new();
-    for ((kind, namespace), keys) in groups {
+    for ((kind, namespace), keys) in by_kind(keys) {
         reads.push(read_group(cluster, kind, namespace, keys).boxed());
     }
     let found: Vec<Vec<Object>> = stream::iter(reads)

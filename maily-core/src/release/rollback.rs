@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     engine::{
-        Environment, Goal, Head, Note, OfProvider, ReleaseId,
+        Environment, Goal, Head, Note, OfProvider, ReleaseId, RunId,
         history::{self, Release},
         journal::{JournalError, ReleaseHead},
         patiently,
@@ -242,7 +242,7 @@ fn insert(
 struct History<'a> {
     records: &'a dyn RecordStore,
     head: &'a Head,
-    heads: BTreeMap<ReleaseId, ReleaseHead>,
+    heads: BTreeMap<ReleaseId, (RunId, ReleaseHead)>,
     whole: BTreeMap<ReleaseId, Arc<Release>>,
 }
 
@@ -251,7 +251,11 @@ impl History<'_> {
         if let Some(release) = self.whole.get(&id) {
             return Ok(Some(Arc::clone(release)));
         }
-        let release = history::release(self.records, id).await?.map(Arc::new);
+        let release = match self.heads.get(&id).cloned() {
+            Some((run, head)) => history::with_objects(self.records, run, head).await?,
+            None => history::release(self.records, id).await?,
+        };
+        let release = release.map(Arc::new);
         if let Some(release) = &release {
             self.whole.insert(id, Arc::clone(release));
         }
@@ -260,11 +264,11 @@ impl History<'_> {
 
     async fn head_of(&mut self, id: ReleaseId) -> Result<Option<&ReleaseHead>, JournalError> {
         if !self.heads.contains_key(&id)
-            && let Some((_, head)) = history::release_head(self.records, id).await?
+            && let Some(read) = history::release_head(self.records, id).await?
         {
-            self.heads.insert(id, head);
+            self.heads.insert(id, read);
         }
-        Ok(self.heads.get(&id))
+        Ok(self.heads.get(&id).map(|(_, head)| head))
     }
 
     async fn newest(

@@ -66,31 +66,31 @@ impl Health {
 /// Judges what was written by what is there.
 pub fn judge(target: &Target, evidence: &Evidence<'_>) -> Health {
     let failed = |cause, message: String, hint| {
-        let object = target.key.clone();
+        let object = target.key().clone();
         Health::Failed(Box::new(Reason { cause, message, object, container: None, at: None, hint }))
     };
     let Some(live) = evidence.live else {
-        return failed("gone", format!("{} was deleted meanwhile", target.key), "find out who deleted it");
+        return failed("gone", format!("{} was deleted meanwhile", target.key()), "find out who deleted it");
     };
-    if live.uid() != Some(&target.uid) && !is_planted(Defect::OtherUidTaken) {
-        let message = format!("{} was deleted and made again meanwhile", target.key);
+    if live.uid() != Some(target.uid()) && !is_planted(Defect::OtherUidTaken) {
+        let message = format!("{} was deleted and made again meanwhile", target.key());
         return failed("replaced", message, "find out who made it again");
     }
     if live.is_terminating() {
-        return failed("gone", format!("{} is being deleted", target.key), "find out who deleted it");
+        return failed("gone", format!("{} is being deleted", target.key()), "find out who deleted it");
     }
     // T6: another rollout is under way. By content: a change of annotations raises the generation as well.
     let another =
-        live.generation() > Some(target.generation) && live.at("/spec/template") != target.template();
+        live.generation() > Some(target.generation()) && live.at("/spec/template") != target.template();
     if another && !is_planted(Defect::SupersededIgnored) {
-        let message = format!("{} was changed by somebody else during the rollout", target.key);
+        let message = format!("{} was changed by somebody else during the rollout", target.key());
         return failed(
             "superseded",
             message,
             "see `kubectl rollout history`, then decide which state is right",
         );
     }
-    match target.key.kind.kind.as_str() {
+    match target.key().kind.kind.as_str() {
         "Deployment" => workload::deployment(target, live, evidence),
         "StatefulSet" => workload::stateful_set(target, live, evidence),
         "DaemonSet" => workload::daemon_set(target, live, evidence),

@@ -10,9 +10,6 @@ use crate::object::{Object, ObjectKey, edited_at};
 /// A written object, pinned by identity, generation and content.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    pub(super) key: ObjectKey,
-    pub(super) uid: String,
-    pub(super) generation: i64,
     written: Object,
     pub(super) written_at: Option<Timestamp>,
     selector: BTreeMap<String, String>,
@@ -43,19 +40,25 @@ impl Target {
                 .collect(),
             _ => BTreeMap::new(),
         };
-        Some(Self {
-            key: written.key().clone(),
-            uid: written.uid().unwrap_or_default().to_owned(),
-            generation: written.generation().unwrap_or_default(),
-            written: written.clone(),
-            written_at: edited_at(written),
-            selector,
-        })
+        Some(Self { written: written.clone(), written_at: edited_at(written), selector })
     }
 
     /// The object.
     pub fn key(&self) -> &ObjectKey {
-        &self.key
+        self.written.key()
+    }
+
+    /// The server's answer.
+    pub(crate) fn written(&self) -> &Object {
+        &self.written
+    }
+
+    pub(super) fn uid(&self) -> &str {
+        self.written.uid().unwrap_or_default()
+    }
+
+    pub(super) fn generation(&self) -> i64 {
+        self.written.generation().unwrap_or_default()
     }
 
     /// What its pods are made from.
@@ -75,14 +78,14 @@ impl Target {
 
     /// Whether a pod is one of its pods, of whatever revision.
     pub fn selects(&self, pod: &Object) -> bool {
-        if pod.namespace() != self.key.namespace.as_deref() {
+        if pod.namespace() != self.written.namespace() {
             return false;
         }
         if self.selector.is_empty() {
             return pod
                 .items("/metadata/ownerReferences")
                 .iter()
-                .any(|owner| owner.get("uid").and_then(Value::as_str) == Some(&self.uid));
+                .any(|owner| owner.get("uid").and_then(Value::as_str) == Some(self.uid()));
         }
         self.selector.iter().all(|(key, value)| pod.label(key) == Some(value))
     }

@@ -229,7 +229,7 @@ fn a_doomed_pod_of_an_unknown_replica_set_is_asked_about() {
 #[cfg(feature = "planted-defects")]
 #[test]
 fn every_trap_that_is_put_back_turns_its_test_red() {
-    use crate::planted::{Defect, plant};
+    use crate::planted::{Defect, turns_red};
 
     let tests: [(Defect, fn()); 12] = [
         (Defect::StatusOfBefore, t01_the_last_rollouts_status_is_not_this_ones_success),
@@ -246,10 +246,6 @@ fn every_trap_that_is_put_back_turns_its_test_red() {
         (Defect::TransientDooms, t10_doomed_pods_of_the_new_revision_fail_at_once),
     ];
     for (defect, test) in tests {
-        plant(Some(defect));
-        let red = std::panic::catch_unwind(test).is_err();
-        plant(None);
-        assert!(red, "{} is unnoticed", defect.name());
-        test();
+        turns_red(defect, test);
     }
 }

@@ -21,7 +21,7 @@ fn number(live: &Object, path: &str) -> i64 {
 
 /// T1: until the controller has seen what we wrote, the status tells of the rollout before.
 fn unobserved(target: &Target, live: &Object) -> bool {
-    number(live, "/status/observedGeneration") < target.generation && !is_planted(Defect::StatusOfBefore)
+    number(live, "/status/observedGeneration") < target.generation() && !is_planted(Defect::StatusOfBefore)
 }
 
 pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>) -> Health {

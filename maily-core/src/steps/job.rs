@@ -59,7 +59,7 @@ async fn settled(
     let mut writer = Writer::new(context, step, Direction::Back, deadline, past);
     let Some(live) = writer.find(&key).await? else { return Ok(false) };
     let Some(target) = Target::pin(&live) else { return Ok(true) };
-    let follower = context.watcher.follow(target, &live);
+    let follower = context.watcher.follow(target);
     match wait(context, step, Direction::Back, &follower, deadline).await {
         Err(Trouble::Halted) => Err(Trouble::Halted),
         // It had its time twice: what takes it back must not run beside it.
@@ -97,7 +97,7 @@ pub(super) async fn run(
         }
         let Some(written) = writer.put(&change).await? else { return Ok(()) };
         let Some(target) = Target::pin(&written) else { return Ok(()) };
-        wait(context, step, direction, &context.watcher.follow(target, &written), deadline).await
+        wait(context, step, direction, &context.watcher.follow(target), deadline).await
     }
     .await;
     if step.is_gate() && direction == Direction::Forward {

@@ -73,9 +73,7 @@ async fn forward(
             match put {
                 Ok(written) => {
                     let target = written.as_ref().and_then(Target::pin);
-                    let followed = target.zip(written);
-                    followers
-                        .extend(followed.map(|(target, written)| context.watcher.follow(target, &written)));
+                    followers.extend(target.map(|target| context.watcher.follow(target)));
                 }
                 Err(Trouble::Halted) => halted = true,
                 Err(trouble) => return (effect, Err(trouble)),
@@ -123,7 +121,7 @@ pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], pas
     for change in changes.iter().filter(|change| change.before.is_some()) {
         let Some(live) = context.seen(&change.key) else { continue };
         if let Some(target) = Target::pin(&live) {
-            followers.push(context.watcher.follow(target, &live));
+            followers.push(context.watcher.follow(target));
         }
     }
     let limit = context.runtime.now() + RESTORED_LIMIT.min(Duration::from_secs(step.timeout_s));

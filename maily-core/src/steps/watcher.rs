@@ -60,9 +60,9 @@ impl Watcher {
     }
 
     /// Follows a target until the follower is dropped.
-    pub(crate) fn follow(&self, target: Target, written: &Object) -> Follower {
+    pub(crate) fn follow(&self, target: Target) -> Follower {
         let (target, notify) = (Arc::new(target), Arc::new(Notify::new()));
-        let id = lock(&self.store).register(&target, written, &notify);
+        let id = lock(&self.store).register(&target, &notify);
         let namespace = target.key().namespace.clone();
         self.watch((target.key().kind.clone(), namespace.clone()));
         let scopes = if has_pods(&target) {
@@ -150,10 +150,10 @@ pub(super) fn version(object: &Object) -> u64 {
 }
 
 impl Store {
-    fn register(&mut self, target: &Arc<Target>, written: &Object, notify: &Arc<Notify>) -> u64 {
+    fn register(&mut self, target: &Arc<Target>, notify: &Arc<Notify>) -> u64 {
         let id = self.next;
         self.next += 1;
-        self.put(written.clone());
+        self.put(target.written().clone());
         self.by_key.entry(target.key().clone()).or_default().insert(id);
         if has_pods(target) {
             match target.selector().iter().next() {

@@ -137,6 +137,15 @@ impl FrontendHost for Lossy {
     }
 }
 
+/// A site that shows v1, on a host whose answers can get lost.
+async fn site(seed: u64) -> (Setup, Arc<Lossy>) {
+    let mut setup = Setup::of(SITE, seed);
+    let host = Lossy::new(&setup);
+    setup.frontend = Some(host.clone());
+    assert!(succeeded(&setup.deploy("v1").await));
+    (setup, host)
+}
+
 async fn goes_back(setup: &Setup, host: &Lossy, trouble: &str) {
     setup.shared.world().faults.push(fault(trouble));
     let end = setup.deploy("v2").await;
@@ -147,20 +156,14 @@ async fn goes_back(setup: &Setup, host: &Lossy, trouble: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_deployment_that_arrives_after_the_turn_is_removed() {
-    let mut setup = Setup::of(SITE, 31);
-    let host = Lossy::new(&setup);
-    setup.frontend = Some(host.clone());
-    assert!(succeeded(&setup.deploy("v1").await));
+    let (setup, host) = site(31).await;
     host.late.store(20, Ordering::SeqCst);
     goes_back(&setup, &host, "crash api@v2").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_made_twice_is_removed_although_the_first_removal_fails() {
-    let mut setup = Setup::of(SITE, 32);
-    let host = Lossy::new(&setup);
-    setup.frontend = Some(host.clone());
-    assert!(succeeded(&setup.deploy("v1").await));
+    let (setup, host) = site(32).await;
     host.late.store(40, Ordering::SeqCst);
     host.stuck.store(1, Ordering::SeqCst);
     goes_back(&setup, &host, "never-ready api@v2").await;
@@ -170,10 +173,7 @@ async fn what_was_made_twice_is_removed_although_the_first_removal_fails() {
 async fn what_the_hosts_search_does_not_find_yet_is_removed_all_the_same() {
     // Taken back before the domain shows it, and after.
     for (seed, trouble) in [(33, "crash api@v2"), (34, "never-ready api@v2")] {
-        let mut setup = Setup::of(SITE, seed);
-        let host = Lossy::new(&setup);
-        setup.frontend = Some(host.clone());
-        assert!(succeeded(&setup.deploy("v1").await));
+        let (setup, host) = site(seed).await;
         host.lags.store(true, Ordering::SeqCst);
         goes_back(&setup, &host, trouble).await;
         assert_eq!(host.shown().await.as_deref(), Some("v1"));
@@ -182,10 +182,7 @@ async fn what_the_hosts_search_does_not_find_yet_is_removed_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn a_promotion_without_an_answer_does_not_land_in_a_later_run() {
-    let mut setup = Setup::of(SITE, 35);
-    let host = Lossy::new(&setup);
-    setup.frontend = Some(host.clone());
-    assert!(succeeded(&setup.deploy("v1").await));
+    let (setup, host) = site(35).await;
     host.late_promotion.store(20, Ordering::SeqCst);
     assert!(succeeded(&setup.deploy("v2").await));
     assert!(succeeded(&setup.deploy("v3").await));
