@@ -6,10 +6,12 @@ use maily_core::{
     engine::{EnvironmentError, FenceError, LeaseError, Outcome, PlanFileError, RunEnd},
     model::LoadError,
     provider::ProviderError,
-    release::{PrepareError, RollbackError},
+    release::{PhaseError, PrepareError, RollbackError},
     source::SourceErrors,
 };
 use maily_testkit::sim::SandboxError;
+
+use crate::render::several;
 
 /// How the program ends. The numbers are part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +189,23 @@ impl From<RollbackError> for CliError {
             _ => Some("`mailyctl history` lists what is on record; `history` in the project file says how long it stays".to_owned()),
         };
         Self { code: Code::Usage, message: chain(&error), help }
+    }
+}
+
+impl From<PhaseError> for CliError {
+    fn from(error: PhaseError) -> Self {
+        let help = match &error {
+            PhaseError::Unknown(unknown) => unknown.help.clone(),
+            PhaseError::Backwards { .. } => "`--start-phase` is the first, `--end-phase` the last".to_owned(),
+            PhaseError::NoSuchPhase { count, .. } => format!("the project has {}", several(*count, "phase")),
+            PhaseError::Contradiction => "leave `--env staging` or `--skip-staging` away".to_owned(),
+            PhaseError::NoEnvironment { .. } => {
+                "write one of these under `environments`, or `phases` for the environments that there are"
+                    .to_owned()
+            }
+            PhaseError::NothingLeft => "`mailyctl show project` lists the phases".to_owned(),
+        };
+        Self::usage(error.to_string()).help(help)
     }
 }
 

@@ -35,10 +35,14 @@ pub(crate) struct Seen {
 
 /// Reads the records, in one's turn; somebody else's unfinished run is an error.
 pub(crate) async fn look(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<Seen, CliError> {
-    let environment = &wired.environment;
-    let head = environment.turn(&turn(ui, wired, wait)?).await?;
-    let base = environment.released(&head).await?;
+    let head = in_turn(ui, wired, wait).await?;
+    let base = wired.environment.released(&head).await?;
     Ok(Seen { head, base })
+}
+
+/// Waits for one's turn, and reads the records' head in it.
+pub(crate) async fn in_turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<Head, CliError> {
+    Ok(wired.environment.turn(&turn(ui, wired, wait)?).await?)
 }
 
 /// How to wait for one's turn: as long as the command line says, telling who is waited for.

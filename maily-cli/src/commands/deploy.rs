@@ -13,7 +13,7 @@ use crate::{
     exit::{CliError, Code},
     file,
     render::Ui,
-    session::{self, carry_out, components, depth, fulfil, look, prepare},
+    session::{self, carry_out, components, depth, fulfil, in_turn, look, prepare},
     wire::{Wired, Workshop},
 };
 
@@ -59,7 +59,7 @@ pub(super) async fn apply(ui: &Ui, globals: &Globals, args: &ApplyCommand) -> Re
     let plan = Plan::parse(&text)?;
     let name = plan.environment.clone();
     in_environment(globals, Some(&name), async |wired| {
-        look(ui, wired, &args.run.turn.wait).await?;
+        in_turn(ui, wired, &args.run.turn.wait).await?;
         let planned = wired.environment.adopt_plan(plan).await?;
         let again = ui.tool.call(&format!("apply {} --yes", args.plan.display()));
         let again = format!("say `--yes` once the plan is reviewed: `{again}`");

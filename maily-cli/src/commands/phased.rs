@@ -1,21 +1,18 @@
 //! `phased-deploy`: phase by phase, one plan and one run per environment.
 
 use maily_core::{
-    engine::history,
-    model::{Phase, PhaseName, Version},
+    model::Version,
+    release::{Part, PhaseChoice, PhaseError, STAGING, never_had, parts, past_staging},
 };
 
 use super::deploy::{MODE, part, version};
 use crate::{
     args::{Globals, PhasedCommand},
     exit::{CliError, Code},
-    render::{Ui, several},
+    render::Ui,
     session::ask,
     wire::Workshop,
 };
-
-/// The environment that the platform tries a version on first.
-const STAGING: &str = "staging";
 
 pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &PhasedCommand) -> Result<Code, CliError> {
     if args.canary || args.canary_weight.is_some() {
@@ -26,80 +23,19 @@ pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &PhasedCommand) -> 
     }
     let version = version(&args.version)?;
     let workshop = Workshop::open(globals, MODE)?;
-    let parts = parts(&workshop, args)?;
+    let parts = parts(&workshop.project, &choice(args))?;
     let result = run(ui, &workshop, &parts, &version, args).await;
     workshop.close();
     result
 }
 
-/// Phases that follow each other in one environment.
-#[derive(Debug, PartialEq, Eq)]
-struct Part {
-    environment: String,
-    /// None: all of the environment's phases.
-    phases: Option<Vec<PhaseName>>,
-}
-
-fn parts(workshop: &Workshop, args: &PhasedCommand) -> Result<Vec<Part>, CliError> {
-    let project = &workshop.project;
-    let count = project.phases.len();
-    let (start, end) = (usize::from(args.start_phase), args.end_phase.map_or(count, usize::from));
-    if start > end {
-        return Err(CliError::usage(format!("`--start-phase {start}` comes after `--end-phase {end}`")));
+fn choice(args: &PhasedCommand) -> PhaseChoice {
+    PhaseChoice {
+        environment: args.env.clone(),
+        skip_staging: args.skip_staging,
+        first: Some(usize::from(args.start_phase)),
+        last: args.end_phase.map(usize::from),
     }
-    if end > count {
-        return Err(CliError::usage(format!("there is no phase {end}"))
-            .help(format!("the project has {}", several(count, "phase"))));
-    }
-    let limit = args.env.as_deref();
-    if let Some(name) = limit {
-        project.resolve(name).map_err(|error| CliError::usage(error.to_string()).help(error.help))?;
-        if args.skip_staging && name == STAGING {
-            return Err(CliError::usage("`--env staging` and `--skip-staging` contradict each other"));
-        }
-    }
-    // The phases of an environment that the file does not declare are left out.
-    let declared = |phase: &&Phase| project.environments.contains_key(&phase.environment);
-    let chosen: Vec<&Phase> = project.phases[start - 1..end]
-        .iter()
-        .filter(declared)
-        .filter(|phase| limit.is_none_or(|name| *phase.environment == *name))
-        .filter(|phase| !(args.skip_staging && &*phase.environment == STAGING))
-        .collect();
-    let mut parts: Vec<(String, Vec<PhaseName>)> = Vec::new();
-    for phase in chosen {
-        match parts.last_mut() {
-            Some((environment, phases)) if *environment == *phase.environment => {
-                phases.push(phase.name.clone())
-            }
-            _ => parts.push((phase.environment.to_string(), vec![phase.name.clone()])),
-        }
-    }
-    if parts.is_empty() {
-        if !project.phases.iter().any(|phase| declared(&phase)) {
-            let mut wanted: Vec<&str> = project.phases.iter().map(|phase| &*phase.environment).collect();
-            wanted.dedup();
-            return Err(CliError::usage(format!(
-                "no phase has an environment: the phases are for {}",
-                wanted.join(", ")
-            ))
-            .help(
-                "write one of these under `environments`, or `phases` for the environments that there are",
-            ));
-        }
-        return Err(
-            CliError::usage("no phase is left to deploy").help("`mailyctl show project` lists the phases")
-        );
-    }
-    let all =
-        |environment: &str| project.phases.iter().filter(|phase| *phase.environment == *environment).count();
-    Ok(parts
-        .into_iter()
-        .map(|(environment, phases)| {
-            let phases = if phases.len() == all(&environment) { None } else { Some(phases) };
-            Part { environment, phases }
-        })
-        .collect())
 }
 
 async fn run(
@@ -109,24 +45,20 @@ async fn run(
     version: &Version,
     args: &PhasedCommand,
 ) -> Result<Code, CliError> {
-    let project = &workshop.project;
-    let has_staging = project.environments.contains_key(STAGING)
-        && project.phases.iter().any(|phase| &*phase.environment == STAGING);
-    let begins_later = parts.iter().all(|part| part.environment != STAGING);
-    if has_staging && begins_later && !args.dry_run {
-        seen_on_staging(ui, workshop, version, args).await?;
+    if !args.dry_run {
+        seen_on_staging(ui, workshop, parts, version, args).await?;
     }
     // Environments that this command has brought to the version.
     let mut brought: Vec<&str> = Vec::new();
     for (index, Part { environment, phases }) in parts.iter().enumerate() {
         let ended = part(ui, workshop, environment, phases.clone(), version, args).await;
         if let Ok((Code::Done, changed)) = ended {
-            if changed && !brought.contains(&environment.as_str()) {
+            if changed && !brought.contains(&&**environment) {
                 brought.push(environment);
             }
             continue;
         }
-        let rest: Vec<&str> = parts[index + 1..].iter().map(|part| part.environment.as_str()).collect();
+        let rest: Vec<&str> = parts[index + 1..].iter().map(|part| &*part.environment).collect();
         if !rest.is_empty() {
             ui.tell(&format!("not begun: {}", rest.join(", ")));
         }
@@ -178,13 +110,28 @@ fn halfway(
 async fn seen_on_staging(
     ui: &Ui,
     workshop: &Workshop,
+    parts: &[Part],
     version: &Version,
     args: &PhasedCommand,
 ) -> Result<(), CliError> {
-    if succeeded(workshop, version).await? {
+    let services = past_staging(&workshop.project, parts).map_err(PhaseError::from)?;
+    if services.is_empty() {
         return Ok(());
     }
-    let message = format!("version {version} was never seen to succeed on staging");
+    let count = services.len();
+    let staging = workshop.wire(Some(STAGING)).await?.environment;
+    let head = staging.head().await?;
+    let missing = never_had(&*staging.records, &head, version, services).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let what = if missing.len() == count {
+        format!("version {version}")
+    } else {
+        let names: Vec<&str> = missing.iter().map(|name| &**name).collect();
+        format!("version {version} of {}", names.join(", "))
+    };
+    let message = format!("{what} was never seen to succeed on staging");
     if args.run.yes && args.run.turn.reason.is_some() {
         ui.tell(&format!("{} {message}", ui.paint.warn("!")));
         return Ok(());
@@ -197,16 +144,4 @@ async fn seen_on_staging(
     }
     Err(CliError::new(Code::Approval, message)
         .help("deploy it to staging first, or say `--yes --reason TEXT`"))
-}
-
-async fn succeeded(workshop: &Workshop, version: &Version) -> Result<bool, CliError> {
-    let staging = workshop.wire(Some(STAGING)).await?.environment;
-    let head = staging.head().await?;
-    for id in head.releases.iter().rev() {
-        let release = history::release(&*staging.records, *id).await?;
-        if release.is_some_and(|release| release.head.versions.values().any(|had| *had == **version)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -198,6 +198,12 @@ fn phases_are_chosen_and_contradictions_refused() {
     assert_eq!((version(&desk, "email"), version(&desk, "api")), (json!("v1.1.0"), json!("v1.0.0")));
     let run = desk.sandbox(&["show", "run", "--env", "production", "-o", "json"]).expect(0).json();
     assert_eq!(run["summary"]["reason"], "a test");
+    // One service on staging is not the version.
+    desk.sandbox(&["deploy", "--env", "staging", "--components", "email", "--version", "v1.1.0", "--yes"])
+        .expect(0);
+    let waits = phased(&["--skip-staging", "--yes"]).expect(7);
+    assert!(waits.err.contains("version v1.1.0 of ai-service, analytics, api"), "{}", waits.err);
+    assert!(!waits.err.contains("email"), "{}", waits.err);
     phased(&["--env", "staging", "--yes"]).expect(0);
     phased(&["--skip-staging", "--yes"]).expect(0);
     assert_eq!(version(&desk, "api"), "v1.1.0");

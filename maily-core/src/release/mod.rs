@@ -3,6 +3,7 @@
 mod deploy;
 mod last_good;
 mod logs;
+mod phased;
 mod prepare;
 mod rollback;
 mod runs;
@@ -10,6 +11,7 @@ mod status;
 
 pub use deploy::{DeployScope, deploy, remove};
 pub use logs::{PodLine, PodLines, logs};
+pub use phased::{Part, PhaseChoice, PhaseError, STAGING, never_had, parts, past_staging};
 pub use prepare::{DeployRequest, PrepareError, prepare};
 pub use rollback::{RollbackError, RollbackTo, rollback};
 pub use runs::{RunSummary, run, runs};
