@@ -114,12 +114,16 @@ impl Comparison<'_> {
             BTreeSet::new()
         };
         let owned = FieldSet::owned_by(live, |manager| manager == MANAGER || migrate.contains(manager));
-        let mut scope = without_bookkeeping(FieldSet::of(&desired).union(&owned));
+        let set = without_bookkeeping(FieldSet::of(&desired));
+        let owned = without_bookkeeping(owned);
+        let owned_only = owned.difference(&set);
+        let mut scope = set.union(&owned);
         if scaled {
             scope = scope.without(&["spec", "replicas"]);
         }
         let before = self.view(live, &scope);
-        let fingerprint = self.fingerprint(live, &desired);
+        // Of most objects we own what the release sets, and both looks are one.
+        let fingerprint = object_digest(&if scope == set { before.clone() } else { self.view(live, &set) });
         if let (false, Some(added)) = (adopted, told_added(live, &desired)) {
             let text = format!("{key}: {added}, which the release does not set: it stays");
             self.notes.push(Note { topic: "foreign".into(), text });
@@ -131,7 +135,6 @@ impl Comparison<'_> {
         if let Some(known) = known {
             self.note_drift(&key, known.fingerprint.as_deref(), live, &known.desired);
         }
-        let owned_only = without_bookkeeping(owned.clone()).difference(&FieldSet::of(&desired));
         let after = match self.observed.dry_runs.get(&key) {
             Some(DryRun::Would(object)) => Some(self.view(object, &scope)),
             Some(DryRun::Refused(message)) => {
