@@ -49,7 +49,12 @@ impl Code {
     pub(crate) fn of(end: &RunEnd) -> Self {
         match end {
             RunEnd::Over { outcome: Outcome::Succeeded { .. } | Outcome::Unchanged, .. } => Self::Done,
-            RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. } => Self::RolledBack,
+            RunEnd::Over { outcome: Outcome::RolledBack { not_serving, .. }, .. }
+                if not_serving.is_empty() =>
+            {
+                Self::RolledBack
+            }
+            RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. } => Self::Stuck,
             RunEnd::Over { outcome: Outcome::Stuck { .. }, .. } | RunEnd::Stuck { .. } => Self::Stuck,
             RunEnd::Over { outcome: Outcome::Cancelled { .. }, .. } => Self::Failed,
             RunEnd::Paused { .. } => Self::Interrupted,

@@ -19,13 +19,18 @@ pub(super) fn report(environment: &str, end: &RunEnd, paint: Paint, tool: &Tool)
         RunEnd::Over { outcome: Outcome::Unchanged, .. } => {
             let _ = writeln!(text, "{} {environment}: nothing to do", paint.good("✓"));
         }
-        RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, run } => {
-            let _ = writeln!(
-                text,
-                "{} {environment} was rolled back: everything is as it was before",
-                paint.warn("↩")
-            );
+        RunEnd::Over { outcome: Outcome::RolledBack { why, not_serving, .. }, run } => {
+            let (sign, what) = if not_serving.is_empty() {
+                (paint.warn("↩"), "everything is as it was before")
+            } else {
+                (paint.bad("✗"), "every object is as it was before, but not all of them serve")
+            };
+            let _ = writeln!(text, "{sign} {environment} was rolled back: {what}");
             failure(&mut text, why, paint);
+            for gone in not_serving {
+                let _ = writeln!(text, "  {}", paint.strong("served before, and does not now:"));
+                failure(&mut text, gone, paint);
+            }
             if let Some(run) = run {
                 next(&mut text, paint, &tool.call(&format!("show run --env {environment} {run}")));
             }

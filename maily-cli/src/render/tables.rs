@@ -182,8 +182,8 @@ pub(crate) fn history(runs: &[RunSummary], now: Timestamp, wide: Option<usize>, 
         let result = match &run.outcome {
             None if run.damaged.is_some() => "its journal is damaged: `mailyctl doctor`".to_owned(),
             None => "has not ended".to_owned(),
-            Some(Outcome::RolledBack { why, .. }) => {
-                format!("rolled back: {}", plain(&why.message))
+            Some(outcome @ Outcome::RolledBack { why, .. }) => {
+                format!("{}: {}", word(outcome), plain(&why.message))
             }
             Some(outcome) => word(outcome).to_owned(),
         };

@@ -63,6 +63,13 @@ impl Health {
     }
 }
 
+/// Whether an object serves by what it says of itself; none where nothing is waited for.
+pub(crate) fn serves(live: &Object) -> Option<bool> {
+    let target = Target::pin(live)?;
+    let evidence = Evidence { live: Some(live), ..Evidence::default() };
+    Some(judge(&target, &evidence) == Health::Done)
+}
+
 /// Judges what was written by what is there.
 pub fn judge(target: &Target, evidence: &Evidence<'_>) -> Health {
     let failed = |cause, message: String, hint| {
@@ -89,6 +96,10 @@ pub fn judge(target: &Target, evidence: &Evidence<'_>) -> Health {
             message,
             "see `kubectl rollout history`, then decide which state is right",
         );
+    }
+    if target.sets_replicas() && live.int("/spec/replicas") == Some(0) {
+        let message = format!("{} was scaled to 0 by somebody else during the rollout", target.key());
+        return failed("scaled-down", message, "find out who scaled it down, and why");
     }
     match target.key().kind.kind.as_str() {
         "Deployment" => workload::deployment(target, live, evidence),

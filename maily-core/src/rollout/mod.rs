@@ -11,5 +11,6 @@ mod target;
 mod tests;
 mod workload;
 
+pub(crate) use judge::serves;
 pub use judge::{Evidence, Health, Reason, judge};
 pub use target::Target;

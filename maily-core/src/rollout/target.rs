@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::object::{Object, ObjectKey, edited_at};
+use crate::{
+    object::{FieldSet, Object, ObjectKey, edited_at},
+    run::MANAGER,
+};
 
 /// A written object, pinned by identity, generation and content.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +16,8 @@ pub struct Target {
     written: Object,
     pub(super) written_at: Option<Timestamp>,
     selector: BTreeMap<String, String>,
+    /// Whether we have set a number of replicas that is not 0.
+    sets_replicas: bool,
 }
 
 impl Target {
@@ -40,7 +45,9 @@ impl Target {
                 .collect(),
             _ => BTreeMap::new(),
         };
-        Some(Self { written: written.clone(), written_at: edited_at(written), selector })
+        let sets_replicas = written.int("/spec/replicas").is_some_and(|replicas| replicas > 0)
+            && FieldSet::owned_by(written, |manager| manager == MANAGER).contains(&["spec", "replicas"]);
+        Some(Self { written: written.clone(), written_at: edited_at(written), selector, sets_replicas })
     }
 
     /// The object.
@@ -59,6 +66,10 @@ impl Target {
 
     pub(super) fn generation(&self) -> i64 {
         self.written.generation().unwrap_or_default()
+    }
+
+    pub(super) fn sets_replicas(&self) -> bool {
+        self.sets_replicas
     }
 
     /// What its pods are made from.

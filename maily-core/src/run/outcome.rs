@@ -134,6 +134,9 @@ pub enum Outcome {
         step: Option<StepId>,
         /// Why.
         why: Failure,
+        /// What served before the run and was not seen to serve again: a person has to look after it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        not_serving: Vec<Failure>,
     },
     /// Neither the new nor the old state could be reached by itself.
     Stuck {

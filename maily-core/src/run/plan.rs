@@ -263,6 +263,9 @@ pub struct Before {
     /// Digest of all that is set on the object, by whomever, in a plan that somebody reads before it is carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<String>,
+    /// Whether it served when it was found: who goes back sees to it that it serves again. None where nothing tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<bool>,
 }
 
 /// One change of one object.

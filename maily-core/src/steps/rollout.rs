@@ -132,6 +132,42 @@ pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], pas
     }
 }
 
+/// What served before the run and does not serve now that everything is back; none where it was told to stop. Steps go
+/// back one by one and need each other: only now can all of them be expected to serve.
+pub(crate) async fn restored(context: &Context, steps: &[Step]) -> Option<Vec<Failure>> {
+    let served = |change: &&Change| change.before.as_ref().is_some_and(|before| before.served == Some(true));
+    let looks = steps.iter().flat_map(|step| {
+        step.work.changes().iter().filter(served).map(move |change| serves_again(context, step, change))
+    });
+    let looks: FuturesUnordered<_> = looks.collect();
+    let mut failures = Vec::new();
+    for look in looks.collect::<Vec<_>>().await {
+        match look {
+            Ok(()) => {}
+            Err(Trouble::Failed(failure)) => failures.push(*failure),
+            Err(Trouble::Halted) => return None,
+        }
+    }
+    failures.sort_by(|one, other| one.object.cmp(&other.object));
+    Some(failures)
+}
+
+async fn serves_again(context: &Context, step: &Step, change: &Change) -> Result<(), Trouble> {
+    let limit = Duration::from_secs(step.timeout_s).clamp(Duration::from_secs(LEAST_BACK_S), RESTORED_LIMIT);
+    let live = match context.seen(&change.key) {
+        Some(live) => Some(live),
+        // A former process has taken it back.
+        None => context.read(&change.key).await.map_err(|error| Failure::of(&error))?,
+    };
+    let Some(live) = live else {
+        let message = format!("{} was deleted meanwhile", change.key);
+        return Err(Failure::new("gone", message).with_object(change.key.to_string()).into());
+    };
+    let Some(target) = Target::pin(&live) else { return Ok(()) };
+    let follower = context.watcher.follow(target);
+    wait(context, step, Direction::Back, &follower, context.runtime.now() + limit).await
+}
+
 async fn wait_all(
     context: &Context,
     step: &Step,
@@ -155,6 +191,10 @@ pub(super) async fn wait(
     follower: &Follower,
     deadline: Moment,
 ) -> Result<(), Trouble> {
+    let given = match direction {
+        Direction::Forward => step.timeout_s,
+        Direction::Back => context.left(deadline).as_secs(),
+    };
     let mut last = None;
     loop {
         let health = follower.health().await.map_err(|failure| Trouble::Failed(Box::new(failure)))?;
@@ -182,11 +222,8 @@ pub(super) async fn wait(
         if context.runtime.now() >= deadline {
             let (ready, desired, why) = last.unwrap_or_default();
             let key = follower.target().key();
-            let message = format!(
-                "{} is not ready after {} s: {ready} of {desired} ready; {why}",
-                key.short(),
-                step.timeout_s
-            );
+            let message =
+                format!("{} is not ready after {given} s: {ready} of {desired} ready; {why}", key.short());
             let mut failure = Failure::new("deadline", message)
                 .with_object(key.to_string())
                 .with_hint("see why its pods are not ready, or give it more time with `--timeout`");

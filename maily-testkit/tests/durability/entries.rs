@@ -92,7 +92,10 @@ pub(crate) fn segments(plan: &str) -> Vec<Vec<JournalEvent>> {
         vec![
             over(Outcome::Succeeded { release: ReleaseId(4) }, Some(head())),
             over(Outcome::Unchanged, None),
-            over(Outcome::RolledBack { step: Some(step("api")), why: failure() }, None),
+            over(
+                Outcome::RolledBack { step: Some(step("api")), why: failure(), not_serving: Vec::new() },
+                None,
+            ),
             over(Outcome::Stuck { items: vec![stuck] }, None),
             over(Outcome::Cancelled { why: "it had written nothing".to_owned() }, None),
         ],

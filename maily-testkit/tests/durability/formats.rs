@@ -265,7 +265,7 @@ async fn claims_releases_and_requests_of_format_1_are_read() {
     let runs = release::runs(&store, 10).await.expect("can be read");
     let titles: Vec<&str> = runs.iter().map(|run| run.title.as_str()).collect();
     assert_eq!(titles, ["deploy v3", "deploy v2", "deploy v1"]);
-    let Some(Outcome::RolledBack { step, why }) = &runs[1].outcome else { panic!("{:?}", runs[1]) };
+    let Some(Outcome::RolledBack { step, why, .. }) = &runs[1].outcome else { panic!("{:?}", runs[1]) };
     assert_eq!(step.as_ref().map(|step| step.as_str()), Some("production/web/rollout"));
     assert_eq!(why.cause, "crash-loop");
     assert_eq!(runs[2].outcome, Some(Outcome::Succeeded { release: ReleaseId(1) }));

@@ -12,6 +12,7 @@ mod lease;
 mod missing;
 mod needs;
 mod queue;
+mod restored;
 mod setup;
 mod silence;
 mod time;
@@ -71,7 +72,7 @@ async fn a_crash_loop_fails_at_once_and_everything_goes_back() {
     setup.shared.world().faults.push(fault("crash web@v2"));
     let started = setup.runtime.now();
     let end = setup.deploy("v2").await;
-    let RunEnd::Over { outcome: Outcome::RolledBack { why, step }, .. } = &end else { panic!("{end:?}") };
+    let RunEnd::Over { outcome: Outcome::RolledBack { why, step, .. }, .. } = &end else { panic!("{end:?}") };
     assert_eq!(why.cause, "crash-loop");
     assert!(why.log.iter().any(|line| line.contains("simulated crash")), "{why:?}");
     assert_eq!(step.as_ref().map(ToString::to_string).as_deref(), Some("production/web/rollout"));

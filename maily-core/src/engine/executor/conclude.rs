@@ -1,14 +1,18 @@
 //! How a run ends, and the release that it leaves.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 
-use super::Executor;
-use crate::engine::{
-    Outcome, RunEnd,
-    journal::{JournalEvent, ReleaseHead},
-    state::Conclusion,
+use super::{Executor, Look};
+use crate::{
+    engine::{
+        Outcome, RunEnd, Step,
+        journal::{JournalEvent, ReleaseHead},
+        state::{Conclusion, Progress},
+    },
+    steps::restored,
 };
 
 impl Executor {
@@ -20,19 +24,37 @@ impl Executor {
                 let head = self.release_head(at);
                 self.over(Outcome::Succeeded { release: head.id }, Some(head), at)
             }
-            Conclusion::RolledBack { step, why } => self.over(Outcome::RolledBack { step, why }, None, at),
+            Conclusion::RolledBack { step, why } if let Some(not_serving) = self.restored.take() => {
+                self.over(Outcome::RolledBack { step, why, not_serving }, None, at)
+            }
             Conclusion::Stuck(items) => {
                 let why = items.first().map(|item| item.why.message.clone()).unwrap_or_default();
                 self.push(JournalEvent::Paused { why });
                 (RunEnd::Stuck { run, items }, None)
             }
-            Conclusion::Unfinished => {
+            // Told to stop before it was seen whether the old state serves.
+            Conclusion::Unfinished | Conclusion::RolledBack { .. } => {
                 let otherwise = if interrupted { "interrupted" } else { "stopped" };
                 let why = self.context.why_interrupted().unwrap_or_else(|| otherwise.to_owned());
                 self.push(JournalEvent::Paused { why: why.clone() });
                 (RunEnd::Paused { run, why }, None)
             }
         }
+    }
+
+    /// Whether everything begun was taken back.
+    pub(super) fn is_back(&self) -> bool {
+        matches!(self.state.conclusion(), Conclusion::RolledBack { .. })
+    }
+
+    /// Looks whether what served before the run serves again; none where it is told to stop.
+    pub(super) fn look_at_restored(&self) -> Look {
+        let context = Arc::clone(&self.context);
+        let undone = |step: &&Step| {
+            self.state.of(&step.id).is_some_and(|state| matches!(state.progress, Progress::Undone))
+        };
+        let steps: Vec<Step> = self.state.plan().steps.iter().filter(undone).cloned().collect();
+        async move { restored(&context, &steps).await }.boxed()
     }
 
     fn over(

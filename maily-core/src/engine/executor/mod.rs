@@ -42,6 +42,7 @@ const GRACE: Duration = Duration::from_millis(800);
 const LOOK_FOR_REQUESTS: Duration = Duration::from_secs(3);
 
 type StepFuture = BoxFuture<'static, (StepId, Direction, End)>;
+type Look = BoxFuture<'static, Option<Vec<Failure>>>;
 type Append = BoxFuture<'static, (journal::Writer, Vec<JournalEvent>, Vec<Next>, Result<(), JournalError>)>;
 
 pub(crate) struct Executor {
@@ -62,6 +63,8 @@ pub(crate) struct Executor {
     /// Steps that a former process may have calls of on their way.
     resumed: BTreeSet<StepId>,
     running: FuturesUnordered<StepFuture>,
+    /// What does not serve now that everything is back, once that was looked for.
+    restored: Option<Vec<Failure>>,
 }
 
 impl Executor {
@@ -91,6 +94,7 @@ impl Executor {
             held: Vec::new(),
             resumed: BTreeSet::new(),
             running: FuturesUnordered::new(),
+            restored: None,
         }
     }
 
@@ -132,6 +136,8 @@ impl Executor {
         let mut requests = self.next_look();
         let mut interrupted = false;
         let mut grace: OptionFuture<BoxFuture<'static, ()>> = None.into();
+        let mut look: OptionFuture<Look> = None.into();
+        let mut looking = false;
         let mut end = None;
         loop {
             if self.context.ordered() == Halt::Lost {
@@ -140,8 +146,13 @@ impl Executor {
             if end.is_none() {
                 self.schedule();
             }
-            let idle = self.running.is_empty() && self.launches.is_empty() && !appending;
+            let idle = self.running.is_empty() && self.launches.is_empty() && !appending && !looking;
             if idle && end.is_none() {
+                if self.is_back() && self.restored.is_none() && !interrupted {
+                    look = Some(self.look_at_restored()).into();
+                    looking = true;
+                    continue;
+                }
                 end = Some(self.conclude(interrupted));
             }
             if idle
@@ -182,6 +193,15 @@ impl Executor {
                 }
                 Some((step, direction, end)) = self.running.next(), if !self.running.is_empty() => {
                     self.ended(&step, direction, end);
+                }
+                Some(seen) = &mut look, if looking => {
+                    look = None.into();
+                    looking = false;
+                    self.restored = seen;
+                    // Told to stop: this process has nothing more to do.
+                    if self.restored.is_none() {
+                        end = Some(self.conclude(interrupted));
+                    }
                 }
                 Some(()) = &mut hold, if holding && !appending => {
                     hold = None.into();

@@ -17,6 +17,7 @@ use crate::{
     },
     object::{FieldSet, Object, ObjectKey, managers},
     provider::ClusterIdentity,
+    rollout::serves,
 };
 
 /// What was read before planning.
@@ -178,12 +179,7 @@ impl Comparison<'_> {
         let hand_over = scaled && owned.contains(&["spec", "replicas"]);
         Some(Verdict::Change(Box::new(Change {
             operation,
-            before: Some(Before {
-                uid: live.uid().unwrap_or_default().to_owned(),
-                fingerprint: object_digest(&before),
-                object: before,
-                all: self.all(live),
-            }),
+            before: Some(self.before(live, before)),
             desired: Some(desired),
             migrate,
             hand_over_replicas: if hand_over { live.int("/spec/replicas") } else { None },
@@ -305,11 +301,17 @@ impl Comparison<'_> {
     fn whole(&self, live: &Object) -> Before {
         let mut object = self.sealer.seal(&live.clone().without_server_fields());
         strip_bookkeeping(&mut object);
+        self.before(live, object)
+    }
+
+    /// What was found of an object, of which `object` is the part that counts.
+    fn before(&self, live: &Object, object: Object) -> Before {
         Before {
             uid: live.uid().unwrap_or_default().to_owned(),
             fingerprint: object_digest(&object),
             object,
             all: self.all(live),
+            served: serves(live),
         }
     }
 

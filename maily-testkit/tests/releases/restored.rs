@@ -1,0 +1,149 @@
+//! Whether what served before a run serves again once everything is back.
+
+use std::time::Duration;
+
+use maily_core::engine::{Depth, Failure, Outcome, RunEnd, Wish};
+use maily_core::object::{ObjectKey, ObjectKind};
+use serde_json::json;
+
+use crate::setup::{Setup, fault, succeeded};
+
+/// Its pods hold a volume: the old ones end before the new ones start, and nobody serves in between.
+const KEEPER: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 2}}
+  keeper: {needs: [api], workload: {port: 8080, scale: 1, volumes: {data: {mount: /data, size: 1Gi}}}}
+";
+
+fn keeper() -> ObjectKey {
+    ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "keeper")
+}
+
+/// Faults that come after the plan was made, and what the run then comes to.
+async fn deploy_under(setup: &Setup, faults: &[&str]) -> RunEnd {
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.extend(faults.iter().map(|text| fault(text)));
+    setup.environment().run(planned, &setup.options("tester")).await.expect("runs")
+}
+
+fn not_serving(end: &RunEnd) -> &[Failure] {
+    let RunEnd::Over { outcome: Outcome::RolledBack { not_serving, .. }, .. } = end else {
+        panic!("{end:?}")
+    };
+    not_serving
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_served_before_and_does_not_serve_again_is_told() {
+    let setup = Setup::of(KEEPER, 71);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let before = setup.content();
+    let end = deploy_under(&setup, &["crash keeper@v2", "unschedulable keeper@v1"]).await;
+    let [failure] = not_serving(&end) else { panic!("{end:?}") };
+    assert!(failure.object.as_deref().is_some_and(|object| object.contains("keeper")), "{failure:?}");
+    assert!(failure.message.contains("keeper"), "{failure:?}");
+    assert_eq!(setup.content(), before);
+    let recorded = setup.environment().head().await.expect("can be read");
+    assert!(recorded.unfinished.is_none(), "the run is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_starts_slowly_is_waited_for() {
+    let setup = Setup::of(KEEPER, 72);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let end = deploy_under(&setup, &["crash keeper@v2", "slow keeper@v1"]).await;
+    assert!(not_serving(&end).is_empty(), "{end:?}");
+    let live = setup.shared.world().get(&keeper()).cloned().expect("is there");
+    assert_eq!(live.int("/status/availableReplicas"), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_did_not_serve_before_is_not_expected_to() {
+    let setup = Setup::of(KEEPER, 73);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("never-ready keeper@v1"));
+    setup.runtime.sleep(Duration::from_secs(5)).await;
+    let end = deploy_under(&setup, &["crash keeper@v2"]).await;
+    assert!(not_serving(&end).is_empty(), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_while_the_old_state_starts_is_told() {
+    let setup = Setup::of(KEEPER, 74);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.extend([fault("crash keeper@v2"), fault("slow keeper@v1")]);
+    let (shared, runtime) = (setup.shared.clone(), setup.runtime.clone());
+    let person = async move {
+        // Until the old template is back.
+        let old = |image: &str| image.ends_with(":v1");
+        for began in [false, true] {
+            loop {
+                runtime.sleep(Duration::from_millis(50)).await;
+                let live = shared.world().get(&keeper()).cloned().expect("is there");
+                let image = live.text("/spec/template/spec/containers/0/image").unwrap_or_default();
+                if old(image) == began {
+                    break;
+                }
+            }
+        }
+        let patch = json!({"spec": {"template": {"metadata": {"annotations": {"hand": "1"}}}}});
+        shared.world().edit_as("kubectl-edit", &keeper(), patch).expect("a person may");
+    };
+    let environment = setup.environment();
+    let options = setup.options("tester");
+    let (end, ()) = futures::future::join(environment.run(planned, &options), person).await;
+    let end = end.expect("runs");
+    let [failure] = not_serving(&end) else { panic!("{end:?}") };
+    assert_eq!(failure.cause, "superseded", "{failure:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_that_look_leaves_it_to_resume() {
+    let setup = Setup::of(KEEPER, 75);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.extend([fault("crash keeper@v2"), fault("unschedulable keeper@v1")]);
+    let options = setup.options("tester");
+    let cancel = options.cancel.clone();
+    let (told, runtime) = (setup.told.clone(), setup.runtime.clone());
+    let impatient = async move {
+        let undone = |what: &maily_core::engine::What| matches!(what, maily_core::engine::What::Undone { step, .. } if step.as_str().contains("keeper"));
+        while !told.lock().expect("not poisoned").iter().any(undone) {
+            runtime.sleep(Duration::from_millis(100)).await;
+        }
+        cancel.cancel();
+    };
+    let environment = setup.environment();
+    let (end, ()) = futures::future::join(environment.run(planned, &options), impatient).await;
+    assert!(matches!(end, Ok(RunEnd::Paused { .. })), "{end:?}");
+    setup.shared.world().faults.clear();
+    let end = environment.take_over(None, Wish::Resume, &setup.options("another")).await;
+    let end = end.expect("runs").expect("there is a run");
+    assert!(not_serving(&end).is_empty(), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_somebody_turns_off_in_the_middle_is_no_success() {
+    let setup = Setup::of(KEEPER, 76);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.push(fault("slow keeper@v2"));
+    let (shared, runtime) = (setup.shared.clone(), setup.runtime.clone());
+    let person = async move {
+        runtime.sleep(Duration::from_secs(10)).await;
+        let patch = json!({"spec": {"replicas": 0}});
+        shared.world().edit_as("kubectl-scale", &keeper(), patch).expect("a person may");
+    };
+    let environment = setup.environment();
+    let options = setup.options("tester");
+    let (end, ()) = futures::future::join(environment.run(planned, &options), person).await;
+    let end = end.expect("runs");
+    assert!(!succeeded(&end), "{end:?}");
+    assert!(format!("{end:?}").contains("replicas"), "what a person has to decide is named: {end:?}");
+}
