@@ -40,17 +40,7 @@ pub(super) async fn observe(
     base: Option<&Release>,
     depth: Depth,
 ) -> Result<Observed, EnvironmentError> {
-    let objects: Vec<(Option<&str>, &Object)> = wanted
-        .shared
-        .iter()
-        .map(|object| (None, object))
-        .chain(
-            wanted
-                .services
-                .iter()
-                .flat_map(|(name, s)| s.objects.iter().map(move |o| (Some(name.as_str()), o))),
-        )
-        .collect();
+    let objects = objects(wanted);
     let served = served_kinds(cluster, &objects).await?;
     let keys: BTreeSet<&ObjectKey> = objects
         .iter()
@@ -66,11 +56,17 @@ pub(super) async fn observe(
     )
     .await?;
     let closely = depth == Depth::DryRun;
-    let mut observed = Observed { objects: read, autoscalers, missing, closely, ..Observed::default() };
-    if depth == Depth::DryRun {
-        observed.dry_runs = dry_runs(cluster, wanted, &objects, &observed, base).await?;
-    }
-    Ok(observed)
+    Ok(Observed { objects: read, autoscalers, missing, closely, ..Observed::default() })
+}
+
+/// What is wanted, by service.
+fn objects(wanted: &Wanted) -> Vec<(Option<&str>, &Object)> {
+    let shared = wanted.shared.iter().map(|object| (None, object));
+    let of_services = wanted
+        .services
+        .iter()
+        .flat_map(|(name, service)| service.objects.iter().map(move |object| (Some(name.as_str()), object)));
+    shared.chain(of_services).collect()
 }
 
 /// Kinds that the cluster serves. One that it does not serve must come with a definition of its own.
@@ -218,20 +214,21 @@ fn unknown_is_absent(error: ProviderError) -> Result<Option<Object>, ProviderErr
 /// The answer of a dry run, unless there is nothing to ask for yet.
 type Ask<'a> = BoxFuture<'a, Result<Option<(ObjectKey, DryRun)>, ProviderError>>;
 
-async fn dry_runs(
+/// What the server would make of what is wanted.
+pub(super) async fn dry_runs(
     cluster: &dyn Cluster,
+    sealer: &Sealer,
     wanted: &Wanted,
-    objects: &[(Option<&str>, &Object)],
     observed: &Observed,
     base: Option<&Release>,
 ) -> Result<BTreeMap<ObjectKey, DryRun>, EnvironmentError> {
     let mut asks: Vec<Ask<'_>> = Vec::new();
-    for (service, object) in objects {
+    for (service, object) in objects(wanted) {
         // In force and just as wanted: the comparison with the live fingerprint says the rest.
         let known = base.and_then(|base| base.objects.get(object.key()));
         let live = observed.objects.get(object.key());
-        if live.is_none() || known.is_none_or(|known| known.desired != **object) {
-            asks.push(dry_run(cluster, wanted, *service, object).boxed());
+        if live.is_none() || known.is_none_or(|known| known.desired != *object) {
+            asks.push(dry_run(cluster, sealer, wanted, service, object).boxed());
         }
     }
     let answers: Vec<Option<(ObjectKey, DryRun)>> = stream::iter(asks)
@@ -244,11 +241,13 @@ async fn dry_runs(
 
 async fn dry_run(
     cluster: &dyn Cluster,
+    sealer: &Sealer,
     wanted: &Wanted,
     service: Option<&str>,
     object: &Object,
 ) -> Result<Option<(ObjectKey, DryRun)>, ProviderError> {
-    let mut object = object.clone();
+    // What a release has on record has its values elsewhere.
+    let mut object = sealer.unseal(cluster, object).await?;
     object.set_label(PROJECT, Some(&wanted.project));
     object.set_label(ENVIRONMENT, Some(&wanted.environment));
     if let Some(service) = service {

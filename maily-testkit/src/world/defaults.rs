@@ -57,10 +57,14 @@ pub(super) fn frozen(old: &Object, new: &Object) -> Option<String> {
         }
         _ => &[],
     };
-    fields
-        .iter()
-        .find(|field| old.at(field) != new.at(field))
-        .map(|field| format!("{}: field is immutable", field.trim_start_matches('/').replace('/', ".")))
+    // The server has words of its own for each.
+    let said = |field: &str| match field {
+        "/roleRef" => "cannot change roleRef",
+        _ => "field is immutable",
+    };
+    let told = |field: &str| field.trim_start_matches('/').replace('/', ".");
+    let changed = fields.iter().find(|field| old.at(field) != new.at(field));
+    changed.map(|field| format!("{}: {}", told(field), said(field)))
 }
 
 /// Why an object is refused, if it is.

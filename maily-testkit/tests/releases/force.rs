@@ -2,14 +2,14 @@
 
 use maily_core::{
     engine::{
-        Depth, EnvironmentError, Planned, Storage,
+        Depth, EnvironmentError, Operation, Planned, Storage,
         planner::{Force, PlanOptions},
     },
-    object::{ObjectKey, ObjectKind},
+    object::{Object, ObjectKey, ObjectKind},
 };
 use serde_json::json;
 
-use crate::setup::Setup;
+use crate::setup::{Setup, succeeded};
 
 async fn plan(setup: &Setup, force: Force) -> Result<Planned, EnvironmentError> {
     let environment = setup.environment();
@@ -36,4 +36,31 @@ async fn only_what_is_named_is_taken() {
     for force in [Force::All, only(&["config-bot"]), only(&["Deployment/api", "x"])] {
         plan(&setup, force).await.expect("can be planned");
     }
+}
+
+/// The small shop with a binding to a role.
+async fn bound(setup: &Setup, role: &str, options: &PlanOptions) -> Result<Planned, EnvironmentError> {
+    let environment = setup.environment();
+    let mut wanted = setup.wanted("v1").await;
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "api", "namespace": "shop"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role}});
+    let api = wanted.services.get_mut("api").expect("is there");
+    api.objects.push(Object::from_value(binding).expect("is an object"));
+    let head = environment.head().await?;
+    let base = environment.released(&head).await?;
+    environment.plan(&wanted, head, base.as_ref(), options, Depth::DryRun, Storage::Lasting).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_change_in_place_is_replaced_whatever_the_server_calls_it() {
+    let setup = Setup::new(93);
+    let first = bound(&setup, "reader", &PlanOptions::default()).await.expect("can be planned");
+    assert!(succeeded(&setup.environment().run(first, &setup.options("tester")).await.expect("runs")));
+    let refused = bound(&setup, "writer", &PlanOptions::default()).await.expect_err("is refused").to_string();
+    assert!(refused.contains("roleRef") && refused.contains("--allow-replace RoleBinding/api"), "{refused}");
+    let replace = ["RoleBinding/api".to_owned()].into_iter().collect();
+    let options = PlanOptions { replace, ..PlanOptions::default() };
+    let planned = bound(&setup, "writer", &options).await.expect("can be planned");
+    assert!(planned.plan.changes().any(|change| change.operation == Operation::Replace));
 }

@@ -123,3 +123,26 @@ async fn values_of_secrets_are_forgotten_two_runs_after_the_last_that_had_them()
     deploy_with(&setup, "v8", "c").await;
     assert_eq!(values(&setup), (3, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_to_another_value_of_a_secret_can_be_looked_at_before() {
+    let setup = Setup::new(75);
+    deploy_with(&setup, "v1", "a").await;
+    deploy_with(&setup, "v2", "b").await;
+    let environment = setup.environment();
+    let project = Project::parse(setup.project, "maily.yaml").expect("a project");
+    let resolved = project.resolve("production").expect("is there");
+    let head = environment.head().await.expect("can be read");
+    let base = environment.released(&head).await.expect("can be read");
+    let wanted = rollback(&environment, &resolved, &head, base.as_ref(), &RollbackTo::LastGood, None).await;
+    let wanted = wanted.expect("is on record");
+    let options = PlanOptions::default();
+    let planned =
+        environment.plan(&wanted, head, base.as_ref(), &options, Depth::DryRun, Storage::Lasting).await;
+    let planned = planned.expect("can be planned");
+    assert!(planned.plan.changes().any(|change| change.key.name == "api-token"));
+    let end = environment.run(planned, &setup.options("tester")).await.expect("runs");
+    assert!(succeeded(&end), "{end:?}");
+    let token = setup.content().into_iter().find(|object| object.name() == "api-token").expect("is there");
+    assert_eq!(token.text("/data/token"), Some("YQ=="));
+}

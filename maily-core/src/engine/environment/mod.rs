@@ -160,6 +160,10 @@ impl Environment {
         let (identity, sealer) = checked?;
         let mut observed = observed?;
         observed.identity = Some(identity);
+        if depth == observe::Depth::DryRun {
+            let ask = || observe::dry_runs(cluster, &sealer, wanted, &observed, base).boxed();
+            observed.dry_runs = patiently(&*self.runtime, ask).await?;
+        }
         let mut options = options.clone();
         let host = self.providers.frontend.as_deref();
         options.frontends = patiently(&*self.runtime, || observe::frontends(host, wanted).boxed()).await?;

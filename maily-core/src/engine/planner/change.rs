@@ -136,13 +136,15 @@ impl Comparison<'_> {
         if let Some(known) = known {
             self.note_drift(&key, known.fingerprint.as_deref(), live, &known.desired);
         }
+        let mut frozen = replaced_fields(&before, &desired);
         let after = match self.observed.dry_runs.get(&key) {
             Some(DryRun::Would(object)) => Some(self.view(object, &scope)),
-            Some(DryRun::Refused(message)) => {
+            // What cannot be changed in place servers refuse in many words.
+            Some(DryRun::Refused(message)) if frozen.is_empty() => {
                 self.problems.push(PlanProblem::Refused { key, message: message.clone() });
                 return None;
             }
-            Some(DryRun::Immutable(_)) | None => None,
+            Some(DryRun::Refused(_) | DryRun::Immutable(_)) | None => None,
         };
         let unchanged = match &after {
             Some(after) => *after == before,
@@ -151,7 +153,6 @@ impl Comparison<'_> {
         if unchanged && !adopted {
             return Some(self.keep(service, live, desired, fingerprint));
         }
-        let mut frozen = replaced_fields(&before, &desired);
         if let (true, Some(DryRun::Immutable(message))) =
             (frozen.is_empty(), self.observed.dry_runs.get(&key))
         {
