@@ -18,7 +18,9 @@ pub(super) fn told(request: &RenderRequest<'_>, rendered: &Rendered) -> Option<N
     }
     let objects = rendered.services.values().flat_map(|service| &service.objects).chain(&rendered.shared);
     let images: Vec<String> = objects.flat_map(images).map(|(_, image)| image).collect();
-    let follows = |image: &String| reference(image).is_some_and(|parts| parts.tag == Some(request.version));
+    // Perhaps with a word of its own, as in `v1-slim`.
+    let names = |tag: &str| tag.contains(&**request.version);
+    let follows = |image: &String| reference(image).is_some_and(|parts| parts.tag.is_some_and(names));
     let first = images.first()?;
     if images.iter().any(follows) {
         return None;

@@ -1,8 +1,11 @@
 //! Images: which belong to the project, and which version they get.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::object::Object;
+
+/// Where containers stand in a pod.
+const LISTS: [&str; 2] = ["initContainers", "containers"];
 
 /// An image reference in its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,34 +68,45 @@ fn pod_specs(kind: &str) -> Option<&'static str> {
 pub(super) fn write_pull_policies(object: &mut Object) {
     let Some(pointer) = pod_specs(object.kind()) else { return };
     object.edit(|body| {
-        let mut spec = Some(body);
-        for part in pointer.trim_start_matches('/').split('/') {
-            spec = spec.and_then(|map| map.get_mut(part)).and_then(Value::as_object_mut);
-        }
-        let Some(spec) = spec else { return };
-        for list in ["initContainers", "containers"] {
-            for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-                let Some(policy) =
-                    container.get("image").and_then(Value::as_str).and_then(reference).map(|parts| {
-                        let latest =
-                            parts.tag == Some("latest") || (parts.tag.is_none() && parts.digest.is_none());
-                        if latest { "Always" } else { "IfNotPresent" }
-                    })
-                else {
-                    continue;
-                };
-                if let Some(container) = container.as_object_mut() {
-                    container.entry("imagePullPolicy").or_insert_with(|| policy.into());
-                }
-            }
+        for container in containers(body, pointer) {
+            let Some(policy) =
+                container.get("image").and_then(Value::as_str).and_then(reference).map(|parts| {
+                    let latest =
+                        parts.tag == Some("latest") || (parts.tag.is_none() && parts.digest.is_none());
+                    if latest { "Always" } else { "IfNotPresent" }
+                })
+            else {
+                continue;
+            };
+            container.entry("imagePullPolicy").or_insert_with(|| policy.into());
         }
     });
+}
+
+/// Gives a container of this name an image.
+pub(super) fn set_image(object: &mut Object, name: &str, image: &str) {
+    let Some(pointer) = pod_specs(object.kind()) else { return };
+    object.edit(|body| {
+        for container in containers(body, pointer).into_iter().filter(|container| container["name"] == name) {
+            container.insert("image".to_owned(), image.into());
+        }
+    });
+}
+
+/// The containers of a body, those that start first included.
+fn containers<'b>(body: &'b mut Map<String, Value>, pointer: &str) -> Vec<&'b mut Map<String, Value>> {
+    let mut spec = Some(body);
+    for part in pointer.trim_start_matches('/').split('/') {
+        spec = spec.and_then(|map| map.get_mut(part)).and_then(Value::as_object_mut);
+    }
+    let lists = spec.into_iter().flatten().filter(|(key, _)| LISTS.contains(&key.as_str()));
+    lists.filter_map(|(_, list)| list.as_array_mut()).flatten().filter_map(Value::as_object_mut).collect()
 }
 
 /// The images of an object with the names of their containers.
 pub(super) fn images(object: &Object) -> Vec<(String, String)> {
     let Some(spec) = pod_specs(object.kind()) else { return Vec::new() };
-    ["initContainers", "containers"]
+    LISTS
         .iter()
         .flat_map(|list| object.items(&format!("{spec}/{list}")))
         .filter_map(|container| {

@@ -9,7 +9,7 @@ use super::{
     follows,
     group::{Groups, group},
     hooks::{Hook, HookJob},
-    images::{images, reference, write_pull_policies},
+    images::{images, reference, set_image, write_pull_policies},
     jobs,
     manifests::{Found, SourceError, SourceErrors},
     order::{is_cluster_scoped, sort},
@@ -105,6 +105,32 @@ struct Work<'a> {
     places: BTreeMap<ObjectKey, String>,
 }
 
+/// The image of a service, and what is done about others of its name.
+enum OwnImage {
+    /// It has none.
+    None,
+    /// Manifests get it.
+    Given(String),
+    /// The file describes the service with it; whatever else a patch names is meant.
+    Written(String),
+}
+
+impl OwnImage {
+    /// Registry and path.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Given(image) | Self::Written(image) => reference(image).map(|parts| parts.name),
+        }
+    }
+}
+
+/// Why a pattern makes no image, and what to do.
+struct NoImage {
+    message: String,
+    help: &'static str,
+}
+
 impl Work<'_> {
     fn wanted(&self, name: &str) -> bool {
         self.request.only.is_none_or(|only| only.iter().any(|wanted| **wanted == *name))
@@ -151,12 +177,14 @@ impl Work<'_> {
             timeout_s: self.request.timeout_s.or(service.timeout.map(|t| t.0)).unwrap_or(TIMEOUT_S),
             ..WantedService::default()
         };
+        let mut own = OwnImage::None;
         match &service.source {
             // Rendered with the service that they belong to.
             Source::Job(_) => return,
             Source::Workload(workload) => {
                 let pattern = workload.image.as_ref().or(service.image.as_ref());
                 if let Some(image) = self.image(&name, pattern) {
+                    own = OwnImage::Written(image.clone());
                     let namespace = self.namespace().to_owned();
                     let around = Surroundings {
                         name: workload.name.as_deref().unwrap_or(&name),
@@ -177,6 +205,7 @@ impl Work<'_> {
                 wanted.checks = self.checks(service, None);
             }
             Source::Bundle(bundle) => {
+                own = self.given_image(&name, service.image.as_ref());
                 if let Some((objects, hooks)) = self.read(bundle, &name, tools).await {
                     if objects.is_empty()
                         && let Some(hook) = hooks.first()
@@ -186,7 +215,7 @@ impl Work<'_> {
                         let help = "describe it as a `job` with `before` or `after`";
                         self.refuse_object(&hook.found.object, message, help);
                     }
-                    self.hooks(service, hooks);
+                    self.hooks(&name, &own, hooks);
                     // All of its own files are the service's, claimed or not.
                     wanted.objects = objects;
                     wanted.checks = self.checks(service, None);
@@ -209,6 +238,7 @@ impl Work<'_> {
                     bundles.insert(source.to_string(), group(objects));
                 }
                 let Some(groups) = bundles.get_mut(&**source) else { return };
+                own = self.given_image(&name, service.image.as_ref());
                 let mut names = vec![name.clone()];
                 names.extend(service.aliases.iter().cloned());
                 for name in names {
@@ -226,7 +256,7 @@ impl Work<'_> {
         }
         wanted.objects = std::mem::take(&mut wanted.objects)
             .into_iter()
-            .filter_map(|object| self.finish(Some(service), object))
+            .filter_map(|object| self.finish(&own, object))
             .collect();
         self.rendered.services.insert(name, wanted);
     }
@@ -265,15 +295,15 @@ impl Work<'_> {
     }
 
     /// The Jobs of a service's chart.
-    fn hooks(&mut self, service: &Service, hooks: Vec<Hook>) {
+    fn hooks(&mut self, service: &str, own: &OwnImage, hooks: Vec<Hook>) {
         let mut jobs = Vec::new();
         for hook in hooks {
-            let Some(job) = self.finish(Some(service), hook.found.object) else { continue };
+            let Some(job) = self.finish(own, hook.found.object) else { continue };
             let spec = JobSpec { name: job.name().to_owned(), job, undo: None, timeout_s: None };
             jobs.push(HookJob { spec, side: hook.side, occasion: hook.occasion });
         }
         if !jobs.is_empty() {
-            self.rendered.hooks.insert(service.name.to_string(), jobs);
+            self.rendered.hooks.insert(service.to_owned(), jobs);
         }
     }
 
@@ -333,27 +363,25 @@ impl Work<'_> {
         Some(object)
     }
 
-    /// Checks an object, and sets its images.
-    fn finish(&mut self, service: Option<&Service>, object: Object) -> Option<Object> {
+    /// Checks an object, and gives it the image of its service.
+    fn finish(&mut self, own: &OwnImage, object: Object) -> Option<Object> {
         let mut object = object;
         let environments = self.request.resolved.project.environments.keys().map(|name| &**name);
         for (message, help) in reserved::refusals(&object, environments) {
             self.refuse_object(&object, message, help);
         }
-        let name = service.map(|service| service.name.to_string()).unwrap_or_default();
-        let pattern = service
-            .and_then(|service| service.image.clone())
-            .or_else(|| self.request.resolved.project.images.clone());
-        let own = pattern.and_then(|pattern| expand(&pattern, &self.placeholders(Some(&name))).ok());
         for (container, image) in images(&object) {
             let Some(parts) = reference(&image) else {
                 let message = format!("container `{container}`: `{image}` is no image");
                 self.refuse_object(&object, message, "write it like `registry/name:version`");
                 return None;
             };
-            let ours = own.as_deref().and_then(reference).is_some_and(|own| own.name == parts.name);
-            if ours && parts.digest.is_none() && parts.tag != Some(self.request.version) {
-                set_image(&mut object, &container, own.as_deref().unwrap_or_default());
+            let ours = own.name() == Some(parts.name);
+            if let OwnImage::Given(own) = own
+                && ours
+                && parts.digest.is_none()
+            {
+                set_image(&mut object, &container, own);
                 continue;
             }
             if parts.moves() {
@@ -370,44 +398,63 @@ impl Work<'_> {
         Some(object)
     }
 
+    /// The image that the file itself describes something with.
     fn image(&mut self, service: &str, pattern: Option<&String>) -> Option<String> {
-        let images = self.request.resolved.project.images.clone();
-        let Some(pattern) = pattern.cloned().or_else(|| images.clone()) else {
-            self.refuse(
-                service,
-                "has no image",
-                "write `image: …`, or `images: …/{service}:{version}` at the top",
-            );
-            return None;
-        };
-        let own = images.and_then(|images| expand(&images, &self.placeholders(Some(service))).ok());
-        let mut placeholders = self.placeholders(Some(service));
-        placeholders.images = own.as_deref();
-        let image = match expand(&pattern, &placeholders) {
-            Ok(image) => image,
-            Err(message) => {
-                self.refuse(service, format!("image `{pattern}`: {message}"), "correct the placeholder");
-                return None;
+        match self.own_image(Some(service), pattern) {
+            Ok(Some(image)) => return Some(image),
+            Ok(None) => {
+                let help = "write `image: …`, or `images: …/{service}:{version}` at the top";
+                self.refuse(service, "has no image", help);
             }
+            Err(NoImage { message, help }) => self.refuse(service, message, help),
+        }
+        None
+    }
+
+    /// The image that manifests get, wherever they name it.
+    fn given_image(&mut self, service: &str, pattern: Option<&String>) -> OwnImage {
+        match self.own_image(Some(service), pattern) {
+            Ok(image) => image.map_or(OwnImage::None, OwnImage::Given),
+            Err(NoImage { message, help }) => {
+                self.refuse(service, message, help);
+                OwnImage::None
+            }
+        }
+    }
+
+    /// The image of what belongs to no service; none where the project's pattern names one.
+    fn shared_image(&self) -> OwnImage {
+        self.own_image(None, None).ok().flatten().map_or(OwnImage::None, OwnImage::Given)
+    }
+
+    /// The image of a service at this version, by its own pattern or the project's; none where there is no pattern.
+    fn own_image(&self, service: Option<&str>, pattern: Option<&String>) -> Result<Option<String>, NoImage> {
+        let images = self.request.resolved.project.images.as_ref();
+        let Some(written) = pattern.or(images) else { return Ok(None) };
+        let filled = |pattern: &str, values: &Placeholders<'_>| {
+            let wrong = |message| NoImage {
+                message: format!("image `{pattern}`: {message}"),
+                help: "correct the placeholder",
+            };
+            expand(pattern, values).map_err(wrong)
         };
+        let mut values = self.placeholders(service);
+        let of_project;
+        if let Some(images) = images.filter(|_| pattern.is_some() && written.contains("{images}")) {
+            of_project = filled(images, &values)?;
+            values.images = Some(&of_project);
+        }
+        let image = filled(written, &values)?;
         match reference(&image) {
-            None => {
-                self.refuse(
-                    service,
-                    format!("`{image}` is no image"),
-                    "write it like `registry/name:{version}`",
-                );
-                None
-            }
-            Some(parts) if parts.moves() => {
-                self.refuse(
-                    service,
-                    format!("image `{image}` has no fixed version"),
-                    "end it with `:{version}`",
-                );
-                None
-            }
-            Some(_) => Some(image),
+            None => Err(NoImage {
+                message: format!("`{image}` is no image"),
+                help: "write it like `registry/name:{version}`",
+            }),
+            Some(parts) if parts.moves() => Err(NoImage {
+                message: format!("image `{image}` has no fixed version"),
+                help: "end it with `:{version}`",
+            }),
+            Some(_) => Ok(Some(image)),
         }
     }
 
@@ -483,7 +530,8 @@ impl Work<'_> {
                 if !self.request.accept_new {
                     continue;
                 }
-                let objects: Vec<Object> = objects.into_iter().filter_map(|o| self.finish(None, o)).collect();
+                let own = self.given_image(&name, None);
+                let objects: Vec<Object> = objects.into_iter().filter_map(|o| self.finish(&own, o)).collect();
                 let version = self.request.version.to_string();
                 let timeout_s = self.request.timeout_s.unwrap_or(TIMEOUT_S);
                 let wanted = WantedService { version, objects, timeout_s, ..WantedService::default() };
@@ -500,7 +548,7 @@ impl Work<'_> {
                 };
                 let text = format!("{} {whose}: applied before the services", object.key().short());
                 self.rendered.notes.push(Note { topic: "shared".into(), text });
-                if let Some(object) = self.finish(None, object) {
+                if let Some(object) = self.finish(&self.shared_image(), object) {
                     self.rendered.shared.push(object);
                 }
             }
@@ -587,28 +635,4 @@ impl Work<'_> {
             }
         }
     }
-}
-
-fn set_image(object: &mut Object, container: &str, image: &str) {
-    object.edit(|body| {
-        let path = match body.get("kind").and_then(|kind| kind.as_str()) {
-            Some("Pod") => "/spec",
-            Some("CronJob") => "/spec/jobTemplate/spec/template/spec",
-            _ => "/spec/template/spec",
-        };
-        let mut value = serde_json::Value::Object(std::mem::take(body));
-        for list in ["initContainers", "containers"] {
-            let Some(items) =
-                value.pointer_mut(&format!("{path}/{list}")).and_then(|list| list.as_array_mut())
-            else {
-                continue;
-            };
-            for item in items.iter_mut().filter(|item| item["name"] == container) {
-                item["image"] = image.into();
-            }
-        }
-        if let serde_json::Value::Object(map) = value {
-            *body = map;
-        }
-    });
 }

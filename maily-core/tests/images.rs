@@ -1,0 +1,140 @@
+//! Which image a service gets: the one that stands nearest to it in the project file.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use maily_core::{
+    model::Project,
+    object::Object,
+    source::{Printed, RenderRequest, Rendered, SourceError, SourceErrors, Tools, render},
+};
+
+/// A program that prints a Deployment for each name, of the first version.
+#[derive(Debug)]
+struct Prints(&'static [&'static str]);
+
+#[async_trait]
+impl Tools for Prints {
+    async fn run(&self, _: &str, _: &[String], _: &Path) -> Result<Printed, SourceError> {
+        let deployment = |name: &&str| {
+            format!(
+                "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  \
+                 selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    \
+                 spec: {{containers: [{{name: main, image: 'r.example/{name}:v1'}}, {{name: proxy, image: 'r.example/proxy:v1'}}]}}\n"
+            )
+        };
+        Ok(Printed { text: self.0.iter().map(deployment).collect(), remarks: Vec::new() })
+    }
+}
+
+/// What comes of these lines at version `v2`.
+async fn rendered(images: &str, lines: &str, accept_new: bool) -> Result<Rendered, SourceErrors> {
+    let text =
+        format!("maily: 1\nproject: shop\nimages: '{images}'\nenvironments: {{staging: {{}}}}\n{lines}\n");
+    let resolved =
+        Project::parse(&text, "maily.yaml").expect("is a project").resolve("staging").expect("is there");
+    let version = "v2".parse().expect("is a version");
+    let request =
+        RenderRequest { resolved: &resolved, version: &version, only: None, accept_new, timeout_s: None };
+    render(&request, &Prints(&["web", "cart"])).await
+}
+
+const IMAGES: &str = "r.example/{service}:{version}";
+
+/// Images of a service's Deployment.
+async fn images(lines: &str, service: &str) -> Vec<String> {
+    let rendered = rendered(IMAGES, lines, true).await.unwrap_or_else(|error| panic!("{lines}: {error}"));
+    let deployment = |object: &&Object| object.kind() == "Deployment" && object.name() == service;
+    let objects = &rendered.services[service].objects;
+    let containers =
+        objects.iter().find(deployment).expect("has one").items("/spec/template/spec/containers");
+    containers.iter().map(|container| container["image"].as_str().expect("has one").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_image_of_a_workload_is_the_one_that_stands_nearest_to_it() {
+    for (web, image) in [
+        ("workload: {port: 80}", "r.example/web:v2"),
+        ("workload: {port: 80, image: 'r.example/web:1.2.3'}", "r.example/web:1.2.3"),
+        ("workload: {port: 80, image: '{images}-slim'}", "r.example/web:v2-slim"),
+        ("image: '{images}-slim', workload: {port: 80}", "r.example/web:v2-slim"),
+        ("image: 'r.example/web:1.2.3', workload: {port: 80}", "r.example/web:1.2.3"),
+        (
+            "image: 'r.example/web:0', workload: {port: 80, image: 'r.example/web:1.2.3'}",
+            "r.example/web:1.2.3",
+        ),
+    ] {
+        assert_eq!(images(&format!("services: {{web: {{{web}}}}}"), "web").await, [image], "{web}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_patch_says_of_an_image_stays() {
+    let patched = |image: &str| {
+        format!(
+            "services: {{web: {{workload: {{port: 80, patch: {{Deployment: {{spec: {{template: {{spec: {{containers: [{{name: tool, image: '{image}'}}]}}}}}}}}}}}}}}}}"
+        )
+    };
+    let found = images(&patched("r.example/web:tools"), "web").await;
+    assert_eq!(found, ["r.example/web:v2", "r.example/web:tools"]);
+    // The project's own image is never one that moves.
+    let refused = rendered(IMAGES, &patched("r.example/web"), false).await.expect_err("moves").to_string();
+    assert!(refused.contains("may be another image tomorrow"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_service_from_manifests_gets_its_own_image() {
+    for (web, image) in [
+        ("kustomize: all", "r.example/web:v2"),
+        ("kustomize: all, image: '{images}-slim'", "r.example/web:v2-slim"),
+        ("kustomize: all, image: 'r.example/web:1.2.3'", "r.example/web:1.2.3"),
+        ("from: all", "r.example/web:v2"),
+        ("from: all, image: '{images}-slim'", "r.example/web:v2-slim"),
+    ] {
+        let lines = format!("services: {{web: {{{web}}}}}\nsources: {{all: {{kustomize: all}}}}");
+        assert_eq!(images(&lines, "web").await, [image, "r.example/proxy:v1"], "{web}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_taken_along_gets_the_version() {
+    let lines = "services: {web: {from: all}}\nsources: {all: {kustomize: all}}";
+    assert_eq!(images(lines, "cart").await, ["r.example/cart:v2", "r.example/proxy:v1"]);
+}
+
+#[tokio::test]
+async fn a_pattern_that_makes_no_image_is_refused_once_wherever_it_stands() {
+    for (project, web, said) in [
+        (IMAGES, "image: '{image}-slim'", "image `{image}-slim`: unknown placeholder `{image}`"),
+        (IMAGES, "image: 'r.example/web'", "image `r.example/web` has no fixed version"),
+        (IMAGES, "image: 'r.example/Web:{version}'", "`r.example/Web:v2` is no image"),
+        (
+            "r.example/{name}:{version}",
+            "critical: true",
+            "image `r.example/{name}:{version}`: unknown placeholder",
+        ),
+        (
+            "r.example/{name}:{version}",
+            "image: '{images}-slim'",
+            "image `r.example/{name}:{version}`: unknown",
+        ),
+        ("r.example/{service}", "critical: true", "image `r.example/web` has no fixed version"),
+    ] {
+        for source in ["kustomize: all", "from: all", "workload: {port: 80}"] {
+            let lines =
+                format!("services: {{web: {{{source}, {web}}}}}\nsources: {{all: {{kustomize: all}}}}");
+            let refused = rendered(project, &lines, false).await.expect_err(&lines).to_string();
+            assert_eq!(refused.matches(said).count(), 1, "{lines}: {refused}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_image_with_a_word_behind_the_version_follows_it() {
+    let told = async |image: &str| {
+        let lines = format!("services: {{web: {{kustomize: all, image: '{image}'}}}}");
+        let notes = rendered(IMAGES, &lines, false).await.expect("renders").notes;
+        notes.iter().any(|note| note.topic == "version")
+    };
+    assert!(!told("{images}-slim").await && told("r.example/web:1.2.3").await);
+}
