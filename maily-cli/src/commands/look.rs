@@ -56,7 +56,7 @@ async fn watch(ui: &Ui, globals: &Globals, args: &StatusCommand) -> Result<Code,
 async fn shown(ui: &Ui, globals: &Globals, args: &StatusCommand) -> Result<(), CliError> {
     // A sandbox that another process works on is read anew; a cluster's connection would serve again and again.
     let wired = wired(globals, &args.env).await?;
-    let status = release::status(&wired.environment).await?;
+    let status = release::status(&wired.environment, &wired.resolved).await?;
     if ui.is_json() {
         return ui.document("status", &status);
     }

@@ -143,7 +143,7 @@ pub(crate) fn status(status: &Status, paint: Paint, tool: &Tool) -> String {
                     None => service.version.clone(),
                 },
                 ready,
-                service.state.to_owned(),
+                service.state.to_string(),
                 why,
             ]);
         }
@@ -151,6 +151,7 @@ pub(crate) fn status(status: &Status, paint: Paint, tool: &Tool) -> String {
             (0, ..) => paint.faint(cell),
             (_, 3, "serving") => paint.good(cell),
             (_, 3, "progressing") => paint.busy(cell),
+            (_, 3, "drifted" | "unknown") => paint.warn(cell),
             (_, 3, _) => paint.bad(cell),
             _ => cell.to_owned(),
         }));

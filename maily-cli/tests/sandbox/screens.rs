@@ -218,3 +218,16 @@ fn help() {
         insta::assert_snapshot!(name, desk.run(&args).expect(0).out);
     }
 }
+
+#[test]
+fn a_service_of_configuration_alone_is_not_said_to_serve() {
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nenvironments: {production: {namespace: shop}}\nservices: {settings: {manifests: m.yaml}}\n",
+    );
+    desk.write("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {a: b}\n");
+    desk.sandbox(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let status = desk.sandbox(&["status"]).expect(0).out;
+    let line = status.lines().find(|line| line.starts_with("settings")).expect("is listed");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words[..6], ["settings", "v1", "-", "unknown", "nothing", "to"], "{status}");
+}

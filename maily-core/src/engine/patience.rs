@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use super::{EnvironmentError, LeaseError, journal::JournalError};
+use super::{EnvironmentError, FenceError, LeaseError, journal::JournalError};
 use crate::{provider::ProviderError, runtime::Runtime};
 
 /// How often something is tried again.
@@ -26,6 +26,15 @@ impl OfProvider for JournalError {
     fn of_provider(&self) -> Option<&ProviderError> {
         match self {
             Self::Store(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl OfProvider for FenceError {
+    fn of_provider(&self) -> Option<&ProviderError> {
+        match self {
+            Self::Provider { source, .. } | Self::Forbidden { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! From a wish (deploy, roll back, remove) to what the planner takes, and from records and live objects to reports.
 
 mod deploy;
+mod frontends;
 mod last_good;
 mod logs;
 mod phased;
@@ -15,4 +16,4 @@ pub use phased::{Part, PhaseChoice, PhaseError, STAGING, never_had, parts, past_
 pub use prepare::{DeployRequest, PrepareError, prepare};
 pub use rollback::{RollbackError, RollbackTo, rollback};
 pub use runs::{RunSummary, run, runs};
-pub use status::{ServiceState, Status, UnfinishedRun, status};
+pub use status::{ServiceHealth, ServiceState, Status, UnfinishedRun, status};

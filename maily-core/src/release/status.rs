@@ -1,19 +1,21 @@
 //! What is released, whether it serves, and what was changed by hand since.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::frontends::{self, Sight};
 use crate::{
     engine::{
         Environment, EnvironmentError, FenceSight, LeaseSight, Operation, ReleaseId, RunId, Sealer, Storage,
         drifted, epoch_of, forward_run_of,
         history::{Release, Released, Unfinished},
-        read_objects, released_view, run_of, sight_of_lease, told, told_added,
+        patiently, read_objects, released_view, run_of, sight_of_lease, told, told_added,
     },
-    model::Fencing,
+    model::{Fencing, Resolved},
     object::{Object, ObjectKey, ObjectKind, editors},
     provider::ListQuery,
     rollout::{Evidence, Health, Target, judge},
@@ -75,27 +77,58 @@ pub struct ServiceState {
     pub ready: u32,
     /// Replicas that shall.
     pub desired: u32,
-    /// `serving`, `progressing`, `failing`, `missing`.
-    pub state: &'static str,
-    /// Why it is not serving.
+    /// Whether it serves.
+    pub state: ServiceHealth,
+    /// Why it is not serving, or why that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// What was changed by hand since the release.
     pub drift: Vec<String>,
 }
 
-/// Reads the state of an environment.
+/// Whether a service serves, as far as it was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceHealth {
+    /// All of it was seen to serve: pods of the release's version, or the release's deployment at its domain.
+    Serving,
+    /// It is on its way there.
+    Progressing,
+    /// It does not get there.
+    Failing,
+    /// Something of it is not there.
+    Missing,
+    /// Its domain shows another deployment than the release's.
+    Drifted,
+    /// Nothing of it can be judged, or could be looked at.
+    Unknown,
+}
+
+impl fmt::Display for ServiceHealth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Serving => "serving",
+            Self::Progressing => "progressing",
+            Self::Failing => "failing",
+            Self::Missing => "missing",
+            Self::Drifted => "drifted",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// Reads the state of an environment. The project says where its frontends are shown.
 ///
 /// # Errors
-/// When something cannot be read.
-pub async fn status(environment: &Environment) -> Result<Status, EnvironmentError> {
+/// When something cannot be read. Of a frontend whose host cannot be asked that is told instead.
+pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<Status, EnvironmentError> {
     environment.check().await?;
-    let cluster = &*environment.providers.cluster;
+    let (cluster, runtime) = (&*environment.providers.cluster, &*environment.runtime);
     let head = environment.head().await?;
-    let lease = sight_of_lease(cluster, &environment.name, &environment.namespace)
-        .await
-        .map_err(EnvironmentError::Provider)?;
-    let fence = environment.fence().sight(environment.fencing == Fencing::Installed).await?;
+    let lease = || sight_of_lease(cluster, &environment.name, &environment.namespace).boxed();
+    let lease = patiently(runtime, lease).await.map_err(EnvironmentError::Provider)?;
+    let fence = environment.fence();
+    let fence = patiently(runtime, || fence.sight(environment.fencing == Fencing::Installed).boxed()).await?;
     let mut status = Status {
         environment: environment.name.clone(),
         release: head.release.as_ref().map(|(_, release)| release.id),
@@ -107,20 +140,14 @@ pub async fn status(environment: &Environment) -> Result<Status, EnvironmentErro
         drift: Vec::new(),
     };
     let Some(release) = environment.released(&head).await? else { return Ok(status) };
-    let sealer = Sealer::open(
-        cluster,
-        &*environment.runtime,
-        &environment.name,
-        &environment.namespace,
-        Storage::Passing,
-    )
-    .await
-    .map_err(EnvironmentError::Provider)?;
-    let live = read_objects(cluster, release.objects.keys()).await?;
+    let sealer = environment.sealer(Storage::Passing).await?;
+    let live = patiently(runtime, || read_objects(cluster, release.objects.keys()).boxed()).await?;
     let pods = ListQuery::new(ObjectKind::new("v1", "Pod"), Some(&environment.namespace));
-    let pods = cluster.list(&pods).await.map_err(EnvironmentError::Provider)?;
+    let pods = patiently(runtime, || cluster.list(&pods)).await.map_err(EnvironmentError::Provider)?;
+    let frontends = frontends::look(environment, resolved, &release).await;
+    let run = head.unfinished.as_ref();
     let work =
-        Work { release: &release, live: &live, pods: &pods, sealer: &sealer, run: head.unfinished.as_ref() };
+        Work { release: &release, live: &live, pods: &pods, frontends: &frontends, sealer: &sealer, run };
     status.services =
         release.head.versions.iter().map(|(name, version)| work.service(name, version)).collect();
     status.drift = work.drift(None);
@@ -131,6 +158,7 @@ struct Work<'a> {
     release: &'a Release,
     live: &'a BTreeMap<ObjectKey, Object>,
     pods: &'a [Object],
+    frontends: &'a BTreeMap<String, Sight>,
     sealer: &'a Sealer,
     run: Option<&'a Unfinished>,
 }
@@ -159,59 +187,103 @@ impl Work<'_> {
             next: self.next(name, version),
             ready: 0,
             desired: 0,
-            state: "serving",
+            state: ServiceHealth::Unknown,
             why: None,
             drift: self.drift(Some(name)),
         };
-        for (key, _) in self.of(Some(name)) {
-            if !matches!(key.kind.kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet") {
-                continue;
-            }
-            let Some(live) = self.live.get(key) else {
-                state.state = "missing";
-                state.why = Some(format!("{} does not exist", key.short()));
-                continue;
-            };
-            let Some(target) = Target::pin(live) else { continue };
-            let pods = self.pods.iter().filter(|pod| target.selects(pod)).collect();
-            let wanted = u32::try_from(live.int("/spec/replicas").unwrap_or(1)).unwrap_or_default();
-            match judge(&target, &Evidence { live: Some(live), pods, replica_sets: Vec::new() }) {
-                Health::Done => {
-                    let daemons = live.int("/status/desiredNumberScheduled");
-                    let count = daemons.and_then(|n| u32::try_from(n).ok()).unwrap_or(wanted);
-                    state.ready += count;
-                    state.desired += count;
-                }
-                Health::Waiting { ready, desired, why } => {
-                    state.ready += ready;
-                    state.desired += desired;
-                    if state.state == "serving" {
-                        (state.state, state.why) = ("progressing", Some(why));
-                    }
-                }
-                Health::Ask(_) => {
-                    let available = live.int("/status/availableReplicas").and_then(|n| u32::try_from(n).ok());
-                    state.ready += available.unwrap_or_default().min(wanted);
-                    state.desired += wanted;
-                    (state.state, state.why) = ("failing", Some("some of its pods cannot start".to_owned()));
-                }
-                Health::Failed(reason) => {
-                    state.desired += wanted;
-                    (state.state, state.why) = ("failing", Some(reason.message.clone()));
-                }
-            }
+        if let Some(sight) = self.frontends.get(name) {
+            self.frontend(sight, &mut state);
+        }
+        let judged =
+            |key: &&ObjectKey| matches!(key.kind.kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet");
+        for key in self.of(Some(name)).map(|(key, _)| key).filter(judged) {
+            self.workload(key, &mut state);
+        }
+        if state.state == ServiceHealth::Unknown && state.why.is_none() {
+            self.nothing_to_judge(&mut state);
         }
         state
+    }
+
+    fn frontend(&self, sight: &Sight, state: &mut ServiceState) {
+        let released = self.release.head.frontends.get(&state.name);
+        let judged = frontends::judge(&state.name, sight, released.map(String::as_str), self.run);
+        if judged.is_of_run {
+            state.next = self.planned(&state.name, &state.version);
+        }
+        if judged.is_drift {
+            state.drift.extend(judged.why.clone());
+        }
+        (state.state, state.why) = (judged.health, judged.why);
+    }
+
+    fn workload(&self, key: &ObjectKey, state: &mut ServiceState) {
+        let Some(live) = self.live.get(key) else {
+            state.state = ServiceHealth::Missing;
+            state.why = Some(format!("{} does not exist", key.short()));
+            return;
+        };
+        let Some(target) = Target::pin(live) else { return };
+        let pods = self.pods.iter().filter(|pod| target.selects(pod)).collect();
+        let wanted = u32::try_from(live.int("/spec/replicas").unwrap_or(1)).unwrap_or_default();
+        let calm = matches!(state.state, ServiceHealth::Serving | ServiceHealth::Unknown);
+        match judge(&target, &Evidence { live: Some(live), pods, replica_sets: Vec::new() }) {
+            Health::Done => {
+                let daemons = live.int("/status/desiredNumberScheduled");
+                let count = daemons.and_then(|n| u32::try_from(n).ok()).unwrap_or(wanted);
+                state.ready += count;
+                state.desired += count;
+                if state.state == ServiceHealth::Unknown && state.why.is_none() {
+                    state.state = ServiceHealth::Serving;
+                }
+            }
+            Health::Waiting { ready, desired, why } => {
+                state.ready += ready;
+                state.desired += desired;
+                if calm {
+                    (state.state, state.why) = (ServiceHealth::Progressing, Some(why));
+                }
+            }
+            Health::Ask(_) => {
+                let available = live.int("/status/availableReplicas").and_then(|n| u32::try_from(n).ok());
+                state.ready += available.unwrap_or_default().min(wanted);
+                state.desired += wanted;
+                state.state = ServiceHealth::Failing;
+                state.why = Some("some of its pods cannot start".to_owned());
+            }
+            Health::Failed(reason) => {
+                state.desired += wanted;
+                (state.state, state.why) = (ServiceHealth::Failing, Some(reason.message.clone()));
+            }
+        }
+    }
+
+    /// A service of other things: that they are there is all that can be said of them.
+    fn nothing_to_judge(&self, state: &mut ServiceState) {
+        let gone = |key: &&ObjectKey| !self.live.contains_key(*key) && !self.is_of_run(key);
+        let gone = self.of(Some(&state.name)).map(|(key, _)| key).find(gone);
+        (state.state, state.why) = match gone {
+            Some(key) => (ServiceHealth::Missing, Some(format!("{} does not exist", key.short()))),
+            None => {
+                let why = "nothing to judge: it has no Deployment, StatefulSet or DaemonSet, and no frontend";
+                (ServiceHealth::Unknown, Some(why.to_owned()))
+            }
+        };
     }
 
     /// The version that the unfinished run has begun to bring.
     fn next(&self, name: &str, version: &str) -> Option<String> {
         let run = self.run?;
-        let next = run.recorded.plan.as_ref()?.versions.get(name).filter(|next| *next != version)?;
+        let next = self.planned(name, version)?;
         let is_new = |(key, _): (&ObjectKey, &Released)| {
             self.live.get(key).and_then(forward_run_of).as_ref() == Some(&run.recorded.run)
         };
-        self.of(Some(name)).any(is_new).then(|| next.clone())
+        self.of(Some(name)).any(is_new).then_some(next)
+    }
+
+    /// The version that the unfinished run shall bring, where it is another.
+    fn planned(&self, name: &str, version: &str) -> Option<String> {
+        self.run?.recorded.plan.as_ref()?.versions.get(name).filter(|next| *next != version).cloned()
     }
 
     /// Whether the unfinished run has made the object what it is, or has taken it out: nobody's hand.

@@ -6,7 +6,7 @@ use super::context::{Context, End, Past, Trouble};
 use crate::{
     planted::{Defect, is_planted},
     provider::{Effect, FrontendDeployment, FrontendHost, FrontendState, Production, ProviderError},
-    run::{Direction, Failure, Step, What},
+    run::{Direction, Failure, RunId, Step, What},
     runtime::Moment,
 };
 
@@ -15,6 +15,14 @@ const CALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Between two looks at a domain that is being changed, which takes a moment and not minutes.
 const SWITCH: Duration = Duration::from_millis(300);
+
+/// The tag that names the run of a deployment.
+const RUN_TAG: &str = "maily-run";
+
+/// Whether a run has made a deployment.
+pub(crate) fn is_made_by(deployment: &FrontendDeployment, run: &RunId) -> bool {
+    deployment.tags.get(RUN_TAG).is_some_and(|made| **made == *run.to_string())
+}
 
 /// What a frontend step is about.
 pub(super) struct Wish<'a> {
@@ -68,7 +76,7 @@ impl Work<'_> {
     /// The host has no idempotency token: a deployment is found again by these.
     fn tags(&self) -> BTreeMap<String, String> {
         BTreeMap::from([
-            ("maily-run".to_owned(), self.context.run.to_string()),
+            (RUN_TAG.to_owned(), self.context.run.to_string()),
             ("maily-step".to_owned(), self.step.id.to_string()),
         ])
     }

@@ -12,5 +12,6 @@ mod writer;
 
 pub(crate) use context::{Context, End, Halt, Licence, PARALLEL, Past, Trouble};
 pub use context::{MayWrite, Providers};
+pub(crate) use frontend::is_made_by;
 pub(crate) use rollout::{restored, stamp};
 pub(crate) use run::execute;

@@ -46,7 +46,11 @@ async fn another_run_of_a_holder_of_the_same_name_is_another_holder() {
 }
 
 async fn unfinished(setup: &Setup) -> UnfinishedRun {
-    status(&setup.environment()).await.expect("can be read").unfinished.expect("has not ended")
+    status(&setup.environment(), &setup.resolved())
+        .await
+        .expect("can be read")
+        .unfinished
+        .expect("has not ended")
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ mod queue;
 mod restored;
 mod setup;
 mod silence;
+mod status;
 mod time;
 mod watch;
 
@@ -179,7 +180,7 @@ async fn what_people_add_is_told_and_stays() {
     setup.shared.world().edit_as("kubectl-patch", &key, added).expect("a person may");
     setup.runtime.sleep(Duration::from_secs(90)).await;
     let environment = setup.environment();
-    let status = maily_core::release::status(&environment).await.expect("can be read");
+    let status = maily_core::release::status(&environment, &setup.resolved()).await.expect("can be read");
     let api = status.services.iter().find(|service| service.name == "api").expect("is there");
     assert_eq!(api.drift, ["Deployment/api: kubectl-patch set .spec.template.spec.hostNetwork"]);
     assert!(succeeded(&setup.deploy("v2").await));
@@ -195,7 +196,7 @@ async fn two_projects_do_not_share_a_history() {
     let head = other.head().await.expect("can be read");
     let error = other.released(&head).await.expect_err("is refused");
     assert!(error.to_string().contains("belongs to project `shop`"), "{error}");
-    assert!(maily_core::release::status(&other).await.is_err());
+    assert!(maily_core::release::status(&other, &setup.resolved()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use maily_core::{
         What,
         planner::{PlanOptions, Wanted, WantedPhase},
     },
-    model::{Fencing, Project, Retention},
+    model::{Fencing, Project, Resolved, Retention},
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster, ClusterIdentity, FrontendHost, Precondition},
     records::ClusterRecords,
@@ -114,9 +114,13 @@ impl Setup {
         options
     }
 
-    pub(crate) async fn wanted(&self, version: &str) -> Wanted {
+    pub(crate) fn resolved(&self) -> Resolved {
         let project = Project::parse(self.project, "maily.yaml").expect("a project");
-        let resolved = project.resolve("production").expect("is there");
+        project.resolve("production").expect("is there")
+    }
+
+    pub(crate) async fn wanted(&self, version: &str) -> Wanted {
+        let resolved = self.resolved();
         let version = version.parse().expect("a version");
         let request = RenderRequest {
             resolved: &resolved,

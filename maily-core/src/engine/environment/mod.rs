@@ -207,7 +207,7 @@ impl Environment {
     }
 
     /// The environment's sealer.
-    pub(super) async fn sealer(&self, storage: Storage) -> Result<Sealer, EnvironmentError> {
+    pub(crate) async fn sealer(&self, storage: Storage) -> Result<Sealer, EnvironmentError> {
         let open = || {
             let (cluster, runtime) = (&*self.providers.cluster, &*self.runtime);
             async move {

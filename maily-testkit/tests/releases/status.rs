@@ -1,0 +1,210 @@
+//! What `status` says of an environment: only what was looked at, and all of it although a look fails at first.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use maily_core::{
+    engine::{
+        Depth, Storage,
+        planner::{PlanOptions, WantedService},
+    },
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{ErrorKind, FrontendDeployment, FrontendHost, Precondition, Production, ProviderError},
+    release::status,
+    runtime::within,
+};
+use maily_testkit::sim::SimFrontend;
+use serde_json::{Value, json};
+
+use crate::setup::{Setup, fault, succeeded};
+
+const SITE: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  site: {vercel: {project: site, domain: shop.example}}
+";
+
+async fn told(setup: &Setup) -> Value {
+    let status = status(&setup.environment(), &setup.resolved()).await.expect("can be read");
+    serde_json::to_value(&status).expect("is JSON")
+}
+
+/// State, reason, next version and drift of a service.
+async fn service(setup: &Setup, name: &str) -> (Value, String, Value, Value) {
+    let status = told(setup).await;
+    let services = status["services"].as_array().expect("is a list").iter();
+    let one = services.into_iter().find(|one| one["name"] == name).expect("is there");
+    let why = one["why"].as_str().unwrap_or_default().to_owned();
+    (one["state"].clone(), why, one["next"].clone(), one["drift"].clone())
+}
+
+/// A site that shows v1.
+async fn site(seed: u64) -> (Setup, SimFrontend) {
+    let mut setup = Setup::of(SITE, seed);
+    let host = SimFrontend::new(Arc::clone(&setup.shared), "production");
+    setup.frontend = Some(Arc::new(host.clone()));
+    assert!(succeeded(&setup.deploy("v1").await));
+    (setup, host)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frontend_serves_where_its_domain_was_seen_to_show_it() {
+    let (mut setup, host) = site(51).await;
+    assert_eq!(service(&setup, "site").await, (json!("serving"), String::new(), Value::Null, json!([])));
+    // Somebody shows another deployment by hand.
+    let hotfix = host.create("site", "hotfix", &BTreeMap::new()).await.expect("is made");
+    setup.runtime.sleep(Duration::from_secs(5)).await;
+    host.promote("site", &hotfix.id, Some("shop.example")).await.expect("is ready");
+    let (state, why, ..) = service(&setup, "site").await;
+    assert_eq!(state, "progressing");
+    assert!(why.contains("`shop.example` is being changed to"), "{why}");
+    setup.runtime.sleep(Duration::from_secs(5)).await;
+    let (state, why, _, drift) = service(&setup, "site").await;
+    assert_eq!(state, "drifted");
+    assert!(why.starts_with(&format!("`shop.example` shows hotfix ({})", hotfix.id)), "{why}");
+    assert_eq!(drift, json!([why]));
+    // The next release of it shows its own again.
+    assert!(succeeded(&setup.deploy("v2").await));
+    assert_eq!(service(&setup, "site").await.0, "serving");
+    // Nobody was asked.
+    setup.frontend = None;
+    let (state, why, ..) = service(&setup, "site").await;
+    assert_eq!((state, why.as_str()), (json!("unknown"), "no frontend host is set up"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_run_shows_on_its_way_is_no_drift() {
+    let (setup, _) = site(52).await;
+    setup.shared.world().faults.push(fault("slow api@v2"));
+    let left = within(&*setup.runtime, Duration::from_secs(12), setup.deploy("v2")).await;
+    assert!(left.is_none());
+    assert_eq!(service(&setup, "site").await, (json!("serving"), String::new(), json!("v2"), json!([])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frontend_that_the_file_does_not_know_and_a_host_that_is_away_are_not_known() {
+    let (mut setup, host) = site(53).await;
+    setup.project = "{maily: 1, project: shop, environments: {production: {namespace: shop}}, services: {}}";
+    let (state, why, ..) = service(&setup, "site").await;
+    assert_eq!(state, "unknown");
+    assert!(why.contains("no frontend of this name"), "{why}");
+    setup.project = SITE;
+    setup.frontend = Some(Arc::new(Away(host)));
+    let (state, why, ..) = service(&setup, "site").await;
+    assert_eq!(state, "unknown");
+    assert!(why.contains("is away"), "{why}");
+    assert_eq!(service(&setup, "api").await.0, "serving");
+}
+
+/// A host that does not answer what is shown.
+#[derive(Debug)]
+struct Away(SimFrontend);
+
+#[async_trait]
+impl FrontendHost for Away {
+    async fn create(
+        &self,
+        project: &str,
+        version: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<FrontendDeployment, ProviderError> {
+        self.0.create(project, version, tags).await
+    }
+
+    async fn get(&self, project: &str, id: &str) -> Result<Option<FrontendDeployment>, ProviderError> {
+        self.0.get(project, id).await
+    }
+
+    async fn find(
+        &self,
+        project: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<Vec<FrontendDeployment>, ProviderError> {
+        self.0.find(project, tags).await
+    }
+
+    async fn production(&self, project: &str, _: Option<&str>) -> Result<Production, ProviderError> {
+        Err(ProviderError::new(ErrorKind::Unavailable, "frontend", "read", project, "the host is away"))
+    }
+
+    async fn promote(&self, project: &str, id: &str, domain: Option<&str>) -> Result<(), ProviderError> {
+        self.0.promote(project, id, domain).await
+    }
+
+    async fn remove(&self, project: &str, id: &str) -> Result<(), ProviderError> {
+        self.0.remove(project, id).await
+    }
+}
+
+/// A service of this object.
+async fn with_object(setup: &Setup, name: &str, object: Value) {
+    let environment = setup.environment();
+    let mut wanted = setup.wanted("v1").await;
+    let objects = vec![Object::from_value(object).expect("is an object")];
+    let service = WantedService { version: "v1".into(), objects, timeout_s: 60, ..WantedService::default() };
+    wanted.services.insert(name.to_owned(), service);
+    wanted.phases[0].services.push(name.to_owned());
+    let head = environment.head().await.expect("can be read");
+    let options = PlanOptions::default();
+    let planned = environment.plan(&wanted, head, None, &options, Depth::Read, Storage::Lasting).await;
+    let end = environment.run(planned.expect("can be planned"), &setup.options("tester")).await;
+    assert!(succeeded(&end.expect("runs")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_without_pods_of_its_own_is_not_said_to_serve() {
+    for (kind, object) in [
+        (
+            ObjectKind::new("batch/v1", "CronJob"),
+            json!({"apiVersion": "batch/v1", "kind": "CronJob", "spec": {"schedule": "0 0 * * *", "jobTemplate": {"spec":
+                {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "r.example/a:1"}]}}}}}}),
+        ),
+        (
+            ObjectKind::new("v1", "ConfigMap"),
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}}),
+        ),
+    ] {
+        let setup = Setup::new(54);
+        let mut object = object;
+        object["metadata"] = json!({"name": "night", "namespace": "shop"});
+        with_object(&setup, "night", object).await;
+        let (state, why, ..) = service(&setup, "night").await;
+        assert_eq!(state, "unknown", "{kind:?}");
+        assert!(why.starts_with("nothing to judge"), "{why}");
+        assert_eq!(service(&setup, "api").await.0, "serving");
+        let key = ObjectKey::new(kind, Some("shop"), "night");
+        setup.shared.world().delete(&key, &Precondition::Any).expect("a person may");
+        let (state, why, ..) = service(&setup, "night").await;
+        assert_eq!(state, "missing");
+        assert!(why.ends_with("/night does not exist"), "{why}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_fails_once_is_repeated_wherever_it_happens() {
+    let mut setup = Setup::fenced(55).await;
+    setup.project = SITE;
+    setup.frontend = Some(Arc::new(SimFrontend::new(Arc::clone(&setup.shared), "production")));
+    assert!(succeeded(&setup.deploy("v1").await));
+    let calm = told(&setup).await;
+    let mut met = 0;
+    // A request takes 2 ms.
+    for at in (1..120).step_by(2) {
+        let trouble = async {
+            setup.runtime.sleep(Duration::from_millis(at)).await;
+            setup.shared.world().faults.push(fault("api-down 1"));
+        };
+        let (seen, ()) =
+            futures::future::join(status(&setup.environment(), &setup.resolved()), trouble).await;
+        let seen = seen.unwrap_or_else(|error| panic!("after {at} ms: {error}"));
+        assert_eq!(serde_json::to_value(&seen).expect("is JSON"), calm, "after {at} ms");
+        met += usize::from(setup.shared.world().faults.is_empty());
+        setup.shared.world().faults.clear();
+    }
+    assert!((10..60).contains(&met), "{met} looks were disturbed");
+}
