@@ -126,6 +126,16 @@ fn versions_and_components_are_checked() {
     assert!(none.out.is_empty() && none.err.contains("no earlier instance"), "{}", none.err);
 }
 
+/// What is said of a manifest whose kind the sandbox does not serve.
+#[track_caller]
+fn not_served(manifest: &str) -> String {
+    let desk = Desk::with(&services("  api: {manifests: m.yaml}"));
+    desk.write("m.yaml", manifest);
+    let refused = desk.sandbox(&["plan", "--version", "v1"]).expect(1).err;
+    assert!(refused.contains("the cluster does not serve this kind"), "{refused}");
+    refused
+}
+
 #[test]
 fn manifests_are_checked() {
     let manifests = |text: &str, said: &[&str]| {
@@ -142,6 +152,17 @@ fn manifests_are_checked() {
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: api}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: x, image: 'not an image'}]}}}\n",
         &["not an image"],
     );
+    for own in [
+        "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: {name: a}\nwebhooks: []\n",
+        "apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingWebhookConfiguration\nmetadata: {name: a}\nwebhooks: []\n",
+        "apiVersion: policy/v1beta1\nkind: PodDisruptionBudget\nmetadata: {name: a}\n",
+    ] {
+        let told = not_served(own);
+        assert!(told.contains("the sandbox has only some of them"), "{told}");
+        assert!(!told.contains("install the CustomResourceDefinition"), "{told}");
+    }
+    let told = not_served("apiVersion: example.org/v1\nkind: Widget\nmetadata: {name: a}\n");
+    assert!(told.contains("install the CustomResourceDefinition first"), "{told}");
     manifests("a: b: c\n", &["m.yaml:1"]);
     manifests(
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: kube-system}\n",

@@ -4,6 +4,26 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Groups with a dot in their name that the API server serves by itself.
+const OWN_GROUPS: &[&str] = &[
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "rbac.authorization.k8s.io",
+    "resource.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+];
+
 /// Group, version and kind of an object.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
@@ -29,6 +49,14 @@ impl ObjectKind {
     /// The version inside the group, such as `v1`.
     pub fn version(&self) -> &str {
         self.api_version.split_once('/').map_or(self.api_version.as_str(), |(_, version)| version)
+    }
+
+    /// Whether the group is one of Kubernetes itself, whose kinds come with the server and by no
+    /// CustomResourceDefinition. Groups under `k8s.io` are also those of its community's projects, such as the
+    /// Gateway API.
+    pub fn is_of_kubernetes(&self) -> bool {
+        let group = self.group();
+        !group.contains('.') || OWN_GROUPS.contains(&group)
     }
 }
 

@@ -122,6 +122,11 @@ impl PlanProblem {
             }
             Self::Terminating { .. } => "wait until it is gone, and plan again".to_owned(),
             Self::Refused { .. } => "correct the manifest".to_owned(),
+            Self::UnknownKind { key } if key.kind.is_of_kubernetes() => format!(
+                "kinds of `{}` come with the server itself: check `kind` and `apiVersion`, or leave the object out \
+                 for a server without it; the sandbox has only some of them",
+                key.kind.api_version
+            ),
             Self::UnknownKind { .. } => {
                 "install the CustomResourceDefinition first, or put it into the project".to_owned()
             }
