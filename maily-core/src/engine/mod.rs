@@ -41,6 +41,6 @@ pub use crate::run::{
     run_of, sha256,
 };
 pub(crate) use crate::run::{
-    decoded, drifted, forward_run_of, object_digest, strip_bookkeeping, told, without_bookkeeping,
+    drifted, forward_run_of, object_digest, strip_bookkeeping, told, without_bookkeeping,
 };
 pub use crate::steps::MayWrite;

@@ -138,7 +138,7 @@ fn defaults(service: &super::Service, project: &super::Project) -> Vec<(&'static
         values.extend(ingress.as_ref().map(|ingress| ("workload.ingress.path", ingress.path.clone())));
     }
     if matches!(service.source, Source::Workload(_) | Source::Bundle(_) | Source::From(_)) {
-        let seconds = service.timeout.map_or(crate::source::TIMEOUT_S, |time| time.0);
+        let seconds = service.timeout.map_or(super::TIMEOUT.0, |time| time.0);
         values.push(("timeout", format!("{seconds}s")));
     }
     values

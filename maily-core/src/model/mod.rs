@@ -32,5 +32,5 @@ pub use project::{
 pub use quantity::{Percent, Port, Quantity, Seconds, Status};
 pub use resolve::{Resolved, UnknownEnvironment};
 pub use schema::schema;
-pub use service::{Check, JobSource, Service, Source};
+pub use service::{Check, JobSource, Service, Source, TIMEOUT};
 pub use workload::{Health, Ingress, Permission, Scale, SecretRef, Volume, VolumeSource, Workload};

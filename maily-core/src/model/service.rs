@@ -6,6 +6,9 @@ use super::{
     workload::{SecretRef, Workload},
 };
 
+/// Time for what has none of its own, such as a service to serve or a step to end.
+pub const TIMEOUT: Seconds = Seconds(600);
+
 /// Something that is released.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {

@@ -9,9 +9,9 @@ use super::{
     manifests::{MOST, SourceError, SourceErrors, read_files, read_manifests, refuse_special},
 };
 use crate::{
-    engine::Note,
     model::{Bundle, Placeholders, expand, expand_words},
     program::{self, Limits, ProgramError, Said},
+    run::Note,
 };
 
 /// Lines of a program's last words in an error.

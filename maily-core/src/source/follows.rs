@@ -6,8 +6,8 @@ use super::{
     render::RenderRequest,
 };
 use crate::{
-    engine::Note,
     model::{Bundle, Source},
+    run::Note,
 };
 
 /// A word where nothing does: the release would have the version as its name, and nothing else of it.

@@ -23,7 +23,6 @@ pub use bundle::{Printed, ProgramTools, Tools, spoken};
 pub use derive::{DeriveRequest, Derived, derive};
 pub use hooks::{HookJob, Occasion, Side};
 pub use manifests::{SourceError, SourceErrors, read_manifests};
-pub(crate) use render::TIMEOUT_S;
 pub use render::{RenderRequest, Rendered, render};
 
 pub(crate) use images::has_moving_image;

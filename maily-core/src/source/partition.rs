@@ -1,6 +1,6 @@
 //! Rollouts that their own strategy ends early.
 
-use crate::{engine::Note, object::Object};
+use crate::{object::Object, run::Note};
 
 /// What to know of a StatefulSet whose strategy keeps some of its pods as they are: the server counts its rollout as
 /// done all the same, and so does everybody who asks it.

@@ -18,20 +18,15 @@ use super::{
     workload::{self, Surroundings},
 };
 use crate::{
-    engine::{
-        Note,
-        planner::{Frontend, Gate, JobSpec, Look, WantedService},
-    },
+    engine::planner::{Frontend, Gate, JobSpec, Look, WantedService},
     model::{
         Bundle, Check, Gate as GateModel, GateLook, JobSource, Placeholders, Resolved, Service, ServiceName,
-        Source, Version, Workload, expand, expand_words,
+        Source, TIMEOUT, Version, Workload, expand, expand_words,
     },
     object::{Object, ObjectKey},
     provider::{ProbeRequest, ProbeService},
+    run::Note,
 };
-
-/// Seconds within which a service must serve, where nothing else is said.
-pub(crate) const TIMEOUT_S: u64 = 600;
 
 /// Namespaces that every cluster has: whoever owned one would take it away with the project.
 const SYSTEM: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -174,7 +169,7 @@ impl Work<'_> {
         let mut wanted = WantedService {
             version: self.request.version.to_string(),
             needs: service.needs.iter().map(ToString::to_string).collect(),
-            timeout_s: self.request.timeout_s.or(service.timeout.map(|t| t.0)).unwrap_or(TIMEOUT_S),
+            timeout_s: self.request.timeout_s.or(service.timeout.map(|t| t.0)).unwrap_or(TIMEOUT.0),
             ..WantedService::default()
         };
         let mut own = OwnImage::None;
@@ -533,7 +528,7 @@ impl Work<'_> {
                 let own = self.given_image(&name, None);
                 let objects: Vec<Object> = objects.into_iter().filter_map(|o| self.finish(&own, o)).collect();
                 let version = self.request.version.to_string();
-                let timeout_s = self.request.timeout_s.unwrap_or(TIMEOUT_S);
+                let timeout_s = self.request.timeout_s.unwrap_or(TIMEOUT.0);
                 let wanted = WantedService { version, objects, timeout_s, ..WantedService::default() };
                 self.rendered.services.insert(name.clone(), wanted);
                 let text =

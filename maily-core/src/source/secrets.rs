@@ -3,8 +3,8 @@
 
 use super::manifests::Refusal;
 use crate::{
-    engine::decoded,
     model::nearest,
+    run::decoded,
     yaml::{Content, Node, to_json},
 };
 

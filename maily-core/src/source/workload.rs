@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::patch::patch;
 use crate::{
-    engine::digest,
     model::{Health, Ingress, Scale, SecretRef, Volume, VolumeSource, Workload},
     object::Object,
     planted::{Defect, is_planted},
+    run::digest,
 };
 
 /// Label that names the workload: selectors use it and nothing else, as they can never change.

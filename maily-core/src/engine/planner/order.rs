@@ -12,12 +12,10 @@ use crate::{
         Change, ENVIRONMENT, Kept, PLAN_FORMAT, PROJECT, Plan, Reversibility, Sealer, Step, StepId, Work,
         history::Release,
     },
+    model::TIMEOUT,
     object::{Object, ObjectKey},
     rollout::{Evidence, Health, Target, judge},
 };
-
-/// Seconds for steps without a time of their own.
-const TIMEOUT_S: u64 = 600;
 
 /// Makes the plan.
 ///
@@ -50,7 +48,7 @@ pub fn plan(
         entry: BTreeSet::new(),
         last: BTreeMap::new(),
         ends: BTreeSet::new(),
-        timeout_s: options.timeout_s.unwrap_or(TIMEOUT_S),
+        timeout_s: options.timeout_s.unwrap_or(TIMEOUT.0),
     };
     order.shared(wanted, &mut comparison);
     for (index, phase) in wanted.phases.iter().enumerate() {
