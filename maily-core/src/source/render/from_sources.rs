@@ -1,0 +1,231 @@
+//! Services from manifests, kustomizations and charts: of their own, out of a shared source, or taken along.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{own_image::OwnImage, work::Work};
+use crate::{
+    engine::planner::{JobSpec, WantedService},
+    model::{Bundle, Service, SourceName, TIMEOUT},
+    object::Object,
+    run::Note,
+    source::{
+        bundle::{self, Tools},
+        group::{Groups, group},
+        hooks::{Hook, HookJob},
+        manifests::{Found, SourceError},
+        order::is_cluster_scoped,
+    },
+};
+
+/// Namespaces that every cluster has: whoever owned one would take it away with the project.
+const SYSTEM: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
+
+impl Work<'_> {
+    /// A service with a source of its own.
+    pub(super) async fn bundled(
+        &mut self,
+        service: &Service,
+        bundle: &Bundle,
+        wanted: &mut WantedService,
+        tools: &dyn Tools,
+    ) -> OwnImage {
+        let name = service.name.to_string();
+        let own = self.given_image(&name, service.image.as_ref());
+        if let Some((objects, hooks)) = self.read(bundle, &name, tools).await {
+            if objects.is_empty()
+                && let Some(hook) = hooks.first()
+            {
+                let message = format!("{} is a Helm hook around nothing", hook.found.object.key().short());
+                let help = "describe it as a `job` with `before` or `after`";
+                self.refuse_object(&hook.found.object, message, help);
+            }
+            self.hooks(&name, &own, hooks);
+            // All of its own files are the service's, claimed or not.
+            wanted.objects = objects;
+            wanted.checks = self.checks(service, None);
+        }
+        own
+    }
+
+    /// A service's part of a source that several share; none where the source has nothing of it.
+    pub(super) async fn shared_in(
+        &mut self,
+        service: &Service,
+        source: &SourceName,
+        bundles: &mut BTreeMap<String, Groups>,
+        wanted: &mut WantedService,
+        tools: &dyn Tools,
+    ) -> Option<OwnImage> {
+        let name = service.name.to_string();
+        if !bundles.contains_key(&**source) {
+            let bundle = self.request.resolved.project.sources.get(source).cloned()?;
+            let (objects, hooks) = self.read(&bundle, source, tools).await.unwrap_or_default();
+            for hook in hooks {
+                let object = &hook.found.object;
+                let message = format!(
+                    "{} is a Helm hook, and which service of `{source}` it belongs to is not known",
+                    object.key().short()
+                );
+                let help = "give the source to one service instead of `from`, or turn the hook off and describe it as a `job` with `before` or `after`";
+                self.refuse_object(object, message, help);
+            }
+            bundles.insert(source.to_string(), group(objects));
+        }
+        let groups = bundles.get_mut(&**source)?;
+        let own = self.given_image(&name, service.image.as_ref());
+        let mut names = vec![name.clone()];
+        names.extend(service.aliases.iter().cloned());
+        for name in names {
+            wanted.objects.extend(groups.services.remove(&name).unwrap_or_default());
+        }
+        if wanted.objects.is_empty() {
+            // The version may simply not have it yet, or not any more.
+            let version = self.request.version;
+            let text = format!("service `{name}` is not in source `{source}` at {version}");
+            self.rendered.notes.push(Note { topic: "absent".into(), text });
+            return None;
+        }
+        wanted.checks = self.checks(service, None);
+        Some(own)
+    }
+
+    /// What of the shared sources no service of the file took.
+    pub(super) fn leftovers(&mut self, bundles: BTreeMap<String, Groups>) {
+        // A part of the services says nothing about the rest.
+        if self.request.only.is_some() {
+            return;
+        }
+        for (source, groups) in bundles {
+            for (name, objects) in groups.services {
+                self.rendered.new_services.push(name.clone());
+                if !self.request.accept_new {
+                    continue;
+                }
+                let own = self.given_image(&name, None);
+                let objects: Vec<Object> = objects.into_iter().filter_map(|o| self.finish(&own, o)).collect();
+                let version = self.request.version.to_string();
+                let timeout_s = self.request.timeout_s.unwrap_or(TIMEOUT.0);
+                let wanted = WantedService { version, objects, timeout_s, ..WantedService::default() };
+                self.rendered.services.insert(name.clone(), wanted);
+                let text =
+                    format!("service `{name}` of source `{source}` is new and has no line in the file yet");
+                self.rendered.notes.push(Note { topic: "new-service".into(), text });
+            }
+            for (object, claims) in groups.shared {
+                let whose = if claims.is_empty() {
+                    "belongs to no service".to_owned()
+                } else {
+                    format!("is used by {}", claims.iter().cloned().collect::<Vec<_>>().join(", "))
+                };
+                let text = format!("{} {whose}: applied before the services", object.key().short());
+                self.rendered.notes.push(Note { topic: "shared".into(), text });
+                if let Some(object) = self.finish(&self.shared_image(), object) {
+                    self.rendered.shared.push(object);
+                }
+            }
+        }
+    }
+
+    /// The objects and hooks of a source, each in its place.
+    async fn read(
+        &mut self,
+        bundle: &Bundle,
+        name: &str,
+        tools: &dyn Tools,
+    ) -> Option<(Vec<Object>, Vec<Hook>)> {
+        let root = self.request.resolved.project.root.clone();
+        let placeholders = self.placeholders(None);
+        let read = bundle::read(bundle, name, self.namespace(), &root, &placeholders, tools).await;
+        let sorted = match read {
+            Ok((sorted, note)) => {
+                self.rendered.notes.extend(note);
+                sorted
+            }
+            Err(errors) => {
+                self.errors.extend(errors.0);
+                return None;
+            }
+        };
+        for test in sorted.tests {
+            let what = test.object.key().short();
+            let text = format!("{}: {what} is for `helm test`, and no part of a release", test.place);
+            self.rendered.notes.push(Note { topic: "left-out".into(), text });
+        }
+        let objects = sorted.objects.into_iter().filter_map(|found| self.placed(found)).collect();
+        let hooks = sorted.hooks.into_iter().filter_map(|hook| {
+            let place = hook.found.place.clone();
+            let object = self.placed(hook.found)?;
+            Some(Hook { found: Found { object, place }, ..hook })
+        });
+        Some((objects, hooks.collect()))
+    }
+
+    /// Gives an object its namespace, and refuses it where another source has it already.
+    fn placed(&mut self, found: Found) -> Option<Object> {
+        let Found { mut object, place } = found;
+        let namespace = self.namespace().to_owned();
+        if !is_cluster_scoped(&object) {
+            match object.namespace() {
+                None => object.set_namespace(&namespace),
+                Some(other) if other == namespace => {}
+                Some(other) => {
+                    self.errors.push(SourceError::File {
+                        path: place,
+                        message: format!(
+                            "{} stands in namespace `{other}`, the environment in `{namespace}`",
+                            object.key().short()
+                        ),
+                        help: "leave the namespace out of the manifest".to_owned(),
+                    });
+                    return None;
+                }
+            }
+        }
+        if object.kind() == "Namespace" && SYSTEM.contains(&object.name()) {
+            self.errors.push(SourceError::File {
+                path: place,
+                message: format!("namespace `{}` belongs to the cluster, not to a project", object.name()),
+                help: "take it out of the manifests".to_owned(),
+            });
+            return None;
+        }
+        if let Some(first) = self.places.insert(object.key().clone(), place.clone()) {
+            self.errors.push(SourceError::File {
+                path: place,
+                message: format!("{} stands twice (first in {first})", object.key()),
+                help: "keep it in one place".to_owned(),
+            });
+            return None;
+        }
+        Some(object)
+    }
+
+    /// The Jobs of a service's chart.
+    fn hooks(&mut self, service: &str, own: &OwnImage, hooks: Vec<Hook>) {
+        let mut jobs = Vec::new();
+        for hook in hooks {
+            let Some(job) = self.finish(own, hook.found.object) else { continue };
+            let spec = JobSpec { name: job.name().to_owned(), job, undo: None, timeout_s: None };
+            jobs.push(HookJob { spec, side: hook.side, occasion: hook.occasion });
+        }
+        if !jobs.is_empty() {
+            self.rendered.hooks.insert(service.to_owned(), jobs);
+        }
+    }
+
+    /// A Job of a chart and one of the file need names of their own.
+    pub(super) fn same_jobs(&mut self) {
+        let mut twice = Vec::new();
+        for (name, hooks) in &self.rendered.hooks {
+            let Some(service) = self.rendered.services.get(name) else { continue };
+            let own: BTreeSet<&str> =
+                service.before.iter().chain(&service.after).map(|job| job.name.as_str()).collect();
+            twice.extend(hooks.iter().filter(|hook| own.contains(hook.spec.name.as_str())).cloned());
+        }
+        for hook in twice {
+            let message =
+                format!("Job {0} is a Helm hook, and `{0}` is a job of the file, too", hook.spec.name);
+            self.refuse_object(&hook.spec.job, message, "give the job of the file another name");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The work on one rendering, service by service.
+
+use std::collections::BTreeMap;
+
+use super::{
+    own_image::OwnImage,
+    project::{RenderRequest, Rendered},
+};
+use crate::{
+    engine::planner::{Frontend, WantedService},
+    model::{Placeholders, Service, Source, TIMEOUT},
+    object::{Object, ObjectKey},
+    source::{bundle::Tools, group::Groups, manifests::SourceError},
+};
+
+/// What was asked for, what came of it so far, and where each object was written.
+pub(super) struct Work<'a> {
+    pub(super) request: &'a RenderRequest<'a>,
+    pub(super) rendered: Rendered,
+    pub(super) errors: Vec<SourceError>,
+    pub(super) places: BTreeMap<ObjectKey, String>,
+}
+
+impl Work<'_> {
+    pub(super) fn wanted(&self, name: &str) -> bool {
+        self.request.only.is_none_or(|only| only.iter().any(|wanted| **wanted == *name))
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        &self.request.resolved.environment.namespace
+    }
+
+    pub(super) fn refuse(&mut self, service: &str, message: impl Into<String>, help: &str) {
+        let (service, message, help) = (service.to_owned(), message.into(), help.to_owned());
+        self.errors.push(SourceError::Service { service, message, help });
+    }
+
+    /// Where an object was written, or which it is.
+    pub(super) fn place(&self, object: &Object) -> String {
+        self.places.get(object.key()).cloned().unwrap_or_else(|| object.key().short())
+    }
+
+    pub(super) fn refuse_object(&mut self, object: &Object, message: String, help: &str) {
+        self.errors.push(SourceError::File { path: self.place(object), message, help: help.to_owned() });
+    }
+
+    pub(super) fn placeholders<'s>(&'s self, service: Option<&'s str>) -> Placeholders<'s> {
+        Placeholders {
+            version: Some(self.request.version),
+            environment: Some(&self.request.resolved.environment.name),
+            service,
+            project: Some(&self.request.resolved.project.name),
+            images: None,
+        }
+    }
+
+    pub(super) async fn service(
+        &mut self,
+        service: &Service,
+        bundles: &mut BTreeMap<String, Groups>,
+        tools: &dyn Tools,
+    ) {
+        let name = service.name.to_string();
+        let mut wanted = WantedService {
+            version: self.request.version.to_string(),
+            needs: service.needs.iter().map(ToString::to_string).collect(),
+            timeout_s: self.request.timeout_s.or(service.timeout.map(|t| t.0)).unwrap_or(TIMEOUT.0),
+            ..WantedService::default()
+        };
+        let own = match &service.source {
+            // Rendered with the service that they belong to.
+            Source::Job(_) => return,
+            Source::Workload(workload) => self.described(service, workload, &mut wanted),
+            Source::Frontend { project, domain } => {
+                wanted.frontend =
+                    Some(Frontend { project: project.clone(), domain: domain.clone(), existing: None });
+                wanted.checks = self.checks(service, None);
+                OwnImage::None
+            }
+            Source::Bundle(bundle) => self.bundled(service, bundle, &mut wanted, tools).await,
+            Source::From(source) => {
+                match self.shared_in(service, source, bundles, &mut wanted, tools).await {
+                    Some(own) => own,
+                    None => return,
+                }
+            }
+        };
+        wanted.objects = std::mem::take(&mut wanted.objects)
+            .into_iter()
+            .filter_map(|object| self.finish(&own, object))
+            .collect();
+        self.rendered.services.insert(name, wanted);
+    }
+}
