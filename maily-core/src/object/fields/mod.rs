@@ -1,0 +1,11 @@
+//! Sets of fields, as server-side apply tracks them in `metadata.managedFields`.
+//!
+//! Format: <https://kubernetes.io/docs/reference/using-api/server-side-apply/> (`FieldsV1`).
+
+mod cut;
+mod managers;
+mod set;
+#[cfg(test)]
+mod tests;
+
+pub use set::FieldSet;

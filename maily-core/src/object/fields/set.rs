@@ -1,0 +1,249 @@
+//! The set itself: what an object sets, and what two sets make together.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use serde_json::{Map, Value};
+
+use crate::object::{ListKind, Object, list_kind};
+
+/// Prefix of every annotation and label that is our bookkeeping.
+const BOOKKEEPING: &str = "maily.dev/";
+
+/// One step of a path into an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Element {
+    Field(String),
+    /// Key fields of an associative list item, as canonical JSON.
+    Key(String),
+    /// A member of a set, as JSON.
+    Member(String),
+}
+
+/// A set of fields of one object. Bookkeeping under `maily.dev/`, identity, status and what the server sets
+/// are never members.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldSet {
+    /// The thing itself with all that is in it belongs to the set.
+    pub(super) whole: bool,
+    pub(super) children: BTreeMap<Element, FieldSet>,
+}
+
+impl FieldSet {
+    /// The fields that a desired object sets. Nulls set nothing.
+    pub fn of(object: &Object) -> Self {
+        let mut set = Self::default();
+        for (name, value) in object.body() {
+            if matches!(name.as_str(), "apiVersion" | "kind" | "status") || value.is_null() {
+                continue;
+            }
+            set.children.insert(Element::Field(name.clone()), of_value(value, &mut vec![name]));
+        }
+        set.without_bookkeeping()
+    }
+
+    /// Whether nothing is in the set.
+    pub fn is_empty(&self) -> bool {
+        !self.whole && self.children.is_empty()
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut set = self.clone();
+        set.absorb(other.clone());
+        set
+    }
+
+    /// Takes in what is in another set.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.whole |= other.whole;
+        for (element, theirs) in other.children {
+            match self.children.entry(element) {
+                Entry::Vacant(slot) => {
+                    slot.insert(theirs);
+                }
+                Entry::Occupied(mut ours) => ours.get_mut().absorb(theirs),
+            }
+        }
+    }
+
+    /// What is in `self` and not in `other`. A field that `other` owns as a whole is owned with all below it.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        if other.whole {
+            return Self::default();
+        }
+        let mut children = BTreeMap::new();
+        for (element, ours) in &self.children {
+            let left =
+                other.children.get(element).map_or_else(|| ours.clone(), |theirs| ours.difference(theirs));
+            if !left.is_empty() {
+                children.insert(element.clone(), left);
+            }
+        }
+        // A whole field of ours under which the other owns only parts still stands as a whole.
+        Self { whole: self.whole && other.children.is_empty(), children }
+    }
+
+    /// What is in both, as the finer of the two descriptions.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        if self.whole && other.whole {
+            return Self { whole: true, children: BTreeMap::new() };
+        }
+        if self.whole {
+            return other.clone();
+        }
+        if other.whole {
+            return self.clone();
+        }
+        let mut children = BTreeMap::new();
+        for (element, ours) in &self.children {
+            if let Some(theirs) = other.children.get(element) {
+                let both = ours.intersection(theirs);
+                if !both.is_empty() {
+                    children.insert(element.clone(), both);
+                }
+            }
+        }
+        Self { whole: false, children }
+    }
+
+    /// The set without one field, such as `["spec", "replicas"]`.
+    #[must_use]
+    pub fn without(mut self, path: &[&str]) -> Self {
+        self.remove(path);
+        self
+    }
+
+    /// Whether the field at a path of names is in the set, itself or under a whole.
+    pub fn contains(&self, path: &[&str]) -> bool {
+        let Some((first, rest)) = path.split_first() else { return !self.is_empty() };
+        self.whole
+            || self
+                .children
+                .get(&Element::Field((*first).to_owned()))
+                .is_some_and(|child| child.contains(rest))
+    }
+
+    /// Dotted paths of the leaves, for messages: `.spec.template.spec.containers[name=app].image`.
+    pub fn paths(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        self.collect(String::new(), &mut out);
+        out
+    }
+
+    fn remove(&mut self, path: &[&str]) {
+        let Some((first, rest)) = path.split_first() else { return };
+        let element = Element::Field((*first).to_owned());
+        if rest.is_empty() {
+            self.children.remove(&element);
+        } else if let Some(child) = self.children.get_mut(&element) {
+            child.remove(rest);
+            if child.is_empty() {
+                self.children.remove(&element);
+            }
+        }
+    }
+
+    pub(super) fn without_bookkeeping(mut self) -> Self {
+        let metadata = Element::Field("metadata".into());
+        if let Some(meta) = self.children.get_mut(&metadata) {
+            meta.children.retain(|element, child| match element {
+                Element::Field(name) => match name.as_str() {
+                    "labels" | "annotations" => {
+                        child
+                            .children
+                            .retain(|e, _| !matches!(e, Element::Field(n) if n.starts_with(BOOKKEEPING)));
+                        !child.is_empty()
+                    }
+                    "finalizers" | "ownerReferences" => true,
+                    _ => false,
+                },
+                _ => false,
+            });
+            if meta.is_empty() {
+                self.children.remove(&metadata);
+            }
+        }
+        self
+    }
+
+    fn collect(&self, prefix: String, out: &mut Vec<String>) {
+        if self.whole || self.children.is_empty() {
+            out.push(prefix.clone());
+        }
+        for (element, child) in &self.children {
+            let next = match element {
+                Element::Field(name) => format!("{prefix}.{name}"),
+                Element::Key(key) => match serde_json::from_str::<Map<String, Value>>(key) {
+                    Ok(map) => {
+                        let parts: Vec<String> = map
+                            .iter()
+                            .map(|(k, v)| {
+                                format!("{k}={}", v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+                            })
+                            .collect();
+                        format!("{prefix}[{}]", parts.join(","))
+                    }
+                    Err(_) => format!("{prefix}[{key}]"),
+                },
+                Element::Member(value) => format!("{prefix}[{value}]"),
+            };
+            child.collect(next, out);
+        }
+    }
+}
+
+fn of_value<'a>(value: &'a Value, path: &mut Vec<&'a str>) -> FieldSet {
+    let mut set = FieldSet::default();
+    match value {
+        Value::Object(map) => {
+            for (name, inner) in map {
+                if inner.is_null() {
+                    continue;
+                }
+                path.push(name);
+                set.children.insert(Element::Field(name.clone()), of_value(inner, path));
+                path.pop();
+            }
+        }
+        Value::Array(items) => match list_kind(path) {
+            ListKind::Map(keys) => {
+                for item in items {
+                    set.children.insert(Element::Key(item_key(item, keys)), of_value(item, path));
+                }
+            }
+            ListKind::Set => {
+                for item in items {
+                    let whole = FieldSet { whole: true, children: BTreeMap::new() };
+                    set.children.insert(Element::Member(item.to_string()), whole);
+                }
+            }
+            ListKind::Atomic => {}
+        },
+        _ => {}
+    }
+    set.whole = set.children.is_empty();
+    set
+}
+
+/// The key of an item as JSON with sorted names; `protocol` defaults to TCP as the API does.
+pub(super) fn item_key(item: &Value, keys: &[&str]) -> String {
+    let mut names = keys.to_vec();
+    names.sort_unstable();
+    let mut text = String::from("{");
+    for name in names {
+        let value = match item.get(name) {
+            Some(value) => value.to_string(),
+            None if name == "protocol" => "\"TCP\"".to_owned(),
+            None => continue,
+        };
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.extend(["\"", name, "\":", &value]);
+    }
+    text.push('}');
+    text
+}
