@@ -92,6 +92,8 @@ pub struct ServiceState {
 pub enum ServiceHealth {
     /// All of it was seen to serve: pods of the release's version, or the release's deployment at its domain.
     Serving,
+    /// It shall have no pods: somebody has scaled it to 0, or no node is for it.
+    Stopped,
     /// It is on its way there.
     Progressing,
     /// It does not get there.
@@ -108,6 +110,7 @@ impl fmt::Display for ServiceHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Serving => "serving",
+            Self::Stopped => "stopped",
             Self::Progressing => "progressing",
             Self::Failing => "failing",
             Self::Missing => "missing",
@@ -233,7 +236,10 @@ impl Work<'_> {
                 let count = daemons.and_then(|n| u32::try_from(n).ok()).unwrap_or(wanted);
                 state.ready += count;
                 state.desired += count;
-                if state.state == ServiceHealth::Unknown && state.why.is_none() {
+                if count == 0 && calm {
+                    let why = format!("{} is to have no pods", key.short());
+                    (state.state, state.why) = (ServiceHealth::Stopped, Some(why));
+                } else if state.state == ServiceHealth::Unknown && state.why.is_none() {
                     state.state = ServiceHealth::Serving;
                 }
             }

@@ -208,3 +208,20 @@ async fn a_look_that_fails_once_is_repeated_wherever_it_happens() {
     }
     assert!((10..60).contains(&met), "{met} looks were disturbed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_has_turned_off_does_not_serve_and_a_plan_says_so() {
+    let setup = Setup::new(59);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "web");
+    let off = json!({"spec": {"replicas": 0}});
+    setup.shared.world().edit_as("kubectl-scale", &key, off).expect("a person may");
+    setup.runtime.sleep(Duration::from_secs(60)).await;
+    let (state, why, ..) = service(&setup, "web").await;
+    assert_eq!((state, &*why), (json!("stopped"), "Deployment/web is to have no pods"));
+    assert_eq!(service(&setup, "api").await.0, json!("serving"));
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    let told =
+        |topic: &str| planned.plan.notes.iter().any(|note| note.topic == topic && note.text.contains("web"));
+    assert!(told("stopped"), "{:?}", planned.plan.notes);
+}

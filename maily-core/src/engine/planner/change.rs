@@ -70,6 +70,11 @@ pub(super) struct Comparison<'a> {
     pub(super) problems: Vec<PlanProblem>,
 }
 
+/// Whether a workload is to have no pods.
+fn is_stopped(live: &Object) -> bool {
+    matches!(live.kind(), "Deployment" | "StatefulSet") && live.int("/spec/replicas") == Some(0)
+}
+
 impl Comparison<'_> {
     /// Compares a wanted object; `None` where a problem was noted.
     pub(super) fn wanted(&mut self, service: Option<&str>, desired: &Object) -> Option<Verdict> {
@@ -106,6 +111,10 @@ impl Comparison<'_> {
         }
         if !self.may_own(live) {
             return None;
+        }
+        if is_stopped(live) && desired.at("/spec/replicas").is_none() {
+            let text = format!("{key} is scaled to 0 and stays so: none of its pods will run");
+            self.notes.push(Note { topic: "stopped".into(), text });
         }
         let known = self.base.and_then(|base| base.objects.get(&key));
         let adopted = live.label(PROJECT).is_none();
