@@ -10,7 +10,7 @@ const MAY: &[(&str, &[&str])] = &[
     ("provider", &["object"]),
     ("model", &["object", "provider", "yaml"]),
     ("run", &["object", "planted", "provider", "runtime"]),
-    ("rollout", &["object", "planted"]),
+    ("rollout", &["object", "planted", "run"]),
     ("steps", &["object", "planted", "provider", "rollout", "run", "runtime"]),
 ];
 
