@@ -82,6 +82,16 @@ impl Watcher {
         }
     }
 
+    /// What a watch tells of a kind in a namespace, by uid; none where nobody watches it.
+    pub(crate) fn uids(&self, scope: &Scope) -> Option<BTreeMap<ObjectKey, String>> {
+        let store = lock(&self.store);
+        let known = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).contains_key(scope)
+            && !store.broken.contains_key(scope);
+        let objects = store.objects.get(&scope.0).filter(|_| known)?.iter();
+        let inside = objects.filter(|(key, _)| key.namespace == scope.1);
+        Some(inside.map(|(key, object)| (key.clone(), object.uid().unwrap_or_default().to_owned())).collect())
+    }
+
     fn watch(&self, scope: Scope) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if tasks.contains_key(&scope) {

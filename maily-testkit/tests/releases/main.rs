@@ -8,11 +8,12 @@ mod fence;
 mod force;
 mod frontend;
 mod history;
+mod last_look;
 mod lease;
 mod missing;
 mod needs;
 mod queue;
-mod restored;
+
 mod setup;
 mod silence;
 mod status;

@@ -1,30 +1,27 @@
 //! How a run ends, and the release that it leaves.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use futures::FutureExt as _;
 use jiff::Timestamp;
 
-use super::{Executor, Look};
-use crate::{
-    engine::{
-        Outcome, RunEnd, Step,
-        journal::{JournalEvent, ReleaseHead},
-        state::{Conclusion, Progress},
-    },
-    steps::restored,
+use super::Executor;
+use crate::engine::{
+    Outcome, RunEnd,
+    journal::{JournalEvent, ReleaseHead},
+    state::Conclusion,
 };
 
 impl Executor {
-    /// Nothing runs and nothing is ready.
+    /// Nothing runs and nothing is ready, and the last look was taken.
     pub(super) fn conclude(&mut self, interrupted: bool) -> (RunEnd, Option<ReleaseHead>) {
         let (run, at) = (self.context.run.clone(), self.context.runtime.wall());
         match self.state.conclusion() {
-            Conclusion::Succeeded => {
+            Conclusion::Succeeded if self.looked => {
                 let head = self.release_head(at);
                 self.over(Outcome::Succeeded { release: head.id }, Some(head), at)
             }
-            Conclusion::RolledBack { step, why } if let Some(not_serving) = self.restored.take() => {
+            Conclusion::RolledBack { step, why } if self.looked => {
+                let not_serving = std::mem::take(&mut self.not_serving);
                 self.over(Outcome::RolledBack { step, why, not_serving }, None, at)
             }
             Conclusion::Stuck(items) => {
@@ -32,29 +29,14 @@ impl Executor {
                 self.push(JournalEvent::Paused { why });
                 (RunEnd::Stuck { run, items }, None)
             }
-            // Told to stop before it was seen whether the old state serves.
-            Conclusion::Unfinished | Conclusion::RolledBack { .. } => {
+            // Told to stop before the last look.
+            Conclusion::Unfinished | Conclusion::RolledBack { .. } | Conclusion::Succeeded => {
                 let otherwise = if interrupted { "interrupted" } else { "stopped" };
                 let why = self.context.why_interrupted().unwrap_or_else(|| otherwise.to_owned());
                 self.push(JournalEvent::Paused { why: why.clone() });
                 (RunEnd::Paused { run, why }, None)
             }
         }
-    }
-
-    /// Whether everything begun was taken back.
-    pub(super) fn is_back(&self) -> bool {
-        matches!(self.state.conclusion(), Conclusion::RolledBack { .. })
-    }
-
-    /// Looks whether what served before the run serves again; none where it is told to stop.
-    pub(super) fn look_at_restored(&self) -> Look {
-        let context = Arc::clone(&self.context);
-        let undone = |step: &&Step| {
-            self.state.of(&step.id).is_some_and(|state| matches!(state.progress, Progress::Undone))
-        };
-        let steps: Vec<Step> = self.state.plan().steps.iter().filter(undone).cloned().collect();
-        async move { restored(&context, &steps).await }.boxed()
     }
 
     fn over(

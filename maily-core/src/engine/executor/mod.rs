@@ -6,6 +6,7 @@
 
 mod conclude;
 mod launch;
+mod look;
 mod story;
 
 use std::{
@@ -20,6 +21,8 @@ use futures::{
     stream::FuturesUnordered,
 };
 use tokio_util::sync::CancellationToken;
+
+use look::Look;
 
 use super::{
     Direction, Epoch, Failure, ReleaseId, RunEnd, StepId,
@@ -42,7 +45,6 @@ const GRACE: Duration = Duration::from_millis(800);
 const LOOK_FOR_REQUESTS: Duration = Duration::from_secs(3);
 
 type StepFuture = BoxFuture<'static, (StepId, Direction, End)>;
-type Look = BoxFuture<'static, Option<Vec<Failure>>>;
 type Append = BoxFuture<'static, (journal::Writer, Vec<JournalEvent>, Vec<Next>, Result<(), JournalError>)>;
 
 pub(crate) struct Executor {
@@ -63,8 +65,10 @@ pub(crate) struct Executor {
     /// Steps that a former process may have calls of on their way.
     resumed: BTreeSet<StepId>,
     running: FuturesUnordered<StepFuture>,
-    /// What does not serve now that everything is back, once that was looked for.
-    restored: Option<Vec<Failure>>,
+    /// Whether the last look was taken.
+    looked: bool,
+    /// What does not serve now that everything is back.
+    not_serving: Vec<Failure>,
 }
 
 impl Executor {
@@ -94,7 +98,8 @@ impl Executor {
             held: Vec::new(),
             resumed: BTreeSet::new(),
             running: FuturesUnordered::new(),
-            restored: None,
+            looked: false,
+            not_serving: Vec::new(),
         }
     }
 
@@ -148,8 +153,8 @@ impl Executor {
             }
             let idle = self.running.is_empty() && self.launches.is_empty() && !appending && !looking;
             if idle && end.is_none() {
-                if self.is_back() && self.restored.is_none() && !interrupted {
-                    look = Some(self.look_at_restored()).into();
+                if let Some(due) = self.last_look().filter(|_| !interrupted) {
+                    look = Some(due).into();
                     looking = true;
                     continue;
                 }
@@ -197,11 +202,7 @@ impl Executor {
                 Some(seen) = &mut look, if looking => {
                     look = None.into();
                     looking = false;
-                    self.restored = seen;
-                    // Told to stop: this process has nothing more to do.
-                    if self.restored.is_none() {
-                        end = Some(self.conclude(interrupted));
-                    }
+                    end = self.looked(seen, interrupted);
                 }
                 Some(()) = &mut hold, if holding && !appending => {
                     hold = None.into();

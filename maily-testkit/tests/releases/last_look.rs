@@ -1,9 +1,11 @@
-//! Whether what served before a run serves again once everything is back.
+//! The last look before a run is over: whether what it brought is there, or what it took back serves.
 
 use std::time::Duration;
 
 use maily_core::engine::{Depth, Failure, Outcome, RunEnd, Wish};
 use maily_core::object::{ObjectKey, ObjectKind};
+use maily_core::provider::{Cluster as _, Precondition, WriteOptions};
+use maily_testkit::{sim::SimCluster, world::Call};
 use serde_json::json;
 
 use crate::setup::{Setup, fault, succeeded};
@@ -146,4 +148,60 @@ async fn a_service_that_somebody_turns_off_in_the_middle_is_no_success() {
     let end = end.expect("runs");
     assert!(!succeeded(&end), "{end:?}");
     assert!(format!("{end:?}").contains("replicas"), "what a person has to decide is named: {end:?}");
+}
+
+/// Deploys v2, in the middle of which somebody takes an object of `api` away, and perhaps makes it again.
+async fn deploy_while_it_goes(setup: &Setup, kind: ObjectKind, made_again: bool) -> RunEnd {
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.push(fault("slow keeper@v2"));
+    let key = ObjectKey::new(kind, Some("shop"), "api");
+    let cluster = SimCluster::new(setup.shared.clone());
+    let runtime = setup.runtime.clone();
+    let person = async {
+        runtime.sleep(Duration::from_secs(10)).await;
+        let object = cluster.get(&key).await.expect("can be read").expect("is there");
+        cluster.delete(&key, &Precondition::Any).await.expect("is deleted");
+        if made_again {
+            let object = object.without_server_fields();
+            cluster
+                .write(&object, &WriteOptions::apply("kubectl", Precondition::Any))
+                .await
+                .expect("is made");
+        }
+    };
+    let environment = setup.environment();
+    let options = setup.options("tester");
+    let (end, ()) = futures::future::join(environment.run(planned, &options), person).await;
+    end.expect("runs")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_deletes_in_the_middle_is_no_success() {
+    // The release leaves the one as it was, and changes the other.
+    let (service, deployment) = (ObjectKind::new("v1", "Service"), ObjectKind::new("apps/v1", "Deployment"));
+    for (kind, made_again) in [(service, false), (deployment.clone(), false), (deployment, true)] {
+        let setup = Setup::of(KEEPER, 77);
+        assert!(succeeded(&setup.deploy("v1").await));
+        let end = deploy_while_it_goes(&setup, kind.clone(), made_again).await;
+        assert!(!succeeded(&end), "{kind:?}, made again: {made_again}: {end:?}");
+        assert!(format!("{end:?}").contains(&kind.kind), "it is named: {end:?}");
+        let head = setup.environment().head().await.expect("can be read");
+        assert_eq!(head.release.expect("is released").1.versions["api"], "v1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_look_costs_one_list_a_kind() {
+    let setup = Setup::new(78);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let lists = || {
+        let world = setup.shared.world();
+        let of_services =
+            |call: &&Call| call.operation.contains("list") && call.resource.starts_with("Service ");
+        world.log.iter().filter(of_services).count()
+    };
+    let before = lists();
+    assert!(succeeded(&setup.deploy("v2").await));
+    // One to plan by, one in the end.
+    assert_eq!(lists() - before, 2);
 }
