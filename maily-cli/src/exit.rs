@@ -184,8 +184,15 @@ impl From<SourceErrors> for CliError {
 impl From<RollbackError> for CliError {
     fn from(error: RollbackError) -> Self {
         let help = match &error {
+            RollbackError::VersionForgotten { version, others, .. } if !others.is_empty() => Some(format!(
+                "`mailyctl rollback --components {} --to-version {version}` brings what can be brought",
+                others.join(",")
+            )),
             RollbackError::NeverHad { had, .. } if !had.is_empty() => {
                 Some(format!("it had {}", had.join(", ")))
+            }
+            RollbackError::VersionForgotten { had, .. } if !had.is_empty() => {
+                Some(format!("on record are {}", had.join(", ")))
             }
             RollbackError::NothingBefore { component } => Some(format!(
                 "`mailyctl remove --components {}` takes it out, by a plan",

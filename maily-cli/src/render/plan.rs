@@ -83,7 +83,7 @@ pub(super) fn plan(plan: &Plan, before: Option<&ReleaseHead>, screen: Screen) ->
     if room.over > 0 {
         let more = several(room.over, "more object");
         let all = match &plan.goal {
-            Goal::Deploy { version } => {
+            Goal::Deploy { version, .. } => {
                 format!("`mailyctl plan --env {} --version {version}` shows all", plan.environment)
             }
             _ => "`--dry-run` in place of `--yes` shows all".to_owned(),

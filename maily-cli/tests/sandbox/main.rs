@@ -17,3 +17,4 @@ mod screens;
 #[path = "../terminal/mod.rs"]
 mod terminal;
 mod tools;
+mod ways_back;

@@ -242,6 +242,7 @@ fn found_by(run: RunId, first: &ReleaseHead, plan: &Plan) -> Release {
         title: "as found".to_owned(),
         fingerprints: BTreeMap::new(),
         frontends: BTreeMap::new(),
+        origins: BTreeMap::new(),
         at: first.at,
     };
     Release { project: plan.project.clone(), run, head, objects }

@@ -211,6 +211,7 @@ mod tests {
             title: "deploy".into(),
             fingerprints: BTreeMap::new(),
             frontends: BTreeMap::new(),
+            origins: BTreeMap::new(),
             at,
         };
         let outcome = Outcome::Succeeded { release: id };

@@ -251,7 +251,7 @@ impl Environment {
             writer,
             Arc::clone(&self.records),
             head.next_release(),
-            head.frontends(),
+            head.base(),
             options.cancel.clone(),
             options.by.clone(),
         );

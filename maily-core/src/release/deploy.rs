@@ -44,6 +44,7 @@ pub fn deploy(
     share_with(base, objects.chain(&mut shared));
     add_hooks(&mut services, hooks, base);
     services.retain(|name, _| planned.contains(name));
+    let only = (!complete).then(|| planned.iter().cloned().collect());
     let mut prune = planned;
     if complete {
         // What the file or the new version lacks goes, too.
@@ -58,7 +59,7 @@ pub fn deploy(
         project: resolved.project.name.to_string(),
         environment: resolved.environment.name.to_string(),
         namespace: resolved.environment.namespace.clone(),
-        goal: Goal::Deploy { version: version.to_string() },
+        goal: Goal::Deploy { version: version.to_string(), only },
         services,
         shared,
         phases,

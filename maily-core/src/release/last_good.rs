@@ -1,49 +1,45 @@
 //! Which release `--last-good` means.
 
-use super::rollback::RollbackError;
+use super::{past::Past, rollback::RollbackError};
 use crate::{
     engine::{
         Goal, Head, Note, Outcome, ReleaseId, RunId,
-        history::{Release, release_head},
+        history::Release,
         journal::{self, JournalError},
+        last_good as last_good_of,
     },
     provider::RecordStore,
 };
 
-/// Which release is the last good one: the one before that in force; or that in force itself, after a deploy that
-/// failed on top of it. With the second comes a note that says so. What a rollback has left is not good: after one, the
-/// release before is that before the state which it went back to.
+/// Which release is the last good one: the newest before that in force which is otherwise, and which no rollback has
+/// left; or that in force itself, after a deploy that failed on top of it. With the second comes a note that says so.
+/// What was found comes before the first release.
 pub(super) async fn last_good(
+    past: &mut Past<'_>,
     records: &dyn RecordStore,
     head: &Head,
     components: Option<&[String]>,
-) -> Result<(ReleaseId, Option<Note>), JournalError> {
-    let in_force = head.releases.last().copied().unwrap_or(ReleaseId(0));
-    let mut at = in_force;
-    while let Some(earlier) = went_back_to(records, at).await? {
-        at = earlier;
-    }
-    let before = head.releases.iter().rev().copied().find(|id| *id < at).unwrap_or(ReleaseId(0));
-    let Some(run) = failed_since(records, head, components).await? else { return Ok((before, None)) };
-    let further = if before == ReleaseId(0) {
-        "before it there is only what was found".to_owned()
-    } else {
-        format!("`mailyctl rollback --release {before}` goes further back")
+    kept: u32,
+) -> Result<(ReleaseId, Option<Note>), RollbackError> {
+    let heads = past.until(|heads| last_good_of(heads, components).is_some()).await?;
+    let before = last_good_of(heads, components);
+    let cut = past.is_cut();
+    let Some(run) = failed_since(records, head, components).await? else {
+        return match before {
+            None if cut => Err(RollbackError::NoneOnRecord { kept }),
+            before => Ok((before.unwrap_or(ReleaseId(0)), None)),
+        };
     };
+    let further = match before {
+        Some(before) => format!("`mailyctl rollback --release {before}` goes further back"),
+        None if cut => "no earlier one is on record".to_owned(),
+        None => "before it there is only what was found".to_owned(),
+    };
+    let in_force = head.releases.last().copied().unwrap_or(ReleaseId(0));
     let text = format!(
         "release {in_force} is in force and the last good one: run {run} failed after it and made no release; {further}"
     );
     Ok((in_force, Some(Note { topic: "last-good".to_owned(), text })))
-}
-
-/// The earlier release whose state a release brought back.
-async fn went_back_to(records: &dyn RecordStore, id: ReleaseId) -> Result<Option<ReleaseId>, JournalError> {
-    let Some((run, _)) = release_head(records, id).await? else { return Ok(None) };
-    let goal = journal::read_plan(records, &run).await?.map(|plan| plan.goal);
-    Ok(match goal {
-        Some(Goal::Rollback { release, .. }) => release.filter(|earlier| *earlier < id),
-        _ => None,
-    })
 }
 
 /// The newest deploy of these components that failed after the release in force. A rollback that failed does not

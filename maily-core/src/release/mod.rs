@@ -4,6 +4,7 @@ mod deploy;
 mod frontends;
 mod last_good;
 mod logs;
+mod past;
 mod phased;
 mod prepare;
 mod rollback;

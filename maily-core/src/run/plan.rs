@@ -62,6 +62,9 @@ pub enum Goal {
     Deploy {
         /// Which.
         version: String,
+        /// The services that it brings, where these are not all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<Vec<String>>,
     },
     /// Go back to recorded states.
     Rollback {
@@ -70,6 +73,12 @@ pub enum Goal {
         /// The release whose state all of it is to have again, where it is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         release: Option<ReleaseId>,
+        /// The release that first brought the state which each service comes to have again.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        origins: BTreeMap<String, ReleaseId>,
+        /// The services that go back, where these are not all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<Vec<String>>,
     },
     /// Take services away.
     Remove,
@@ -79,7 +88,7 @@ impl Goal {
     /// One line for people.
     pub fn title(&self) -> String {
         match self {
-            Self::Deploy { version } => format!("deploy {version}"),
+            Self::Deploy { version, .. } => format!("deploy {version}"),
             Self::Rollback { to, .. } => format!("roll back to {to}"),
             Self::Remove => "remove".to_owned(),
         }

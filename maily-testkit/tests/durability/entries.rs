@@ -52,6 +52,7 @@ fn head() -> ReleaseHead {
         title: "deploy v1".to_owned(),
         fingerprints: map(&[("Deployment shop/web", "r-1")]),
         frontends: map(&[("site", "dpl_1")]),
+        origins: BTreeMap::new(),
         at: at(9),
     }
 }

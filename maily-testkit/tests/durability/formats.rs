@@ -173,7 +173,7 @@ fn every_format_has_its_fixtures() {
 fn a_plan_file_of_format_1_is_read() {
     let plan = Plan::parse(&text(&one().join("plan.json"))).expect("is a plan, and was not edited");
     assert_eq!((plan.format, plan.project.as_str(), plan.namespace.as_str()), (1, "shop", "shop"));
-    assert_eq!(plan.goal, Goal::Deploy { version: "v2".into() });
+    assert_eq!(plan.goal, Goal::Deploy { version: "v2".into(), only: None });
     assert_eq!((plan.base, plan.versions["web"].as_str()), (Some(ReleaseId(1)), "v2"));
     let step = plan.steps.iter().find(|step| step.id.as_str() == "production/web/rollout").expect("is there");
     assert!(step.needs.iter().any(|need| need.as_str() == "production/api/rollout"), "{:?}", step.needs);

@@ -135,7 +135,7 @@ impl Setup {
             project: "shop".into(),
             environment: "production".into(),
             namespace: "shop".into(),
-            goal: Goal::Deploy { version: version.to_string() },
+            goal: Goal::Deploy { version: version.to_string(), only: None },
             prune: names.iter().cloned().collect::<BTreeSet<_>>(),
             phases: vec![WantedPhase { name: "all".into(), services: names, gates: Vec::new() }],
             services: rendered.services,

@@ -13,6 +13,7 @@ use super::{
     Plan, Sealer, Storage,
     fence::Fence,
     history::{self, Head, Release},
+    journal::ReleaseHead,
     observe,
     patience::patiently,
     planner::{self, PlanOptions, Wanted},
@@ -244,6 +245,21 @@ impl Head {
     /// Deployments of the frontends in the release in force.
     pub fn frontends(&self) -> BTreeMap<String, String> {
         self.release.as_ref().map(|(_, release)| release.frontends.clone()).unwrap_or_default()
+    }
+
+    /// The release in force without the fingerprints of its objects, which are many.
+    pub(super) fn base(&self) -> Option<ReleaseHead> {
+        let (_, head) = self.release.as_ref()?;
+        let ReleaseHead { id, versions, title, frontends, origins, at, .. } = head;
+        Some(ReleaseHead {
+            id: *id,
+            versions: versions.clone(),
+            title: title.clone(),
+            fingerprints: BTreeMap::new(),
+            frontends: frontends.clone(),
+            origins: origins.clone(),
+            at: *at,
+        })
     }
 }
 

@@ -157,7 +157,7 @@ impl Environment {
             journal,
             Arc::clone(&self.records),
             planned.head.next_release(),
-            planned.head.frontends(),
+            planned.head.base(),
             options.cancel.clone(),
             options.by.clone(),
         );

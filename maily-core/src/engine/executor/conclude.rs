@@ -8,6 +8,7 @@ use super::Executor;
 use crate::engine::{
     Outcome, RunEnd,
     journal::{JournalEvent, ReleaseHead},
+    origins::origins,
     state::Conclusion,
 };
 
@@ -52,12 +53,14 @@ impl Executor {
 
     fn release_head(&self, at: Timestamp) -> ReleaseHead {
         let plan = self.state.plan();
+        let base = self.base.as_ref();
         let mut head = ReleaseHead {
             id: self.release,
             versions: plan.versions.clone(),
             title: plan.goal.title(),
             fingerprints: BTreeMap::new(),
-            frontends: self.frontends.clone(),
+            frontends: base.map(|base| base.frontends.clone()).unwrap_or_default(),
+            origins: origins(&plan.goal, &plan.versions, base, self.release),
             at,
         };
         head.frontends.retain(|service, _| plan.versions.contains_key(service));

@@ -9,11 +9,7 @@ mod launch;
 mod look;
 mod story;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt as _, StreamExt as _,
@@ -52,7 +48,8 @@ pub(crate) struct Executor {
     pub(crate) state: RunState,
     pub(crate) records: Arc<dyn RecordStore>,
     pub(crate) release: ReleaseId,
-    pub(crate) frontends: BTreeMap<String, String>,
+    /// The release on top of which it is made.
+    pub(crate) base: Option<ReleaseHead>,
     pub(crate) cancel: CancellationToken,
     pub(crate) by: String,
     journal: Option<journal::Writer>,
@@ -79,7 +76,7 @@ impl Executor {
         journal: journal::Writer,
         records: Arc<dyn RecordStore>,
         release: ReleaseId,
-        frontends: BTreeMap<String, String>,
+        base: Option<ReleaseHead>,
         cancel: CancellationToken,
         by: String,
     ) -> Self {
@@ -88,7 +85,7 @@ impl Executor {
             state,
             records,
             release,
-            frontends,
+            base,
             cancel,
             by,
             journal: Some(journal),

@@ -160,6 +160,10 @@ pub struct ReleaseHead {
     /// Deployment of each frontend service.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub frontends: BTreeMap<String, String>,
+    /// The release that first brought the state of each service; also of those that are gone. Older programs wrote
+    /// none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub origins: BTreeMap<String, ReleaseId>,
     /// When it came into force.
     pub at: Timestamp,
 }

@@ -136,7 +136,7 @@ mod tests {
             project: "shop".to_owned(),
             environment: "production".to_owned(),
             namespace: "shop".to_owned(),
-            goal: Goal::Deploy { version: "v1".to_owned() },
+            goal: Goal::Deploy { version: "v1".to_owned(), only: None },
             services: [("api".to_owned(), service)].into_iter().collect(),
             shared: Vec::new(),
             phases: vec![WantedPhase { services: vec!["api".to_owned()], ..WantedPhase::default() }],

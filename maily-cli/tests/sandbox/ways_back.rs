@@ -1,0 +1,143 @@
+//! What going back brings, what it leaves, and what it says of it.
+
+use serde_json::{Value, json};
+
+use crate::desk::{Desk, Done};
+
+const SHOP: &str = "maily: 1\nproject: shop\nimages: 'registry.example/{service}:{version}'\n\
+                    environments:\n  production: {}\nservices:\n  \
+                    web: {workload: {port: 80, scale: 1}}\n  api: {workload: {port: 81, scale: 1}}\n";
+
+fn run(desk: &Desk, args: &[&str]) -> Done {
+    desk.sandbox(&[args, &["--env", "production", "--yes"]].concat())
+}
+
+fn deploy(desk: &Desk, version: &str) {
+    run(desk, &["deploy", "--version", version]).expect(0);
+}
+
+/// Each service with its version.
+fn versions(desk: &Desk) -> Value {
+    let status = desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json();
+    let services = status["services"].as_array().expect("is a list").clone();
+    services
+        .into_iter()
+        .map(|one| (one["name"].as_str().expect("has a name").to_owned(), one["version"].clone()))
+        .collect()
+}
+
+fn told(done: &Done) -> String {
+    format!("{}{}", done.out, done.err)
+}
+
+/// Two services that share configuration: `settings`, and from v2 on `flags`.
+fn sharing() -> Desk {
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nimages: 'registry.example/{service}:{version}'\n\
+         environments:\n  production: {}\nsources:\n  all: {manifests: 'k8s/{version}'}\n\
+         services:\n  web: {from: all}\n  api: {from: all}\n",
+    );
+    for (version, size, maps) in [("v1", 1, &["settings"][..]), ("v2", 2, &["settings", "flags"])] {
+        let map = |name: &&str| {
+            format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{size: '{size}'}}\n")
+        };
+        let reads: Vec<String> =
+            maps.iter().map(|name| format!("{{configMapRef: {{name: {name}}}}}")).collect();
+        let workload = |name: &&str| {
+            format!(
+                "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  \
+                 selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    \
+                 metadata: {{labels: {{app: {name}}}}}\n    spec: {{containers: [{{name: {name}, \
+                 image: 'registry.example/{name}:{version}', envFrom: [{}]}}]}}\n",
+                reads.join(", ")
+            )
+        };
+        let objects: Vec<String> = maps.iter().map(map).chain(["web", "api"].iter().map(workload)).collect();
+        desk.write(&format!("k8s/{version}/all.yaml"), &objects.join("---\n"));
+    }
+    desk
+}
+
+#[test]
+fn a_version_is_the_release_that_had_the_least_beside_it() {
+    let desk = Desk::with(SHOP);
+    deploy(&desk, "v1");
+    run(&desk, &["remove", "--components", "api"]).expect(0);
+    deploy(&desk, "v2");
+    run(&desk, &["rollback", "--to-version", "v1"]).expect(0);
+    assert_eq!(versions(&desk), json!({"web": "v1", "api": "v1"}));
+}
+
+#[test]
+fn a_version_brings_its_shared_objects_also_after_a_part_of_it_went_ahead() {
+    let desk = sharing();
+    deploy(&desk, "v1");
+    deploy(&desk, "v2");
+    run(&desk, &["rollback", "--to-version", "v1", "--components", "web"]).expect(0);
+    run(&desk, &["rollback", "--to-version", "v1"]).expect(0);
+    // All is as v1 has it.
+    desk.sandbox(&["plan", "--env", "production", "--version", "v1", "--exit-code"]).expect(0);
+}
+
+#[test]
+fn a_service_that_never_had_the_version_is_named() {
+    let desk = Desk::with(SHOP);
+    run(&desk, &["deploy", "--version", "v7", "--components", "web"]).expect(0);
+    run(&desk, &["deploy", "--version", "v1", "--components", "api"]).expect(0);
+    run(&desk, &["deploy", "--version", "v2", "--components", "api"]).expect(0);
+    let back = |version| told(&run(&desk, &["rollback", "--to-version", version]).expect(0));
+    let said = back("v1");
+    assert!(said.contains("web never had v1: it gets v7, as in release 2"), "{said}");
+    assert_eq!(versions(&desk), json!({"web": "v7", "api": "v1"}));
+    let said = back("v7");
+    assert!(said.contains("api never had v7 and is not in release 1: it goes"), "{said}");
+    assert_eq!(versions(&desk), json!({"web": "v7"}));
+}
+
+#[test]
+fn the_last_good_release_is_none_that_a_part_of_it_was_taken_back_from() {
+    let desk = Desk::with(SHOP);
+    deploy(&desk, "v1");
+    deploy(&desk, "v2");
+    run(&desk, &["rollback", "--components", "api", "--to-version", "v1"]).expect(0);
+    run(&desk, &["rollback", "--last-good"]).expect(0);
+    assert_eq!(versions(&desk), json!({"web": "v1", "api": "v1"}));
+    let refused = run(&desk, &["rollback", "--last-good"]).expect(2);
+    assert!(refused.err.contains("nothing was there before release 1"), "{}", refused.err);
+    deploy(&desk, "v3");
+    run(&desk, &["rollback", "--last-good", "--components", "web"]).expect(0);
+    run(&desk, &["rollback", "--last-good", "--components", "api"]).expect(0);
+    assert_eq!(versions(&desk), json!({"web": "v1", "api": "v1"}));
+}
+
+#[test]
+fn what_was_forgotten_is_called_so() {
+    let desk = Desk::with(&format!("{SHOP}history: {{releases: 2, age: 1s}}\n"));
+    deploy(&desk, "v1");
+    for version in ["v2", "v3", "v4", "v5", "v6"] {
+        run(&desk, &["deploy", "--version", version, "--components", "web"]).expect(0);
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+    }
+    run(&desk, &["deploy", "--version", "v7", "--components", "web"]).expect(0);
+    let forgotten = |args: &[&str], parts: &[&str]| {
+        let refused = run(&desk, &[&["rollback"], args].concat()).expect(2);
+        assert!(parts.iter().all(|part| refused.err.contains(part)), "{args:?}: {}", refused.err);
+    };
+    forgotten(
+        &["--to-version", "v1", "--components", "web"],
+        &["version v1 of `web` is in no release on record; older ones are forgotten"],
+    );
+    forgotten(&["--to-version", "v2"], &["version v2 is in no release on record; older ones are forgotten"]);
+    forgotten(&["--to-version", "v1"], &["version v1 of `web` is in no", "--components api --to-version v1"]);
+    forgotten(&["--release", "2"], &["release 2 is no longer on record (the project keeps 2 releases)"]);
+    forgotten(&["--release", "99"], &["there is no release 99"]);
+    let mut last = run(&desk, &["rollback", "--last-good"]);
+    for _ in 0..4 {
+        if last.code != 0 {
+            break;
+        }
+        last = run(&desk, &["rollback", "--last-good"]);
+    }
+    let last = last.expect(2);
+    assert!(last.err.contains("no longer on record"), "{}", last.err);
+}
