@@ -100,7 +100,8 @@ pub(crate) struct RollbackCommand {
     /// For each component the newest release in which it had this version
     #[arg(long, group = "target", value_name = "VERSION")]
     pub(crate) to_version: Option<String>,
-    /// The release before the one in force; the one in force, where a deploy failed after it
+    /// The newest release before the one in force that differs and that no rollback has left; the one in force, where
+    /// a deploy failed after it
     #[arg(long, group = "target")]
     pub(crate) last_good: bool,
     /// A release by its number, as `history` lists them

@@ -256,9 +256,14 @@ fn sum(plan: &Plan, paint: Paint) -> String {
     }
     let count =
         |wanted: &[Operation]| plan.changes().filter(|change| wanted.contains(&change.operation)).count();
+    let frontends = |is_new: bool| {
+        let wanted =
+            |step: &&Step| matches!(&step.work, Work::Frontend { before, .. } if before.is_none() == is_new);
+        plan.steps.iter().filter(wanted).count()
+    };
     let parts = [
-        (count(&[Operation::Create]), "to create"),
-        (count(&[Operation::Update, Operation::Adopt]), "to change"),
+        (count(&[Operation::Create]) + frontends(true), "to create"),
+        (count(&[Operation::Update, Operation::Adopt]) + frontends(false), "to change"),
         (count(&[Operation::Replace]), "to replace"),
         (count(&[Operation::Delete]), "to delete"),
         (plan.unchanged.len(), "unchanged"),

@@ -76,7 +76,7 @@ fn a_new_version_goes_out_and_back() {
         [
             "roll back to release 3",
             "roll back to release 1",
-            "roll back to v1.0.0",
+            "roll back api, email to v1.0.0",
             "deploy v1.1.0",
             "deploy v1.0.0"
         ]

@@ -141,3 +141,24 @@ fn what_was_forgotten_is_called_so() {
     let last = last.expect(2);
     assert!(last.err.contains("no longer on record"), "{}", last.err);
 }
+
+#[test]
+fn a_part_that_went_back_is_told_from_all() {
+    let desk = Desk::with(SHOP);
+    deploy(&desk, "v1");
+    deploy(&desk, "v2");
+    run(&desk, &["rollback", "--to-version", "v1", "--components", "api"]).expect(0);
+    let history = desk.sandbox(&["history", "--env", "production", "-o", "json"]).expect(0).json();
+    assert_eq!(history["runs"][0]["title"], "roll back api to v1");
+    let release = desk.sandbox(&["show", "release", "--env", "production", "-o", "json"]).expect(0).json();
+    assert!(release.to_string().contains("roll back api to v1"), "{release}");
+}
+
+#[test]
+fn a_frontend_counts_as_a_change() {
+    let desk = Desk::example();
+    deploy(&desk, "v1.0.0");
+    let args = ["plan", "--env", "production", "--version", "v1.1.0", "--components", "frontend"];
+    let plan = desk.sandbox(&args).expect(0);
+    assert!(plan.out.contains("1 to change"), "{}", plan.out);
+}

@@ -89,6 +89,10 @@ impl Goal {
     pub fn title(&self) -> String {
         match self {
             Self::Deploy { version, .. } => format!("deploy {version}"),
+            Self::Rollback { to, only: Some(only), .. } if only.len() > 3 => {
+                format!("roll back {} services to {to}", only.len())
+            }
+            Self::Rollback { to, only: Some(only), .. } => format!("roll back {} to {to}", only.join(", ")),
             Self::Rollback { to, .. } => format!("roll back to {to}"),
             Self::Remove => "remove".to_owned(),
         }
