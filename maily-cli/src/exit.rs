@@ -6,7 +6,7 @@ use maily_core::{
     engine::{EnvironmentError, FenceError, LeaseError, Outcome, PlanFileError, RunEnd},
     model::LoadError,
     provider::ProviderError,
-    release::{PhaseError, PrepareError, RollbackError},
+    release::{PhaseError, PrepareError, RemoveError, RollbackError},
     source::SourceErrors,
 };
 use maily_testkit::sim::SandboxError;
@@ -217,6 +217,17 @@ impl From<PhaseError> for CliError {
             }
             PhaseError::NothingLeft => "`mailyctl show project` lists the phases".to_owned(),
         };
+        Self::usage(error.to_string()).help(help)
+    }
+}
+
+impl From<RemoveError> for CliError {
+    fn from(error: RemoveError) -> Self {
+        let RemoveError::Frontend { project, .. } = &error;
+        let project =
+            project.as_ref().map_or_else(|| "its project".to_owned(), |name| format!("project `{name}`"));
+        let help =
+            format!("take the domain off {project} at the host; `--components` removes the other services");
         Self::usage(error.to_string()).help(help)
     }
 }

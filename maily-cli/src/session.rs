@@ -196,7 +196,9 @@ pub(crate) async fn carry_out(
         ui.brief_plan(&planned);
     } else {
         // Of a plan that changes nothing only the reason for that is worth a line.
-        let told = |note: &&Note| matches!(note.topic.as_str(), "last-good" | "version");
+        let told = |note: &&Note| {
+            matches!(note.topic.as_str(), "last-good" | "version" | "frontend" | "option" | "shared-left-out")
+        };
         for note in planned.plan.notes.iter().filter(told) {
             let text = ui.tool.in_text(&crate::render::plain(&note.text));
             ui.tell(&format!("{} {}: {text}", ui.paint.warn("!"), note.topic));

@@ -3,7 +3,7 @@
 use maily_core::{
     engine::{Depth, Plan, ReleaseId, Storage},
     model::Version,
-    release::{self, DeployScope, RollbackTo},
+    release::{self, DeployScope, RollbackError, RollbackTo},
 };
 use maily_testkit::sim::Mode;
 
@@ -104,17 +104,26 @@ pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand)
 
 pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> Result<Code, CliError> {
     in_environment(globals, args.env.env.as_deref(), async |wired| {
+        let how = depth(&args.run, args.dry_run);
         let seen = look(ui, wired, &args.run.turn.wait).await?;
-        let only = released(wired, &seen, &args.components)?;
-        let Some(base) = &seen.base else {
+        if seen.base.is_none() {
+            released(wired, &seen, &args.components)?;
             ui.unchanged(&wired.environment.name, "nothing was released yet: nothing to remove")?;
             return Ok(Code::Done);
+        }
+        // What was read is good for the first plan.
+        let first = std::cell::Cell::new(Some(seen));
+        let plan = async || {
+            let seen = match first.take() {
+                Some(seen) => seen,
+                None => look(ui, wired, &args.run.turn.wait).await?,
+            };
+            let only = released(wired, &seen, &args.components)?;
+            let base = seen.base.as_ref().ok_or(RollbackError::NoRelease)?;
+            let wanted = release::remove(&wired.resolved, base, only.as_deref())?;
+            session::plan(wired, seen, &wanted, &PlanArgs::default(), how).await
         };
-        let gone = only.unwrap_or_else(|| base.head.versions.keys().cloned().collect());
-        let wanted = release::remove(&wired.resolved, base, &gone);
-        let how = depth(&args.run, args.dry_run);
-        let planned = session::plan(wired, seen, &wanted, &PlanArgs::default(), how).await?;
-        carry_out(ui, wired, planned, &args.run, args.dry_run, LOOK_FIRST).await
+        fulfil(ui, wired, &args.run, args.dry_run, LOOK_FIRST, plan).await
     })
     .await
 }

@@ -143,6 +143,86 @@ fn what_was_forgotten_is_called_so() {
 }
 
 #[test]
+fn shared_objects_that_a_part_leaves_out_are_named() {
+    let desk = sharing();
+    deploy(&desk, "v1");
+    let part = run(&desk, &["deploy", "--version", "v2", "--components", "web"]).expect(0);
+    let said = told(&part);
+    for sentence in [
+        "shared objects are not part of a deploy of components",
+        "ConfigMap/settings would change",
+        "ConfigMap/flags is new",
+    ] {
+        assert!(said.contains(sentence), "{sentence}: {said}");
+    }
+    // What does not differ is not worth a word.
+    let same = run(&desk, &["deploy", "--version", "v1", "--components", "web"]).expect(0);
+    assert!(!told(&same).contains("shared objects are not part"), "{}", told(&same));
+    deploy(&desk, "v2");
+    let back = run(&desk, &["rollback", "--to-version", "v1", "--components", "api"]).expect(0);
+    let said = told(&back);
+    assert!(said.contains("not part of a rollback of components"), "{said}");
+    assert!(said.contains("ConfigMap/settings would change"), "{said}");
+}
+
+#[test]
+fn what_was_one_services_and_comes_to_be_shared_stays_where_a_part_is_released() {
+    let desk = sharing();
+    let alone = std::fs::read_to_string(desk.path().join("k8s/v1/all.yaml")).expect("can be read");
+    let (map, rest) = alone.split_once("---\n").expect("has parts");
+    let (web, api) = rest.split_once("---\n").expect("has parts");
+    let api = api.replace(", envFrom: [{configMapRef: {name: settings}}]", "");
+    desk.write("k8s/v1/all.yaml", &[map, web, &api].join("---\n"));
+    deploy(&desk, "v1");
+    let part = run(&desk, &["deploy", "--version", "v2", "--components", "web"]).expect(0);
+    assert!(told(&part).contains("ConfigMap/settings would change"), "{}", told(&part));
+    assert!(!told(&part).contains("- ConfigMap settings"), "{}", told(&part));
+    let whole = desk.sandbox(&["plan", "--env", "production", "--version", "v2"]).expect(0);
+    assert!(whole.out.contains("~ ConfigMap settings"), "{}", whole.out);
+}
+
+#[test]
+fn checks_that_a_way_back_leaves_out_are_named() {
+    let desk =
+        Desk::with(&SHOP.replace("port: 81, scale: 1}}", "port: 81, scale: 1}, checks: [{http: /up}]}"));
+    deploy(&desk, "v1");
+    deploy(&desk, "v2");
+    let back = run(&desk, &["rollback", "--to-version", "v1"]).expect(0);
+    assert!(told(&back).contains("not run on a way back: checks of api"), "{}", told(&back));
+    let desk = Desk::example();
+    let staging = |args: &[&str]| desk.sandbox(&[args, &["--env", "staging", "--yes"]].concat()).expect(0);
+    for version in ["v1.0.0", "v1.1.0"] {
+        staging(&["deploy", "--version", version]);
+    }
+    let said = told(&staging(&["rollback", "--to-version", "v1.0.0"]));
+    assert!(said.contains("not run on a way back: checks of api; gate smoke"), "{said}");
+}
+
+#[test]
+fn the_domain_of_a_frontend_stays_and_that_is_said() {
+    let desk = Desk::example();
+    deploy(&desk, "v1.0.0");
+    let refused = run(&desk, &["remove", "--components", "frontend"]).expect(2);
+    assert!(refused.err.contains("`frontend`") && refused.err.contains("maily.example"), "{}", refused.err);
+    let gone = run(&desk, &["remove", "--components", "all"]).expect(0);
+    let said = told(&gone);
+    assert!(said.contains("frontend keeps serving v1.0.0 at maily.example"), "{said}");
+    assert_eq!(versions(&desk), json!({"frontend": "v1.0.0"}));
+}
+
+#[test]
+fn names_that_are_in_no_plan_are_told() {
+    let desk = Desk::with(SHOP);
+    deploy(&desk, "v1");
+    let done = run(&desk, &["deploy", "--version", "v2", "--allow-replace", "ConfigMap/nonexist"]).expect(0);
+    assert!(told(&done).contains("`ConfigMap/nonexist` is no object of this plan"), "{}", told(&done));
+    let done = run(&desk, &["deploy", "--version", "v2", "--force-conflicts=Deployment/nobody"]).expect(0);
+    assert!(told(&done).contains("`Deployment/nobody` is no object of this plan"), "{}", told(&done));
+    let quiet = run(&desk, &["deploy", "--version", "v3", "--allow-replace", "Deployment/api"]).expect(0);
+    assert!(!told(&quiet).contains("is no object of this plan"), "{}", told(&quiet));
+}
+
+#[test]
 fn a_part_that_went_back_is_told_from_all() {
     let desk = Desk::with(SHOP);
     deploy(&desk, "v1");

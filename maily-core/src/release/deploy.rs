@@ -52,9 +52,7 @@ pub fn deploy(
     } else {
         add_kept(&mut services, base);
     }
-    if scope.components.is_some() {
-        shared.clear();
-    }
+    let left_out = if scope.components.is_some() { std::mem::take(&mut shared) } else { Vec::new() };
     Wanted {
         project: resolved.project.name.to_string(),
         environment: resolved.environment.name.to_string(),
@@ -67,6 +65,7 @@ pub fn deploy(
         prune,
         prune_shared: complete,
         keep_shared: scope.components.is_some(),
+        left_out,
     }
 }
 
@@ -97,28 +96,6 @@ fn add_hooks(
                 (_, Side::After) => service.after.push(spec),
             }
         }
-    }
-}
-
-/// What the removal of services wants: the release without them.
-pub fn remove(resolved: &Resolved, base: &Release, gone: &[String]) -> Wanted {
-    let mut services = IndexMap::new();
-    add_kept(&mut services, Some(base));
-    services.retain(|name, _| !gone.contains(name));
-    let all = services.is_empty();
-    Wanted {
-        project: resolved.project.name.to_string(),
-        environment: resolved.environment.name.to_string(),
-        namespace: resolved.environment.namespace.clone(),
-        goal: Goal::Remove,
-        services,
-        shared: Vec::new(),
-        phases: Vec::new(),
-        notes: Vec::new(),
-        prune: gone.iter().cloned().collect(),
-        // Nobody is left who could share anything.
-        prune_shared: all,
-        keep_shared: !all,
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a wish (deploy, roll back, remove) to what the planner takes, and from records and live objects to reports.
 
+mod chosen;
 mod deploy;
 mod frontends;
 mod last_good;
@@ -7,14 +8,16 @@ mod logs;
 mod past;
 mod phased;
 mod prepare;
+mod remove;
 mod rollback;
 mod runs;
 mod status;
 
-pub use deploy::{DeployScope, deploy, remove};
+pub use deploy::{DeployScope, deploy};
 pub use logs::{PodLine, PodLines, logs};
 pub use phased::{Part, PhaseChoice, PhaseError, STAGING, never_had, parts, past_staging};
 pub use prepare::{DeployRequest, PrepareError, prepare};
+pub use remove::{RemoveError, remove};
 pub use rollback::{RollbackError, RollbackTo, rollback};
 pub use runs::{RunSummary, run, runs};
 pub use status::{ServiceHealth, ServiceState, Status, UnfinishedRun, status};

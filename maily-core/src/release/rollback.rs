@@ -6,19 +6,21 @@ use futures::FutureExt as _;
 use indexmap::IndexMap;
 
 use super::{
+    chosen::{origin, to_release, to_version},
     deploy::{add_kept, of_release, phases},
-    last_good::{last_good, something_there},
+    last_good::last_good,
     past::Past,
 };
 use crate::{
     engine::{
         Environment, Goal, Head, Note, OfProvider, Origins, ReleaseId,
         history::Release,
-        journal::{JournalError, ReleaseHead},
+        journal::JournalError,
         patiently,
         planner::{Frontend, Wanted, WantedService},
     },
     model::{Resolved, Source},
+    object::Object,
     provider::ProviderError,
     source::{partition_note, sort},
 };
@@ -177,7 +179,8 @@ async fn wanted(
         insert(&mut services, resolved, &release, name, version);
         origins.insert(name.clone(), origin(&mut past, *id, name).await?);
     }
-    let mut shared = Vec::new();
+    notes.extend(unchecked(resolved, base, &services));
+    let (mut shared, mut left_out) = (Vec::new(), Vec::new());
     if complete {
         let release =
             past.release(chosen.shared).await?.ok_or(RollbackError::UnknownRelease(chosen.shared))?;
@@ -185,6 +188,16 @@ async fn wanted(
         for name in base.head.versions.keys().filter(|name| !chosen.from.contains_key(*name)) {
             origins.insert(name.clone(), origin(&mut past, chosen.shared, name).await?);
         }
+    } else {
+        for id in chosen.from.values().collect::<BTreeSet<_>>() {
+            left_out.extend(past.release(*id).await?.iter().flat_map(|release| shared_of(release)));
+        }
+        let own: BTreeSet<_> = services
+            .values()
+            .flat_map(|service| &service.objects)
+            .map(|object| object.key().clone())
+            .collect();
+        left_out.retain(|object| !own.contains(object.key()));
     }
     notes.extend(services.values().flat_map(|service| &service.objects).filter_map(partition_note));
     let mut prune: BTreeSet<String> = services.keys().cloned().collect();
@@ -229,104 +242,53 @@ async fn wanted(
         prune,
         prune_shared: complete,
         keep_shared: !complete,
+        left_out,
     })
 }
 
-/// The releases from which a rollback takes what it brings.
-struct Chosen {
-    /// Shared objects come from it, where all goes back.
-    shared: ReleaseId,
-    /// By service.
-    from: BTreeMap<String, ReleaseId>,
-}
-
-async fn to_release(
-    past: &mut Past<'_>,
-    id: ReleaseId,
-    components: Option<&[String]>,
-    kept: u32,
-) -> Result<Chosen, RollbackError> {
-    let Some(release) = past.release(id).await? else {
-        let forgotten = past.ids.first().is_some_and(|first| id < *first);
-        return Err(if forgotten {
-            RollbackError::Forgotten { release: id, kept }
-        } else {
-            RollbackError::UnknownRelease(id)
-        });
-    };
-    something_there(&release, components)?;
-    let names: Vec<String> = match components {
-        Some(names) => names.to_vec(),
-        None => release.head.versions.keys().cloned().collect(),
-    };
-    Ok(Chosen { shared: id, from: names.into_iter().map(|name| (name, id)).collect() })
-}
-
-/// The release of a version is, of those in which a component had it, the one with the fewest components at another,
-/// the newest of these. Each component takes the newest release in which it had the version.
-async fn to_version(
-    past: &mut Past<'_>,
+/// A word on checks and gates, which a way back does not run: those of today's file are made for today's version, and
+/// one that fails would take the way back itself back.
+fn unchecked(
+    resolved: &Resolved,
     base: &Release,
-    version: &String,
-    components: Option<&[String]>,
-    notes: &mut Vec<Note>,
-) -> Result<Chosen, RollbackError> {
-    let others = |head: &ReleaseHead| head.versions.values().filter(|had| *had != version).count();
-    let has = |head: &ReleaseHead, name: &String| head.versions.get(name) == Some(version);
-    let wanted: Vec<String> =
-        components.map_or_else(|| base.head.versions.keys().cloned().collect(), <[String]>::to_vec);
-    let enough = |heads: &[ReleaseHead]| {
-        let whole =
-            |head: &ReleaseHead| others(head) == 0 && head.versions.keys().any(|name| has(head, name));
-        wanted.iter().all(|name| heads.iter().any(|head| has(head, name)))
-            && (components.is_some() || heads.iter().any(whole))
-    };
-    past.until(enough).await?;
-    let fitting = past.newest_first().filter(|head| head.versions.values().any(|had| had == version));
-    let missing = |components: Vec<String>, others: Vec<String>| {
-        let one = match &*components {
-            [one] => Some(one.as_str()),
-            _ => None,
+    services: &IndexMap<String, WantedService>,
+) -> Option<Note> {
+    let moves = |name: &str, service: &WantedService| {
+        let as_before = |object: &Object| {
+            let known = base.objects.get(object.key());
+            known.is_some_and(|known| known.service.as_deref() == Some(name) && known.desired == *object)
         };
-        let (version, had) = (version.clone(), past.versions(one));
-        if past.is_cut() {
-            RollbackError::VersionForgotten { components, version, had, others }
-        } else {
-            RollbackError::NeverHad { components, version, had }
-        }
+        base.head.versions.get(name) != Some(&service.version) || !service.objects.iter().all(as_before)
     };
-    let Some(chosen) = fitting.min_by_key(|head| others(head)) else {
-        return Err(missing(components.map(<[String]>::to_vec).unwrap_or_default(), Vec::new()));
-    };
-    let newest = |name: &String| past.newest_first().find(|head| has(head, name)).map(|head| head.id);
-    let (there, absent): (Vec<String>, Vec<String>) =
-        wanted.into_iter().partition(|name| newest(name).is_some());
-    // Whether what is forgotten had the version nobody knows any more.
-    if !absent.is_empty() && (components.is_some() || past.is_cut()) {
-        return Err(missing(absent, there));
+    let moving: Vec<&str> = services
+        .iter()
+        .filter(|(name, service)| moves(name, service))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let checked = |name: &&str| resolved.services.get(*name).is_some_and(|known| !known.checks.is_empty());
+    let checks: Vec<&str> = moving.iter().copied().filter(checked).collect();
+    let gates: BTreeSet<String> = resolved
+        .phases
+        .iter()
+        .filter(|phase| {
+            let taken = |name: &&str| resolved.services.get(*name).is_some_and(|s| phase.services.takes(s));
+            moving.iter().any(taken)
+        })
+        .flat_map(|phase| phase.gates.iter().map(ToString::to_string))
+        .collect();
+    let mut left = Vec::new();
+    if !checks.is_empty() {
+        left.push(format!("checks of {}", checks.join(", ")));
     }
-    for name in absent {
-        let text = match chosen.versions.get(&name) {
-            Some(other) => {
-                format!("{name} never had {version}: it gets {other}, as in release {}", chosen.id)
-            }
-            None => format!("{name} never had {version} and is not in release {}: it goes", chosen.id),
-        };
-        notes.push(Note { topic: "version".to_owned(), text });
+    if !gates.is_empty() {
+        let gates: Vec<String> = gates.into_iter().collect();
+        left.push(format!("gate{} {}", if gates.len() == 1 { "" } else { "s" }, gates.join(", ")));
     }
-    let mut from = BTreeMap::new();
-    if components.is_none() {
-        from.extend(chosen.versions.keys().map(|name| (name.clone(), newest(name).unwrap_or(chosen.id))));
-    }
-    from.extend(there.into_iter().filter_map(|name| newest(&name).map(|id| (name, id))));
-    Ok(Chosen { shared: chosen.id, from })
+    let text = format!("not run on a way back: {}", left.join("; "));
+    (!left.is_empty()).then(|| Note { topic: "checks".to_owned(), text })
 }
 
-async fn origin(past: &mut Past<'_>, id: ReleaseId, name: &str) -> Result<ReleaseId, JournalError> {
-    Ok(past.origins(id).await?.get(name).copied().unwrap_or(ReleaseId(0)))
-}
-
-fn shared_of(release: &Release) -> impl Iterator<Item = crate::object::Object> + '_ {
+fn shared_of(release: &Release) -> impl Iterator<Item = Object> + '_ {
     release.objects.values().filter(|object| object.service.is_none()).map(|object| object.desired.clone())
 }
 

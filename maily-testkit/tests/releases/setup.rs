@@ -142,6 +142,7 @@ impl Setup {
             shared: rendered.shared,
             notes: rendered.notes,
             prune_shared: true,
+            left_out: Vec::new(),
             keep_shared: false,
         }
     }

@@ -143,6 +143,7 @@ mod tests {
             notes: Vec::new(),
             prune: BTreeSet::new(),
             prune_shared: false,
+            left_out: Vec::new(),
             keep_shared: false,
         }
     }

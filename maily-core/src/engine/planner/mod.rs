@@ -1,5 +1,6 @@
 //! The planner: what is wanted and what was observed become a plan. Pure.
 
+mod apart;
 mod change;
 mod configuration;
 mod conflict;

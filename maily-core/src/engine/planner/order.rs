@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    apart::{left_out, strange_names},
     change::{Comparison, Observed, Verdict},
     problem::{PlanProblem, PlanProblems},
     wanted::{JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService},
@@ -73,6 +74,9 @@ pub fn plan(
     let workloads = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
     notes.extend(super::configuration::notes(&order.steps, workloads));
     notes.extend(super::missing::notes(wanted, &observed.missing));
+    notes.extend(left_out(wanted, base, sealer));
+    let changes: Vec<&Change> = order.steps.iter().flat_map(|step| step.work.changes()).collect();
+    notes.extend(strange_names(options, &changes, &order.kept, observed.objects.values()));
     notes.sort();
     notes.dedup();
     let real = order.steps.iter().any(|step| step.reversibility != Reversibility::NoEffect);
@@ -385,10 +389,13 @@ impl Order<'_> {
         let planned: BTreeSet<&str> =
             wanted.phases.iter().flat_map(|phase| phase.services.iter().map(String::as_str)).collect();
         let Some(base) = base else { return };
+        let left_out: BTreeSet<&ObjectKey> = wanted.left_out.iter().map(Object::key).collect();
         for released in base.objects.values() {
-            let fixed = released.service.as_deref().map_or(wanted.keep_shared, |service| {
-                !planned.contains(service) && wanted.services.contains_key(service)
-            });
+            // What was one service's and would be shared from now on stays with the one.
+            let fixed = left_out.contains(released.desired.key())
+                || released.service.as_deref().map_or(wanted.keep_shared, |service| {
+                    !planned.contains(service) && wanted.services.contains_key(service)
+                });
             if fixed {
                 self.kept.push(Kept {
                     service: released.service.clone(),
@@ -411,6 +418,7 @@ impl Order<'_> {
             .values()
             .flat_map(|service| &service.objects)
             .chain(&wanted.shared)
+            .chain(&wanted.left_out)
             .map(Object::key)
             .collect();
         let mut by_owner: BTreeMap<Option<&str>, Vec<Change>> = BTreeMap::new();

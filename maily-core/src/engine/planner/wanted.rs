@@ -35,6 +35,8 @@ pub struct Wanted {
     pub prune_shared: bool,
     /// Whether shared objects of the last release stay as they are.
     pub keep_shared: bool,
+    /// Shared objects of the wanted state that this plan leaves as they are.
+    pub left_out: Vec<Object>,
 }
 
 /// One service of the new release.

@@ -91,12 +91,10 @@ impl Work<'_> {
 
     /// What of the shared sources no service of the file took.
     pub(super) fn leftovers(&mut self, bundles: BTreeMap<String, Groups>) {
-        // A part of the services says nothing about the rest.
-        if self.request.only.is_some() {
-            return;
-        }
+        // A part of the services says nothing about the rest of them; what is shared it only leaves out.
+        let part = self.request.only.is_some();
         for (source, groups) in bundles {
-            for (name, objects) in groups.services {
+            for (name, objects) in groups.services.into_iter().filter(|_| !part) {
                 self.rendered.new_services.push(name.clone());
                 if !self.request.accept_new {
                     continue;
@@ -118,7 +116,9 @@ impl Work<'_> {
                     format!("is used by {}", claims.iter().cloned().collect::<Vec<_>>().join(", "))
                 };
                 let text = format!("{} {whose}: applied before the services", object.key().short());
-                self.rendered.notes.push(Note { topic: "shared".into(), text });
+                if !part {
+                    self.rendered.notes.push(Note { topic: "shared".into(), text });
+                }
                 if let Some(object) = self.finish(&self.shared_image(), object) {
                     self.rendered.shared.push(object);
                 }

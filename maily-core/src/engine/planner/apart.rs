@@ -1,0 +1,79 @@
+//! What a person might miss in a plan: shared objects that it leaves out, and names of options that are not in it.
+
+use std::collections::BTreeSet;
+
+use super::wanted::{Force, PlanOptions, Wanted};
+use crate::{
+    engine::{Change, Goal, Kept, Note, Operation, Sealer, history::Release, strip_bookkeeping},
+    object::{Object, ObjectKey, managers},
+};
+
+/// Objects that are named one by one.
+const NAMED: usize = 8;
+
+/// Shared objects that a plan for components leaves as they are, where the wanted state has them otherwise than the
+/// release in force.
+pub(super) fn left_out(wanted: &Wanted, base: Option<&Release>, sealer: &Sealer) -> Option<Note> {
+    let differs = |object: &Object| {
+        let mut object = sealer.seal(object);
+        strip_bookkeeping(&mut object);
+        match base.and_then(|base| base.objects.get(object.key())) {
+            None => Some("is new"),
+            Some(known) if known.desired != object => Some("would change"),
+            Some(_) => None,
+        }
+    };
+    let mut told: Vec<String> = wanted
+        .left_out
+        .iter()
+        .filter_map(|object| Some(format!("{} {}", object.key().short(), differs(object)?)))
+        .collect();
+    told.sort();
+    told.dedup();
+    let more = told.len().saturating_sub(NAMED);
+    told.truncate(NAMED);
+    if more > 0 {
+        told.push(format!("{more} more"));
+    }
+    let what = if matches!(wanted.goal, Goal::Rollback { .. }) { "rollback" } else { "deploy" };
+    let text = format!(
+        "shared objects are not part of a {what} of components: {}; a {what} without `--components` brings them",
+        told.join(", ")
+    );
+    (!told.is_empty()).then(|| Note { topic: "shared-left-out".to_owned(), text })
+}
+
+/// Names of objects and managers in options that the plan has nothing of.
+pub(super) fn strange_names<'a>(
+    options: &PlanOptions,
+    changes: &[&Change],
+    kept: &[Kept],
+    live: impl Iterator<Item = &'a Object>,
+) -> Vec<Note> {
+    let forced: Vec<&String> = match &options.force {
+        Force::Only(names) => names.iter().collect(),
+        Force::Nothing | Force::All => Vec::new(),
+    };
+    if options.replace.is_empty() && forced.is_empty() {
+        return Vec::new();
+    }
+    let keys = changes.iter().map(|change| &change.key).chain(kept.iter().map(|kept| kept.desired.key()));
+    let known: BTreeSet<String> = keys.map(ObjectKey::short).collect();
+    let managing: BTreeSet<String> = live.flat_map(managers).collect();
+    let replaced: Vec<String> = changes
+        .iter()
+        .filter(|change| change.operation == Operation::Replace)
+        .map(|change| change.key.short())
+        .collect();
+    let replaces =
+        if replaced.is_empty() { "nothing".to_owned() } else { format!("`{}`", replaced.join("`, `")) };
+    let replace = options.replace.iter().filter(|name| !known.contains(*name)).map(|name| {
+        format!("`{name}` is no object of this plan: `--allow-replace` allows nothing with it; replaced is {replaces}")
+    });
+    let force =
+        forced.into_iter().filter(|name| !known.contains(*name) && !managing.contains(*name)).map(|name| {
+            let what = if name.contains('/') { "is no object" } else { "manages no object" };
+            format!("`{name}` {what} of this plan: `--force-conflicts` takes nothing with it")
+        });
+    replace.chain(force).map(|text| Note { topic: "option".to_owned(), text }).collect()
+}

@@ -1,0 +1,82 @@
+//! What a removal wants.
+
+use indexmap::IndexMap;
+
+use super::deploy::add_kept;
+use crate::{
+    engine::{Goal, Note, history::Release, planner::Wanted},
+    model::{Resolved, Source},
+};
+
+/// Why services cannot be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// The host of a frontend shows it until somebody changes that there.
+    #[error("`{name}` is a frontend: its host keeps serving {version} at {}", place(domain.as_ref()))]
+    Frontend {
+        /// The service.
+        name: String,
+        /// Its version.
+        version: String,
+        /// Its domain, where the project file tells it.
+        domain: Option<String>,
+        /// The host's project, where the project file tells it.
+        project: Option<String>,
+    },
+}
+
+fn place(domain: Option<&String>) -> &str {
+    domain.map_or("its domain", String::as_str)
+}
+
+/// What the removal of services wants, of all where none are named: the release without them. Frontends stay in it, with
+/// a note, because their host keeps serving them.
+///
+/// # Errors
+/// When a frontend is named.
+pub fn remove(resolved: &Resolved, base: &Release, names: Option<&[String]>) -> Result<Wanted, RemoveError> {
+    let mut notes = Vec::new();
+    let mut gone = Vec::new();
+    for (name, version) in &base.head.versions {
+        if names.is_some_and(|names| !names.contains(name)) {
+            continue;
+        }
+        let host = match resolved.services.get(name.as_str()).map(|service| &service.source) {
+            Some(Source::Frontend { project, domain }) => Some((Some(project.clone()), domain.clone())),
+            _ => base.head.frontends.contains_key(name).then_some((None, None)),
+        };
+        match host {
+            None => gone.push(name.clone()),
+            Some((project, domain)) if names.is_some() => {
+                let (name, version) = (name.clone(), version.clone());
+                return Err(RemoveError::Frontend { name, version, domain, project });
+            }
+            Some((_, domain)) => {
+                let text = format!(
+                    "{name} keeps serving {version} at {}: it stays in the release until its host takes it away",
+                    place(domain.as_ref())
+                );
+                notes.push(Note { topic: "frontend".to_owned(), text });
+            }
+        }
+    }
+    let mut services = IndexMap::new();
+    add_kept(&mut services, Some(base));
+    services.retain(|name, _| !gone.contains(name));
+    // Then nobody is left who could share anything.
+    let all = services.values().all(|service| service.objects.is_empty());
+    Ok(Wanted {
+        project: resolved.project.name.to_string(),
+        environment: resolved.environment.name.to_string(),
+        namespace: resolved.environment.namespace.clone(),
+        goal: Goal::Remove,
+        services,
+        shared: Vec::new(),
+        phases: Vec::new(),
+        notes,
+        prune: gone.into_iter().collect(),
+        prune_shared: all,
+        keep_shared: !all,
+        left_out: Vec::new(),
+    })
+}
