@@ -139,6 +139,27 @@ async fn a_plan_that_is_overtaken_while_somebody_reads_it_is_made_anew_and_asked
 
 #[tokio::test]
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_removal_that_is_overtaken_is_planned_anew() {
+    let site = slow("removal").await;
+    let question = "Carry it out? [y/N]";
+    let removal = ["remove", "--components", "alpha", "--wait-lock", "60s"];
+    let mut terminal = Terminal::start(site.command(&removal));
+    terminal.until(question, 1);
+    end(begun(&site).await).expect(0);
+    terminal.types("y\n");
+    terminal.until(question, 2);
+    terminal.types("y\n");
+    let (code, seen) = terminal.end();
+    assert_eq!(code, 0, "{seen}");
+    assert!(seen.contains("has changed since the plan was made: plans anew"), "{seen}");
+    let status = site.run(&["status", "-o", "json"]).expect(0).json();
+    let names: Vec<&Value> =
+        status["services"].as_array().expect("is a list").iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["beta"]);
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
 async fn a_living_run_is_aborted_from_elsewhere() {
     // The holder looks for wishes every 3 s: he must not have ended before, however busy the machine is.
     let site = slower("turn", "20s").await;

@@ -1,5 +1,7 @@
 //! What going back brings, what it leaves, and what it says of it.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, Done};
@@ -111,12 +113,36 @@ fn the_last_good_release_is_none_that_a_part_of_it_was_taken_back_from() {
 }
 
 #[test]
+fn a_rollback_that_another_process_ends_has_left_the_same() {
+    let desk = Desk::with(SHOP);
+    deploy(&desk, "v1");
+    deploy(&desk, "v2");
+    desk.sandbox(&["sandbox", "fault", "add", "slow", "api@v1"]).expect(0);
+    let back = ["rollback", "--components", "api", "--to-version", "v1", "--env", "production", "--yes"];
+    let mut child = desk.spawn(&[&["--sandbox"], &back[..]].concat());
+    let until = Instant::now() + Duration::from_secs(20);
+    let begun =
+        || desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json()["run"].is_string();
+    while !begun() {
+        assert!(Instant::now() < until, "the run never began");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    child.kill().expect("is ours");
+    child.wait().expect("is ours");
+    desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
+    desk.sandbox(&["resume", "--env", "production"]).expect(0);
+    assert_eq!(versions(&desk), json!({"web": "v2", "api": "v1"}));
+    run(&desk, &["rollback", "--last-good"]).expect(0);
+    assert_eq!(versions(&desk), json!({"web": "v1", "api": "v1"}));
+}
+
+#[test]
 fn what_was_forgotten_is_called_so() {
     let desk = Desk::with(&format!("{SHOP}history: {{releases: 2, age: 1s}}\n"));
     deploy(&desk, "v1");
     for version in ["v2", "v3", "v4", "v5", "v6"] {
         run(&desk, &["deploy", "--version", version, "--components", "web"]).expect(0);
-        std::thread::sleep(std::time::Duration::from_millis(1100));
+        std::thread::sleep(Duration::from_millis(1100));
     }
     run(&desk, &["deploy", "--version", "v7", "--components", "web"]).expect(0);
     let forgotten = |args: &[&str], parts: &[&str]| {
