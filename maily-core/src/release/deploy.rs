@@ -70,7 +70,7 @@ pub fn deploy(
 }
 
 /// What the release in force has just so is in memory once.
-fn share_with<'a>(base: Option<&Release>, objects: impl Iterator<Item = &'a mut Object>) {
+pub(super) fn share_with<'a>(base: Option<&Release>, objects: impl Iterator<Item = &'a mut Object>) {
     let Some(base) = base else { return };
     for object in objects {
         if let Some(known) = base.objects.get(object.key()).filter(|known| known.desired == *object) {

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::{
     chosen::{origin, to_release, to_version},
-    deploy::{add_kept, of_release, phases},
+    deploy::{add_kept, of_release, phases, share_with},
     last_good::last_good,
     past::Past,
 };
@@ -199,6 +199,8 @@ async fn wanted(
             .collect();
         left_out.retain(|object| !own.contains(object.key()));
     }
+    let objects = services.values_mut().flat_map(|service| &mut service.objects);
+    share_with(Some(base), objects.chain(&mut shared));
     notes.extend(services.values().flat_map(|service| &service.objects).filter_map(partition_note));
     let mut prune: BTreeSet<String> = services.keys().cloned().collect();
     let phases = phases(resolved, &services, &BTreeMap::new());
