@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::frontends::{self, Sight};
 use crate::{
     engine::{
-        Environment, EnvironmentError, FenceSight, LeaseSight, Operation, ReleaseId, RunId, Sealer, Storage,
-        drifted, epoch_of, forward_run_of,
+        ENVIRONMENT, Environment, EnvironmentError, FenceSight, LeaseSight, Operation, PROJECT, ReleaseId,
+        RunId, Sealer, Storage, drifted, epoch_of, forward_run_of,
         history::{Release, Released, Unfinished},
         patiently, read_objects, released_view, run_of, sight_of_lease, told, told_added,
     },
@@ -149,8 +149,16 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
     let pods = patiently(runtime, || cluster.list(&pods)).await.map_err(EnvironmentError::Provider)?;
     let frontends = frontends::look(environment, resolved, &release).await;
     let run = head.unfinished.as_ref();
-    let work =
-        Work { release: &release, live: &live, pods: &pods, frontends: &frontends, sealer: &sealer, run };
+    let work = Work {
+        release: &release,
+        live: &live,
+        pods: &pods,
+        frontends: &frontends,
+        sealer: &sealer,
+        run,
+        project: &environment.project,
+        environment: &environment.name,
+    };
     status.services =
         release.head.versions.iter().map(|(name, version)| work.service(name, version)).collect();
     status.drift = work.drift(None);
@@ -164,6 +172,8 @@ struct Work<'a> {
     frontends: &'a BTreeMap<String, Sight>,
     sealer: &'a Sealer,
     run: Option<&'a Unfinished>,
+    project: &'a str,
+    environment: &'a str,
 }
 
 fn told_run(run: &Unfinished, lease: &LeaseSight, now: Timestamp) -> UnfinishedRun {
@@ -312,6 +322,15 @@ impl Work<'_> {
                 found.push(format!("{} was deleted", key.short()));
                 continue;
             };
+            for (label, ours) in [(PROJECT, self.project), (ENVIRONMENT, self.environment)] {
+                if live.label(label) != Some(ours) {
+                    let now = live.label(label).map_or("gone".to_owned(), |other| format!("`{other}`"));
+                    found.push(format!(
+                        "{}: its label {label} is {now}: maily does not take it for its own",
+                        key.short()
+                    ));
+                }
+            }
             if let Some(added) = told_added(live, &released.desired) {
                 found.push(format!("{}: {added}", key.short()));
             }

@@ -225,3 +225,17 @@ async fn what_somebody_has_turned_off_does_not_serve_and_a_plan_says_so() {
         |topic: &str| planned.plan.notes.iter().any(|note| note.topic == topic && note.text.contains("web"));
     assert!(told("stopped"), "{:?}", planned.plan.notes);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_label_that_somebody_has_changed_is_told() {
+    let setup = Setup::new(60);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "web");
+    let other =
+        json!({"metadata": {"labels": {"maily.dev/project": "other", "maily.dev/environment": null}}});
+    setup.shared.world().edit_as("kubectl-label", &key, other).expect("a person may");
+    let (.., drift) = service(&setup, "web").await;
+    let drift = drift.to_string();
+    assert!(drift.contains("its label maily.dev/project is `other`"), "{drift}");
+    assert!(drift.contains("its label maily.dev/environment is gone"), "{drift}");
+}
