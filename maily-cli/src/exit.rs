@@ -128,9 +128,8 @@ impl From<clap::Error> for CliError {
 impl From<EnvironmentError> for CliError {
     fn from(error: EnvironmentError) -> Self {
         let code = match &error {
-            EnvironmentError::Lease(LeaseError::Held { .. }) | EnvironmentError::Unfinished { .. } => {
-                Code::Held
-            }
+            EnvironmentError::Lease(LeaseError::Held { .. } | LeaseError::Lost { .. })
+            | EnvironmentError::Unfinished { .. } => Code::Held,
             EnvironmentError::Journal(maily_core::engine::journal::JournalError::NotHolder { .. }) => {
                 Code::Held
             }

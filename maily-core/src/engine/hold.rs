@@ -6,15 +6,17 @@ use super::{FenceError, Lease};
 use crate::{
     planted::{Defect, is_planted},
     runtime::Task,
-    steps::{Context, Licence, MayWrite},
+    steps::{Context, Halt, Licence, MayWrite},
 };
 
 /// The hold of a process on an environment.
 pub(crate) struct Hold {
     lease: Mutex<Option<Lease>>,
-    /// Watches the fence, where there is one.
-    guard: Mutex<Option<Task>>,
+    /// Watch the lease, and the fence where there is one.
+    guards: Mutex<Vec<Task>>,
     unfenced: Mutex<Option<FenceError>>,
+    /// How the lease was lost.
+    lost: Mutex<Option<String>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -23,7 +25,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Hold {
     pub(crate) fn new(lease: Lease) -> Arc<Self> {
-        Arc::new(Self { lease: Mutex::new(Some(lease)), guard: Mutex::default(), unfenced: Mutex::default() })
+        Arc::new(Self {
+            lease: Mutex::new(Some(lease)),
+            guards: Mutex::default(),
+            unfenced: Mutex::default(),
+            lost: Mutex::default(),
+        })
+    }
+
+    /// Stops a run as soon as a renewal finds the lease in other hands: a step that only waits asks before no send.
+    pub(crate) fn heed(self: &Arc<Self>, context: &Arc<Context>) {
+        let Some(loss) = lock(&self.lease).as_ref().map(Lease::loss) else { return };
+        let (hold, holder) = (Arc::downgrade(self), Arc::downgrade(context));
+        let heeds = async move {
+            let how = loss.await;
+            let (Some(hold), Some(context)) = (hold.upgrade(), holder.upgrade()) else { return };
+            lock(&hold.lost).get_or_insert(how);
+            context.halt(Halt::Lost);
+        };
+        self.guarded_by(context.runtime.spawn(Box::pin(heeds)));
+    }
+
+    /// How the lease was lost, where that was seen.
+    pub(crate) fn how_lost(&self) -> Option<String> {
+        lock(&self.lost).clone()
     }
 
     /// What steps ask before each send.
@@ -32,9 +57,9 @@ impl Hold {
         Box::new(move || lock(&hold.lease).as_ref().map_or(MayWrite::Lost, Lease::may_write))
     }
 
-    /// Keeps the task that watches the fence.
+    /// Keeps a task that watches for as long as the holder works.
     pub(crate) fn guarded_by(&self, task: Task) {
-        *lock(&self.guard) = Some(task);
+        lock(&self.guards).push(task);
     }
 
     /// The fence does not hold any more: stops the steps in an orderly way.

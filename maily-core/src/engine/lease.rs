@@ -1,14 +1,12 @@
 //! The lease: who works on an environment, for politeness. Safety is the epoch's part.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::{ENVIRONMENT, RECORDS_MANAGER, RunId, patience::patiently};
 use crate::{
@@ -41,6 +39,14 @@ pub enum LeaseError {
         environment: String,
         /// Who, since when, for which run.
         holder: String,
+    },
+    /// It was taken from a holder that lives.
+    #[error("the lease of environment `{environment}` was lost: {how}")]
+    Lost {
+        /// The environment.
+        environment: String,
+        /// Who has it now, or that nobody has.
+        how: String,
     },
     /// The provider failed.
     #[error("failed to take the lease")]
@@ -78,7 +84,8 @@ struct Shared {
     renewed: Mutex<Moment>,
     /// The lease as our last write left it.
     at: Mutex<Precondition>,
-    lost: AtomicBool,
+    /// How it was lost.
+    lost: watch::Sender<Option<String>>,
 }
 
 /// One taking of a lease.
@@ -240,7 +247,7 @@ impl Lease {
             taking,
             renewed: Mutex::new(sent),
             at: Mutex::new(exactly(object)),
-            lost: AtomicBool::new(false),
+            lost: watch::channel(None).0,
         });
         let renewal = runtime.spawn(Box::pin(Arc::clone(&shared).renew()));
         Self { shared, renewal: Some(renewal) }
@@ -248,7 +255,7 @@ impl Lease {
 
     /// Whether the holder may write now; asked before each send.
     pub fn may_write(&self) -> MayWrite {
-        if self.shared.lost.load(Ordering::SeqCst) {
+        if self.shared.is_lost() {
             return MayWrite::Lost;
         }
         let renewed = *self.shared.renewed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -261,14 +268,27 @@ impl Lease {
 
     /// Stops renewing without releasing: what a holder does that has lost the environment.
     pub fn stop_renewing(&mut self) {
-        self.shared.lost.store(true, Ordering::SeqCst);
+        self.shared.lose("its holder gave it up".to_owned());
         self.renewal = None;
+    }
+
+    /// Ends when a renewal finds that the lease is not ours any more; with how that came.
+    pub(super) fn loss(&self) -> impl Future<Output = String> + Send + 'static {
+        let mut lost = self.shared.lost.subscribe();
+        async move {
+            let how = lost.wait_for(Option::is_some).await.ok().and_then(|how| how.clone());
+            match how {
+                Some(how) => how,
+                // Given back: there is nothing to lose any more.
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Gives the lease back. A failure is not told: the lease then expires by itself.
     pub async fn release(mut self) {
         self.renewal = None;
-        if self.shared.lost.load(Ordering::SeqCst) {
+        if self.shared.is_lost() {
             return;
         }
         let at = self.shared.at();
@@ -297,6 +317,18 @@ impl Shared {
 
     fn is_at(&self, object: &Object) {
         *self.at.lock().unwrap_or_else(PoisonError::into_inner) = exactly(object);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.borrow().is_some()
+    }
+
+    fn lose(&self, how: String) {
+        self.lost.send_if_modified(|lost| {
+            let first = lost.is_none();
+            lost.get_or_insert(how);
+            first
+        });
     }
 
     /// Changes the lease as it was last seen.
@@ -332,15 +364,21 @@ impl Shared {
                             self.is_at(&object);
                             pause = Duration::ZERO;
                         }
-                        Ok(_) => {
-                            self.lost.store(true, Ordering::SeqCst);
-                            return;
-                        }
+                        Ok(found) => return self.lose(how_lost(found.as_ref())),
                         Err(_) => {}
                     }
                 }
             }
         }
+    }
+}
+
+fn how_lost(found: Option<&Object>) -> String {
+    let holder = found.map(|lease| lease.text("/spec/holderIdentity").unwrap_or_default());
+    match holder {
+        None => "somebody deleted it".to_owned(),
+        Some("") => "somebody emptied it".to_owned(),
+        Some(holder) => format!("{holder} holds it now"),
     }
 }
 

@@ -208,6 +208,7 @@ impl Environment {
             std::collections::BTreeMap::new(),
             Arc::clone(&options.listener),
         ));
+        hold.heed(&context);
         if let Some(gate) = gate {
             gate.guard(&context, &hold);
         }

@@ -140,7 +140,8 @@ fn error_name(error: &EnvironmentError) -> &'static str {
         EnvironmentError::Unfinished { .. } => "unfinished run in the way",
         EnvironmentError::Problems(_) => "no plan",
         EnvironmentError::Lease(LeaseError::Held { .. }) => "held",
-        EnvironmentError::Journal(JournalError::NotHolder { .. }) => "lost to another holder",
+        EnvironmentError::Journal(JournalError::NotHolder { .. })
+        | EnvironmentError::Lease(LeaseError::Lost { .. }) => "lost to another holder",
         EnvironmentError::Provider(_)
         | EnvironmentError::Journal(JournalError::Store(_))
         | EnvironmentError::Lease(LeaseError::Provider(_)) => "no answer",

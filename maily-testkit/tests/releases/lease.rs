@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use maily_core::{
-    engine::{Lease, LeaseRequest, MayWrite, RunId},
+    engine::{EnvironmentError, Lease, LeaseError, LeaseRequest, MayWrite, RunId, Wish},
     object::{ObjectKey, ObjectKind},
-    provider::Cluster,
+    provider::{Cluster, Precondition},
     release::{UnfinishedRun, status},
     runtime::within,
 };
@@ -69,4 +69,52 @@ async fn a_holder_that_has_died_shows_no_life_once_its_lease_is_old() {
     assert_eq!((late.holder.as_deref(), late.seen), (Some("tester"), soon.seen));
     let age = setup.runtime.wall().duration_since(late.seen.expect("was renewed"));
     assert!((16..22).contains(&age.as_secs()), "the last sign of life is {age} old");
+}
+
+/// A run that only waits for pods asks nobody whether it may write.
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_lease_is_taken_stops_and_says_by_whom() {
+    let setup = Setup::new(43);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("never-ready api@v2"));
+    let key =
+        ObjectKey::new(ObjectKind::new("coordination.k8s.io/v1", "Lease"), Some("shop"), "maily-production");
+    let taken = async {
+        setup.runtime.sleep(Duration::from_secs(4)).await;
+        let by_hand = json!({"spec": {"holderIdentity": "mallory"}});
+        setup.shared.world().edit_as("kubectl-patch", &key, by_hand).expect("is there");
+        setup.runtime.now()
+    };
+    let (end, at) = futures::future::join(setup.try_to_deploy("v2"), taken).await;
+    let error = end.expect_err("has lost its lease");
+    assert!(matches!(error, EnvironmentError::Lease(LeaseError::Lost { .. })), "{error}");
+    assert_eq!(error.to_string(), "the lease of environment `production` was lost: mallory holds it now");
+    assert!(setup.runtime.now().since(at) <= Duration::from_secs(6));
+    let holder = |lease: &maily_core::object::Object| lease.text("/spec/holderIdentity").map(str::to_owned);
+    assert_eq!(setup.shared.world().get(&key).and_then(holder).as_deref(), Some("mallory"));
+    // Nobody renews it: it runs out like any other.
+    setup.shared.world().faults.clear();
+    let mut options = setup.options("second");
+    options.wait = Some(Duration::from_secs(60));
+    let end = setup.environment().take_over(None, Wish::Resume, &options).await.expect("goes on");
+    assert!(end.as_ref().is_some_and(succeeded), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_lease_is_deleted_stops_at_its_next_renewal() {
+    let setup = Setup::new(44);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("never-ready api@v2"));
+    let key =
+        ObjectKey::new(ObjectKind::new("coordination.k8s.io/v1", "Lease"), Some("shop"), "maily-production");
+    let cluster = SimCluster::new(Arc::clone(&setup.shared));
+    let deleted = async {
+        setup.runtime.sleep(Duration::from_secs(4)).await;
+        cluster.delete(&key, &Precondition::Any).await.expect("is deleted");
+        setup.runtime.now()
+    };
+    let (end, at) = futures::future::join(setup.try_to_deploy("v2"), deleted).await;
+    let error = end.expect_err("has lost its lease");
+    assert_eq!(error.to_string(), "the lease of environment `production` was lost: somebody deleted it");
+    assert!(setup.runtime.now().since(at) <= Duration::from_secs(6));
 }

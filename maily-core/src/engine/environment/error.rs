@@ -118,6 +118,10 @@ impl EnvironmentError {
                 "wait for your turn with `--wait-lock`; if that process has died, \
                  `mailyctl resume --env {environment}` takes its run over once its lease has run out"
             ),
+            Self::Lease(LeaseError::Lost { environment, .. }) => format!(
+                "the run stopped where it was: look with `mailyctl status --env {environment}`; where nobody works on \
+                 it, `mailyctl resume --env {environment}` goes on"
+            ),
             Self::NoRun(_) => "`mailyctl history` lists the runs on record".to_owned(),
             Self::ReleaseLost { run, .. } => {
                 format!("bring the records of run {run} back from a backup of the namespace's Secrets")

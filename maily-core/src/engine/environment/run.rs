@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Environment, EnvironmentError, Planned};
 use crate::{
     engine::{
-        Lease, Listener, Outcome, ReleaseId, RunEnd, RunId,
+        Lease, LeaseError, Listener, Outcome, ReleaseId, RunEnd, RunId,
         executor::Executor,
         fence::Gate,
         history::record_release,
@@ -139,6 +139,7 @@ impl Environment {
             seen,
             Arc::clone(&options.listener),
         ));
+        hold.heed(&context);
         if let Some(gate) = gate {
             gate.guard(&context, &hold);
         }
@@ -202,7 +203,15 @@ impl Environment {
             Ok(end) => end,
             Err(error) => {
                 hold.give_up_lease();
-                return Err(hold.take_unfenced().map_or_else(|| error.into(), EnvironmentError::from));
+                if let Some(error) = hold.take_unfenced() {
+                    return Err(error.into());
+                }
+                return Err(match (error, hold.how_lost()) {
+                    (JournalError::NotHolder { .. }, Some(how)) => {
+                        LeaseError::Lost { environment: self.name.clone(), how }.into()
+                    }
+                    (error, _) => error.into(),
+                });
             }
         };
         {

@@ -141,8 +141,11 @@ impl Executor {
         let mut look: OptionFuture<Look> = None.into();
         let mut looking = false;
         let mut end = None;
+        let context = Arc::clone(&self.context);
+        let lost = context.until_lost();
+        futures::pin_mut!(lost);
         loop {
-            if self.context.ordered() == Halt::Lost {
+            if context.ordered() == Halt::Lost {
                 return Err(self.lost());
             }
             if end.is_none() {
@@ -177,6 +180,7 @@ impl Executor {
             }
             tokio::select! {
                 biased;
+                () = &mut lost => return Err(self.lost()),
                 Some((journal, events, launches, result)) = &mut append, if appending => {
                     append = None.into();
                     appending = false;

@@ -76,6 +76,13 @@ impl Context {
         let _ = orders.wait_for(|order| stops(*order, direction)).await;
     }
 
+    /// Ends when somebody else holds the environment.
+    pub(crate) async fn until_lost(&self) {
+        let mut orders = self.halt.subscribe();
+        // The sender lives as long as this context.
+        let _ = orders.wait_for(|order| *order == Halt::Lost).await;
+    }
+
     /// Waits, unless the step has to stop.
     pub(crate) async fn pause(&self, direction: Direction, duration: Duration) -> Result<(), Trouble> {
         let stopped = self.stopped(direction);
