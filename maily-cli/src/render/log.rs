@@ -24,13 +24,15 @@ use super::{
 pub(super) struct Log {
     paint: Paint,
     names: Mutex<BTreeMap<StepId, String>>,
-    /// When a step last said something.
-    said: Mutex<BTreeMap<StepId, Timestamp>>,
+    /// When a step last said something, and what of its progress.
+    said: Mutex<BTreeMap<StepId, (Timestamp, String)>>,
     lost: Arc<AtomicBool>,
 }
 
-/// Steps that go on as they should are silent for so long.
-const SILENCE: Duration = Duration::from_secs(5);
+/// Steps that go on as they should are silent for so long. What lasts longer is told again after 4 s.
+const SILENCE: Duration = Duration::from_secs(3);
+/// What has not changed is said again after so long.
+const AGAIN: Duration = Duration::from_secs(20);
 
 /// Events as JSON, one line each; told where one could not be written.
 pub(super) struct JsonLines(pub(super) Arc<AtomicBool>);
@@ -57,20 +59,20 @@ impl Log {
 
     /// Whether a step's progress is worth a line.
     fn is_news(&self, event: &Event) -> bool {
-        let (What::StepStarted { step } | What::StepProgress { step, .. } | What::UndoStarted { step }) =
-            &event.what
-        else {
-            return true;
+        let (step, progress) = match &event.what {
+            What::StepStarted { step } | What::UndoStarted { step } => (step, None),
+            What::StepProgress { step, ready, why, .. } => (step, Some(format!("{ready:?} {why}"))),
+            _ => return true,
         };
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_progress = matches!(event.what, What::StepProgress { .. });
-        match said.get(step) {
-            Some(last) if is_progress && between(*last, event.at) < SILENCE => false,
-            _ => {
-                said.insert(step.clone(), event.at);
-                true
+        if let (Some((at, last)), Some(progress)) = (said.get(step), &progress) {
+            let silent = between(*at, event.at);
+            if silent < SILENCE || (last == progress && silent < AGAIN) {
+                return false;
             }
         }
+        said.insert(step.clone(), (event.at, progress.unwrap_or_default()));
+        true
     }
 
     fn line(&self, event: &Event) -> Option<String> {

@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
-use super::context::{Context, End, Trouble};
+use futures::future::{Either, select};
+
+use super::{
+    context::{Context, End, Trouble},
+    waited::Waited,
+};
 use crate::{
     planted::{Defect, is_planted},
-    provider::{Effect, ProbeRequest, Verdict},
-    run::{Direction, Failure, Step, What},
+    provider::{Effect, ProbeRequest, ProviderError, Verdict},
+    run::{Direction, Failure, Step},
 };
 
 /// Time for one request; a command may take what is left of the step's time.
 const LOOK: Duration = Duration::from_secs(10);
+
+/// A look that takes longer is told.
+const SLOW: Duration = Duration::from_secs(4);
 
 /// Looks until it works or the time is up. Silence is never a success.
 pub(super) async fn run(context: &Context, step: &Step, probe: &ProbeRequest, gate: bool) -> End {
@@ -21,6 +29,8 @@ pub(super) async fn run(context: &Context, step: &Step, probe: &ProbeRequest, ga
         return fail(Failure::new("unsupported", "nothing here can carry out checks"));
     };
     let mut pause = Duration::from_millis(500);
+    let mut waited = Waited::new(context, &step.id);
+    let mut refusal = None;
     loop {
         if context.must_stop(Direction::Forward) {
             return End::Halted;
@@ -29,10 +39,21 @@ pub(super) async fn run(context: &Context, step: &Step, probe: &ProbeRequest, ga
             ProbeRequest::Http { .. } => LOOK.min(context.left(deadline)),
             ProbeRequest::Command { .. } => context.left(deadline),
         };
-        let verdict = match prober.probe(probe, limit).await {
+        let verdict = match look(context, &mut waited, prober.probe(probe, limit)).await {
             Ok(verdict) => verdict,
             Err(error) if error.is_transient() => Verdict::Insufficient { evidence: error.to_string() },
             Err(error) => return fail(Failure::of(&error)),
+        };
+        // What said no and then ran out of time has said no.
+        let verdict = match (verdict, &mut refusal) {
+            (Verdict::Fail { evidence }, refusal) => {
+                *refusal = Some(evidence.clone());
+                Verdict::Fail { evidence }
+            }
+            (Verdict::Insufficient { evidence }, Some(said)) if context.runtime.now() >= deadline => {
+                Verdict::Fail { evidence: format!("{said}; the last look: {evidence}") }
+            }
+            (verdict, _) => verdict,
         };
         let (name, evidence) = verdict.parts();
         if (matches!(verdict, Verdict::Pass { .. }) || context.runtime.now() >= deadline) && gate {
@@ -48,8 +69,7 @@ pub(super) async fn run(context: &Context, step: &Step, probe: &ProbeRequest, ga
                 return fail(Failure::new(cause, message));
             }
             _ => {
-                let (ready, desired, why) = (None, None, evidence.to_owned());
-                context.tell(What::StepProgress { step: step.id.clone(), ready, desired, why });
+                waited.tell(None, None, evidence);
             }
         }
         match context.pause(Direction::Forward, pause.min(context.left(deadline))).await {
@@ -57,5 +77,23 @@ pub(super) async fn run(context: &Context, step: &Step, probe: &ProbeRequest, ga
             Err(Trouble::Halted | Trouble::Failed(_)) => return End::Halted,
         }
         pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+/// Waits for one look, and says so where it takes long.
+async fn look(
+    context: &Context,
+    waited: &mut Waited<'_>,
+    look: impl Future<Output = Result<Verdict, ProviderError>> + Send,
+) -> Result<Verdict, ProviderError> {
+    let mut look = std::pin::pin!(look);
+    let mut pause = SLOW;
+    loop {
+        match select(look.as_mut(), context.runtime.sleep(pause)).await {
+            Either::Left((verdict, _)) => return verdict,
+            Either::Right(_) => {}
+        }
+        waited.tell(None, None, &format!("no verdict yet after {} s", SLOW.as_secs()));
+        pause = waited.left();
     }
 }

@@ -8,6 +8,7 @@ mod job;
 mod presence;
 mod rollout;
 mod run;
+mod waited;
 mod watcher;
 mod writer;
 

@@ -7,6 +7,7 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use super::{
     context::{Context, End, Past, Trouble},
     evidence, job,
+    waited::Waited,
     watcher::Follower,
     writer::Writer,
 };
@@ -14,7 +15,7 @@ use crate::{
     planted::{Defect, is_planted},
     provider::Effect,
     rollout::{Health, Reason, Target},
-    run::{Change, Direction, Failure, Operation, Step, What, Work},
+    run::{Change, Direction, Failure, Operation, Step, Work},
     runtime::Moment,
 };
 
@@ -110,11 +111,18 @@ pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], pas
     }
     let deadline = context.runtime.now() + time_for(step, Direction::Back);
     let mut writer = Writer::new(context, step, Direction::Back, deadline, past);
-    for change in changes.iter().rev() {
+    let mut rest = changes.iter().rev();
+    while let Some(change) = rest.next() {
         match writer.restore(change).await {
             Ok(()) => {}
             Err(Trouble::Halted) => return End::Halted,
-            Err(Trouble::Failed(failure)) => return End::Failed(failure, context.result(&step.id)),
+            Err(Trouble::Failed(mut failure)) => {
+                let left = left_behind(context, step, rest, past);
+                if !left.is_empty() {
+                    failure.message.push_str(&format!("; not taken back either: {}", left.join(", ")));
+                }
+                return End::Failed(failure, context.result(&step.id));
+            }
         }
     }
     let mut followers = Vec::new();
@@ -168,6 +176,18 @@ async fn serves_again(context: &Context, step: &Step, change: &Change) -> Result
     wait(context, step, Direction::Back, &follower, context.runtime.now() + limit).await
 }
 
+/// What a step that could not be taken back has written as well, and did not come to.
+fn left_behind<'a>(
+    context: &Context,
+    step: &Step,
+    rest: impl Iterator<Item = &'a Change>,
+    past: Past,
+) -> Vec<String> {
+    rest.filter(|change| past == Past::Unknown || context.written(&step.id, &change.key).is_some())
+        .map(|change| change.key.short())
+        .collect()
+}
+
 async fn wait_all(
     context: &Context,
     step: &Step,
@@ -195,7 +215,7 @@ pub(super) async fn wait(
         Direction::Forward => step.timeout_s,
         Direction::Back => context.left(deadline).as_secs(),
     };
-    let mut last = None;
+    let mut waited = Waited::new(context, &step.id);
     loop {
         let health = follower.health().await.map_err(|failure| Trouble::Failed(Box::new(failure)))?;
         let mut pause = context.left(deadline);
@@ -210,17 +230,9 @@ pub(super) async fn wait(
                 (0, 0, format!("{} cannot be read for the moment", key.short()))
             }
         };
-        if last.as_ref() != Some(&now) {
-            context.tell(What::StepProgress {
-                step: step.id.clone(),
-                ready: Some(now.0),
-                desired: Some(now.1),
-                why: now.2.clone(),
-            });
-            last = Some(now);
-        }
+        let (ready, desired, why) = now;
+        waited.tell(Some(ready), Some(desired), &why);
         if context.runtime.now() >= deadline {
-            let (ready, desired, why) = last.unwrap_or_default();
             let key = follower.target().key();
             let message =
                 format!("{} is not ready after {given} s: {ready} of {desired} ready; {why}", key.short());
@@ -232,7 +244,7 @@ pub(super) async fn wait(
         }
         let changed = follower.changed();
         let stopped = context.stopped(direction);
-        let timer = context.runtime.sleep(pause);
+        let timer = context.runtime.sleep(pause.min(waited.left()));
         futures::pin_mut!(changed, stopped);
         tokio::select! {
             biased;

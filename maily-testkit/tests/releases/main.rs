@@ -7,6 +7,7 @@ mod configuration;
 mod fence;
 mod force;
 mod frontend;
+mod hand;
 mod history;
 mod last_look;
 mod lease;
@@ -18,6 +19,7 @@ mod setup;
 mod silence;
 mod status;
 mod time;
+mod waiting;
 mod watch;
 
 use std::{sync::Arc, time::Duration};

@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use super::Executor;
 use crate::{
     engine::{
-        Direction, Failure, StepId,
+        Direction, Failure, ReleaseId, StepId,
         journal::JournalEvent,
         state::{Course, Next},
     },
@@ -119,18 +119,27 @@ impl Executor {
             }
             (Direction::Back, End::Done(_)) => self.push(JournalEvent::Undone { step, at }),
             (Direction::Back, End::Failed(failure, _)) => {
-                let remedy = remedy(&failure);
+                let remedy = remedy(&failure, self.state.plan().base);
                 self.push(JournalEvent::UndoFailed { step, failure: *failure, remedy, at: Some(at) });
             }
         }
     }
 }
 
-fn remedy(failure: &Failure) -> String {
+fn remedy(failure: &Failure, base: Option<ReleaseId>) -> String {
     match failure.cause.as_str() {
-        "changed" => "decide which state is right: put the object back and `mailyctl resume`, or \
-                      `mailyctl abort --leave` to end the run with the object as it is"
-            .to_owned(),
+        "changed" => {
+            let object = failure.object.as_deref().unwrap_or("the object");
+            let state = base.map_or_else(
+                || "was before the run".to_owned(),
+                |base| format!("was before the run, as release {base} has it"),
+            );
+            format!(
+                "decide which state is right: put {object} back as it {state}, and `mailyctl resume`, which takes the \
+                 rest back too; or `mailyctl abort --leave`, which ends the run with everything as it is, so that \
+                 the next deploy or rollback brings a whole release"
+            )
+        }
         _ => "mend the cause, then `mailyctl resume`".to_owned(),
     }
 }

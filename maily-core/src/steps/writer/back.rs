@@ -54,7 +54,9 @@ impl Writer<'_> {
                     let marked = !self.unanswered
                         || epoch_of(live) == Some(self.context.epoch)
                         || is_planted(Defect::NoStampingBarrier);
-                    let clean = !handed_over(change, live) && !adopted(change, live);
+                    // A person made it again: it gets its marks back.
+                    let made_again = live.uid() != Some(&before.uid) && !self.is_ours(live);
+                    let clean = !made_again && !handed_over(change, live) && !adopted(change, live);
                     let at_rest = marked && clean && !self.context.in_flight(live);
                     if at_rest || is_planted(Defect::UndoSkipsEqual) {
                         return Ok(());

@@ -8,9 +8,12 @@ use super::{Writer, look::Standing};
 use crate::{
     object::{Object, ObjectKind},
     provider::{Effect, ListQuery, exactly},
-    run::{Change, Failure, Operation, run_of},
-    steps::context::Trouble,
+    run::{Change, Failure, Operation},
+    steps::{context::Trouble, waited::Waited},
 };
+
+/// So long a deletion takes where nothing is in its way.
+const ORDINARY: Duration = Duration::from_secs(1);
 
 impl Writer<'_> {
     /// Deletes an object and waits until it is gone.
@@ -57,7 +60,7 @@ impl Writer<'_> {
             if live.is_terminating() {
                 return self.wait_gone(change, &live).await;
             }
-            if !self.is_of_this_run(&live) || !live.items("/status/conditions").iter().any(ended) {
+            if !self.is_ours(&live) || !live.items("/status/conditions").iter().any(ended) {
                 return Ok(());
             }
             if self.delete(change, &live).await? {
@@ -71,7 +74,7 @@ impl Writer<'_> {
         while let Some(live) = self.find(&change.key).await? {
             if live.is_terminating() {
                 self.wait_gone(change, &live).await?;
-            } else if self.is_of_this_run(&live) {
+            } else if self.is_ours(&live) {
                 self.delete(change, &live).await?;
             } else {
                 return Err(self.foreign(change, Some(&live)));
@@ -81,6 +84,7 @@ impl Writer<'_> {
         let query =
             ListQuery::new(kind, change.key.namespace.as_deref()).label("job-name", change.key.name.clone());
         let mut pause = Duration::from_millis(50);
+        let mut waited = Waited::new(self.context, &self.step.id);
         loop {
             match self.context.providers.cluster.list(&query).await {
                 Ok(pods) if pods.is_empty() => return Ok(()),
@@ -90,16 +94,15 @@ impl Writer<'_> {
                         .with_object(change.key.to_string())
                         .into());
                 }
-                Ok(_) => {}
+                Ok(pods) => {
+                    let why = format!("{} of the pods of {} still run", pods.len(), change.key.short());
+                    waited.tell(None, None, &why);
+                }
                 Err(error) => self.after(error).await?,
             }
             self.context.pause(self.direction, pause).await?;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
-    }
-
-    fn is_of_this_run(&self, live: &Object) -> bool {
-        run_of(live).is_some_and(|run| run == self.context.run)
     }
 
     /// Sends a delete of exactly what was read; `false` where it has to be looked at again.
@@ -126,19 +129,29 @@ impl Writer<'_> {
     /// Gone means that this uid is gone: the answer to a delete comes before finalizers are through.
     pub(super) async fn wait_gone(&mut self, change: &Change, going: &Object) -> Result<(), Trouble> {
         let mut pause = Duration::from_millis(20);
+        let begun = self.context.runtime.now();
+        let mut waited = Waited::new(self.context, &self.step.id);
         loop {
             match self.context.read(&change.key).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(live)) if live.uid() != going.uid() => return Ok(()),
                 Ok(Some(live)) => {
-                    if self.context.runtime.now() >= self.deadline {
-                        let finalizers: Vec<&str> =
-                            live.items("/metadata/finalizers").iter().filter_map(|f| f.as_str()).collect();
-                        let what = if finalizers.is_empty() {
-                            "its dependents are still being deleted".to_owned()
-                        } else {
-                            format!("it waits for its finalizers: {}", finalizers.join(", "))
-                        };
+                    let finalizers: Vec<&str> = live
+                        .items("/metadata/finalizers")
+                        .iter()
+                        .filter_map(|finalizer| finalizer.as_str())
+                        .filter(|finalizer| *finalizer != "foregroundDeletion")
+                        .collect();
+                    let what = if finalizers.is_empty() {
+                        "its dependents are still being deleted".to_owned()
+                    } else {
+                        format!("it waits for its finalizers: {}", finalizers.join(", "))
+                    };
+                    let now = self.context.runtime.now();
+                    if !finalizers.is_empty() || now.since(begun) >= ORDINARY {
+                        waited.tell(None, None, &format!("{} is not gone: {what}", change.key.short()));
+                    }
+                    if now >= self.deadline {
                         return Err(Failure::new("not-gone", format!("{} is not gone: {what}", change.key))
                             .with_object(change.key.to_string())
                             .with_hint("find out why the controller of the finalizer does not finish")

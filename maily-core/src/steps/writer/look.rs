@@ -5,7 +5,7 @@ use crate::{
     object::{Object, ObjectKey},
     planted::{Defect, is_planted},
     provider::{Precondition, WriteOptions},
-    run::{Change, Direction, Failure, MANAGER, difference, epoch_of, object_digest, run_of},
+    run::{Change, Direction, Failure, MANAGER, What, difference, epoch_of, object_digest, run_of},
     steps::context::Trouble,
 };
 
@@ -42,6 +42,8 @@ impl Writer<'_> {
         if !self.unanswered || left.is_zero() || is_planted(Defect::AbsenceAssumed) {
             return Ok(true);
         }
+        let why = format!("a call got no answer, and may take effect for {} s more", left.as_secs() + 1);
+        self.context.tell(What::StepProgress { step: self.step.id.clone(), ready: None, desired: None, why });
         self.context.pause(self.direction, left).await?;
         Ok(false)
     }
@@ -78,6 +80,11 @@ impl Writer<'_> {
         Ok(object)
     }
 
+    /// Whether this run wrote it last.
+    pub(super) fn is_ours(&self, live: &Object) -> bool {
+        run_of(live).is_some_and(|run| run == self.context.run)
+    }
+
     pub(super) async fn standing(
         &mut self,
         change: &Change,
@@ -90,8 +97,9 @@ impl Writer<'_> {
             if live.uid() == Some(&before.uid) && object_digest(&seen) == before.fingerprint {
                 return Ok(Standing::Before);
             }
-            // Made again by the undo of a delete: another uid, the captured content, our stamp.
-            if run_of(live).is_some_and(|run| run == self.context.run)
+            // Made again, with the captured content: by the undo of a delete, under our stamp; or on the way back by a
+            // person. A late write of ours carries the old uid, and cannot land on it.
+            if (self.direction == Direction::Back || self.is_ours(live))
                 && object_digest(&seen) == before.fingerprint
             {
                 return Ok(Standing::Before);
@@ -100,7 +108,7 @@ impl Writer<'_> {
         if is_planted(Defect::ForeignTaken) {
             return Ok(Standing::Ours);
         }
-        if run_of(live).is_none_or(|run| run != self.context.run) {
+        if !self.is_ours(live) {
             let taken = self.direction == Direction::Forward && is_planted(Defect::CaptureNotCompared);
             return Ok(if taken { Standing::Before } else { Standing::Foreign });
         }

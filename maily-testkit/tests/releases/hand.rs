@@ -1,0 +1,102 @@
+//! What a person does to the objects of a run while it is at work, and the way out.
+
+use std::time::Duration;
+
+use maily_core::{
+    engine::{Depth, RunEnd, Storage, Wish, planner::PlanOptions},
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{Precondition, WriteOptions},
+};
+
+use crate::setup::{Setup, fault, succeeded};
+
+const SHOP: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  queue: {workload: {port: 6379, scale: 1, config: {q.conf: 'size 1'}}}
+";
+
+fn deployment() -> ObjectKey {
+    ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "queue")
+}
+
+/// Deploys a version whose configuration is its own, as its image is.
+async fn deploy(setup: &Setup, version: &str) -> RunEnd {
+    let environment = setup.environment();
+    let mut wanted = setup.wanted(version).await;
+    for object in &mut wanted.services["queue"].objects {
+        if object.kind() == "ConfigMap" {
+            object.edit(|body| body["data"]["q.conf"] = format!("size of {version}").into());
+        }
+    }
+    let head = environment.head().await.expect("can be read");
+    let base = environment.released(&head).await.expect("can be read");
+    let options = PlanOptions::default();
+    let planned =
+        environment.plan(&wanted, head, base.as_ref(), &options, Depth::Read, Storage::Lasting).await;
+    environment.run(planned.expect("can be planned"), &setup.options("tester")).await.expect("runs")
+}
+
+/// A run of v2 in whose middle somebody deletes the Deployment; with what it was, as somebody else would apply it.
+async fn stuck(setup: &Setup) -> (RunEnd, Object) {
+    let mut before =
+        setup.shared.world().get(&deployment()).expect("is there").clone().without_server_fields();
+    for name in ["project", "environment", "namespace", "service"] {
+        before.set_label(&format!("maily.dev/{name}"), None);
+    }
+    for name in ["maily.dev/epoch", "maily.dev/stamp", "deployment.kubernetes.io/revision"] {
+        before.set_annotation(name, None);
+    }
+    setup.shared.world().faults.push(fault("never-ready queue@v2"));
+    let deleted = async {
+        setup.runtime.sleep(Duration::from_secs(5)).await;
+        setup.shared.world().delete(&deployment(), &Precondition::Any).expect("is there");
+    };
+    let (end, ()) = futures::future::join(deploy(setup, "v2"), deleted).await;
+    setup.shared.world().faults.clear();
+    (end, before)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_deleted_and_put_back_counts_as_taken_back() {
+    let setup = Setup::of(SHOP, 91);
+    let before = {
+        assert!(succeeded(&deploy(&setup, "v1").await));
+        setup.content()
+    };
+    let (end, put_back) = stuck(&setup).await;
+    let RunEnd::Stuck { items, .. } = &end else { panic!("{end:?}") };
+    let said = format!("{} {}", items[0].why.message, items[0].remedy);
+    assert!(said.contains("it was deleted meanwhile"), "{said}");
+    // The other object of the step has the new content still.
+    assert!(said.contains("not taken back either: ConfigMap/queue-config"), "{said}");
+    assert!(said.contains("as release 1 has it"), "{said}");
+    let options = WriteOptions::apply("kubectl", Precondition::Any);
+    setup.shared.world().write(&put_back, &options).expect("is made");
+    let resumed = setup.environment().take_over(None, Wish::Resume, &setup.options("second")).await;
+    let end = resumed.expect("goes on").expect("was unfinished");
+    assert!(matches!(end, RunEnd::Over { .. }), "{end:?}");
+    assert_eq!(setup.content(), before);
+    // It is ours again, and nobody has to adopt it.
+    assert!(succeeded(&deploy(&setup, "v2").await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_made_differently_is_left_alone_and_named() {
+    let setup = Setup::of(SHOP, 92);
+    assert!(succeeded(&deploy(&setup, "v1").await));
+    let (_, mut made) = stuck(&setup).await;
+    made.edit(|body| body["spec"]["template"]["spec"]["containers"][0]["image"] = "evil:9".into());
+    let options = WriteOptions::apply("kubectl", Precondition::Any);
+    setup.shared.world().write(&made, &options).expect("is made");
+    let resumed = setup.environment().take_over(None, Wish::Resume, &setup.options("second")).await;
+    let end = resumed.expect("goes on").expect("was unfinished");
+    let RunEnd::Stuck { items, .. } = &end else { panic!("{end:?}") };
+    assert!(items[0].why.message.contains("containers"), "{items:?}");
+    let live = setup.shared.world().get(&deployment()).cloned().expect("is there");
+    assert!(live.body()["spec"].to_string().contains("evil:9"));
+}
