@@ -133,7 +133,8 @@ impl Environment {
         let epoch =
             super::epoch::claim(&*self.records, &*self.runtime, head.epoch, seen, &run, &options.by).await?;
         if let Some(gate) = &mut gate {
-            gate.shut(epoch).await?;
+            let slow = |why| self.tell_before(&run, options, super::What::Waiting { why });
+            gate.shut(epoch, slow).await?;
         }
         super::epoch::close(&self.records, &self.runtime, &head.pending, epoch, &options.by).await?;
         let next = unfinished.recorded.next;

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use maily_core::engine::{EnvironmentError, Epoch, FenceError, FenceState, Wish};
+use maily_core::{
+    engine::{EnvironmentError, Epoch, FenceError, FenceState, Wish},
+    object::{ObjectKey, ObjectKind},
+    provider::Precondition,
+};
 
-use crate::setup::{Setup, succeeded};
+use crate::setup::{Setup, fault, succeeded};
 
 #[tokio::test(start_paused = true)]
 async fn every_run_raises_its_fence_and_none_begins_behind_an_open_one() {
@@ -44,4 +48,47 @@ async fn a_run_stops_when_its_fence_is_opened_and_goes_on_when_it_is_repaired() 
     environment.fence().install(Epoch(0)).await.expect("is repaired");
     let end = environment.take_over(None, Wish::Resume, &options).await.expect("goes on");
     assert!(end.as_ref().is_some_and(succeeded), "{end:?}");
+}
+
+fn of_the_cluster(kind: &str, name: &str) -> ObjectKey {
+    ObjectKey::new(ObjectKind::new("admissionregistration.k8s.io/v1", kind), None, name)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_stops_when_binding_or_policy_of_its_fence_is_deleted() {
+    let binding = of_the_cluster("ValidatingAdmissionPolicyBinding", "maily-fence.shop.production");
+    let policy = of_the_cluster("ValidatingAdmissionPolicy", "maily-fence");
+    for (seed, part) in [(23, binding), (24, policy)] {
+        let setup = Setup::fenced(seed).await;
+        setup.deploy("v1").await;
+        setup.shared.world().faults.push(fault("never-ready api@v2"));
+        let deleted = async {
+            setup.runtime.sleep(Duration::from_secs(4)).await;
+            setup.shared.world().delete(&part, &Precondition::Any).expect("is there");
+            setup.runtime.now()
+        };
+        let (end, at) = futures::future::join(setup.try_to_deploy("v2"), deleted).await;
+        let error = end.expect_err("is stopped");
+        assert!(matches!(error, EnvironmentError::Fence(FenceError::Silent { .. })), "{error}");
+        assert!(setup.runtime.now().since(at) <= Duration::from_secs(12));
+        let hint = error.hint().expect("says what to do");
+        assert!(hint.contains("restarted") && hint.contains("130887"), "{hint}");
+        setup.shared.world().faults.clear();
+        let environment = setup.environment();
+        environment.fence().install(Epoch(0)).await.expect("is repaired");
+        let end = environment.take_over(None, Wish::Resume, &setup.options("tester")).await;
+        assert!(end.expect("goes on").as_ref().is_some_and(succeeded));
+    }
+}
+
+/// An API server forgets parameters of a kind for good once no binding has any.
+#[tokio::test(start_paused = true)]
+async fn a_fence_that_is_removed_leaves_its_anchor() {
+    let setup = Setup::fenced(25).await;
+    let anchor = of_the_cluster("ValidatingAdmissionPolicyBinding", "maily-fence.anchor");
+    assert!(setup.shared.world().get(&anchor).is_some());
+    assert!(setup.environment().fence().remove().await.expect("is removed").is_empty());
+    assert!(setup.shared.world().get(&anchor).is_some());
+    let bindings = setup.shared.world().of_kind("ValidatingAdmissionPolicyBinding").len();
+    assert_eq!(bindings, 1);
 }

@@ -9,10 +9,13 @@ use crate::{
 
 async fn site(purpose: &str) -> Site {
     let late = json!({"stack.maily.dev/ready-after": "5s"});
+    // Longer than a holder may take to find out about a fence.
+    let slow = json!({"stack.maily.dev/ready-after": "30s"});
     let versions = [
         ("v1", app("alpha", "v1", json!({}))),
         ("v2", app("alpha", "v2", late)),
         ("v3", app("alpha", "v3", json!({}))),
+        ("v4", app("alpha", "v4", slow)),
     ];
     Site::bound(purpose, &versions).await
 }
@@ -119,6 +122,42 @@ async fn a_holder_stops_when_its_fence_is_gone() {
     let resumed = site.run(&["resume", "--env", "production"]).expect(0);
     assert!(resumed.took.as_secs() < 14, "{:?}", resumed.took);
     assert_eq!(fence(&site)["state"], "installed");
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_holder_stops_when_the_binding_of_its_fence_is_gone() {
+    let site = site("unbound").await;
+    site.run(&["env", "bind", "production", "--install-fence"]).expect(0);
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let holder =
+        Running::start(&site, &site.kubeconfig().to_owned(), &["deploy", "--version", "v4", "--yes"]);
+    site.until("alpha is changed", async || site.image("alpha").await.ends_with(":v4")).await;
+    let binding = format!("maily-fence.{}.production", site.namespace);
+    site.kubectl(&["delete", "validatingadmissionpolicybinding", &binding]).expect(0);
+    let stopped = holder.end();
+    assert!(stopped.err.contains("does not refuse") && stopped.err.contains("130887"), "{}", stopped.err);
+    let stopped = stopped.expect(4);
+    assert!(stopped.took.as_secs() < 25, "{:?}", stopped.took);
+    // The anchor kept the server reading parameters.
+    site.run(&["env", "bind", "production", "--install-fence"]).expect(0);
+    site.run(&["resume", "--env", "production"]).expect(0);
+    assert_eq!(fence(&site)["state"], "installed");
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_fence_that_was_taken_down_can_be_installed_again() {
+    let site = site("again").await;
+    for _ in 0..2 {
+        site.run(&["env", "bind", "production", "--install-fence"]).expect(0);
+        site.run(&["env", "bind", "production", "--remove-fence"]).expect(0);
+        // As long as the server needs to end what nobody uses.
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        site.kubectl(&["get", "validatingadmissionpolicybinding", "maily-fence.anchor"]).expect(0);
+    }
+    site.run(&["env", "bind", "production", "--install-fence"]).expect(0);
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
 }
 
 /// Who may not install policies goes on without the fence, and hands the manifest to somebody who may.

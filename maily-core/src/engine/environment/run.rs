@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Environment, EnvironmentError, Planned};
 use crate::{
     engine::{
-        Lease, LeaseError, Listener, Outcome, ReleaseId, RunEnd, RunId,
+        Lease, LeaseError, Listener, Outcome, ReleaseId, RunEnd, RunId, What,
         executor::Executor,
         fence::Gate,
         history::record_release,
@@ -102,7 +102,8 @@ impl Environment {
         )
         .await;
         if let (Ok(epoch), Some(gate)) = (&claimed, &mut gate) {
-            gate.shut(*epoch).await?;
+            let slow = |why| self.tell_before(&run, options, What::Waiting { why });
+            gate.shut(*epoch, slow).await?;
         }
         let closed = match &claimed {
             Ok(epoch) => {

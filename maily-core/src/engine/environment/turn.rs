@@ -48,20 +48,21 @@ impl Environment {
                 let environment = self.name.clone();
                 return Err(LeaseError::Held { environment, holder }.into());
             }
-            self.tell_queued(&run, options, &holder);
+            self.tell_before(&run, options, What::Queued { holder: holder.clone() });
             seen = Some((version, since));
             self.runtime.sleep(Duration::from_millis(500)).await;
         }
     }
 
-    fn tell_queued(&self, run: &RunId, options: &RunOptions, holder: &str) {
+    /// Tells the listener of a run that has not begun yet.
+    pub(in crate::engine) fn tell_before(&self, run: &RunId, options: &RunOptions, what: What) {
         options.listener.event(&crate::engine::Event {
             format: crate::engine::EVENT_FORMAT,
             at: self.runtime.wall(),
             run: run.clone(),
             environment: self.name.clone(),
             replayed: false,
-            what: What::Queued { holder: holder.to_owned() },
+            what,
         });
     }
 
@@ -90,7 +91,7 @@ impl Environment {
             let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if *last != holder {
                 holder.clone_into(&mut last);
-                self.tell_queued(run, options, holder);
+                self.tell_before(run, options, What::Queued { holder: holder.to_owned() });
             }
         };
         let cluster = Arc::clone(&self.providers.cluster);

@@ -70,9 +70,13 @@ impl FenceError {
     /// What a person can do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Open { environment, .. }
-            | Self::Damaged { environment, .. }
-            | Self::Silent { environment, .. } => Some(format!(
+            Self::Silent { environment, .. } => Some(format!(
+                "repair it: `mailyctl env bind {environment} --install-fence`. Where that ends like this, too, the API \
+                 server has to be restarted: it reads no parameters of fences any more, once all their bindings \
+                 were gone for a moment (https://github.com/kubernetes/kubernetes/issues/130887). Or go on without \
+                 the fence: `mailyctl env bind {environment} --remove-fence`"
+            )),
+            Self::Open { environment, .. } | Self::Damaged { environment, .. } => Some(format!(
                 "repair it: `mailyctl env bind {environment} --install-fence`; or go on without it: `mailyctl env \
                  bind {environment} --remove-fence`"
             )),

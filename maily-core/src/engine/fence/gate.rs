@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt as _;
+use futures::{
+    StreamExt as _,
+    future::{Either, select},
+};
 
 use super::{
     error::FenceError,
@@ -21,7 +24,13 @@ use crate::{
 };
 
 /// Time within which an older write has to be refused. A new policy takes half a second to come into force.
-const PROOF: Duration = Duration::from_secs(10);
+pub(super) const PROOF: Duration = Duration::from_secs(10);
+/// Time between proofs while the holder works: binding and policy are not his to read, only to feel.
+const PROVE_AGAIN: Duration = Duration::from_secs(5);
+/// Time within which a fence that stood has to refuse again.
+const STILL: Duration = Duration::from_secs(5);
+/// A proof that takes longer is told.
+const SLOW: Duration = Duration::from_secs(3);
 /// Time within which the watch has to tell what is there.
 const LOOK: Duration = Duration::from_secs(30);
 
@@ -84,15 +93,26 @@ impl Gate {
         epoch_in(&self.parameter)
     }
 
-    /// Raises the fence to our epoch, only upwards, and proves it.
-    pub(crate) async fn shut(&mut self, epoch: Epoch) -> Result<(), FenceError> {
+    /// Raises the fence to our epoch, only upwards, and proves it; tells `slow` where that takes long.
+    pub(crate) async fn shut(&mut self, epoch: Epoch, slow: impl FnOnce(String)) -> Result<(), FenceError> {
         self.fence.raise_from(self.parameter.clone(), epoch).await?;
-        self.fence.prove(epoch).await
+        let proof = self.fence.prove(epoch);
+        futures::pin_mut!(proof);
+        match select(proof, self.fence.runtime.sleep(SLOW)).await {
+            Either::Left((proven, _)) => proven,
+            Either::Right(((), proof)) => {
+                let (environment, seconds) = (&self.fence.environment, PROOF.as_secs());
+                slow(format!(
+                    "the fence of `{environment}` does not refuse older writes yet: asks for up to {seconds} s"
+                ));
+                proof.await
+            }
+        }
     }
 
     /// Asks what would come of a write of the epoch before ours until it is refused. Only our own refusal counts:
     /// any other policy, or a missing permission, proves nothing.
-    pub(super) async fn prove(fence: &Fence, epoch: Epoch) -> Result<(), FenceError> {
+    pub(super) async fn prove(fence: &Fence, epoch: Epoch, limit: Duration) -> Result<(), FenceError> {
         let older = Epoch(epoch.0.saturating_sub(1));
         let mut probe = patch_of(&fence.parameter_key(), serde_json::json!({})).expect("has kind and name");
         probe.set_label(ENVIRONMENT, Some(&fence.environment));
@@ -100,7 +120,7 @@ impl Gate {
         probe.set_annotation(EPOCH, Some(&older.to_string()));
         let options = WriteOptions::merge(MANAGER, Precondition::Any).dry_run();
         let ours = binding_key(&fence.environment, &fence.namespace).name;
-        let until = fence.runtime.now() + PROOF;
+        let until = fence.runtime.now() + limit;
         let mut pause = Duration::from_millis(20);
         loop {
             let silent = match fence.cluster.write(&probe, &options).await {
@@ -116,7 +136,7 @@ impl Gate {
                 return Err(silent.unwrap_or_else(|| FenceError::Silent {
                     environment: fence.environment.clone(),
                     older,
-                    seconds: PROOF.as_secs(),
+                    seconds: limit.as_secs(),
                 }));
             }
             fence.runtime.sleep(pause).await;
@@ -124,8 +144,11 @@ impl Gate {
         }
     }
 
-    /// Watches the parameter for as long as the holder works, and stops him when it is gone or was raised.
+    /// Watches the parameter for as long as the holder works, and stops him when it is gone or was raised, or when the
+    /// fence refuses no more.
     pub(crate) fn guard(self, context: &Arc<Context>, hold: &Arc<Hold>) {
+        let feel = feel(self.fence.clone(), Arc::downgrade(context), Arc::downgrade(hold));
+        hold.guarded_by(context.runtime.spawn(Box::pin(feel)));
         let watch = self.watch(Arc::downgrade(context), Arc::downgrade(hold));
         hold.guarded_by(context.runtime.spawn(Box::pin(watch)));
     }
@@ -166,5 +189,20 @@ impl Gate {
                 Some(_) => {}
             }
         }
+    }
+}
+
+/// Proves the fence every while. What cannot be asked for now is asked for again: only a write that passes tells.
+async fn feel(fence: Fence, context: Weak<Context>, hold: Weak<Hold>) {
+    loop {
+        fence.runtime.sleep(PROVE_AGAIN).await;
+        let Some(epoch) = context.upgrade().map(|context| context.epoch) else { return };
+        let Err(error @ FenceError::Silent { .. }) = Gate::prove(&fence, epoch, STILL).await else {
+            continue;
+        };
+        if let (Some(context), Some(hold)) = (context.upgrade(), hold.upgrade()) {
+            hold.unfenced(&context, error);
+        }
+        return;
     }
 }

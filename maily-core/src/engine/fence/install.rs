@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     error::FenceError,
-    gate::Gate,
+    gate::{Gate, PROOF},
     manifest::{binding_key, epoch_in, objects, parameter, parameter_key, policy_key},
 };
 use crate::{
@@ -98,8 +98,8 @@ impl Fence {
         found.map(|parameter| epoch_in(&parameter).ok_or_else(|| self.damaged())).transpose()
     }
 
-    /// Installs the fence, or repairs it: makes or raises the parameter to at least `epoch`, then the policy and the
-    /// binding, and proves that older writes are refused.
+    /// Installs the fence, or repairs it: makes or raises the parameter to at least `epoch`, then the policy, the
+    /// binding and the anchor, and proves that older writes are refused.
     ///
     /// # Errors
     /// [`FenceError::Forbidden`] for who may not install policies, where nobody did it for them: the parameter stands
@@ -161,7 +161,7 @@ impl Fence {
     /// # Errors
     /// [`FenceError::Silent`] when it passes until the deadline.
     pub async fn prove(&self, epoch: Epoch) -> Result<(), FenceError> {
-        Gate::prove(self, epoch).await
+        Gate::prove(self, epoch, PROOF).await
     }
 
     /// Sets the parameter to a higher epoch, if it is as it was read: only upwards.
@@ -212,7 +212,8 @@ impl Fence {
         }
     }
 
-    /// Takes the fence down: the binding and the parameter. The policy stays, which other environments share. Answers
+    /// Takes the fence down: the binding and the parameter. The policy and the anchor stay, which other
+    /// environments share. Answers
     /// what the present credentials may not delete; without its parameter a binding lets everything pass.
     ///
     /// # Errors

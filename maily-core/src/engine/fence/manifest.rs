@@ -12,11 +12,11 @@ use crate::{
 pub const FENCE_POLICY: &str = "maily-fence";
 
 const TEXT: &str = include_str!("policy.yaml");
-const LIMITS: Limits = Limits { bytes: 64 * 1024, nodes: 1_000, depth: 32, documents: 2, aliases: false };
+const LIMITS: Limits = Limits { bytes: 64 * 1024, nodes: 1_000, depth: 32, documents: 3, aliases: false };
 /// Label that tells the parameter from other ConfigMaps of the environment.
 pub(super) const PART: &str = "maily.dev/part";
 
-/// The policy and an environment's binding, as a manifest for whoever may install them.
+/// The policy, an environment's binding and the anchor, as a manifest for whoever may install them.
 pub fn fence_manifest(environment: &str, namespace: &str) -> String {
     TEXT.replace("ENVIRONMENT", environment).replace("NAMESPACE", namespace)
 }
@@ -29,7 +29,7 @@ pub(super) fn objects(environment: &str, namespace: &str) -> Vec<Object> {
     documents.iter().map(object).collect()
 }
 
-/// All objects of a fence: policy, binding, and the parameter at an epoch.
+/// All objects of a fence: policy, binding, anchor, and the parameter at an epoch.
 pub fn fence_objects(environment: &str, namespace: &str, epoch: Epoch) -> Vec<Object> {
     let mut all = objects(environment, namespace);
     all.push(parameter(environment, namespace, epoch));
@@ -83,6 +83,7 @@ mod tests {
             let objects = objects(environment, namespace);
             assert_eq!(*objects[0].key(), policy_key());
             assert_eq!(*objects[1].key(), binding_key(environment, namespace));
+            assert_eq!(objects[2].text("/spec/policyName"), Some(FENCE_POLICY));
             let selected = objects[1].at("/spec/matchResources/objectSelector/matchLabels");
             let parameter = parameter(environment, namespace, Epoch(7));
             for (label, value) in selected.and_then(|labels| labels.as_object()).expect("selects labels") {
