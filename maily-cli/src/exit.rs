@@ -239,6 +239,7 @@ impl From<PrepareError> for CliError {
             PrepareError::NewServices { .. } => {
                 "add a line for each under `services`, or take them along with `--accept-new`"
             }
+            PrepareError::NotAnew(_) => "leave `--anew` away",
             _ => "describe what is released under `services`; `mailyctl remove` takes services out",
         };
         Self::usage(error.to_string()).help(help)

@@ -80,6 +80,7 @@ pub(crate) async fn prepare(
     let request = DeployRequest {
         scope,
         accept_new: args.accept_new,
+        anew: args.anew,
         options: plan_options(&args.plan)?,
         depth,
         storage,

@@ -9,7 +9,10 @@ use maily_testkit::sim::Mode;
 
 use super::in_environment;
 use crate::{
-    args::{ApplyCommand, DeployCommand, Globals, PlanArgs, PlanCommand, RemoveCommand, RollbackCommand},
+    args::{
+        ApplyCommand, DeployCommand, Globals, PlanArgs, PlanCommand, RemoveCommand, RollbackCommand,
+        VersionArgs,
+    },
     exit::{CliError, Code},
     file,
     render::Ui,
@@ -73,8 +76,9 @@ pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &DeployCommand) -> 
     in_environment(globals, args.env.env.as_deref(), async |wired| {
         let scope = DeployScope { phases: None, components: components(wired, &args.components)? };
         let how = depth(&args.run, args.dry_run);
+        let of_version = VersionArgs { anew: args.anew, ..args.plan.clone() };
         let plan =
-            async || prepare(ui, wired, &version, scope.clone(), &args.plan, &args.run.turn.wait, how).await;
+            async || prepare(ui, wired, &version, scope.clone(), &of_version, &args.run.turn.wait, how).await;
         fulfil(ui, wired, &args.run, args.dry_run, SAVED, plan).await
     })
     .await

@@ -1,6 +1,6 @@
 //! What the records say of an environment: who holds it, what is released, what is unfinished.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -86,11 +86,22 @@ fn release_key(id: ReleaseId) -> String {
 /// # Errors
 /// When the records cannot be read.
 pub async fn head(records: &dyn RecordStore) -> Result<Head, JournalError> {
+    match read_head(records).await? {
+        (head, None) => Ok(head),
+        (_, Some(damage)) => Err(damage),
+    }
+}
+
+/// The same as far as it can be read; with what is damaged, and counts as not there.
+pub(crate) async fn read_head(
+    records: &dyn RecordStore,
+) -> Result<(Head, Option<JournalError>), JournalError> {
+    let mut damage = None;
     let (epochs, releases) = futures::future::try_join(claimed(records), list_releases(records)).await?;
     let mut head = Head { epoch: epochs.last().copied(), releases, ..Head::default() };
     let mut last_epoch = None;
     if let Some(id) = head.releases.last()
-        && let Some(record) = read_release(records, *id).await?
+        && let Some(record) = forgive(read_release(records, *id).await, &mut damage)?
     {
         last_epoch = Some(record.epoch);
         head.release = Some((record.run, record.head));
@@ -101,7 +112,12 @@ pub async fn head(records: &dyn RecordStore) -> Result<Head, JournalError> {
             break;
         }
         let Some(claim) = claim_of(records, *epoch).await? else { continue };
-        let Some(recorded) = journal::read(records, &claim.run).await? else {
+        let read = journal::read(records, &claim.run).await;
+        if let Err(JournalError::Damaged { .. }) = &read {
+            damage = read.err();
+            break;
+        }
+        let Some(recorded) = read? else {
             head.pending.push(claim.run);
             continue;
         };
@@ -119,7 +135,52 @@ pub async fn head(records: &dyn RecordStore) -> Result<Head, JournalError> {
         }
         break;
     }
-    Ok(head)
+    Ok((head, damage))
+}
+
+/// What is damaged is as if it were not there, and is told.
+fn forgive<T>(
+    read: Result<Option<T>, JournalError>,
+    damage: &mut Option<JournalError>,
+) -> Result<Option<T>, JournalError> {
+    match read {
+        Err(error @ JournalError::Damaged { .. }) => {
+            damage.get_or_insert(error);
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
+/// Writes down again what is missing among the releases before the one in force, where the journals of their runs are
+/// there; answers all that are on record then. What retention forgot has no journal any more.
+///
+/// # Errors
+/// When the records cannot be read.
+pub async fn restore_releases(records: &dyn RecordStore) -> Result<Vec<ReleaseId>, JournalError> {
+    let mut releases = list_releases(records).await?;
+    if (1..).zip(&releases).all(|(expected, found)| expected == found.0) {
+        return Ok(releases);
+    }
+    let mut known = BTreeSet::new();
+    for id in &releases {
+        known.extend(read_release(records, *id).await?.map(|record| record.epoch));
+    }
+    for epoch in claimed(records).await?.into_iter().filter(|epoch| !known.contains(epoch)) {
+        let Some(claim) = claim_of(records, epoch).await? else { continue };
+        let recorded = match journal::read(records, &claim.run).await {
+            Ok(Some(recorded)) => recorded,
+            Ok(None) | Err(JournalError::Damaged { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        let Some((Outcome::Succeeded { .. }, Some(release))) = recorded.outcome() else { continue };
+        if !releases.contains(&release.id) {
+            record_release(records, &claim.run, epoch, release).await?;
+            releases.push(release.id);
+        }
+    }
+    releases.sort_unstable();
+    Ok(releases)
 }
 
 async fn list_releases(records: &dyn RecordStore) -> Result<Vec<ReleaseId>, JournalError> {
@@ -178,13 +239,30 @@ pub async fn release_head(
     Ok(read_release(records, id).await?.map(|record| (record.run, record.head)))
 }
 
+/// The short form of the newest release on record, and its run.
+///
+/// # Errors
+/// When the records cannot be read.
+pub(crate) async fn newest_release(
+    records: &dyn RecordStore,
+) -> Result<Option<(RunId, ReleaseHead)>, JournalError> {
+    match list_releases(records).await?.last() {
+        Some(id) => release_head(records, *id).await,
+        None => Ok(None),
+    }
+}
+
 /// Reads a release with its objects. Release 0 is what the first run found and took over.
 ///
 /// # Errors
 /// When the records cannot be read.
 pub async fn release(records: &dyn RecordStore, id: ReleaseId) -> Result<Option<Release>, JournalError> {
     let source = if id == ReleaseId(0) { ReleaseId(1) } else { id };
-    let Some((run, head)) = release_head(records, source).await? else { return Ok(None) };
+    let mut found = release_head(records, source).await?;
+    if found.is_none() && restore_releases(records).await?.contains(&source) {
+        found = release_head(records, source).await?;
+    }
+    let Some((run, head)) = found else { return Ok(None) };
     if id != ReleaseId(0) {
         return with_objects(records, run, head).await;
     }

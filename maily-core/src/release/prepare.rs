@@ -3,7 +3,7 @@
 use super::{DeployScope, deploy};
 use crate::{
     engine::{
-        Depth, Environment, EnvironmentError, Planned, RunId, RunOptions, Storage, planner::PlanOptions,
+        Depth, Environment, EnvironmentError, Note, Planned, RunId, RunOptions, Storage, planner::PlanOptions,
     },
     model::{Resolved, Version},
     source::{RenderRequest, SourceErrors, Tools, render},
@@ -18,6 +18,8 @@ pub struct DeployRequest {
     pub scope: DeployScope,
     /// Take new services of a shared source along although the file has no line for them.
     pub accept_new: bool,
+    /// Begin from what is in the cluster, without the release in force: only where its records are damaged or lost.
+    pub anew: bool,
     /// What the planner may do; its time is that of every service, too.
     pub options: PlanOptions,
     /// Whether the server is asked what each change would do.
@@ -33,6 +35,7 @@ impl DeployRequest {
             version,
             scope: DeployScope::default(),
             accept_new: false,
+            anew: false,
             options: PlanOptions::default(),
             depth: Depth::DryRun,
             storage: Storage::Lasting,
@@ -55,6 +58,9 @@ pub enum PrepareError {
         /// The services.
         names: Vec<String>,
     },
+    /// There is nothing to begin anew.
+    #[error("the environment cannot be begun anew: {0}")]
+    NotAnew(&'static str),
     /// The objects could not be made.
     #[error(transparent)]
     Source(#[from] SourceErrors),
@@ -79,7 +85,7 @@ pub async fn prepare(
     if resolved.services.is_empty() {
         return Err(PrepareError::NoServices);
     }
-    let DeployRequest { version, scope, accept_new, options, depth, storage } = request;
+    let DeployRequest { version, scope, accept_new, anew, options, depth, storage } = request;
     let rendering = RenderRequest {
         resolved,
         version,
@@ -93,8 +99,22 @@ pub async fn prepare(
     }
     // Before it begins a run has no name.
     let environment = &environment.heard(&run.listener, &RunId::from("-"));
-    let head = environment.turn(run).await?;
-    let base = environment.released(&head).await?;
-    let wanted = deploy(resolved, rendered, version, base.as_ref(), scope);
+    let (head, base) = if *anew {
+        if scope.components.is_some() {
+            return Err(PrepareError::NotAnew("it says nothing of the other services"));
+        }
+        let whole = PrepareError::NotAnew("the records are whole");
+        (environment.begin_anew().await?.ok_or(whole)?, None)
+    } else {
+        let head = environment.turn(run).await?;
+        let base = environment.released(&head).await?;
+        (head, base)
+    };
+    let mut wanted = deploy(resolved, rendered, version, base.as_ref(), scope);
+    if *anew {
+        let text = "what is in the cluster is taken as it is; what the lost release had and this version has not stays \
+                    there, labelled `maily.dev/project`, for a person to delete";
+        wanted.notes.push(Note { topic: "anew".to_owned(), text: text.to_owned() });
+    }
     Ok(environment.plan(&wanted, head, base.as_ref(), options, *depth, *storage).await?)
 }

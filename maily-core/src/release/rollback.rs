@@ -14,7 +14,7 @@ use super::{
 use crate::{
     engine::{
         Environment, Goal, Head, Note, OfProvider, Origins, ReleaseId,
-        history::Release,
+        history::{self, Release},
         journal::JournalError,
         patiently,
         planner::{Frontend, Wanted, WantedService},
@@ -147,6 +147,7 @@ async fn wanted(
 ) -> Result<Wanted, RollbackError> {
     let base = base.ok_or(RollbackError::NoRelease)?;
     let records = &*environment.records;
+    let head = &Head { releases: history::restore_releases(records).await?, ..head.clone() };
     let mut past = Past::new(records, head);
     let complete = components.is_none();
     let mut notes = Vec::new();

@@ -1,6 +1,6 @@
 //! Runs on record, newest first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     engine::{
-        Outcome, ReleaseId, RunId,
+        Outcome, ReleaseId, RunId, history,
         journal::{self, JournalError, JournalEvent, Recorded},
     },
     provider::RecordStore,
@@ -54,6 +54,7 @@ pub struct RunSummary {
 /// When the records cannot be read.
 pub async fn runs(records: &dyn RecordStore, limit: usize) -> Result<Vec<RunSummary>, JournalError> {
     let ids = journal::runs(records).await?;
+    let lost = lost_run(records, &ids).await?;
     // An id tells the second alone: of runs of one second the epoch tells which came later.
     let reads = ids.iter().rev().take(limit.saturating_add(SAME_SECOND)).map(|id| lenient(records, id));
     let mut read: Vec<(Recorded, Option<String>)> =
@@ -61,7 +62,34 @@ pub async fn runs(records: &dyn RecordStore, limit: usize) -> Result<Vec<RunSumm
     read.sort_by_key(|(recorded, _)| std::cmp::Reverse(recorded.events.first().map(|(epoch, _)| *epoch)));
     read.truncate(limit);
     let told = |(recorded, damaged)| RunSummary { damaged, ..summary(&recorded) };
-    Ok(read.into_iter().map(told).collect())
+    let lost = lost.into_iter().take(limit);
+    Ok(lost.chain(read.into_iter().map(told)).collect())
+}
+
+/// The run of the release in force, where no list of the records tells of it: it cannot have been forgotten.
+async fn lost_run(
+    records: &dyn RecordStore,
+    ids: &BTreeSet<RunId>,
+) -> Result<Option<RunSummary>, JournalError> {
+    let Some((run, head)) = history::newest_release(records).await? else { return Ok(None) };
+    if ids.contains(&run) {
+        return Ok(None);
+    }
+    let key = journal::segment_key(&run, 0);
+    let how = match records.get(&key).await? {
+        Some(_) => "it is there, and no list has it: the labels of its object are gone",
+        None => "it is missing, and the release that it made is in force",
+    };
+    let message = how.to_owned();
+    let recorded = Recorded { run, plan: None, events: Vec::new(), next: 0 };
+    Ok(Some(RunSummary {
+        title: head.title.clone(),
+        release: Some(head.id),
+        ended: Some(head.at),
+        versions: head.versions,
+        damaged: Some(JournalError::Damaged { key, message }.to_string()),
+        ..summary(&recorded)
+    }))
 }
 
 /// Reads a run; a damaged journal does not hide the others.

@@ -330,9 +330,9 @@ pub struct FieldChange {
 }
 
 impl Plan {
-    /// Whether there is nothing to do.
+    /// Whether there is nothing to do. Where everything is as it should be and no release says so, there is one to make.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.is_empty() && (self.base.is_some() || self.unchanged.is_empty())
     }
 
     /// The changes of all steps, in their order.

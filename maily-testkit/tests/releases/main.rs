@@ -14,7 +14,7 @@ mod lease;
 mod missing;
 mod needs;
 mod queue;
-
+mod records;
 mod setup;
 mod silence;
 mod status;

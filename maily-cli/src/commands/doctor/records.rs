@@ -41,7 +41,9 @@ async fn journals(wired: &Wired, head: &Head, findings: &mut Findings) {
     };
     for run in &runs {
         if let Some(damaged) = &run.damaged {
-            findings.add("bad", "journal", damaged.clone(), None);
+            let help = "bring it back from a backup of the namespace; where it is of the release in force and there is none, \
+                        `mailyctl deploy --version VERSION --anew` begins again from what is in the cluster";
+            findings.add("bad", "journal", damaged.clone(), Some(help));
         }
     }
     let Some((released, release)) = &head.release else { return };

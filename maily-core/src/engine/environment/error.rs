@@ -92,6 +92,10 @@ pub enum EnvironmentError {
     NoReturn(RunId),
 }
 
+/// The way out where records are gone for good.
+const ANEW: &str =
+    "without one, `mailyctl deploy --version VERSION --anew` begins again from what is in the cluster";
+
 impl EnvironmentError {
     /// What a person can do.
     pub fn hint(&self) -> Option<String> {
@@ -124,7 +128,10 @@ impl EnvironmentError {
             ),
             Self::NoRun(_) => "`mailyctl history` lists the runs on record".to_owned(),
             Self::ReleaseLost { run, .. } => {
-                format!("bring the records of run {run} back from a backup of the namespace's Secrets")
+                format!("bring the records of run {run} back from a backup of the namespace's Secrets; {ANEW}")
+            }
+            Self::Journal(JournalError::Damaged { .. }) => {
+                format!("bring it back from a backup of the namespace's Secrets; {ANEW}")
             }
             Self::Fence(error) => return error.hint(),
             Self::NoReturn(_) => "mend the cause and `mailyctl resume`".to_owned(),

@@ -13,7 +13,7 @@ use super::{
     Plan, Sealer, Storage,
     fence::Fence,
     history::{self, Head, Release},
-    journal::ReleaseHead,
+    journal::{JournalError, ReleaseHead},
     observe,
     patience::patiently,
     planner::{self, PlanOptions, Wanted},
@@ -104,6 +104,31 @@ impl Environment {
     /// When they cannot be read.
     pub async fn head(&self) -> Result<Head, EnvironmentError> {
         patiently(&*self.runtime, || async { Ok(history::head(&*self.records).await?) }.boxed()).await
+    }
+
+    /// The state of the records where those of the release in force, or of the last run, are damaged or lost: what
+    /// cannot be read counts as not there. `None` where nothing is wrong with them.
+    ///
+    /// # Errors
+    /// When they cannot be reached, and when a run has to be resumed or aborted first; else like [`Self::check`].
+    pub async fn begin_anew(&self) -> Result<Option<Head>, EnvironmentError> {
+        let cluster = Some(self.check().await?);
+        let read = || async { Ok::<_, EnvironmentError>(history::read_head(&*self.records).await?) }.boxed();
+        let (head, damage) = patiently(&*self.runtime, read).await?;
+        if let Some(unfinished) = &head.unfinished {
+            return Err(self.unfinished(&unfinished.recorded.run));
+        }
+        if damage.is_none() {
+            match self.released(&head).await {
+                Ok(_) => return Ok(None),
+                Err(
+                    EnvironmentError::Journal(JournalError::Damaged { .. })
+                    | EnvironmentError::ReleaseLost { .. },
+                ) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(Head { cluster, release: None, ..head }))
     }
 
     /// The release in force, with its objects.

@@ -150,9 +150,7 @@ fn swept_key(run: &RunId) -> String {
 }
 
 fn missing(key: String, why: &str) -> JournalError {
-    let message = format!(
-        "it is missing, and {why}: what it told cannot be guessed; bring it back from a backup of the records"
-    );
+    let message = format!("it is missing, and {why}: what it told cannot be guessed");
     JournalError::Damaged { key, message }
 }
 

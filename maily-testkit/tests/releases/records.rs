@@ -1,0 +1,141 @@
+//! Records that a person deleted or damaged by hand: the truth is told, and there is a way out.
+
+use maily_core::{
+    engine::{EnvironmentError, Outcome, ReleaseId, RunEnd, RunId, journal::JournalError},
+    model::Project,
+    object::{ObjectKey, ObjectKind},
+    release::{DeployRequest, PrepareError, RollbackTo, prepare, rollback, runs, status},
+    source::ProgramTools,
+};
+use serde_json::json;
+
+use crate::setup::{Setup, succeeded};
+
+fn run_of(setup_runs: &[maily_core::release::RunSummary], release: u64) -> RunId {
+    let made = setup_runs.iter().find(|run| run.release == Some(ReleaseId(release)));
+    made.expect("is on record").run.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_that_were_deleted_by_hand_are_written_again_from_their_runs() {
+    let setup = Setup::new(95);
+    for version in ["v1", "v2", "v3"] {
+        assert!(succeeded(&setup.deploy(version).await));
+    }
+    let environment = setup.environment();
+    for key in environment.records.list("release/").await.expect("can be read") {
+        environment.records.delete(&key).await.expect("is deleted");
+    }
+    let project = Project::parse(setup.project, "maily.yaml").expect("a project");
+    let resolved = project.resolve("production").expect("is there");
+    let head = environment.head().await.expect("can be read");
+    let base = environment.released(&head).await.expect("can be read");
+    let to = RollbackTo::Version("v1".to_owned());
+    let wanted = rollback(&environment, &resolved, &head, base.as_ref(), &to, None).await;
+    assert!(wanted.expect("is on record").services.values().all(|service| service.version == "v1"));
+    let keys = environment.records.list("release/").await.expect("can be read");
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    // One in the middle, too.
+    environment.records.delete(&keys[1]).await.expect("is deleted");
+    let release = maily_core::engine::history::release(&*environment.records, ReleaseId(2)).await;
+    assert_eq!(release.expect("can be read").expect("is there").head.versions["api"], "v2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_no_list_has_any_more_is_told() {
+    let setup = Setup::new(96);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let environment = setup.environment();
+    let run = run_of(&runs(&*environment.records, 9).await.expect("can be read"), 1);
+    let segments = environment.records.list(&format!("run/{run}/")).await.expect("can be read");
+    for key in &segments {
+        let name = format!("maily-production.{}", key.replace('/', "."));
+        let key = ObjectKey::new(ObjectKind::new("v1", "Secret"), Some("shop"), name);
+        let bare = json!({"metadata": {"labels": {"maily.dev/record": null, "maily.dev/run": null}}});
+        setup.shared.world().edit_as("kubectl-label", &key, bare).expect("is there");
+    }
+    let known = runs(&*environment.records, 9).await.expect("can be read");
+    let damaged = known.first().and_then(|run| run.damaged.clone()).expect("is told");
+    assert!(known[0].run == run && damaged.contains("labels of its object are gone"), "{damaged}");
+    for key in &segments {
+        let name = format!("maily-production.{}", key.replace('/', "."));
+        let key = ObjectKey::new(ObjectKind::new("v1", "Secret"), Some("shop"), name);
+        let labels =
+            json!({"metadata": {"labels": {"maily.dev/record": "run", "maily.dev/run": run.as_str()}}});
+        setup.shared.world().edit_as("kubectl-label", &key, labels).expect("is there");
+    }
+    assert!(runs(&*environment.records, 9).await.expect("can be read")[0].damaged.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_environment_whose_release_lost_its_journal_can_be_begun_anew() {
+    let setup = Setup::new(97);
+    for version in ["v1", "v2"] {
+        assert!(succeeded(&setup.deploy(version).await));
+    }
+    let environment = setup.environment();
+    let project = Project::parse(setup.project, "maily.yaml").expect("a project");
+    let resolved = project.resolve("production").expect("is there");
+    let options = setup.options("tester");
+    let anew = DeployRequest { anew: true, ..DeployRequest::new("v2".parse().expect("a version")) };
+    let refused = prepare(&environment, &resolved, &anew, &ProgramTools, &options).await;
+    assert!(matches!(refused, Err(PrepareError::NotAnew(_))), "whole records are not left behind");
+    let run = run_of(&runs(&*environment.records, 9).await.expect("can be read"), 2);
+    environment.records.delete(&format!("run/{run}/000000")).await.expect("is deleted");
+    let error = setup_error(&setup).await;
+    assert!(matches!(error, EnvironmentError::Journal(JournalError::Damaged { .. })), "{error}");
+    let hint = error.hint().expect("says what to do");
+    assert!(hint.contains("mailyctl deploy --version VERSION --anew"), "{hint}");
+    let before = setup.content();
+    // Everything is as it should be: what is missing is a release that says so.
+    let planned = prepare(&environment, &resolved, &anew, &ProgramTools, &options).await.expect("is planned");
+    assert_eq!(planned.plan.steps.len(), 0, "{:?}", planned.plan.steps);
+    let end = environment.run(planned, &options).await.expect("runs");
+    let release = ReleaseId(3);
+    assert!(
+        matches!(&end, RunEnd::Over { outcome: Outcome::Succeeded { release: made }, .. } if *made == release),
+        "{end:?}"
+    );
+    assert_eq!(setup.content(), before);
+    let status = status(&environment, &resolved).await.expect("can be read");
+    assert_eq!(status.release, Some(release));
+    assert!(succeeded(&setup.deploy("v3").await));
+    let head = environment.head().await.expect("can be read");
+    let base = environment.released(&head).await.expect("can be read");
+    let to = RollbackTo::LastGood;
+    let wanted = rollback(&environment, &resolved, &head, base.as_ref(), &to, None).await;
+    assert_eq!(wanted.expect("is on record").services["api"].version, "v2");
+}
+
+async fn setup_error(setup: &Setup) -> EnvironmentError {
+    let environment = setup.environment();
+    let head = environment.head().await.expect("can be read");
+    environment.released(&head).await.expect_err("is damaged")
+}
+
+/// The journal of a run that has not ended is damaged: nobody knows how far it came.
+#[tokio::test(start_paused = true)]
+async fn an_unfinished_run_whose_journal_is_damaged_is_left_behind() {
+    let setup = Setup::new(98);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(crate::setup::fault("never-ready api@v2"));
+    let limit = std::time::Duration::from_secs(12);
+    let died = maily_core::runtime::within(&*setup.runtime, limit, setup.deploy("v2")).await;
+    assert!(died.is_none());
+    setup.shared.world().faults.clear();
+    setup.runtime.sleep(std::time::Duration::from_secs(20)).await;
+    let environment = setup.environment();
+    let head = environment.head().await.expect("can be read");
+    let run = head.unfinished.expect("has not ended").recorded.run;
+    environment.records.delete(&format!("run/{run}/000000")).await.expect("is deleted");
+    environment.head().await.expect_err("is damaged");
+    let project = Project::parse(setup.project, "maily.yaml").expect("a project");
+    let resolved = project.resolve("production").expect("is there");
+    let mut options = setup.options("tester");
+    options.wait = Some(std::time::Duration::from_secs(60));
+    let anew = DeployRequest { anew: true, ..DeployRequest::new("v2".parse().expect("a version")) };
+    let planned = prepare(&environment, &resolved, &anew, &ProgramTools, &options).await.expect("is planned");
+    let end = environment.run(planned, &options).await.expect("runs");
+    assert!(succeeded(&end), "{end:?}");
+    assert!(environment.head().await.expect("can be read").unfinished.is_none());
+}
