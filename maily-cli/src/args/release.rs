@@ -40,10 +40,6 @@ pub(crate) struct ApplyCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct DeployCommand {
-    /// Begin again from what is in the cluster, where the records of the release in force are damaged and there is no
-    /// backup
-    #[arg(long, conflicts_with = "components")]
-    pub(crate) anew: bool,
     #[command(flatten)]
     pub(crate) env: EnvArg,
     /// Version to release: the tag of the project's own images
@@ -55,6 +51,10 @@ pub(crate) struct DeployCommand {
     /// Only show the plan
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Begin again from what is in the cluster, where the records of the release in force are damaged and there is no
+    /// backup
+    #[arg(long, conflicts_with = "components")]
+    pub(crate) anew: bool,
     #[command(flatten)]
     pub(crate) plan: VersionArgs,
     #[command(flatten)]

@@ -18,6 +18,10 @@ use crate::{
     wire::runtime,
 };
 
+/// What `--remove-fence` leaves.
+const KEPT: &str = "the policy `maily-fence` and the binding `maily-fence.anchor` stay: they judge nothing, other \
+                    environments use them, and without them the API server could have no fence again until it restarts";
+
 /// What was bound.
 pub(super) struct Bound<'a> {
     pub(super) path: &'a Path,
@@ -45,6 +49,9 @@ pub(super) struct Settled {
     /// What a person can do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<String>,
+    /// What stays in the cluster, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<&'static str>,
     /// What is to be handed to somebody who may install it.
     #[serde(skip_serializing_if = "Option::is_none")]
     manifest: Option<String>,
@@ -63,6 +70,9 @@ impl Settled {
         }
         if let Some(help) = &self.help {
             ui.tell(&format!("{}: {}", ui.paint.strong("help"), ui.tool.in_text(help)));
+        }
+        if let Some(kept) = self.kept {
+            ui.tell(kept);
         }
         match &self.manifest {
             Some(manifest) => ui.print(manifest),
@@ -99,6 +109,7 @@ pub(super) async fn settle(
     } else if args.remove_fence {
         now = Fencing::None;
         let left = fence.remove().await?;
+        settled.kept = Some(KEPT);
         if !left.is_empty() {
             let names: Vec<String> = left.iter().map(ToString::to_string).collect();
             settled.warning = Some(format!("not allowed to delete {}", names.join(", ")));

@@ -184,3 +184,44 @@ impl Listener for Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use maily_core::engine::{EVENT_FORMAT, RunId};
+
+    use super::*;
+
+    /// What a run says of a step at these seconds, and how many lines that makes.
+    fn lines(said: &[(i64, &str)]) -> Vec<i64> {
+        let log = Log::new(Paint::default(), Arc::default());
+        let step = StepId::new("production", "api", "rollout");
+        let told = |second: i64, what: What| {
+            log.line(&Event {
+                format: EVENT_FORMAT,
+                at: Timestamp::from_second(second).expect("a time"),
+                run: RunId::from("run"),
+                environment: "production".into(),
+                replayed: false,
+                what,
+            })
+        };
+        assert!(told(0, What::StepStarted { step: step.clone() }).is_some());
+        let progress = |why: &str| What::StepProgress {
+            step: step.clone(),
+            ready: Some(1),
+            desired: Some(2),
+            why: why.to_owned(),
+        };
+        let shown = said.iter().filter(|(second, why)| told(*second, progress(why)).is_some());
+        shown.map(|(second, _)| *second).collect()
+    }
+
+    #[test]
+    fn what_lasts_is_said_within_five_seconds_and_again() {
+        assert_eq!(lines(&[(0, "pulls"), (4, "pulls"), (29, "pulls"), (54, "pulls")]), [4, 29, 54]);
+        // A reason that changes right after a line is not lost: it is told once more when it lasts.
+        assert_eq!(lines(&[(0, "pulls"), (4, "pulls"), (5, "crashes"), (9, "crashes")]), [4, 9]);
+        // The same is not said twice in a row.
+        assert_eq!(lines(&[(4, "pulls"), (8, "pulls"), (12, "pulls")]), [4]);
+    }
+}
