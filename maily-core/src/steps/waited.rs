@@ -24,7 +24,7 @@ pub(super) struct Waited<'a> {
 
 impl<'a> Waited<'a> {
     pub(super) fn new(context: &'a Context, step: &'a StepId) -> Self {
-        Self { context, step, last: None, due: context.runtime.now() }
+        Self { context, step, last: None, due: context.runtime.now() + LASTS }
     }
 
     /// Tells it, unless it was told a moment ago.

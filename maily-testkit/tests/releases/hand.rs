@@ -74,7 +74,7 @@ async fn what_a_person_deleted_and_put_back_counts_as_taken_back() {
     assert!(said.contains("it was deleted meanwhile"), "{said}");
     // The other object of the step has the new content still.
     assert!(said.contains("not taken back either: ConfigMap/queue-config"), "{said}");
-    assert!(said.contains("as release 1 has it"), "{said}");
+    assert!(said.contains("as release 1 has it (`mailyctl show release 1 --output json`)"), "{said}");
     let options = WriteOptions::apply("kubectl", Precondition::Any);
     setup.shared.world().write(&put_back, &options).expect("is made");
     let resumed = setup.environment().take_over(None, Wish::Resume, &setup.options("second")).await;

@@ -132,7 +132,7 @@ fn remedy(failure: &Failure, base: Option<ReleaseId>) -> String {
             let object = failure.object.as_deref().unwrap_or("the object");
             let state = base.map_or_else(
                 || "was before the run".to_owned(),
-                |base| format!("was before the run, as release {base} has it"),
+                |base| format!("was before the run, as release {base} has it (`mailyctl show release {base} --output json`)"),
             );
             format!(
                 "decide which state is right: put {object} back as it {state}, and `mailyctl resume`, which takes the \

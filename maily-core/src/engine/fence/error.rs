@@ -71,8 +71,8 @@ impl FenceError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Silent { environment, .. } => Some(format!(
-                "repair it: `mailyctl env bind {environment} --install-fence`. Where that ends like this, too, the API \
-                 server has to be restarted: it reads no parameters of fences any more, once all their bindings \
+                "repair it: `mailyctl env bind {environment} --install-fence`. Where that or the next run ends like this, \
+                 too, the API server has to be restarted: it reads no parameters of fences any more, once all their bindings \
                  were gone for a moment (https://github.com/kubernetes/kubernetes/issues/130887). Or go on without \
                  the fence: `mailyctl env bind {environment} --remove-fence`"
             )),

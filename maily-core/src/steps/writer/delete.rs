@@ -14,6 +14,8 @@ use crate::{
 
 /// So long a deletion takes where nothing is in its way.
 const ORDINARY: Duration = Duration::from_secs(1);
+/// Between two looks there is at least so long.
+const SHORTEST: Duration = Duration::from_millis(20);
 
 impl Writer<'_> {
     /// Deletes an object and waits until it is gone.
@@ -100,7 +102,7 @@ impl Writer<'_> {
                 }
                 Err(error) => self.after(error).await?,
             }
-            self.context.pause(self.direction, pause).await?;
+            self.context.pause(self.direction, pause.min(waited.left().max(SHORTEST))).await?;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
     }
@@ -160,7 +162,7 @@ impl Writer<'_> {
                 }
                 Err(error) => self.after(error).await?,
             }
-            self.context.pause(self.direction, pause).await?;
+            self.context.pause(self.direction, pause.min(waited.left().max(SHORTEST))).await?;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
     }

@@ -148,10 +148,13 @@ impl Writer<'_> {
                 }
             }
         };
-        Failure::new("changed", format!("{}: {what}", change.key))
+        let failure = Failure::new("changed", format!("{}: {what}", change.key))
             .with_object(change.key.to_string())
-            .with_effect(self.effect)
-            .with_hint("look at the object, then make a new plan")
-            .into()
+            .with_effect(self.effect);
+        match self.direction {
+            Direction::Forward => failure.with_hint("look at the object, then make a new plan").into(),
+            // The remedy of the step says it.
+            Direction::Back => failure.into(),
+        }
     }
 }
