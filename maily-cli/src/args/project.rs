@@ -10,7 +10,7 @@ pub(crate) struct InitArgs {
     /// Derive services from manifests: a file, a folder or a pattern, with {version} where the version stands
     #[arg(long, value_name = "PATH")]
     pub(crate) from: Option<String>,
-    /// The version to look at: it stands for {version} in the path, and is the tag of the project's own images
+    /// The version to look at: it stands for {version} in the path, and is the tag of the project's own images; else what these carry
     #[arg(long)]
     pub(crate) version: Option<String>,
     /// Name of the project; else the folder's

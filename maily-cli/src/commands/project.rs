@@ -38,16 +38,16 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
             TEMPLATE.replace("PROJECT", &name)
         }
         Some(from) => {
-            let version: Version = match &args.version {
-                Some(text) => super::deploy::version(text)?,
-                None if from.contains("{version}") => {
-                    return Err(CliError::usage("`--from` has a `{version}`, so that `--version` is needed"));
-                }
-                None => super::deploy::version("v0.0.0")?,
-            };
-            let request =
-                DeriveRequest { root: &root, from, version: &version, name: &name, critical: &args.critical };
+            if args.version.is_none() && from.contains("{version}") {
+                return Err(CliError::usage("`--from` has a `{version}`, so that `--version` is needed"));
+            }
+            let version: Option<Version> = args.version.as_deref().map(super::deploy::version).transpose()?;
+            let version = version.as_ref();
+            let request = DeriveRequest { root: &root, from, version, name: &name, critical: &args.critical };
             let derived = derive(&request)?;
+            if let (None, Some(carried)) = (version, &derived.version) {
+                ui.tell(&format!("the project's own images carry `{carried}`"));
+            }
             if !derived.unknown_critical.is_empty() {
                 return Err(CliError::usage(format!(
                     "no such service: {}",

@@ -12,6 +12,7 @@ mod files;
 mod interrupts;
 mod machines;
 mod model;
+mod own_images;
 mod phased;
 mod screens;
 #[path = "../terminal/mod.rs"]

@@ -123,7 +123,7 @@ fn defaults(service: &super::Service, project: &super::Project) -> Vec<(&'static
     if let Source::Workload(workload) = &service.source {
         let Workload { cpu, memory, scale, port, health, ingress, .. } = &**workload;
         values.push(("workload.name", workload.name.clone().unwrap_or_else(|| service.name.to_string())));
-        let image = workload.image.as_ref().or(service.image.as_ref()).or(project.images.as_ref());
+        let image = workload.image.as_ref().or(service.image.as_ref()).or(project.images.first());
         values.extend(image.map(|image| ("workload.image", image.clone())));
         values.push(("workload.cpu", format!("{}..{}", cpu.0, cpu.1)));
         values.push(("workload.memory", format!("{}..{}", memory.0, memory.1)));

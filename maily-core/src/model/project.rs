@@ -16,8 +16,8 @@ use crate::{provider::ClusterIdentity, yaml::Node};
 pub struct Project {
     /// Name.
     pub name: ProjectName,
-    /// Pattern of the project's own images.
-    pub images: Option<String>,
+    /// Patterns of the project's own images; the first is that of a service without one of its own.
+    pub images: Vec<String>,
     /// Images of other people without a fixed version are errors instead of warnings.
     pub strict: bool,
     /// What stays on record of each environment.

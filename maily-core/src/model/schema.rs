@@ -96,7 +96,7 @@ pub fn schema() -> Value {
         "properties": {
             "maily": {"const": 1},
             "project": name,
-            "images": {"type": "string", "description": "pattern of the project's own images"},
+            "images": {"allOf": [words], "description": "patterns of the project's own images"},
             "strict": {"type": "boolean"},
             "history": map(json!({"releases": {"type": "integer", "minimum": 1},
                 "age": {"type": "string", "pattern": "^([0-9]+[smhd])+$", "description": "such as 30d; what is younger is kept"}}), &[]),

@@ -9,8 +9,9 @@ use std::{
 use super::{
     group::{Groups, group},
     hooks::is_hook,
-    images::{images, reference},
+    images::images,
     manifests::{Found, SourceErrors, read_files},
+    pattern::{Used, carried, patterns, remedy},
 };
 use crate::{
     model::{Placeholders, ProjectName, ServiceName, Version, expand},
@@ -24,8 +25,8 @@ pub struct DeriveRequest<'a> {
     pub root: &'a Path,
     /// File, folder or pattern, perhaps with `{version}`.
     pub from: &'a str,
-    /// The version to look at.
-    pub version: &'a Version,
+    /// The version to look at; else what the project's own images carry.
+    pub version: Option<&'a Version>,
     /// Name of the project.
     pub name: &'a ProjectName,
     /// Services of the last phase.
@@ -39,6 +40,8 @@ pub struct Derived {
     pub text: String,
     /// The services that were found.
     pub services: Vec<String>,
+    /// The version that was looked at, where there is one.
+    pub version: Option<Version>,
     /// What was not understood.
     pub remarks: Vec<String>,
     /// Names given as critical that are no services.
@@ -50,7 +53,8 @@ pub struct Derived {
 /// # Errors
 /// When the manifests cannot be read.
 pub fn derive(request: &DeriveRequest<'_>) -> Result<Derived, SourceErrors> {
-    let values = Placeholders { version: Some(request.version), ..Placeholders::default() };
+    let values =
+        Placeholders { version: request.version.map(|version| &**version), ..Placeholders::default() };
     let path = expand(request.from, &values).map_err(|message| super::SourceError::File {
         path: request.from.to_owned(),
         message,
@@ -59,6 +63,7 @@ pub fn derive(request: &DeriveRequest<'_>) -> Result<Derived, SourceErrors> {
     let (hooks, found): (Vec<Found>, Vec<Found>) =
         read_files(request.root, &path)?.into_iter().partition(is_hook);
     let objects: Vec<Object> = found.into_iter().map(|found| found.object).collect();
+    let namespaces = namespaces(&objects);
     let groups = group(objects);
     let (usable, refused): (Vec<&String>, Vec<&String>) =
         groups.services.keys().partition(|name| name.parse::<ServiceName>().is_ok());
@@ -81,33 +86,69 @@ pub fn derive(request: &DeriveRequest<'_>) -> Result<Derived, SourceErrors> {
     let critical: BTreeSet<&str> = request.critical.iter().map(String::as_str).collect();
     let unknown_critical: Vec<String> =
         request.critical.iter().filter(|name| !usable.iter().any(|known| known == name)).cloned().collect();
-    let pattern = image_pattern(&groups, request.version);
-    let image = groups.services.values().flatten().flat_map(images).map(|(_, image)| image).next();
-    if let (None, Some(image), false) = (&pattern, image, request.from.contains("{version}")) {
+    let used: Used = groups
+        .services
+        .iter()
+        .flat_map(|(name, objects)| objects.iter().flat_map(images).map(|(_, image)| (name.clone(), image)))
+        .collect();
+    let version = request.version.cloned().or_else(|| carried(&used));
+    let patterns = version.as_ref().map(|version| patterns(&used, version)).unwrap_or_default();
+    if let (true, Some((_, image)), false) =
+        (patterns.is_empty(), used.first(), request.from.contains("{version}"))
+    {
+        let said = version.as_ref().map_or_else(
+            || "which images are the project's own was not to be told".to_owned(),
+            |version| format!("no image carries the version `{version}`"),
+        );
         remarks.push(format!(
-            "no image is called like its service at `{}`: images stay as they are written, such as `{image}`, whatever version is \
-             deployed; give the tag that they carry as `--version`, or write `images: REGISTRY/{{service}}:{{version}}` into the file",
-            request.version
+            "{said}: images stay as they are written, such as `{image}`, whatever version is deployed; give the tag that the \
+             project's own carry as `--version`, or write {} into the file",
+            remedy(&used)
         ));
     }
-    let text = write(request, &usable, &critical, pattern.as_deref(), &talks(&groups));
+    let namespace = match &namespaces.iter().collect::<Vec<_>>()[..] {
+        [] => None,
+        [only] => Some(only.as_str()),
+        several => {
+            let names = several.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+            remarks.push(format!(
+                "the objects stand in {} namespaces ({names}), and an environment is one: take it out of the manifests, or make a \
+                 project of each",
+                several.len()
+            ));
+            None
+        }
+    };
+    let parts = Parts {
+        services: &usable,
+        critical: &critical,
+        images: &patterns,
+        namespace: namespace.unwrap_or(request.name),
+        talks: &talks(&groups),
+    };
+    let text = write(request, &parts);
     let services = usable.into_iter().cloned().collect();
-    Ok(Derived { text, services, remarks, unknown_critical })
+    Ok(Derived { text, services, version, remarks, unknown_critical })
 }
 
-/// The pattern that most images follow, where they carry service and version.
-fn image_pattern(groups: &Groups, version: &Version) -> Option<String> {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for (name, objects) in &groups.services {
-        for (_, image) in objects.iter().flat_map(images) {
-            let Some(parts) = reference(&image) else { continue };
-            let stem = parts.name.strip_suffix(name.as_str()).and_then(|stem| stem.strip_suffix('/'));
-            if let (Some(stem), true) = (stem, parts.tag == Some(version)) {
-                *counts.entry(format!("{stem}/{{service}}:{{version}}")).or_default() += 1;
-            }
-        }
+/// Namespaces that objects name, or that the manifests bring where none does.
+fn namespaces(objects: &[Object]) -> BTreeSet<String> {
+    let named: BTreeSet<String> =
+        objects.iter().filter_map(|object| object.namespace().map(str::to_owned)).collect();
+    if named.is_empty() {
+        let brought = objects.iter().filter(|object| object.kind() == "Namespace");
+        return brought.map(|object| object.name().to_owned()).collect();
     }
-    counts.into_iter().max_by_key(|(_, count)| *count).map(|(pattern, _)| pattern)
+    named
+}
+
+/// What is written.
+struct Parts<'a> {
+    services: &'a [&'a String],
+    critical: &'a BTreeSet<&'a str>,
+    images: &'a [String],
+    namespace: &'a str,
+    talks: &'a BTreeMap<&'a str, BTreeSet<&'a str>>,
 }
 
 /// Which services a service names in its variables.
@@ -132,26 +173,23 @@ fn talks(groups: &Groups) -> BTreeMap<&str, BTreeSet<&str>> {
     found
 }
 
-fn write(
-    request: &DeriveRequest<'_>,
-    services: &[&String],
-    critical: &BTreeSet<&str>,
-    images: Option<&str>,
-    talks: &BTreeMap<&str, BTreeSet<&str>>,
-) -> String {
+fn write(request: &DeriveRequest<'_>, parts: &Parts<'_>) -> String {
+    let Parts { services, critical, images, namespace, talks } = *parts;
     let mut text = String::new();
     let source = request.name;
     let _ = writeln!(text, "# The project of {source}: what is released, where, and in which order.");
     let _ = writeln!(text, "maily: 1\nproject: {source}");
-    if let Some(images) = images {
+    let quoted: Vec<String> = images.iter().map(|pattern| format!("'{pattern}'")).collect();
+    if let [first, more @ ..] = &quoted[..] {
         let _ = writeln!(text, "# The project's own images; any other image stays as the manifests have it.");
-        let _ = writeln!(text, "images: '{images}'");
+        let images = if more.is_empty() { first.clone() } else { format!("[{}]", quoted.join(", ")) };
+        let _ = writeln!(text, "images: {images}");
     }
     let _ = writeln!(
         text,
         "\n# Where it runs. `mailyctl env bind production --context CONTEXT --namespace NAMESPACE` fills in the cluster."
     );
-    let _ = writeln!(text, "environments:\n  production:\n    namespace: {source}");
+    let _ = writeln!(text, "environments:\n  production:\n    namespace: {namespace}");
     let _ = writeln!(text, "    approval: required        # a person has to say yes");
     let _ = writeln!(text, "\n# Objects are grouped by workload, selector and reference at every plan.");
     let _ = writeln!(text, "sources:\n  {source}: {{manifests: '{}'}}", request.from);
@@ -209,7 +247,7 @@ metadata: {name: lonely}
         let derived = derive(&DeriveRequest {
             root: &folder,
             from: "{version}.yaml",
-            version: &"v1".parse().expect("a version"),
+            version: Some(&"v1".parse().expect("a version")),
             name: &"shop".parse().expect("a name"),
             critical: &["web".to_owned(), "wbe".to_owned()],
         });
@@ -223,7 +261,7 @@ metadata: {name: lonely}
             derived.text
         );
         let project = Project::parse(&derived.text, "maily.yaml").expect("is a project");
-        assert_eq!(project.images.as_deref(), Some("r.example/shop/{service}:{version}"));
+        assert_eq!(project.images, ["r.example/shop/{service}:{version}"]);
         assert_eq!(project.environments["production"].namespace, "shop");
         let name = "production".parse().expect("a name");
         let identity = ClusterIdentity { uid: "u-1".into(), ca: String::new() };

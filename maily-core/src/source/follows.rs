@@ -3,6 +3,7 @@
 use super::{
     Rendered,
     images::{images, reference},
+    pattern::{Used, remedy},
     render::RenderRequest,
 };
 use crate::{
@@ -17,18 +18,21 @@ pub(super) fn told(request: &RenderRequest<'_>, rendered: &Rendered) -> Option<N
         return None;
     }
     let objects = rendered.services.values().flat_map(|service| &service.objects).chain(&rendered.shared);
-    let images: Vec<String> = objects.flat_map(images).map(|(_, image)| image).collect();
+    let used: Used = objects
+        .flat_map(|object| images(object).into_iter().map(|(_, image)| (object.key().short(), image)))
+        .collect();
     // Perhaps with a word of its own, as in `v1-slim`.
     let names = |tag: &str| tag.contains(&**request.version);
-    let follows = |image: &String| reference(image).is_some_and(|parts| parts.tag.is_some_and(names));
-    let first = images.first()?;
-    if images.iter().any(follows) {
+    let follows = |image: &str| reference(image).is_some_and(|parts| parts.tag.is_some_and(names));
+    let (_, first) = used.first()?;
+    if used.iter().any(|(_, image)| follows(image)) {
         return None;
     }
     let text = format!(
         "no image and no path of the project follows the version: `{}` is the release's name alone, and images stay as they are \
-         written, such as `{first}`. `images: REGISTRY/{{service}}:{{version}}` in the project file makes them follow",
-        request.version
+         written, such as `{first}`. {} in the project file makes them follow",
+        request.version,
+        remedy(&used)
     );
     Some(Note { topic: "version".to_owned(), text })
 }

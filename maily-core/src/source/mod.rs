@@ -13,6 +13,7 @@ mod manifests;
 mod order;
 mod partition;
 mod patch;
+mod pattern;
 mod references;
 mod render;
 mod reserved;

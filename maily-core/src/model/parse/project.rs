@@ -87,7 +87,7 @@ pub(super) fn read(root: &Node, errors: &Errors<'_>, origin: &str, text: &str) -
     if name.is_none() && fields.key_place("project").is_none() {
         errors.add(fields.place(), "the project's name is missing", Some("write `project: NAME`".into()));
     }
-    let images = fields.text("images").map(|(text, _)| text);
+    let images = fields.words("images").into_iter().map(|(text, _)| text).collect();
     let strict = fields.flag("strict").unwrap_or(false);
     let history = fields.take("history").map(|node| history(node, errors)).unwrap_or_default();
     let environments = environments(&mut fields, name.as_deref().unwrap_or("default"));

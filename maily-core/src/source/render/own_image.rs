@@ -2,11 +2,13 @@
 
 use super::work::Work;
 use crate::{
-    model::{Placeholders, expand},
+    model::{Placeholders, Source, expand},
     object::Object,
     run::Note,
     source::{
-        images::{images, reference, set_image},
+        images::{Reference, images, reference, set_image},
+        manifests::SourceError,
+        pattern::alike,
         reserved,
     },
 };
@@ -51,13 +53,18 @@ impl Work<'_> {
                 self.refuse_object(&object, message, "write it like `registry/name:version`");
                 return None;
             };
-            let ours = own.name() == Some(parts.name);
-            if let OwnImage::Given(own) = own
-                && ours
-                && parts.digest.is_none()
-            {
-                set_image(&mut object, &container, own);
-                continue;
+            let ours = own.name() == Some(parts.name) || self.of_project.contains_key(parts.name);
+            let written = matches!(own, OwnImage::Written(_));
+            if !written && parts.digest.is_none() {
+                let given = match own {
+                    OwnImage::Given(image) if own.name() == Some(parts.name) => Some(image),
+                    _ => self.of_project.get(parts.name),
+                };
+                if let Some(given) = given {
+                    set_image(&mut object, &container, given);
+                    continue;
+                }
+                self.look_alike(&object, &image, &parts);
             }
             if parts.moves() {
                 let text =
@@ -71,6 +78,68 @@ impl Work<'_> {
             }
         }
         Some(object)
+    }
+
+    /// Notes the images of the project that manifests get, whichever service they are of.
+    pub(super) fn images_of_project(&mut self) {
+        let resolved = self.request.resolved;
+        let mut found = Vec::new();
+        for pattern in resolved.project.images.iter().skip(1).filter(|pattern| !pattern.contains("{service}"))
+        {
+            match self.own_image(None, Some(pattern)) {
+                Ok(image) => found.extend(image),
+                Err(NoImage { message, help }) => {
+                    let (path, help) = ("images".to_owned(), help.to_owned());
+                    self.errors.push(SourceError::File { path, message, help });
+                }
+            }
+        }
+        // A pattern that makes none is refused with its service.
+        for service in resolved.services.values() {
+            let own = match &service.source {
+                Source::Workload(workload) => workload.image.as_ref().or(service.image.as_ref()),
+                Source::Job(job) => job.image.as_ref().or(service.image.as_ref()),
+                _ => service.image.as_ref(),
+            };
+            // A fixed one says nothing about other services that use another version of it.
+            if own.is_none_or(|own| own.contains("{version}") || own.contains("{images}")) {
+                found.extend(self.own_image(Some(&service.name), own).ok().flatten());
+            }
+            for pattern in
+                resolved.project.images.iter().skip(1).filter(|pattern| pattern.contains("{service}"))
+            {
+                found.extend(self.own_image(Some(&service.name), Some(pattern)).ok().flatten());
+            }
+        }
+        let named = found.into_iter().filter_map(|image| Some((reference(&image)?.name.to_owned(), image)));
+        self.of_project = named.collect();
+    }
+
+    /// Notes an image that has the name of one of the project and another version.
+    fn look_alike(&mut self, object: &Object, image: &str, parts: &Reference<'_>) {
+        let version: &str = self.request.version;
+        let values = self.placeholders(None);
+        let images = &self.request.resolved.project.images;
+        if parts.tag.is_none_or(|tag| !tag.contains(version))
+            && images.iter().any(|pattern| alike(pattern, &values, parts.name))
+        {
+            self.alike.entry(image.to_owned()).or_default().push(object.key().short());
+        }
+    }
+
+    /// A word for each image that looks like the project's own, and does not follow the version.
+    pub(super) fn tell_alike(&mut self) {
+        let images = &self.request.resolved.project.images;
+        let listed: String = images.iter().map(|pattern| format!("'{pattern}', ")).collect();
+        for (image, users) in std::mem::take(&mut self.alike) {
+            let name = reference(&image).map_or(&*image, |parts| parts.name);
+            let text = format!(
+                "{}: image `{image}` looks like the project's own and stays as it is: \
+                 `images: [{listed}'{name}:{{version}}']` makes it follow the version, and `'{image}'` there says that it stays",
+                users.join(", ")
+            );
+            self.rendered.notes.push(Note { topic: "own-image".into(), text });
+        }
     }
 
     /// The image that the file itself describes something with.
@@ -104,7 +173,7 @@ impl Work<'_> {
 
     /// The image of a service at this version, by its own pattern or the project's; none where there is no pattern.
     fn own_image(&self, service: Option<&str>, pattern: Option<&String>) -> Result<Option<String>, NoImage> {
-        let images = self.request.resolved.project.images.as_ref();
+        let images = self.request.resolved.project.images.first();
         let Some(written) = pattern.or(images) else { return Ok(None) };
         let filled = |pattern: &str, values: &Placeholders<'_>| {
             let wrong = |message| NoImage {

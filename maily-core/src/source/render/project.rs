@@ -53,8 +53,15 @@ pub struct Rendered {
 /// # Errors
 /// All errors at once.
 pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Rendered, SourceErrors> {
-    let mut work =
-        Work { request, rendered: Rendered::default(), errors: Vec::new(), places: BTreeMap::new() };
+    let mut work = Work {
+        request,
+        rendered: Rendered::default(),
+        errors: Vec::new(),
+        places: BTreeMap::new(),
+        of_project: BTreeMap::new(),
+        alike: BTreeMap::new(),
+    };
+    work.images_of_project();
     let services: Vec<&Service> =
         request.resolved.services.values().filter(|s| work.wanted(&s.name)).collect();
     let mut bundles: BTreeMap<String, Groups> = BTreeMap::new();
@@ -65,6 +72,7 @@ pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Re
     work.jobs();
     work.same_jobs();
     work.gates();
+    work.tell_alike();
     let objects = work.rendered.services.values_mut().flat_map(|service| &mut service.objects);
     objects.chain(&mut work.rendered.shared).for_each(write_pull_policies);
     for service in work.rendered.services.values_mut() {

@@ -19,6 +19,10 @@ pub(super) struct Work<'a> {
     pub(super) rendered: Rendered,
     pub(super) errors: Vec<SourceError>,
     pub(super) places: BTreeMap<ObjectKey, String>,
+    /// Images of the project at this version, by registry and path.
+    pub(super) of_project: BTreeMap<String, String>,
+    /// Images that look like the project's own, with what uses them.
+    pub(super) alike: BTreeMap<String, Vec<String>>,
 }
 
 impl Work<'_> {
