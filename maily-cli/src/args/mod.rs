@@ -9,7 +9,7 @@ mod schema;
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub(crate) use look::{EnvOnly, HistoryCommand, LogsCommand, ShowCommand, StatusCommand};
 pub(crate) use options::{EnvArg, PlanArgs, RunArgs, TurnArgs, VersionArgs, WaitArgs};
@@ -21,7 +21,7 @@ pub(crate) use release::{
 pub(crate) use sandbox::{FaultCommand, SandboxCommand};
 pub(crate) use schema::{SchemaCommand, SchemaFor};
 
-/// Releases of the Maily platform: planned, journaled, watched, and taken back when they fail.
+/// Deploys applications to Kubernetes as one journaled transaction: planned, watched, and taken back when it fails.
 #[derive(Debug, Parser)]
 #[command(name = "mailyctl", version, arg_required_else_help = true)]
 #[command(
@@ -55,7 +55,7 @@ pub(crate) struct Globals {
     /// How results are written
     #[arg(short = 'o', long, global = true, hide_short_help = true, value_enum, default_value_t = Output::Auto)]
     pub(crate) output: Output,
-    /// Say only what went wrong
+    /// Say only what was asked for, such as a plan or a state, and what went wrong
     #[arg(short, long, global = true, hide_short_help = true)]
     pub(crate) quiet: bool,
     /// Say more: all fields of a plan, and each request; twice: diagnostics of the libraries, too
@@ -174,7 +174,9 @@ pub(crate) enum Command {
 /// Understands the command line of this process.
 pub(crate) fn parse() -> Result<Args, clap::Error> {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
-    Args::try_parse().map_err(|mut error| {
+    let understood =
+        pointed(Args::command()).try_get_matches().and_then(|found| Args::from_arg_matches(&found));
+    understood.map_err(|mut error| {
         let word = match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::String(word)) if error.kind() == ErrorKind::UnknownArgument => word,
             _ => return error,
@@ -186,6 +188,16 @@ pub(crate) fn parse() -> Result<Args, clap::Error> {
         }
         error
     })
+}
+
+/// What a short help leaves out, and where it stands.
+const MORE: &str = "`--help` tells more, also of the options of every command: --sandbox, -C, -o, …";
+
+/// The short help of a command, and of those below it, says where the rest is.
+fn pointed(command: clap::Command) -> clap::Command {
+    let long = command.get_after_help().cloned().unwrap_or_default();
+    let short = if long.to_string().is_empty() { MORE.to_owned() } else { format!("{MORE}\n\n{long}") };
+    command.after_help(short).after_long_help(long).mut_subcommands(pointed)
 }
 
 /// Whether a command line that was not understood asks for JSON all the same.

@@ -76,10 +76,10 @@ pub(crate) struct PhasedCommand {
     #[arg(long)]
     pub(crate) skip_staging: bool,
     /// First phase; after staging as with `--skip-staging`
-    #[arg(long, value_name = "1..3", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) start_phase: u8,
     /// Last phase; the last one of the project by default
-    #[arg(long, value_name = "1..3", value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) end_phase: Option<u8>,
     /// Shift traffic step by step (not there yet)
     #[arg(long)]

@@ -21,8 +21,12 @@ use crate::{
 };
 
 /// What to say where nobody can be asked for a deploy.
-const SAVED: &str = "say `--yes`; a deploy can also be saved by `mailyctl plan --version VERSION --out FILE`, \
-                     reviewed, and carried out by `mailyctl apply FILE --yes`";
+fn saved(environment: &str, version: &Version) -> String {
+    format!(
+        "say `--yes`; a deploy can also be saved by `mailyctl plan --env {environment} --version {version} --out FILE`, \
+         reviewed, and carried out by `mailyctl apply FILE --yes`"
+    )
+}
 /// The same for what cannot be saved.
 const LOOK_FIRST: &str = "look at it with `--dry-run`, and say `--yes`";
 
@@ -79,7 +83,7 @@ pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &DeployCommand) -> 
         let of_version = VersionArgs { anew: args.anew, ..args.plan.clone() };
         let plan =
             async || prepare(ui, wired, &version, scope.clone(), &of_version, &args.run.turn.wait, how).await;
-        fulfil(ui, wired, &args.run, args.dry_run, SAVED, plan).await
+        fulfil(ui, wired, &args.run, args.dry_run, &saved(&wired.environment.name, &version), plan).await
     })
     .await
 }
@@ -175,7 +179,7 @@ pub(super) async fn part(
         ui.one_plan(&plan().await?)?;
         return Ok((Code::Done, false));
     }
-    let code = fulfil(ui, &wired, &args.run, false, SAVED, plan).await?;
+    let code = fulfil(ui, &wired, &args.run, false, &saved(environment, version), plan).await?;
     Ok((code, changes.get()))
 }
 

@@ -61,7 +61,7 @@ async fn shown(ui: &Ui, globals: &Globals, args: &StatusCommand) -> Result<(), C
         return ui.document("status", &status);
     }
     let clear = if args.watch && ui.form == render::Form::Live { "\u{1b}[H\u{1b}[2J" } else { "" };
-    let text = render::status(&status, ui.paint, &ui.tool);
+    let text = render::status(&status, runtime().wall(), ui.paint, &ui.tool);
     let looked = if args.watch { render::looked(runtime().wall(), ui) } else { String::new() };
     ui.print_text(&format!("{clear}{looked}{text}"))
 }

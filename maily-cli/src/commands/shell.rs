@@ -8,7 +8,7 @@ use crate::{
     args::Args,
     complete,
     exit::{CliError, Code},
-    render::Ui,
+    render::{Ui, several},
 };
 
 pub(super) fn completions(ui: &Ui, shell: clap_complete::Shell) -> Result<Code, CliError> {
@@ -23,6 +23,14 @@ pub(super) fn man(ui: &Ui, folder: &Path) -> Result<Code, CliError> {
     };
     std::fs::create_dir_all(folder).map_err(failed)?;
     clap_mangen::generate_to(Args::command(), folder).map_err(failed)?;
-    ui.tell(&format!("`man -l {}`", folder.join("mailyctl.1").display()));
+    let pages = std::fs::read_dir(folder).map_err(failed)?.flatten();
+    let ours = |page: &std::fs::DirEntry| page.file_name().to_string_lossy().starts_with("mailyctl");
+    let count = pages.filter(ours).count();
+    ui.tell(&format!(
+        "wrote {} to `{}`: `man -l {}`",
+        several(count, "man page"),
+        folder.display(),
+        folder.join("mailyctl.1").display()
+    ));
     Ok(Code::Done)
 }

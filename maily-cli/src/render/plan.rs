@@ -57,6 +57,9 @@ pub(super) fn plan(plan: &Plan, before: Option<&ReleaseHead>, screen: Screen) ->
     let phases =
         plan.steps.iter().filter_map(|step| step.phase.as_ref()).collect::<std::collections::BTreeSet<_>>();
     let mut service: Option<&str> = None;
+    let only_removes =
+        plan.steps.iter().all(|step| matches!(step.work, Work::Prune { .. } | Work::Barrier {}));
+    let mut removes = only_removes;
     let mut room = Room { left: screen.most, over: 0 };
     for step in plan.steps.iter().filter(|step| !matches!(step.work, Work::Barrier {})) {
         if room.left == 0 {
@@ -70,6 +73,11 @@ pub(super) fn plan(plan: &Plan, before: Option<&ReleaseHead>, screen: Screen) ->
                 "\n{}",
                 paint.strong(&format!("phase {}", step.phase.as_deref().unwrap_or_default()))
             );
+            service = None;
+        }
+        if !removes && matches!(step.work, Work::Prune { .. }) {
+            removes = true;
+            let _ = writeln!(text, "\n{}", paint.strong("removed at the end"));
             service = None;
         }
         let subject =

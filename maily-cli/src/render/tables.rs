@@ -106,7 +106,18 @@ pub(crate) fn looked(at: Timestamp, ui: &super::Ui) -> String {
     format!("{}\n", ui.paint.faint(&line))
 }
 
-pub(crate) fn status(status: &Status, paint: Paint, tool: &Tool) -> String {
+/// The last run, where it made no release.
+fn last_run(run: &RunSummary, now: Timestamp) -> String {
+    let how = match &run.outcome {
+        Some(Outcome::RolledBack { not_serving, .. }) if not_serving.is_empty() => "was rolled back",
+        Some(outcome) => word(outcome),
+        None => "has not ended",
+    };
+    let ago = run.ended.map(|at| format!(" {} ago", elapsed(between(at, now)))).unwrap_or_default();
+    format!("last run: {} {how}{ago}", plain(&run.title))
+}
+
+pub(crate) fn status(status: &Status, now: Timestamp, paint: Paint, tool: &Tool) -> String {
     let mut text = String::new();
     let release =
         status.release.map_or_else(|| "nothing released yet".to_owned(), |id| format!("release {id}"));
@@ -127,6 +138,12 @@ pub(crate) fn status(status: &Status, paint: Paint, tool: &Tool) -> String {
     }
     if let (Some(run), Some(unfinished)) = (&status.run, &status.unfinished) {
         let _ = writeln!(text, "{}", in_progress(run, unfinished, &status.environment, paint, tool));
+    }
+    if let Some(run) = &status.last_run {
+        let _ = writeln!(text, "{}", paint.warn(&last_run(run, now)));
+    }
+    if status.services.is_empty() && status.release.is_some() {
+        let _ = writeln!(text, "no services");
     }
     if !status.services.is_empty() {
         let mut rows = vec![["SERVICE", "VERSION", "READY", "STATE", ""].map(str::to_owned).to_vec()];

@@ -21,6 +21,24 @@ enum Mark {
     Undone,
 }
 
+/// What a row is for, as the most telling of its steps says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Removal,
+    Job,
+    Other,
+}
+
+impl Kind {
+    fn of(step: &StepInfo) -> Self {
+        match step.kind.as_str() {
+            "prune" => Self::Removal,
+            "job" => Self::Job,
+            _ => Self::Other,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Row {
     name: String,
@@ -28,6 +46,8 @@ struct Row {
     phase: Option<String>,
     steps: usize,
     applied: usize,
+    /// What its steps are for.
+    work: Kind,
     step: String,
     mark: Mark,
     /// It failed, whatever came after that.
@@ -38,6 +58,17 @@ struct Row {
     why: String,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
+}
+
+impl Row {
+    /// The phase, or what is done before all phases and after them.
+    fn heading(&self) -> &str {
+        match (&self.phase, self.work) {
+            (Some(phase), _) => phase,
+            (None, Kind::Removal) => "removed at the end",
+            (None, _) => "shared",
+        }
+    }
 }
 
 /// The state of a run as it is shown.
@@ -209,6 +240,7 @@ impl Tree {
                     phase: step.phase.clone(),
                     steps: 0,
                     applied: 0,
+                    work: Kind::of(step),
                     step: doing(step),
                     mark: Mark::Waits,
                     failed: false,
@@ -222,7 +254,9 @@ impl Tree {
                 self.rows.len() - 1
             }
         };
-        self.rows[index].steps += 1;
+        let row = &mut self.rows[index];
+        row.steps += 1;
+        row.work = row.work.max(Kind::of(step));
         self.steps.insert(step.id.clone(), (index, doing(step)));
     }
 
@@ -240,7 +274,7 @@ impl Tree {
             lines.push(format!("  {}", paint.warn(&short(headline, width.saturating_sub(2)))));
         }
         let room = height.saturating_sub(lines.len() + 1).max(1);
-        let phases = self.rows.iter().map(|row| &row.phase).collect::<std::collections::BTreeSet<_>>().len();
+        let phases = self.rows.iter().map(Row::heading).collect::<std::collections::BTreeSet<_>>().len();
         let headings = if phases > 1 { phases } else { 0 };
         let all = self.rows.len() + headings <= room;
         let mut phase = None;
@@ -251,9 +285,9 @@ impl Tree {
                 continue;
             }
             shown += 1;
-            if all && phases > 1 && phase != Some(&row.phase) {
-                phase = Some(&row.phase);
-                lines.push(format!("  {}", paint.strong(row.phase.as_deref().unwrap_or("everything"))));
+            if all && phases > 1 && phase != Some(row.heading()) {
+                phase = Some(row.heading());
+                lines.push(format!("  {}", paint.strong(row.heading())));
             }
             lines.push(self.row(row, now, width, paint));
         }
@@ -305,13 +339,16 @@ impl Tree {
             self.rows.iter().map(|row| self.version(row).chars().count()).max().unwrap_or(0).min(16);
         let step = match row.mark {
             Mark::Waits => "",
-            Mark::Done => "serves",
-            Mark::Undone if row.failed => "taken back",
-            Mark::Undone => "undone",
-            Mark::Undoing => "undoing",
+            Mark::Done => match row.work {
+                Kind::Removal => "removed",
+                Kind::Job => "completed",
+                Kind::Other if row.ready.is_some() => "serves",
+                Kind::Other => "done",
+            },
+            Mark::Undone => "taken back",
+            Mark::Undoing => "going back",
             Mark::Busy | Mark::Failed => row.step.as_str(),
         };
-        let step = if row.mark == Mark::Done && row.ready.is_none() { "done" } else { step };
         let ready = row.ready.map(|(ready, desired)| format!("{ready}/{desired}")).unwrap_or_default();
         let time =
             row.since.map(|since| elapsed(between(since, row.until.unwrap_or(now)))).unwrap_or_default();
@@ -391,6 +428,31 @@ mod tests {
         let (run, environment) = (RunId::from("r"), "production".to_owned());
         let at = Timestamp::from_second(second).expect("is a time");
         tree.fold(&Event { format: EVENT_FORMAT, at, run, environment, replayed, what });
+    }
+
+    #[test]
+    fn what_is_done_is_said_in_the_words_of_its_kind() {
+        let mut tree = Tree::new("deploy v2", "production", None);
+        let kinds = [("rollout", "done"), ("prune", "removed"), ("job", "completed")];
+        let id = |kind: &str| StepId::new("production", kind, kind);
+        let step = |(kind, _): &(&str, &str)| StepInfo {
+            id: id(kind),
+            service: Some((*kind).to_owned()),
+            phase: None,
+            kind: (*kind).to_owned(),
+            needs: Vec::new(),
+        };
+        let steps = kinds.iter().map(step).collect();
+        let (title, versions) = (String::new(), BTreeMap::new());
+        told(&mut tree, 100, false, What::RunStarted { title, epoch: Epoch(1), versions, steps });
+        for (kind, word) in kinds {
+            let ready = (kind == "job").then_some(1);
+            let (step, why) = (id(kind), String::new());
+            told(&mut tree, 100, false, What::StepProgress { step, ready, desired: ready, why });
+            told(&mut tree, 101, false, What::StepApplied { step: id(kind), took_ms: 1 });
+            let lines = tree.lines(Timestamp::UNIX_EPOCH, 100, 24, Paint::default());
+            assert!(lines.iter().any(|line| line.contains(kind) && line.contains(word)), "{lines:?}");
+        }
     }
 
     fn first_line(tree: &Tree, second: i64) -> String {

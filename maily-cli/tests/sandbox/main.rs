@@ -9,6 +9,7 @@ mod desk;
 mod disk;
 mod doctor;
 mod files;
+mod hints;
 mod interrupts;
 mod machines;
 mod model;

@@ -69,7 +69,7 @@ fn lines_are_broken_at_the_width_of_a_terminal_and_commands_never() {
     desk.run(&[&deploy("v1.0.0")[..], &["--yes"]].concat()).expect(0);
     let asked = desk.on_terminal(&deploy("v1.1.0"), None).expect(7).out;
     let call = format!("mailyctl -C {folder} --sandbox");
-    let alone = format!("`{call} plan --version VERSION --out FILE`,");
+    let alone = format!("`{call} plan --env production --version v1.1.0 --out FILE`,");
     assert!(asked.lines().any(|line| line == alone), "{asked}");
     desk.run(&["-C", folder, "--sandbox", "sandbox", "fault", "add", "crash", "api@v1.1.0"]).expect(0);
     let failed = desk.on_terminal(&[&deploy("v1.1.0")[..], &["--yes"]].concat(), None).expect(3).out;

@@ -73,6 +73,8 @@ pub struct Head {
     pub release: Option<(RunId, ReleaseHead)>,
     /// The run that has to be resumed or aborted first.
     pub unfinished: Option<Unfinished>,
+    /// The last run, where it has ended and made no release.
+    pub ended: Option<Recorded>,
     /// Runs that claimed the environment and have written nothing yet: whoever comes next closes them first.
     pub pending: Vec<RunId>,
 }
@@ -131,7 +133,7 @@ pub(crate) async fn read_head(
                     head.release = Some((claim.run.clone(), release.clone()));
                 }
             }
-            Some(_) => {}
+            Some(_) => head.ended = Some(recorded),
         }
         break;
     }

@@ -284,6 +284,16 @@ pub(super) async fn frontends(
     for (name, service) in &wanted.services {
         let Some(frontend) = &service.frontend else { continue };
         let Some(host) = host else {
+            let others = wanted.services.iter().filter(|(_, service)| service.frontend.is_none());
+            let others: Vec<&str> = others.map(|(name, _)| name.as_str()).collect();
+            let leave = match &others[..] {
+                [] => String::new(),
+                names => format!(
+                    ": `mailyctl deploy --env {} --version VERSION --components {}` leaves the service out",
+                    wanted.environment,
+                    names.join(",")
+                ),
+            };
             let error = ProviderError::new(
                 ErrorKind::Unsupported,
                 "frontend",
@@ -291,7 +301,7 @@ pub(super) async fn frontends(
                 frontend.project.clone(),
                 format!("service `{name}` is a frontend, and no frontend host is set up"),
             )
-            .with_hint("the adapter for Vercel is not there yet: leave the service out with `--components`");
+            .with_hint(format!("the adapter for Vercel is not there yet{leave}"));
             return Err(EnvironmentError::Provider(error));
         };
         let domain = frontend.domain.as_deref();
@@ -356,4 +366,32 @@ fn touched(sealer: &Sealer, live: &Object, all: Option<&str>) -> Option<String> 
     }
     let by = last_editor(live).map(|who| format!(" by {who}")).unwrap_or_default();
     Some(format!("was changed since{by}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::planner::{Frontend, WantedService};
+
+    #[tokio::test]
+    async fn a_frontend_without_a_host_names_a_command_that_goes_without_it() {
+        let mut wanted = Wanted { environment: "staging".to_owned(), ..Wanted::default() };
+        let frontend = Frontend { project: "maily-web".to_owned(), domain: None, existing: None };
+        let web = WantedService { frontend: Some(frontend), ..WantedService::default() };
+        wanted.services.insert("web".to_owned(), web);
+        for (others, hint) in [
+            (&[][..], "the adapter for Vercel is not there yet"),
+            (
+                &["api", "worker"],
+                "the adapter for Vercel is not there yet: `mailyctl deploy --env staging --version VERSION \
+                 --components api,worker` leaves the service out",
+            ),
+        ] {
+            for name in others {
+                wanted.services.insert((*name).to_owned(), WantedService::default());
+            }
+            let error = frontends(None, &wanted).await.expect_err("there is no host");
+            assert_eq!(error.hint().as_deref(), Some(hint));
+        }
+    }
 }

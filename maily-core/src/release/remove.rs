@@ -60,6 +60,13 @@ pub fn remove(resolved: &Resolved, base: &Release, names: Option<&[String]>) -> 
             }
         }
     }
+    let of_file: Vec<&str> =
+        gone.iter().map(String::as_str).filter(|name| resolved.services.contains_key(*name)).collect();
+    if !of_file.is_empty() {
+        let text =
+            format!("the project file still has {}: the next deploy brings it back", of_file.join(", "));
+        notes.push(Note { topic: "still-there".to_owned(), text });
+    }
     let mut services = IndexMap::new();
     add_kept(&mut services, Some(base));
     services.retain(|name, _| !gone.contains(name));

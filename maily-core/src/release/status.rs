@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::frontends::{self, Sight};
+use super::{
+    frontends::{self, Sight},
+    runs::{RunSummary, summary},
+};
 use crate::{
     engine::{
         ENVIRONMENT, Environment, EnvironmentError, FenceSight, LeaseSight, Operation, PROJECT, ReleaseId,
@@ -33,6 +36,9 @@ pub struct Status {
     /// What that run does, and who carries it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<UnfinishedRun>,
+    /// The last run, where it has ended and made no release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<RunSummary>,
     /// Who works on it now.
     pub holder: Option<String>,
     /// Whether the API server fences it.
@@ -137,6 +143,7 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
         release: head.release.as_ref().map(|(_, release)| release.id),
         run: head.unfinished.as_ref().map(|unfinished| unfinished.recorded.run.clone()),
         unfinished: head.unfinished.as_ref().map(|run| told_run(run, &lease, environment.runtime.wall())),
+        last_run: head.ended.as_ref().map(summary),
         holder: lease.holder,
         fence,
         services: Vec::new(),
@@ -177,7 +184,7 @@ struct Work<'a> {
 }
 
 fn told_run(run: &Unfinished, lease: &LeaseSight, now: Timestamp) -> UnfinishedRun {
-    let summary = super::runs::summary(&run.recorded);
+    let summary = summary(&run.recorded);
     UnfinishedRun {
         title: summary.title,
         by: summary.by,

@@ -86,8 +86,10 @@ impl Sandbox {
         let lock = match mode {
             Mode::Read => None,
             Mode::Write => {
-                if let Some(folder) = path.parent() {
+                if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
                     fs::create_dir_all(folder).map_err(failed)?;
+                    // Nothing of a simulated world belongs into a repository.
+                    fs::write(folder.join(".gitignore"), "*\n").map_err(failed)?;
                 }
                 Some(lock(path)?)
             }

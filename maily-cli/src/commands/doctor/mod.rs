@@ -62,7 +62,7 @@ pub(super) async fn doctor(ui: &Ui, globals: &Globals, env: &EnvArg) -> Result<C
     let mut findings = Findings::default();
     signals::unless_stopped(programs(&wired, &mut findings)).await?;
     if server(&wired, &mut findings).await {
-        identity(&wired, &mut findings).await;
+        identity(&wired, globals.sandbox, &mut findings).await;
         rights::permissions(&wired, &mut findings).await;
         if !globals.sandbox {
             fence(&wired, &mut findings).await;
@@ -150,12 +150,16 @@ fn version_and_clock(info: &ClusterInfo, findings: &mut Findings) {
     }
 }
 
-async fn identity(wired: &Wired, findings: &mut Findings) {
+async fn identity(wired: &Wired, sandbox: bool, findings: &mut Findings) {
     match wired.environment.check().await {
         Ok(_) => findings.add(
             "ok",
             "identity",
-            format!("the bound cluster, namespace `{}`", wired.environment.namespace),
+            format!(
+                "{}, namespace `{}`",
+                if sandbox { "the sandbox" } else { "the bound cluster" },
+                wired.environment.namespace
+            ),
             None,
         ),
         Err(EnvironmentError::Provider(error)) if error.kind() == ErrorKind::PermissionDenied => {

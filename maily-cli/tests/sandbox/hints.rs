@@ -1,0 +1,146 @@
+//! What a person is told to do next works as it is written.
+
+use crate::desk::Desk;
+
+const TWO: &str = "maily: 1\nproject: shop\nimages: 'registry.example/{service}:{version}'\n\
+    environments:\n  staging: {namespace: shop-staging}\n  production: {namespace: shop}\n\
+    services:\n  web: {workload: {port: 80}}\n  worker: {workload: {command: [worker]}}\n";
+
+/// The command between backquotes that begins with these words.
+fn command<'t>(text: &'t str, begins: &str) -> Vec<&'t str> {
+    let commands = text.split('`').skip(1).step_by(2);
+    let found =
+        commands.filter_map(|command| command.strip_prefix("mailyctl ")).find(|rest| rest.contains(begins));
+    found.unwrap_or_else(|| panic!("no `{begins}` in {text}")).split(' ').collect()
+}
+
+#[test]
+fn a_deploy_that_nobody_can_approve_names_a_plan_that_can_be_made() {
+    let desk = Desk::with(TWO);
+    for deploy in
+        [&["phased-deploy", "--version", "v1"][..], &["deploy", "--env", "production", "--version", "v1"]]
+    {
+        let told = desk.sandbox(deploy);
+        assert!(told.code == 2 || told.code == 7, "{told:?}");
+        let plan = command(&told.err, " plan ");
+        desk.run(&plan).expect(0);
+        assert!(desk.path().join("FILE").exists(), "{plan:?}");
+        std::fs::remove_file(desk.path().join("FILE")).expect("is there");
+    }
+}
+
+#[test]
+fn the_doctor_of_the_sandbox_speaks_of_no_bound_cluster() {
+    let told = Desk::with(TWO).sandbox(&["doctor", "--env", "staging"]).expect(0).out;
+    assert!(
+        told.contains("the sandbox, namespace `shop-staging`") && !told.contains("bound cluster"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_phase_that_is_not_there_is_said_to_be_none() {
+    let desk = Desk::with(TWO);
+    let told =
+        desk.sandbox(&["phased-deploy", "--version", "v1", "--start-phase", "4", "--yes"]).expect(2).err;
+    assert!(
+        told.contains("no phase 4") && told.contains("3 phases") && !told.contains("end-phase"),
+        "{told}"
+    );
+    let help = desk.run(&["phased-deploy", "--help"]).expect(0).out;
+    assert!(help.contains("--start-phase <N>") && help.contains("--end-phase <N>"), "{help}");
+}
+
+#[test]
+fn the_sandbox_keeps_itself_out_of_a_repository() {
+    let desk = Desk::with(TWO);
+    desk.sandbox(&["deploy", "--env", "staging", "--version", "v1", "--yes"]).expect(0);
+    let ignored = desk.path().join(".maily/.gitignore");
+    assert_eq!(std::fs::read_to_string(&ignored).expect("is written"), "*\n");
+    // Whoever wants it on record takes it out.
+    std::fs::remove_file(&ignored).expect("is there");
+    desk.sandbox(&["deploy", "--env", "staging", "--version", "v2", "--yes"]).expect(0);
+    assert!(!ignored.exists());
+}
+
+#[test]
+fn every_short_help_says_where_the_other_options_are() {
+    let desk = Desk::empty();
+    let bare = desk.run(&[]);
+    let line = "`--help` tells more, also of the options of every command: --sandbox, -C, -o, …";
+    assert!(format!("{}{}", bare.out, bare.err).contains(line), "{bare:?}");
+    for args in [&["-h"][..], &["deploy", "-h"], &["env", "bind", "-h"]] {
+        let short = desk.run(args).expect(0).out;
+        assert!(short.contains(line), "{short}");
+        let mut long = args.to_vec();
+        long.pop();
+        long.push("--help");
+        assert!(!desk.run(&long).expect(0).out.contains(line));
+    }
+    let first = "Deploys applications to Kubernetes as one journaled transaction";
+    assert!(desk.run(&["-h"]).expect(0).out.starts_with(first));
+}
+
+#[test]
+fn man_says_what_it_wrote() {
+    let told = Desk::empty().run(&["man", "pages"]).expect(0).err;
+    assert!(
+        told.starts_with("wrote ") && told.contains(" man pages to `pages`: `man -l pages/mailyctl.1`"),
+        "{told}"
+    );
+}
+
+#[test]
+fn who_removes_a_service_hears_that_the_file_still_has_it() {
+    let desk = Desk::with(TWO);
+    desk.sandbox(&["deploy", "--env", "staging", "--version", "v1", "--yes"]).expect(0);
+    let remove = ["remove", "--env", "staging", "--components", "worker", "--yes"];
+    let told = desk.sandbox(&remove).expect(0);
+    assert!(
+        told.out.contains("the project file still has worker: the next deploy brings it back"),
+        "{told:?}"
+    );
+    desk.write("maily.yaml", TWO.split("  worker:").next().expect("has one"));
+    let told = desk.sandbox(&["remove", "--env", "staging", "--components", "web", "--dry-run"]).expect(0);
+    assert!(told.out.contains("still has web"), "{told:?}");
+}
+
+#[test]
+fn status_tells_that_nothing_is_left_and_that_the_last_run_went_back() {
+    let desk = Desk::with(TWO);
+    desk.sandbox(&["deploy", "--env", "staging", "--version", "v1", "--yes"]).expect(0);
+    let status = || desk.sandbox(&["status", "--env", "staging"]);
+    assert!(!status().out.contains("last run"));
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "web@v2"]).expect(0);
+    desk.sandbox(&["deploy", "--env", "staging", "--version", "v2", "--yes"]).expect(3);
+    let told = status().out;
+    let line = told.lines().find(|line| line.contains("last run")).unwrap_or_else(|| panic!("{told}"));
+    assert!(line.contains("deploy v2 was rolled back") && line.ends_with(" ago"), "{line}");
+    desk.sandbox(&["remove", "--env", "staging", "--components", "all", "--yes"]).expect(0);
+    let told = status().out;
+    assert!(told.contains("no services") && !told.contains("last run"), "{told}");
+}
+
+#[test]
+fn a_rollback_that_removes_says_so_once_and_at_the_end() {
+    let only_web = TWO.split("  worker:").next().expect("has one");
+    let critical = only_web.replace("web: {", "web: {critical: true, ");
+    let more = format!(
+        "{critical}  worker: {{workload: {{command: [worker]}}}}\n  other: {{workload: {{command: [other]}}}}\n"
+    );
+    let phases = "phases:\n  - {name: first, environment: staging, services: non-critical}\n  - {name: last, environment: staging, services: critical}\n";
+    let desk = Desk::with(&format!("{critical}{phases}"));
+    desk.sandbox(&["deploy", "--env", "staging", "--version", "v1", "--yes"]).expect(0);
+    desk.write("maily.yaml", &format!("{more}{phases}"));
+    desk.sandbox(&["deploy", "--env", "staging", "--version", "v2", "--yes"]).expect(0);
+    let back = ["rollback", "--env", "staging", "--to-version", "v1", "--yes"];
+    let told = desk.on_terminal(&[&["--sandbox"][..], &back].concat(), None);
+    let (plan, run) =
+        told.out.split_once("good to know").or_else(|| told.out.split_once("to delete")).expect("has both");
+    assert_eq!(plan.matches("removed at the end").count(), 1, "{}", told.out);
+    let (_, removed) = plan.split_once("removed at the end").expect("has one");
+    assert!(removed.contains("- Deployment worker") && removed.contains("- Deployment other"), "{plan}");
+    assert!(run.contains("removed at the end") && !run.contains("everything"), "{run}");
+    let row = run.lines().rfind(|line| line.contains("worker")).expect("has one");
+    assert!(row.contains("removed") && !row.contains("done"), "{row}");
+}
