@@ -375,7 +375,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_frontend_without_a_host_names_a_command_that_goes_without_it() {
-        let mut wanted = Wanted { environment: "staging".to_owned(), ..Wanted::default() };
+        let mut wanted = Wanted {
+            project: "shop".to_owned(),
+            environment: "staging".to_owned(),
+            namespace: "shop".to_owned(),
+            goal: crate::engine::Goal::Remove,
+            services: indexmap::IndexMap::new(),
+            shared: Vec::new(),
+            phases: Vec::new(),
+            notes: Vec::new(),
+            prune: std::collections::BTreeSet::new(),
+            prune_shared: false,
+            keep_shared: false,
+        };
         let frontend = Frontend { project: "maily-web".to_owned(), domain: None, existing: None };
         let web = WantedService { frontend: Some(frontend), ..WantedService::default() };
         wanted.services.insert("web".to_owned(), web);
