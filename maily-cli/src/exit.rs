@@ -11,7 +11,7 @@ use maily_core::{
 };
 use maily_testkit::sim::SandboxError;
 
-use crate::render::several;
+use crate::render::{by_the_clock, several};
 
 /// How the program ends. The numbers are part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +145,12 @@ impl From<EnvironmentError> for CliError {
             EnvironmentError::Fence(_) => Code::Stuck,
             _ => Code::Failed,
         };
-        Self { code, message: chain(&error), help: error.hint() }
+        let message = match &error {
+            // Who is waited for is named everywhere in the same words.
+            EnvironmentError::Lease(LeaseError::Held { .. }) => by_the_clock(&chain(&error)),
+            _ => chain(&error),
+        };
+        Self { code, message, help: error.hint() }
     }
 }
 

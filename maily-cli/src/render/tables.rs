@@ -17,7 +17,7 @@ use super::{
     log::word,
     outcome,
     paint::Paint,
-    text::{between, elapsed, plain, short},
+    text::{between, by_the_clock, clock, elapsed, plain, short},
     tool::Tool,
 };
 
@@ -84,13 +84,13 @@ fn in_progress(
     tool: &Tool,
 ) -> String {
     let UnfinishedRun { title, by, since, alive, holder, seen } = unfinished;
-    let told = format!("{} (run {run}) by {} since {since:.0}", plain(title), plain(by));
+    let told = format!("{} (run {run}) by {} since {}", plain(title), plain(by), clock(*since));
     if let (true, Some(holder)) = (alive, holder) {
-        return paint.busy(&format!("{told}: under way, held by {}", plain(holder)));
+        return paint.busy(&format!("{told}: under way, held by {}", by_the_clock(&plain(holder))));
     }
-    let since = seen.map(|seen| format!(" since {seen:.0}")).unwrap_or_default();
+    let since = seen.map(|seen| format!(" since {}", clock(seen))).unwrap_or_default();
     let state = match holder {
-        Some(holder) => format!("its holder {} shows no life{since}", plain(holder)),
+        Some(holder) => format!("its holder {} shows no life{since}", by_the_clock(&plain(holder))),
         None => "nobody carries it out".to_owned(),
     };
     let next = format!("`mailyctl resume --env {environment}` or `mailyctl abort --env {environment}`");
@@ -123,7 +123,7 @@ pub(crate) fn status(status: &Status, now: Timestamp, paint: Paint, tool: &Tool)
         status.release.map_or_else(|| "nothing released yet".to_owned(), |id| format!("release {id}"));
     let _ = writeln!(text, "{}  {release}", paint.strong(&status.environment));
     if let Some(holder) = status.holder.as_ref().filter(|_| status.unfinished.is_none()) {
-        let _ = writeln!(text, "{}", paint.busy(&format!("held by {}", plain(holder))));
+        let _ = writeln!(text, "{}", paint.busy(&format!("held by {}", by_the_clock(&plain(holder)))));
     }
     let (said, help) = fence(status.fence, &status.environment);
     let line = help.map_or_else(|| said.clone(), |help| format!("{said}: {help}"));
@@ -382,11 +382,11 @@ mod tests {
         let tool = Tool::of(&Args::try_parse_from(["mailyctl", "status"]).expect("is a command").globals);
         let told =
             |run: &UnfinishedRun| in_progress(&RunId::from("r"), run, "production", Paint::default(), &tool);
-        let begun = "deploy v2 (run r) by ops@host/1 since 2026-11-01T10:00:00Z: ";
+        let begun = "deploy v2 (run r) by ops@host/1 since 10:00:00Z: ";
         assert_eq!(told(&run), format!("{begun}under way, held by ops@host/1"));
         let next = "`mailyctl resume --env production` or `mailyctl abort --env production`";
         run.alive = false;
-        let silent = "its holder ops@host/1 shows no life since 2026-11-01T10:01:07Z";
+        let silent = "its holder ops@host/1 shows no life since 10:01:07Z";
         assert_eq!(told(&run), format!("{begun}{silent}: {next}"));
         run.seen = None;
         assert_eq!(told(&run), format!("{begun}its holder ops@host/1 shows no life: {next}"));

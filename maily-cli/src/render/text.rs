@@ -66,12 +66,17 @@ pub(crate) fn plain(text: &str) -> String {
     out
 }
 
+/// A moment as a time of day, to the second.
+pub(crate) fn clock(at: Timestamp) -> String {
+    at.strftime("%H:%M:%SZ").to_string()
+}
+
 /// A text in which moments are told as times of day, to the second.
 pub(crate) fn by_the_clock(text: &str) -> String {
     let words: Vec<String> = text
         .split(' ')
         .map(|word| match word.parse::<Timestamp>() {
-            Ok(at) => at.strftime("%H:%M:%SZ").to_string(),
+            Ok(at) => clock(at),
             Err(_) => word.to_owned(),
         })
         .collect();
