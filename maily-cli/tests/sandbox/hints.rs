@@ -144,3 +144,19 @@ fn a_rollback_that_removes_says_so_once_and_at_the_end() {
     let row = run.lines().rfind(|line| line.contains("worker")).expect("has one");
     assert!(row.contains("removed") && !row.contains("done"), "{row}");
 }
+
+#[test]
+fn a_rollout_that_is_never_ready_names_the_pod_and_where_its_log_is() {
+    let desk = Desk::with(TWO);
+    desk.sandbox(&["deploy", "--env", "staging", "--version", "v1", "--yes"]).expect(0);
+    desk.sandbox(&["sandbox", "fault", "add", "never-ready", "web@v2"]).expect(0);
+    let failed = desk
+        .sandbox(&["deploy", "--env", "staging", "--version", "v2", "--timeout", "3s", "--yes"])
+        .expect(3);
+    let told = format!("{}{}", failed.out, failed.err);
+    assert!(
+        told.contains("seen at: Pod shop-staging/web-") || told.contains("Pod shop-staging/web-"),
+        "{told}"
+    );
+    assert!(told.contains("`mailyctl --sandbox logs --env staging web`"), "{told}");
+}

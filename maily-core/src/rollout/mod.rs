@@ -13,4 +13,5 @@ mod workload;
 
 pub(crate) use judge::serves;
 pub use judge::{Evidence, Health, Reason, judge};
+pub(crate) use pod::unready;
 pub use target::Target;

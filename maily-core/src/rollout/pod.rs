@@ -107,6 +107,28 @@ fn not_found(said: &str) -> bool {
     ["not found", "manifest unknown", "does not exist", "name unknown"].iter().any(|sign| said.contains(sign))
 }
 
+/// A container that keeps a pod from being ready, and whether its last log is of an earlier start; none of a pod that
+/// is ready or goes.
+pub(crate) fn unready(pod: &Object) -> Option<Option<(String, bool)>> {
+    let ready = find(pod, "Ready").is_some_and(|condition| text(condition, "status") == Some("True"));
+    if ready || pod.is_terminating() {
+        return None;
+    }
+    let statuses =
+        pod.items("/status/initContainerStatuses").iter().chain(pod.items("/status/containerStatuses"));
+    let held = statuses.filter(|container| {
+        container.get("ready") == Some(&Value::Bool(false))
+            && container.pointer("/state/terminated").is_none()
+    });
+    let log = |container: &Value| {
+        let runs = container.pointer("/state/running").is_some();
+        let began = runs || container.pointer("/lastState/terminated").is_some();
+        began.then(|| Some((text(container, "name")?.to_owned(), !runs)))?
+    };
+    let mut held = held.map(log);
+    Some(held.next().flatten())
+}
+
 /// What keeps a pod from being ready, for people.
 pub(super) fn why_not_ready(pod: &Object) -> Option<String> {
     if let Some(scheduled) = find(pod, "PodScheduled").filter(|c| text(c, "status") == Some("False")) {

@@ -236,9 +236,19 @@ pub(super) async fn wait(
             let key = follower.target().key();
             let message =
                 format!("{} is not ready after {given} s: {ready} of {desired} ready; {why}", key.short());
+            let unready = follower.unready();
+            let seen = unready.as_ref().map_or(key, |(pod, _)| pod);
+            let service = step.service.as_ref().filter(|_| matches!(step.work, Work::Rollout { .. }));
+            let logs = service.map(|service| {
+                format!("`mailyctl logs --env {} {service}` shows what its pods say; ", context.environment)
+            });
             let mut failure = Failure::new("deadline", message)
-                .with_object(key.to_string())
-                .with_hint("see why its pods are not ready, or give it more time with `--timeout`");
+                .with_object(seen.to_string())
+                .with_hint(format!("{}`--timeout` gives it more time", logs.unwrap_or_default()));
+            // Before the step goes back: then the pod goes, and its log with it.
+            if let Some((pod, Some((container, previous)))) = &unready {
+                failure.log = evidence::last_lines(context, pod, container.clone(), *previous).await;
+            }
             failure.events = evidence::events(context, &follower.involved(key)).await;
             return Err(failure.into());
         }

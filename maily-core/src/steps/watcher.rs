@@ -13,7 +13,7 @@ use super::evidence::Involved;
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster, ListQuery, ProviderError, WatchEvent, WatchStream},
-    rollout::{Evidence, Health, Target, judge},
+    rollout::{Evidence, Health, Target, judge, unready},
     run::Failure,
     runtime::{Runtime, Task},
 };
@@ -322,6 +322,16 @@ impl Follower {
             since: if whole { self.target.written_at() } else { None },
             key: object.clone(),
         }
+    }
+
+    /// The newest pod that is not ready, and the container whose log may tell why.
+    pub(super) fn unready(&self) -> Option<(ObjectKey, Option<(String, bool)>)> {
+        let store = lock(&self.store);
+        let known = store.objects.get(&pod_kind())?;
+        let pods = store.pods.get(&self.id)?.iter().filter_map(|key| known.get(key));
+        let found = pods.filter_map(|pod| Some((pod, unready(pod)?)));
+        let newest = found.max_by_key(|(pod, _)| pod.text("/metadata/creationTimestamp").map(str::to_owned));
+        newest.map(|(pod, container)| (pod.key().clone(), container))
     }
 
     /// Ends when something relevant has changed since the last call.
