@@ -2,17 +2,26 @@
 
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
 use kube::client::Body;
 use maily_core::{
     provider::{ErrorKind, ProviderError},
     runtime::within,
 };
+use serde_json::Value;
 
 use crate::{
     error::{About, PROVIDER, failed},
     request::{Wire, is_gateway},
 };
+
+/// How long the text of a refusal is waited for.
+const READ: Duration = Duration::from_secs(2);
+/// So much of it is read, in bytes.
+const MOST: usize = 64 << 10;
+/// So much of it is quoted, in characters.
+const LENGTH: usize = 300;
 
 pub(crate) async fn service(
     wire: &Wire,
@@ -33,10 +42,62 @@ pub(crate) async fn service(
     let Some(answer) = answer else {
         return Err(refuse(ErrorKind::DeadlineExceeded, format!("no answer within {} s", limit.as_secs())));
     };
-    let status = answer.map_err(|error| failed(about, wire.client.server(), error))?.status();
+    let answer = answer.map_err(|error| failed(about, wire.client.server(), error))?;
+    let status = answer.status();
     // The proxy's own answers look like the service's: these two cannot be told from "nobody was reached".
     if is_gateway(status) || status == StatusCode::FORBIDDEN {
-        return Err(refuse(ErrorKind::Unavailable, format!("the API server answered {status} for it")));
+        let (parts, body) = answer.into_parts();
+        let read = within(&*wire.runtime, READ, Limited::new(body, MOST).collect()).await;
+        let body = read.and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+        let form = parts.headers.get(header::CONTENT_TYPE).and_then(|form| form.to_str().ok());
+        return Err(refuse(ErrorKind::Unavailable, refusal(status, form.unwrap_or_default(), &body)));
     }
     Ok(status.as_u16())
+}
+
+/// Whose refusal it is, as far as the answer tells, in its own words.
+fn refusal(status: StatusCode, form: &str, body: &[u8]) -> String {
+    let own = serde_json::from_slice::<Value>(body).ok().filter(|body| body["kind"] == "Status");
+    let said = own.as_ref().and_then(|body| body["message"].as_str());
+    if let Some(said) = said {
+        return format!("the API server itself refused it with {status}: {}", quoted(said));
+    }
+    let whose =
+        format!("{status} came from the API server's proxy, something on the way, or the service itself");
+    // A page for browsers says nothing in a line.
+    let text =
+        if form.starts_with("text/plain") { quoted(&String::from_utf8_lossy(body)) } else { String::new() };
+    if text.is_empty() { whose } else { format!("{whose}: {text}") }
+}
+
+/// A text of others in one line that is not too long.
+fn quoted(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_quoted_and_told_whose_it_is() {
+        let status = StatusCode::FORBIDDEN;
+        let own = br#"{"kind": "Status", "message": "services \"web\" is forbidden: User \"ci\" cannot get services/proxy"}"#;
+        assert_eq!(
+            refusal(status, "application/json", own),
+            "the API server itself refused it with 403 Forbidden: services \"web\" is forbidden: User \"ci\" cannot get services/proxy"
+        );
+        let open =
+            "403 Forbidden came from the API server's proxy, something on the way, or the service itself";
+        let denied = refusal(status, "text/plain; charset=utf-8", b"resolve_deny:\n denied destination\n");
+        assert_eq!(denied, format!("{open}: resolve_deny: denied destination"));
+        assert_eq!(refusal(status, "text/html", b"<html>"), open);
+        assert_eq!(refusal(status, "application/json", br#"{"message": "mine"}"#), open);
+        let long = refusal(status, "text/plain", "ä".repeat(9000).as_bytes());
+        assert!(long.ends_with("ä…") && long.chars().count() < 500, "{long}");
+    }
 }

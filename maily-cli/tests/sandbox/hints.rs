@@ -154,9 +154,7 @@ fn a_rollout_that_is_never_ready_names_the_pod_and_where_its_log_is() {
         .sandbox(&["deploy", "--env", "staging", "--version", "v2", "--timeout", "3s", "--yes"])
         .expect(3);
     let told = format!("{}{}", failed.out, failed.err);
-    assert!(
-        told.contains("seen at: Pod shop-staging/web-") || told.contains("Pod shop-staging/web-"),
-        "{told}"
-    );
+    assert!(told.contains("seen at: Pod shop-staging/web-"), "{told}");
+    assert!(told.contains("last lines of its log:"), "{told}");
     assert!(told.contains("`mailyctl --sandbox logs --env staging web`"), "{told}");
 }
