@@ -166,8 +166,9 @@ pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<
         ui.tell(&format!("`{name}` is bound to {} ({}), namespace `{namespace}`", info.server, info.version));
         if !bound.exists {
             ui.tell(&format!(
-                "{} namespace `{namespace}` does not exist yet: `--create-namespace` makes it",
-                ui.paint.warn("!")
+                "{} namespace `{namespace}` does not exist yet: {} makes it",
+                ui.paint.warn("!"),
+                ui.tool.in_text(&format!("`mailyctl env bind {name} --create-namespace`"))
             ));
         }
         fence.tell(ui, &name)?;

@@ -27,8 +27,13 @@ pub enum EnvironmentError {
         server: String,
     },
     /// The namespace does not exist.
-    #[error("namespace `{0}` does not exist")]
-    NoNamespace(String),
+    #[error("namespace `{namespace}` does not exist")]
+    NoNamespace {
+        /// The environment.
+        environment: String,
+        /// Its namespace.
+        namespace: String,
+    },
     /// The namespace is being deleted.
     #[error("namespace `{0}` is being deleted")]
     NamespaceTerminating(String),
@@ -106,7 +111,10 @@ impl EnvironmentError {
             Self::WrongCluster { environment, .. } => format!(
                 "choose the right context, or bind the environment anew: `mailyctl env bind {environment} --rebind`"
             ),
-            Self::NoNamespace(name) => format!("make it: `kubectl create namespace {name}`"),
+            Self::NoNamespace { environment, .. } => format!(
+                "make it: `mailyctl env bind {environment} --create-namespace`, also where the manifests bring it: the records \
+                 of a release stand in it, and come before its objects"
+            ),
             Self::NamespaceTerminating(_) => "wait until it is gone, and make it again".to_owned(),
             Self::Unfinished { environment, .. } => format!(
                 "`mailyctl resume --env {environment}` goes on, `mailyctl abort --env {environment}` goes back"
@@ -145,5 +153,17 @@ impl EnvironmentError {
             }
             Self::Problems(_) | Self::Journal(_) => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_is_absent_is_made_by_the_command_that_binds_it() {
+        let (environment, namespace) = ("production".to_owned(), "shop".to_owned());
+        let hint = EnvironmentError::NoNamespace { environment, namespace }.hint();
+        assert!(hint.is_some_and(|hint| hint.contains("`mailyctl env bind production --create-namespace`")));
     }
 }

@@ -90,7 +90,10 @@ impl Environment {
             });
         }
         match namespace {
-            None => Err(EnvironmentError::NoNamespace(self.namespace.clone())),
+            None => Err(EnvironmentError::NoNamespace {
+                environment: self.name.clone(),
+                namespace: self.namespace.clone(),
+            }),
             Some(namespace) if namespace.is_terminating() => {
                 Err(EnvironmentError::NamespaceTerminating(self.namespace.clone()))
             }
