@@ -387,6 +387,7 @@ mod tests {
             prune: std::collections::BTreeSet::new(),
             prune_shared: false,
             keep_shared: false,
+            left_out: Vec::new(),
         };
         let frontend = Frontend { project: "maily-web".to_owned(), domain: None, existing: None };
         let web = WantedService { frontend: Some(frontend), ..WantedService::default() };
