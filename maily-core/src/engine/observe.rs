@@ -12,14 +12,13 @@ use super::{
     without_bookkeeping,
 };
 use crate::{
-    object::{FieldSet, Object, ObjectKey, ObjectKind, last_editor},
-    provider::{Cluster, ErrorKind, FrontendHost, ListQuery, Precondition, ProviderError, WriteOptions},
+    object::{FieldSet, Object, ObjectKey, ObjectKind, by_kind, last_editor},
+    provider::{
+        Cluster, ErrorKind, FrontendHost, LIST_FROM, ListQuery, Precondition, ProviderError, WriteOptions,
+    },
     run::beyond_any_epoch,
     steps::PARALLEL,
 };
-
-/// From this many objects of a kind on, a list is cheaper than single reads.
-const LIST_FROM: usize = 3;
 
 /// How closely the server is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,17 +155,6 @@ async fn drop_known(
         }
     }
     Ok(())
-}
-
-/// Keys by kind and namespace: what one list answers.
-fn by_kind<'a>(
-    keys: impl IntoIterator<Item = &'a ObjectKey>,
-) -> BTreeMap<(ObjectKind, Option<String>), BTreeSet<&'a ObjectKey>> {
-    let mut groups: BTreeMap<_, BTreeSet<&ObjectKey>> = BTreeMap::new();
-    for key in keys {
-        groups.entry((key.kind.clone(), key.namespace.clone())).or_default().insert(key);
-    }
-    groups
 }
 
 /// Reads objects: a list where several of a kind stand in one namespace, else one by one.

@@ -1,6 +1,9 @@
 //! Identity of an object: what may exist only once in a cluster.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -141,4 +144,15 @@ impl fmt::Display for ObjectKey {
             None => write!(f, "{} {}", self.kind.kind, self.name),
         }
     }
+}
+
+/// Keys by kind and namespace: what one list answers.
+pub(crate) fn by_kind<'a>(
+    keys: impl IntoIterator<Item = &'a ObjectKey>,
+) -> BTreeMap<(ObjectKind, Option<String>), BTreeSet<&'a ObjectKey>> {
+    let mut groups: BTreeMap<_, BTreeSet<&ObjectKey>> = BTreeMap::new();
+    for key in keys {
+        groups.entry((key.kind.clone(), key.namespace.clone())).or_default().insert(key);
+    }
+    groups
 }

@@ -9,6 +9,7 @@ mod manifest;
 mod schema;
 
 pub use fields::FieldSet;
+pub(crate) use key::by_kind;
 pub use key::{ObjectKey, ObjectKind};
 pub(crate) use managed::{edited_at, editors, last_editor, managers};
 pub use manifest::{Object, ObjectError};

@@ -57,6 +57,9 @@ pub struct ListQuery {
     pub state_only: bool,
 }
 
+/// From this many objects of a kind on, a list is cheaper than single reads.
+pub(crate) const LIST_FROM: usize = 3;
+
 impl ListQuery {
     /// All objects of a kind in a namespace.
     pub fn new(kind: ObjectKind, namespace: Option<&str>) -> Self {

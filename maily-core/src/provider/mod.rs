@@ -14,12 +14,12 @@ mod records;
 mod secrets;
 mod storage;
 
-pub(crate) use cluster::exactly;
 pub use cluster::{
     Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, Follow, ListQuery, LogLine,
     LogOptions, LogStream, Permission, Precondition, WatchEvent, WatchStream, WriteMode, WriteOptions,
     patch_of,
 };
+pub(crate) use cluster::{LIST_FROM, exactly};
 pub use databases::{
     Database, DatabaseSettings, DatabaseState, Databases, Endpoint, NewSnapshot, Restore, RestoreFrom,
     Snapshot, SnapshotQuery, SnapshotState,

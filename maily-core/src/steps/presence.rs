@@ -6,13 +6,10 @@ use futures::future::try_join_all;
 
 use super::context::Context;
 use crate::{
-    object::{ObjectKey, ObjectKind},
-    provider::{ListQuery, ProviderError},
+    object::{ObjectKey, ObjectKind, by_kind},
+    provider::{LIST_FROM, ListQuery, ProviderError},
     run::{ENVIRONMENT, Failure, PROJECT, Plan, StepId, Work},
 };
-
-/// From this many objects of a kind on, a list is cheaper than single reads.
-const LIST_FROM: usize = 3;
 
 /// What a run has brought, by which step, and under which uid, as far as that is known.
 pub(crate) type Brought = BTreeMap<ObjectKey, (StepId, Option<String>)>;
@@ -25,12 +22,9 @@ pub(crate) async fn missing(
     context: &Context,
     brought: &Brought,
 ) -> Result<Option<(StepId, Failure)>, ProviderError> {
-    let mut groups: BTreeMap<(ObjectKind, Option<String>), Vec<&ObjectKey>> = BTreeMap::new();
-    for key in brought.keys() {
-        groups.entry((key.kind.clone(), key.namespace.clone())).or_default().push(key);
-    }
-    let doubtful =
-        groups.into_iter().map(|((kind, namespace), keys)| doubtful(context, brought, kind, namespace, keys));
+    let doubtful = by_kind(brought.keys())
+        .into_iter()
+        .map(|((kind, namespace), keys)| doubtful(context, brought, kind, namespace, keys));
     for key in try_join_all(doubtful).await?.into_iter().flatten() {
         // What one look does not show, a look at it alone decides.
         let live = context.providers.cluster.get(key).await?;
@@ -74,9 +68,7 @@ pub(crate) fn brought(context: &Context, plan: &Plan) -> Brought {
     }
     for kept in plan.unchanged.iter().filter(|kept| lasting(kept.desired.key())) {
         let Some(step) = kept.service.as_deref().and_then(|service| services.get(service)) else { continue };
-        let key = kept.desired.key();
-        let uid = context.seen(key).and_then(|object| object.uid().map(str::to_owned));
-        brought.insert(key.clone(), ((*step).clone(), uid));
+        brought.insert(kept.desired.key().clone(), ((*step).clone(), None));
     }
     brought
 }
@@ -87,8 +79,8 @@ async fn doubtful<'a>(
     brought: &Brought,
     kind: ObjectKind,
     namespace: Option<String>,
-    keys: Vec<&'a ObjectKey>,
-) -> Result<Vec<&'a ObjectKey>, ProviderError> {
+    keys: BTreeSet<&'a ObjectKey>,
+) -> Result<BTreeSet<&'a ObjectKey>, ProviderError> {
     if let Some(watched) = context.watcher.uids(&(kind.clone(), namespace.clone())) {
         return Ok(unlike(&watched, brought, keys));
     }
@@ -109,9 +101,8 @@ async fn doubtful<'a>(
 fn unlike<'a>(
     found: &BTreeMap<ObjectKey, String>,
     brought: &Brought,
-    keys: Vec<&'a ObjectKey>,
-) -> Vec<&'a ObjectKey> {
-    let keys: BTreeSet<&ObjectKey> = keys.into_iter().collect();
+    keys: BTreeSet<&'a ObjectKey>,
+) -> BTreeSet<&'a ObjectKey> {
     let like = |key: &&ObjectKey| match found.get(*key) {
         Some(uid) => !is_another(brought[*key].1.as_deref(), Some(uid)),
         None => false,
