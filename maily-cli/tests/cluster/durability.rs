@@ -31,16 +31,19 @@ async fn site(purpose: &str, alpha: Value, beta: Value) -> Site {
 
 /// The Secrets of the newest run's segments, in order.
 async fn segments(site: &Site) -> Vec<Object> {
+    // Ids do not tell which of two runs of one second came later: the history does.
+    let history = site.run(&["history", "-o", "json"]).expect(0).json();
+    let prefix =
+        format!("maily-production.run.{}.", history["runs"][0]["run"].as_str().expect("is on record"));
     let names = site.kubectl(&["get", "secrets", "-o", "name"]).expect(0).out;
     let mut names: Vec<&str> = names
         .lines()
         .filter_map(|name| name.strip_prefix("secret/"))
-        .filter(|name| name.starts_with("maily-production.run."))
+        .filter(|name| name.starts_with(&prefix))
         .collect();
     names.sort_unstable();
-    let newest = names.last().and_then(|name| name.rsplit_once('.')).expect("a run is on record").0;
     let mut found = Vec::new();
-    for name in names.iter().filter(|name| name.starts_with(newest)) {
+    for name in names {
         found.push(site.get("v1", "Secret", name).await.expect("is there"));
     }
     found

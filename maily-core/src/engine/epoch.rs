@@ -64,6 +64,25 @@ pub(super) async fn claim_of(records: &dyn RecordStore, epoch: Epoch) -> Result<
     unpack(&key, &bytes).map(Some)
 }
 
+/// The runs that claimed the environment after this one did for the last time, newest first. Their ids would not tell:
+/// clocks of two machines differ, and one second holds several runs.
+///
+/// # Errors
+/// When the claims cannot be read.
+pub(crate) async fn runs_after(records: &dyn RecordStore, run: &RunId) -> Result<Vec<RunId>, JournalError> {
+    let mut after = Vec::new();
+    for epoch in claimed(records).await?.into_iter().rev() {
+        let Some(claim) = claim_of(records, epoch).await? else { continue };
+        if claim.run == *run {
+            break;
+        }
+        if !after.contains(&claim.run) {
+            after.push(claim.run);
+        }
+    }
+    Ok(after)
+}
+
 /// Closes runs that claimed the environment before us and have written nothing: one that was only halted could begin
 /// later, beside us.
 ///
@@ -149,5 +168,27 @@ pub(super) async fn claim(
             Err(JournalError::NotHolder { epoch, other: Some(other) })
         }
         _ => Ok(epoch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{records::MemoryRecords, runtime::TokioRuntime};
+
+    #[tokio::test]
+    async fn which_run_came_later_is_told_by_its_claim_and_not_by_its_id() {
+        let records = MemoryRecords::default();
+        let [early, released, taken, late] = [
+            "20260101-000000-ffffff",
+            "20260101-000000-555555",
+            "20260101-000000-000000",
+            "20251231-235959-ffffff",
+        ]
+        .map(RunId::from);
+        for run in [&early, &released, &taken, &taken, &late] {
+            claim(&records, &TokioRuntime, None, None, run, "somebody").await.expect("is free");
+        }
+        assert_eq!(runs_after(&records, &released).await.expect("can be read"), [late, taken]);
     }
 }

@@ -6,7 +6,7 @@ use crate::{
         Goal, Head, Note, Outcome, ReleaseId, RunId,
         history::Release,
         journal::{self, JournalError},
-        last_good as last_good_of,
+        last_good as last_good_of, runs_after,
     },
     provider::RecordStore,
 };
@@ -50,7 +50,7 @@ async fn failed_since(
     components: Option<&[String]>,
 ) -> Result<Option<RunId>, JournalError> {
     let Some((released, _)) = &head.release else { return Ok(None) };
-    for run in journal::runs(records).await?.into_iter().rev().take_while(|run| run != released) {
+    for run in runs_after(records, released).await? {
         let Some(recorded) = journal::read(records, &run).await? else { continue };
         let failed =
             matches!(recorded.outcome(), Some((Outcome::RolledBack { .. } | Outcome::Stuck { .. }, _)));
