@@ -14,7 +14,8 @@ mod wire;
 
 use std::process::ExitCode;
 
-#[tokio::main]
+// One thread: what it does is wait for others, and each further thread would have a heap of its own to keep.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     if complete::answered() {
         return ExitCode::SUCCESS;

@@ -34,8 +34,7 @@ impl UnderWay {
         let mut state = state();
         state.under_way = Some((token.clone(), line));
         if !state.listens {
-            state.listens = true;
-            tokio::spawn(listen(Heard::new()));
+            state.listens = hear();
         }
         Self(token)
     }
@@ -81,6 +80,21 @@ impl Heard {
             hangup: if hangups_are_ignored() { None } else { heard(SignalKind::hangup()) },
         }
     }
+}
+
+/// Listens on a thread of its own: whoever waits for an answer on the terminal, or computes, keeps the others. Returns
+/// whether that could be had; else signals end the process as they would without us.
+fn hear() -> bool {
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+        runtime.block_on(async {
+            let heard = Heard::new();
+            let _ = tell.send(());
+            listen(heard).await;
+        });
+    });
+    thread.is_ok() && told.recv().is_ok()
 }
 
 async fn next(signal: &mut Option<Signal>) {

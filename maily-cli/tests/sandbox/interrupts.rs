@@ -9,7 +9,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::desk::{Desk, hearing_hangups};
+use crate::{
+    desk::{Desk, hearing_hangups},
+    terminal::Terminal,
+};
 
 fn interrupt(child: &Child) {
     signal(child, Signal::INT);
@@ -110,6 +113,21 @@ fn what_a_resumed_run_did_earlier_is_told_with_its_own_time() {
     for at in earlier {
         assert!(now.duration_since(at).as_millis() > 1000, "{at} and {now}");
     }
+}
+
+#[test]
+fn a_question_is_ended_at_once() {
+    let desk = Desk::example();
+    let deploy = desk.command(&["--sandbox", "deploy", "--env", "production", "--version", "v1.0.0"]);
+    let mut terminal = Terminal::start(deploy);
+    terminal.until("Carry it out? [y/N]", 1);
+    let start = Instant::now();
+    terminal.interrupt();
+    let (code, seen) = terminal.end();
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(code, 130, "{seen}");
+    let state = desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json();
+    assert_eq!((&state["run"], &state["release"]), (&json!(null), &json!(null)), "{state}");
 }
 
 #[test]
