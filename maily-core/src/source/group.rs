@@ -74,7 +74,8 @@ pub(super) fn group(objects: Vec<Object>) -> Groups {
             }
         }
     }
-    // What refers to a grouped object goes with it: routes and ingresses to their Service, bindings to their account.
+    // What refers to a grouped object goes with it: routes, webhooks and the like to their Service, bindings to their
+    // account.
     let owners: BTreeMap<(String, String), BTreeSet<String>> = others
         .iter()
         .zip(&claims)
@@ -110,6 +111,8 @@ fn indirect(object: &Object) -> Vec<(String, String)> {
     };
     match object.kind() {
         "Ingress" | "HTTPRoute" | "GRPCRoute" | "VirtualService" => services(object.at("/spec")),
+        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => services(object.at("/webhooks")),
+        "APIService" => services(object.at("/spec")),
         "RoleBinding" | "ClusterRoleBinding" => {
             for subject in object.items("/subjects") {
                 if let Some(name) = subject.get("name").and_then(Value::as_str) {
@@ -182,6 +185,11 @@ mod tests {
             object("Secret", "s", json!({})),
             object("ServiceAccount", "sa", json!({})),
             object(
+                "ValidatingWebhookConfiguration",
+                "guard",
+                json!({"webhooks": [{"clientConfig": {"service": {"name": "front", "namespace": "default"}}}]}),
+            ),
+            object(
                 "Ingress",
                 "in",
                 json!({"spec": {"rules": [{"http": {"paths": [{"backend": {"service": {"name": "front"}}}]}}]}}),
@@ -189,7 +197,7 @@ mod tests {
         ]);
         let names =
             |owner: &str| groups.services[owner].iter().map(|o| o.name().to_owned()).collect::<Vec<_>>();
-        assert_eq!(names("a"), ["a", "front", "sa", "in"]);
+        assert_eq!(names("a"), ["a", "front", "sa", "guard", "in"]);
         assert_eq!(names("b"), ["b", "s"]);
         let shared: Vec<(&str, usize)> =
             groups.shared.iter().map(|(o, claims)| (o.name(), claims.len())).collect();

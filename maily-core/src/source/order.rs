@@ -24,6 +24,8 @@ pub(super) fn rank(kind: &str) -> u8 {
         "PodDisruptionBudget" => 30,
         "HorizontalPodAutoscaler" => 31,
         "Ingress" | "HTTPRoute" => 32,
+        // The API server asks their pods from now on, and may refuse everything until they answer.
+        "APIService" | "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => 40,
         // Custom objects refer to the rest more often than the rest to them.
         _ => 15,
     }
@@ -57,4 +59,32 @@ pub(super) fn is_cluster_scoped(object: &Object) -> bool {
             | "CSIDriver"
             | "ClusterIssuer"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_api_server_asks_comes_after_the_pods_that_answer() {
+        let kinds = [
+            "ValidatingWebhookConfiguration",
+            "Deployment",
+            "Widget",
+            "APIService",
+            "Service",
+            "ServiceAccount",
+        ];
+        let mut objects: Vec<Object> = kinds
+            .iter()
+            .map(|kind| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "guard"}}))
+            .map(|value| Object::from_value(value).expect("an object"))
+            .collect();
+        sort(&mut objects);
+        let sorted: Vec<&str> = objects.iter().map(Object::kind).collect();
+        let asked = ["APIService", "ValidatingWebhookConfiguration"];
+        assert_eq!(sorted, [&["ServiceAccount", "Service", "Widget", "Deployment"][..], &asked].concat());
+    }
 }

@@ -1,8 +1,9 @@
 //! Plays seeds on all cores and tells what came of them.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
+#![allow(clippy::print_stderr, reason = "a program of its own")]
 
 use std::{
     collections::BTreeMap,
+    io::Write as _,
     process::ExitCode,
     sync::{
         Mutex, PoisonError,
@@ -16,6 +17,13 @@ use maily_testkit::harness::{Report, Stages, Tally};
 /// A simulation makes and drops small values more than anything else.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A line of the result. Who stops reading has read enough: the seeds are played all the same.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        let _ = writeln!(std::io::stdout().lock(), $($line)*);
+    }};
+}
 
 const USAGE: &str = "usage: simulate [--seeds N] [--from SEED] [--seed SEED] [--threads N] [--planted DEFECT|all]
                 [--stage platform|gated]
@@ -78,9 +86,9 @@ impl Sum {
             self.violations += report.violations.len();
             self.red += 1;
             if self.red <= 20 {
-                println!("seed {} at {}:", report.seed, commit());
+                say!("seed {} at {}:", report.seed, commit());
                 for violation in report.violations.iter().take(5) {
-                    println!("  {violation}");
+                    say!("  {violation}");
                 }
             }
         }
@@ -122,11 +130,11 @@ fn planted(stages: &Stages, wanted: &str, options: &Options) -> ExitCode {
                     match proof.red {
                         Some(red) => {
                             let what = red.violations.first().map(String::as_str).unwrap_or_default();
-                            println!("{}: seed {} turns red: {what}", defect.name(), red.seed);
+                            say!("{}: seed {} turns red: {what}", defect.name(), red.seed);
                         }
                         None => {
                             unnoticed.fetch_add(1, Ordering::Relaxed);
-                            println!("{}: unnoticed in {} seeds", defect.name(), proof.tried);
+                            say!("{}: unnoticed in {} seeds", defect.name(), proof.tried);
                         }
                     }
                 }
@@ -167,9 +175,9 @@ fn main() -> ExitCode {
     if let Some(seed) = options.one {
         let report = stages.simulate(seed, true);
         for line in &report.log {
-            println!("{line}");
+            say!("{line}");
         }
-        println!(
+        say!(
             "seed {seed} at {}: digest {:016x}, {} violations",
             commit(),
             report.digest,
@@ -200,21 +208,21 @@ fn main() -> ExitCode {
     let took = begun.elapsed();
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let per_minute = sum.seeds as f64 * 60.0 / took.as_secs_f64();
-    println!(
+    say!(
         "{} phased deploys{} in {:.1} s: {per_minute:.0} a minute",
         sum.seeds,
         if options.stage.as_deref() == Some("platform") { " of 12 services" } else { "" },
         took.as_secs_f64()
     );
-    println!("{:.1} simulated hours, {} steps", sum.time.as_secs_f64() / 3600.0, sum.steps);
-    println!("runs that ended, as whoever was asked told it:");
+    say!("{:.1} simulated hours, {} steps", sum.time.as_secs_f64() / 3600.0, sum.steps);
+    say!("runs that ended, as whoever was asked told it:");
     for (end, count) in &sum.ends {
-        println!("  {end}: {count}");
+        say!("  {end}: {count}");
     }
-    println!("{} faults:", sum.faults.0.values().sum::<u64>());
+    say!("{} faults:", sum.faults.0.values().sum::<u64>());
     for (fault, count) in &sum.faults.0 {
-        println!("  {fault}: {count}");
+        say!("  {fault}: {count}");
     }
-    println!("{} violations in {} of {} seeds", sum.violations, sum.red, sum.seeds);
+    say!("{} violations in {} of {} seeds", sum.violations, sum.red, sum.seeds);
     if sum.violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,7 +1,7 @@
 //! What the credentials may do, and what to ask for.
 
 use maily_core::{
-    model::Fencing,
+    model::{Check, Fencing},
     object::{ObjectKey, ObjectKind},
     provider::{Access, ErrorKind, Permission, ProviderError},
 };
@@ -38,9 +38,17 @@ pub(super) async fn permissions(wired: &Wired, findings: &mut Findings) {
         Fencing::Installed => &[("", "configmaps", &["watch"])],
         Fencing::None => &[],
     };
+    // The API server passes a check of a path on to the service.
+    let by_path = |check: &Check| matches!(check, Check::Http { url, .. } if url.starts_with('/'));
+    let checked: &[Wanted] = if wired.resolved.services.values().any(|one| one.checks.iter().any(by_path)) {
+        &[("", "services/proxy", &["get"])]
+    } else {
+        &[]
+    };
     let permissions: Vec<Permission> = WANTED
         .iter()
         .chain(watched)
+        .chain(checked)
         .flat_map(|(group, resource, verbs)| {
             verbs.iter().map(|verb| Permission {
                 verb,
