@@ -228,6 +228,19 @@ impl Object {
         self
     }
 
+    /// What tells the object from others, and what stands on it: without all that it is and is to be.
+    #[must_use]
+    pub fn metadata_only(mut self) -> Self {
+        let told = |key: &str| matches!(key, "apiVersion" | "kind" | "metadata");
+        Arc::make_mut(&mut self.body).retain(|key, _| told(key));
+        self
+    }
+
+    /// Whether it is a Job that the cluster deletes some time after its end.
+    pub fn goes_by_itself(&self) -> bool {
+        self.kind() == "Job" && self.at("/spec/ttlSecondsAfterFinished").is_some()
+    }
+
     /// The object as a JSON value.
     pub fn into_value(self) -> Value {
         Value::Object(Arc::unwrap_or_clone(self.body))

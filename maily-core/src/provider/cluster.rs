@@ -310,9 +310,7 @@ pub trait Cluster: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// As those of [`Self::list`].
-    async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
-        self.list(query).await
-    }
+    async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError>;
 
     /// Writes an object and answers what the server made of it. For [`WriteMode::Merge`] the body is the patch.
     ///

@@ -164,7 +164,7 @@ impl Step {
         match &self.work {
             Work::Check { gate, .. } => *gate,
             Work::Job { .. } => self.reversibility == Reversibility::NoEffect,
-            _ => false,
+            Work::Rollout { .. } | Work::Prune { .. } | Work::Frontend { .. } | Work::Barrier {} => false,
         }
     }
 }
@@ -242,7 +242,8 @@ impl Work {
     pub fn changes(&self) -> &[Change] {
         match self {
             Self::Rollout { changes } | Self::Prune { changes } => changes,
-            _ => &[],
+            // A Job's name is its run's, and a frontend is no object.
+            Self::Job { .. } | Self::Frontend { .. } | Self::Check { .. } | Self::Barrier {} => &[],
         }
     }
 }

@@ -296,7 +296,9 @@ pub(crate) async fn stamp(context: &Context, step: &Step, direction: Direction) 
             of_job = job::changes(context, job, undo.as_ref());
             &of_job[..]
         }
-        work => work.changes(),
+        Work::Rollout { changes } | Work::Prune { changes } => changes,
+        // No object of the cluster is written.
+        Work::Frontend { .. } | Work::Check { .. } | Work::Barrier {} => &[],
     };
     for change in changes {
         writer.stamp(change).await?;

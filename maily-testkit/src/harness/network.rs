@@ -112,6 +112,10 @@ impl Cluster for NetCluster {
         self.place.send(&self.seat, request, answer).await
     }
 
+    async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        Ok(self.list(query).await?.into_iter().map(Object::metadata_only).collect())
+    }
+
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
         let lag = self.place.draw(|chance, weather| chance.hits(weather.behind).then(|| chance.below(LAG)));
         let heard = self.place.lags_from(self.seat.participant());

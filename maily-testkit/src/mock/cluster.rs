@@ -23,6 +23,7 @@ mockall::mock! {
         async fn allowed(&self, permissions: &[Permission]) -> Result<Vec<Access>, ProviderError>;
         async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError>;
         async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError>;
+        async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError>;
         async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError>;
         async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError>;
         async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError>;

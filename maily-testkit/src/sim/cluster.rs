@@ -155,6 +155,10 @@ impl Cluster for SimCluster {
             .await
     }
 
+    async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        Ok(self.list(query).await?.into_iter().map(Object::metadata_only).collect())
+    }
+
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
         self.known(&self.door.shared.world(), &object.key().kind, "write")?;
         let access = match options.dry_run {

@@ -74,6 +74,11 @@ impl Cluster for Silent {
         self.cluster.list(query).await
     }
 
+    async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        self.pass().await?;
+        self.cluster.list_metadata(query).await
+    }
+
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
         if object.kind() == "Deployment" && !options.dry_run && self.broken.load(Ordering::SeqCst) {
             self.since.lock().expect("not poisoned").get_or_insert(self.runtime.now());

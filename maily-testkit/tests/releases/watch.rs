@@ -67,6 +67,10 @@ impl Cluster for Broken {
         self.cluster.list(query).await
     }
 
+    async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        self.cluster.list_metadata(query).await
+    }
+
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
         self.cluster.write(object, options).await
     }
@@ -134,4 +138,16 @@ async fn a_replica_set_that_cannot_be_read_for_a_while_is_read_again() {
 async fn a_replica_set_that_must_not_be_read_fails_the_step() {
     let (why, _) = goes_back(ErrorKind::PermissionDenied).await;
     assert!(why.message.contains("the answer breaks off"), "{why:?}");
+}
+
+/// As a server answers it: what reads on has to ask for more, in every simulation.
+#[tokio::test(start_paused = true)]
+async fn a_list_of_metadata_has_metadata_alone() {
+    let setup = Setup::new(73);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let query = ListQuery::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"));
+    let cluster = SimCluster::new(Arc::clone(&setup.shared));
+    let listed = cluster.list_metadata(&query).await.expect("is listed");
+    assert!(!listed.is_empty() && listed.iter().all(|object| object.uid().is_some()), "{listed:?}");
+    assert!(listed.iter().all(|object| object.at("/spec").is_none() && object.at("/status").is_none()));
 }
