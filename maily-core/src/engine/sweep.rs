@@ -49,7 +49,13 @@ pub(super) async fn sweep_runs(
     let epochs = claimed(records).await?;
     let highest = epochs.last().copied();
     for epoch in epochs.into_iter().filter(|epoch| *epoch <= last && Some(*epoch) != highest) {
-        if let Some(claim) = claim_of(records, epoch).await? {
+        let claim = match claim_of(records, epoch).await {
+            Ok(claim) => claim,
+            // What it leads to is not known: it stays, and the others go.
+            Err(JournalError::Damaged { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        if let Some(claim) = claim {
             journal::sweep(records, &claim.run).await?;
             records.delete(&abort_key(&claim.run)).await?;
         }
@@ -98,13 +104,26 @@ async fn forget_releases(
     retention: Retention,
     releases: &[ReleaseId],
 ) -> Result<Option<Epoch>, JournalError> {
-    let mut last = None;
-    for id in releases.iter().take(AT_ONCE) {
-        let Some(record) = read_release(records, *id).await? else { continue };
-        if runtime.wall().duration_since(record.head.at) < age(retention) {
+    let (mut last, mut damaged) = (None, Vec::new());
+    let mut left = AT_ONCE;
+    for id in releases {
+        let record = match read_release(records, *id).await {
+            Ok(Some(record)) => record,
+            Ok(None) => continue,
+            // Its age cannot be read. It is older than the next one that goes, and goes with it.
+            Err(JournalError::Damaged { .. }) => {
+                damaged.push(*id);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if left == 0 || runtime.wall().duration_since(record.head.at) < age(retention) {
             break;
         }
-        forget_release(records, *id).await?;
+        for id in std::mem::take(&mut damaged).into_iter().chain([*id]) {
+            forget_release(records, id).await?;
+        }
+        left -= 1;
         last = Some(record.epoch);
     }
     Ok(last)

@@ -10,4 +10,5 @@ mod folder;
 mod formats;
 mod place;
 mod process;
+mod refusals;
 mod runs;

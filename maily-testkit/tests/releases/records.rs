@@ -2,7 +2,7 @@
 
 use maily_core::{
     engine::{EnvironmentError, Outcome, ReleaseId, RunEnd, RunId, journal::JournalError},
-    model::Project,
+    model::{Project, Retention, Seconds},
     object::{ObjectKey, ObjectKind},
     release::{DeployRequest, PrepareError, RollbackTo, prepare, rollback, runs, status},
     source::ProgramTools,
@@ -138,4 +138,22 @@ async fn an_unfinished_run_whose_journal_is_damaged_is_left_behind() {
     let end = environment.run(planned, &options).await.expect("runs");
     assert!(succeeded(&end), "{end:?}");
     assert!(environment.head().await.expect("can be read").unfinished.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_old_release_does_not_keep_the_others_on_record() {
+    let retention = Retention { releases: 1, age: Seconds(0) };
+    let mut setup = Setup { retention: Retention::default(), ..Setup::new(99) };
+    for version in ["v1", "v2", "v3", "v4"] {
+        assert!(succeeded(&setup.deploy(version).await));
+    }
+    let environment = setup.environment();
+    let keys = environment.records.list("release/").await.expect("can be read");
+    let damaged = &keys[1];
+    environment.records.delete(damaged).await.expect("is deleted");
+    environment.records.create(damaged, b"{}").await.expect("is written");
+    setup.retention = retention;
+    assert!(succeeded(&setup.deploy("v5").await));
+    let left = setup.environment().records.list("release/").await.expect("can be read");
+    assert_eq!(left, ["release/000000004", "release/000000005"]);
 }

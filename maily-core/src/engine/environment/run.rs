@@ -65,7 +65,8 @@ impl Environment {
     /// Carries out a plan.
     ///
     /// # Errors
-    /// When it could not begin, or the environment was lost to another process on the way.
+    /// When it could not begin; when the environment was lost to another process on the way; and when the records could
+    /// not be written or the fence fell in the middle, whereupon the run has not ended: it can be resumed.
     pub async fn run(&self, planned: Planned, options: &RunOptions) -> Result<RunEnd, EnvironmentError> {
         if planned.plan.is_empty() {
             return Ok(RunEnd::Over { run: None, outcome: Outcome::Unchanged });
@@ -171,8 +172,13 @@ impl Environment {
             futures::pin_mut!(run, sweeping);
             match futures::future::select(run, sweeping).await {
                 futures::future::Either::Left((end, _)) => end,
-                // What failed there is nobody's trouble today, and is tried again by the next run.
-                futures::future::Either::Right((_, run)) => run.await,
+                futures::future::Either::Right((swept, run)) => {
+                    // What else failed there is nobody's trouble today, and is tried again by the next run.
+                    if let Err(error @ (JournalError::Damaged { .. } | JournalError::Newer { .. })) = swept {
+                        context.tell(What::Waiting { why: format!("old records stay: {error}") });
+                    }
+                    run.await
+                }
             }
         };
         self.finish(context, hold, end).await

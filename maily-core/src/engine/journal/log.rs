@@ -1,6 +1,6 @@
 //! The log of one run: segments that are created only if absent, so that the log is its own compare-and-swap.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ use crate::{
 pub const JOURNAL_FORMAT: u32 = 1;
 /// A segment 0 up to this many packed bytes carries its plan.
 const INLINE: usize = 400 * 1024;
+/// Time until a record is written again, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Segments that are read at once.
 const READS: usize = 8;
 
@@ -310,7 +313,9 @@ impl Writer {
         self.put(pack(&self.segment(events, None, Some(count))), Taken::Stop, until).await?;
         for (part, bytes) in (0_u32..).zip(&parts) {
             let key = blob_key(&self.run, &plan.digest, part);
-            self.create(&key, bytes, until).await?;
+            if self.create(&key, bytes, until).await?.is_some() {
+                return Err(JournalError::NotHolder { epoch: self.epoch, other: None });
+            }
         }
         if rest.is_empty() { Ok(()) } else { self.append(rest, until).await }
     }
@@ -340,24 +345,10 @@ impl Writer {
     async fn put(&mut self, bytes: Vec<u8>, taken: Taken, until: Moment) -> Result<(), JournalError> {
         loop {
             let key = segment_key(&self.run, self.next);
-            if self.create(&key, &bytes, until).await? {
+            let Some(there) = self.create(&key, &bytes, until).await? else {
                 self.next += 1;
                 return Ok(());
-            }
-            let there = match self.store.get(&key).await {
-                Ok(there) => there,
-                Err(error) if error.is_transient() && self.runtime.now() < until => None,
-                Err(error) => return Err(error.into()),
             };
-            let Some(there) = there else {
-                self.runtime.sleep(std::time::Duration::from_millis(100)).await;
-                continue;
-            };
-            // Our own answer was lost.
-            if there == bytes && !is_planted(Defect::OwnSegmentUnknown) {
-                self.next += 1;
-                return Ok(());
-            }
             let theirs = parse(&key, &there)?;
             let passes = taken == Taken::Older && theirs.epoch < self.epoch;
             if passes || is_planted(Defect::TakenSegmentIgnored) {
@@ -368,21 +359,39 @@ impl Writer {
         }
     }
 
-    /// Creates a record; `false` where the key is taken. Tries again while the store is not reachable.
-    async fn create(&self, key: &str, bytes: &[u8], until: Moment) -> Result<bool, JournalError> {
-        let mut pause = std::time::Duration::from_millis(100);
+    /// Creates a record; with what is there where somebody else was first. Tries again while the store is not reachable,
+    /// or says that the record is there and has none.
+    async fn create(&self, key: &str, bytes: &[u8], until: Moment) -> Result<Option<Vec<u8>>, JournalError> {
+        let mut pause = FIRST_PAUSE;
         loop {
-            match self.store.create(key, bytes).await {
-                Ok(Created::Created) => return Ok(true),
-                Ok(Created::Exists) => return Ok(false),
-                Err(error) if error.is_transient() && self.runtime.now() < until => {
-                    self.runtime.sleep(error.retry_after().unwrap_or(pause)).await;
-                    pause = (pause * 2).min(std::time::Duration::from_secs(2));
-                }
-                Err(error) if error.kind() == ErrorKind::StaleEpoch => {
-                    return Err(JournalError::NotHolder { epoch: self.epoch, other: None });
-                }
-                Err(error) => return Err(error.into()),
+            let error = match self.create_once(key, bytes).await {
+                Ok(there) => return Ok(there),
+                Err(error) => error,
+            };
+            if error.kind() == ErrorKind::StaleEpoch {
+                return Err(JournalError::NotHolder { epoch: self.epoch, other: None });
+            }
+            let again = error.is_transient() || error.kind() == ErrorKind::Conflict;
+            if !again || self.runtime.now() >= until {
+                return Err(error.into());
+            }
+            self.runtime.sleep(error.retry_after().unwrap_or(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn create_once(&self, key: &str, bytes: &[u8]) -> Result<Option<Vec<u8>>, ProviderError> {
+        if self.store.create(key, bytes).await? == Created::Created {
+            return Ok(None);
+        }
+        match self.store.get(key).await? {
+            // Our own answer was lost.
+            Some(there) if there == bytes && !is_planted(Defect::OwnSegmentUnknown) => Ok(None),
+            Some(there) => Ok(Some(there)),
+            // Deleted a moment ago, or a conflict of another kind, such as that of a quota.
+            None => {
+                let message = "it is said to be there, and is not";
+                Err(ProviderError::new(ErrorKind::Conflict, "records", "create", key, message))
             }
         }
     }
