@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::future::{Either, select};
+use futures::pin_mut;
 
 use super::{
     context::{Context, End, Trouble},
@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// A look that takes longer is told.
 const SLOW: Duration = Duration::from_secs(4);
+/// And again after this time at the latest.
+const LONGEST_SILENCE: Duration = Duration::from_secs(25);
 
 /// Looks until it works or the time is up. Silence is never a success.
 pub(super) async fn run(context: &Context, step: &Step, probe: &ProbeRequest, gate: bool) -> End {
@@ -39,7 +41,10 @@ pub(super) async fn run(context: &Context, step: &Step, probe: &ProbeRequest, ga
             ProbeRequest::Http { .. } => LOOK.min(context.left(deadline)),
             ProbeRequest::Command { .. } => context.left(deadline),
         };
-        let verdict = match look(context, &mut waited, prober.probe(probe, limit)).await {
+        let Some(answer) = look(context, &mut waited, prober.probe(probe, limit)).await else {
+            return End::Halted;
+        };
+        let verdict = match answer {
             Ok(verdict) => verdict,
             Err(error) if error.is_transient() => Verdict::Insufficient { evidence: error.to_string() },
             Err(error) => return fail(Failure::of(&error)),
@@ -80,20 +85,26 @@ pub(super) async fn run(context: &Context, step: &Step, probe: &ProbeRequest, ga
     }
 }
 
-/// Waits for one look, and says so where it takes long.
+/// Waits for one look, and says so where it takes long; none where the run turns or stops meanwhile.
 async fn look(
     context: &Context,
     waited: &mut Waited<'_>,
     look: impl Future<Output = Result<Verdict, ProviderError>> + Send,
-) -> Result<Verdict, ProviderError> {
-    let mut look = std::pin::pin!(look);
-    let mut pause = SLOW;
+) -> Option<Result<Verdict, ProviderError>> {
+    let begun = context.runtime.now();
+    let mut next = SLOW;
+    let stopped = context.stopped(Direction::Forward);
+    pin_mut!(look, stopped);
     loop {
-        match select(look.as_mut(), context.runtime.sleep(pause)).await {
-            Either::Left((verdict, _)) => return verdict,
-            Either::Right(_) => {}
+        tokio::select! {
+            biased;
+            () = &mut stopped => return None,
+            answer = &mut look => return Some(answer),
+            () = context.runtime.sleep(next) => {}
         }
-        waited.tell(None, None, &format!("no verdict yet after {} s", SLOW.as_secs()));
-        pause = waited.left();
+        let since = context.runtime.now().since(begun);
+        waited.tell(None, None, &format!("no verdict yet after {} s", since.as_secs()));
+        // Twice as late each time, and never longer silent than others who wait.
+        next = since.min(LONGEST_SILENCE);
     }
 }

@@ -43,6 +43,8 @@ struct Store {
     by_label: BTreeMap<(String, String), BTreeSet<u64>>,
     without_selector: BTreeSet<u64>,
     broken: BTreeMap<Scope, Failure>,
+    /// Scopes of which everything is known: their watch has listed them, and has not broken off since.
+    whole: BTreeSet<Scope>,
     next: u64,
 }
 
@@ -82,13 +84,15 @@ impl Watcher {
         }
     }
 
-    /// What a watch tells of a kind in a namespace, by uid; none where nobody watches it.
+    /// What a watch tells of a kind in a namespace, by uid; none where nobody watches it, or the watch broke off:
+    /// silence is no sign that nothing has changed.
     pub(crate) fn uids(&self, scope: &Scope) -> Option<BTreeMap<ObjectKey, String>> {
         let store = lock(&self.store);
-        let known = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).contains_key(scope)
-            && !store.broken.contains_key(scope);
-        let objects = store.objects.get(&scope.0).filter(|_| known)?.iter();
-        let inside = objects.filter(|(key, _)| key.namespace == scope.1);
+        if !store.whole.contains(scope) {
+            return None;
+        }
+        let inside =
+            store.objects.get(&scope.0).into_iter().flatten().filter(|(key, _)| key.namespace == scope.1);
         Some(inside.map(|(key, object)| (key.clone(), object.uid().unwrap_or_default().to_owned())).collect())
     }
 
@@ -126,6 +130,7 @@ async fn run_watch(
             },
             Err(error) => error,
         };
+        lock(&store).whole.remove(&scope);
         if !error.is_transient() {
             return lock(&store).fail(scope, Failure::of(&error));
         }
@@ -139,10 +144,13 @@ async fn feed(mut stream: WatchStream, store: &Mutex<Store>, scope: &Scope) -> O
     while let Some(event) = stream.next().await {
         let mut store = lock(store);
         match event {
-            Ok(WatchEvent::Listed(objects)) => store.replace(scope, objects),
+            Ok(WatchEvent::Listed(objects)) => {
+                store.replace(scope, objects);
+                store.whole.insert(scope.clone());
+            }
             Ok(WatchEvent::Applied(object)) => store.put(object),
             Ok(WatchEvent::Deleted(object)) => store.remove(object.key()),
-            Ok(WatchEvent::Interrupted(_)) => {}
+            Ok(WatchEvent::Interrupted(_)) => drop(store.whole.remove(scope)),
             Err(error) => return Some(error),
         }
     }

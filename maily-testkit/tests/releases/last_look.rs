@@ -1,14 +1,21 @@
 //! The last look before a run is over: whether what it brought is there, or what it took back serves.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use maily_core::engine::{Depth, Failure, Outcome, RunEnd, Wish};
+use maily_core::engine::journal::{self, JournalEvent};
+use maily_core::engine::{
+    Depth, Failure, Outcome, Planned, RunEnd, Storage, What, Wish, planner::PlanOptions,
+};
+use maily_core::object::Object;
 use maily_core::object::{ObjectKey, ObjectKind};
 use maily_core::provider::{Cluster as _, Precondition, WriteOptions};
 use maily_testkit::{sim::SimCluster, world::Call};
 use serde_json::json;
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    hindered::{Cut, Hindered},
+    setup::{Setup, fault, succeeded},
+};
 
 /// Its pods hold a volume: the old ones end before the new ones start, and nobody serves in between.
 const KEEPER: &str = "
@@ -204,4 +211,107 @@ async fn the_last_look_costs_one_list_a_kind() {
     assert!(succeeded(&setup.deploy("v2").await));
     // One to plan by, one in the end.
     assert_eq!(lists() - before, 2);
+}
+
+/// Three Services and more: they are listed, which is the last look that can be held up.
+const SERVICES: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  web: {needs: [api], workload: {port: 8080, scale: 1}}
+  keeper: {needs: [web], workload: {port: 8080, scale: 1, volumes: {data: {mount: /data, size: 1Gi}}}}
+";
+
+/// A plan of v2, with a Service that v1 has not.
+async fn plan_with_another_service(setup: &Setup) -> Planned {
+    let environment = setup.environment();
+    let mut wanted = setup.wanted("v2").await;
+    let service = json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "another", "namespace": "shop"}, "spec": {"ports": [{"port": 80}]}});
+    wanted.services["api"].objects.push(Object::from_value(service).expect("is an object"));
+    let head = environment.head().await.expect("can be read");
+    let base = environment.released(&head).await.expect("can be read");
+    let options = PlanOptions::default();
+    let planned =
+        environment.plan(&wanted, head, base.as_ref(), &options, Depth::Read, Storage::Lasting).await;
+    planned.expect("can be planned")
+}
+
+/// Whoever turns the run while it looks for the last time gets all of the way back: that everything was there is no
+/// answer any more, and what the run itself has taken back is nobody's deletion.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_turns_during_the_last_look_goes_back_once_and_looks_again() {
+    for another in [false, true] {
+        let mut setup = Setup::of(SERVICES, 79);
+        assert!(succeeded(&setup.deploy("v1").await));
+        let planned = match another {
+            true => plan_with_another_service(&setup).await,
+            false => setup.plan("v2", Depth::Read).await.expect("can be planned"),
+        };
+        setup.told.lock().expect("not poisoned").clear();
+        let lists_take = Duration::from_secs(60);
+        setup.cluster = Some(Arc::new(Hindered { lists_take, ..Hindered::of(&setup) }));
+        let environment = setup.environment();
+        let person = async {
+            let applied = |what: &What| matches!(what, What::StepApplied { step, .. } if step.as_str().contains("phase"));
+            while !setup.told.lock().expect("not poisoned").iter().any(applied) {
+                setup.runtime.sleep(Duration::from_millis(100)).await;
+            }
+            setup.shared.world().faults.push(fault("unschedulable keeper@v1"));
+            environment.take_over(None, Wish::Abort, &setup.options("another")).await
+        };
+        let options = setup.options("tester");
+        // Whether the one who asked still waits for his turn when the run is over is no matter.
+        let (end, _) = futures::future::join(environment.run(planned, &options), person).await;
+        let end = end.expect("runs");
+        assert!(!not_serving(&end).is_empty(), "{end:?}");
+        let RunEnd::Over { run: Some(run), outcome: Outcome::RolledBack { why, .. } } = &end else {
+            panic!("{end:?}")
+        };
+        assert_eq!(why.cause, "aborted", "{why:?}");
+        let recorded = journal::read(&*environment.records, run).await.expect("can be read");
+        let events = recorded.expect("is there").events;
+        let turns = events.iter().filter(|(_, event)| matches!(event, JournalEvent::Turned { .. })).count();
+        assert_eq!(turns, 1);
+    }
+}
+
+/// Its last step waits for a Job alone, while the watch of Deployments tells nothing any more.
+const WITH_A_JOB: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  web: {workload: {port: 8000, scale: 1}}
+  worker: {workload: {command: [work], scale: 1}}
+  warm: {after: api, job: {image: 'registry.example/shop/warm:{version}', command: [up], undo: [down]}}
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_broke_off_is_no_witness_of_the_last_look() {
+    for cut in [Cut::Broken, Cut::Interrupted] {
+        let mut setup = Setup::of(WITH_A_JOB, 80);
+        assert!(succeeded(&setup.deploy("v1").await));
+        let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+        setup.shared.world().faults.push(fault("slow warm@v2"));
+        let at = setup.runtime.now() + Duration::from_secs(15);
+        setup.cluster = Some(Arc::new(Hindered { cut: Some((at, cut)), ..Hindered::of(&setup) }));
+        let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "web");
+        let person = async {
+            setup.runtime.sleep(Duration::from_secs(20)).await;
+            setup.shared.world().delete(&key, &Precondition::Any).expect("is there");
+        };
+        let environment = setup.environment();
+        let options = setup.options("tester");
+        let (end, ()) = futures::future::join(environment.run(planned, &options), person).await;
+        let end = end.expect("runs");
+        assert!(!succeeded(&end) && format!("{end:?}").contains("web"), "{cut:?}: {end:?}");
+    }
 }

@@ -8,6 +8,7 @@ mod fence;
 mod force;
 mod frontend;
 mod hand;
+mod hindered;
 mod history;
 mod last_look;
 mod lease;

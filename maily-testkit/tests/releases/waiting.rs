@@ -122,3 +122,66 @@ services:
     assert!(why.message.contains("exit status: 3: no"), "{why:?}");
     assert!(why.message.contains("did not end in time"), "{why:?}");
 }
+
+/// Says nothing for as long as it may.
+#[derive(Debug)]
+struct SaysNothing {
+    runtime: Arc<dyn Runtime>,
+}
+
+#[async_trait]
+impl Prober for SaysNothing {
+    async fn probe(&self, _: &ProbeRequest, limit: Duration) -> Result<Verdict, ProviderError> {
+        self.runtime.sleep(limit).await;
+        Ok(Verdict::Insufficient { evidence: "`look` did not end in time".to_owned() })
+    }
+}
+
+const CHECKED: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}, checks: [{command: [look]}]}
+  first: {workload: {port: 8000, scale: 1}}
+  web: {needs: [first], workload: {port: 8000, scale: 1}}
+";
+
+/// A release whose check says nothing: which step it failed at, and how long it took.
+async fn unanswered(seed: u64, troubles: &[&str]) -> (Setup, String, Duration) {
+    let setup = Setup::of(CHECKED, seed);
+    let mut environment = setup.environment();
+    environment.providers.prober = Some(Arc::new(SaysNothing { runtime: Arc::clone(&setup.runtime) }));
+    let planned = setup.plan("v1", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.extend(troubles.iter().map(|text| fault(text)));
+    let begun = setup.runtime.now();
+    let end = environment.run(planned, &setup.options("tester")).await.expect("runs");
+    let RunEnd::Over { outcome: Outcome::RolledBack { step: Some(step), .. }, .. } = end else {
+        panic!("{end:?}")
+    };
+    let took = setup.runtime.now().since(begun);
+    (setup, step.to_string(), took)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_ends_when_the_run_turns() {
+    let (_, step, took) = unanswered(74, &["slow first@v1", "crash web@v1"]).await;
+    assert!(step.contains("web") && took < Duration::from_secs(45), "{step} {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_without_an_answer_says_how_long_it_has_waited() {
+    let (setup, step, took) = unanswered(75, &[]).await;
+    assert!(step.contains("api/check") && took >= Duration::from_secs(60), "{step} {took:?}");
+    let told = setup.told.lock().expect("not poisoned");
+    let said: Vec<&str> = told
+        .iter()
+        .filter_map(|what| match what {
+            What::StepProgress { why, .. } => why.strip_prefix("no verdict yet after "),
+            _ => None,
+        })
+        .collect();
+    assert!(said.len() > 1 && said.windows(2).all(|pair| pair[0] != pair[1]), "{said:?}");
+}

@@ -10,7 +10,7 @@ use crate::{
         Failure, RunEnd, Step, StepId, Stuck,
         journal::{JournalEvent, ReleaseHead},
         patience::patiently,
-        state::{Conclusion, Progress},
+        state::{Conclusion, Course, Progress},
     },
     steps::{Halt, brought, missing, restored},
 };
@@ -60,6 +60,8 @@ impl Executor {
     /// Takes in what the last look has shown; with the end where this process has nothing more to do.
     pub(super) fn looked(&mut self, seen: Seen, interrupted: bool) -> Option<(RunEnd, Option<ReleaseHead>)> {
         match seen {
+            // The run has turned meanwhile, and takes back itself what is missing: the way back has its own look.
+            Seen::Brought(_) if self.state.course != Course::Forward => {}
             Seen::Brought(None) => self.looked = true,
             Seen::Back(not_serving) => {
                 self.looked = true;

@@ -1,0 +1,115 @@
+//! A cluster some of whose answers come late, or not any more.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::{FutureExt as _, StreamExt as _, stream};
+use maily_core::{
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{
+        Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, ListQuery, LogOptions, LogStream,
+        Permission, Precondition, ProviderError, WatchEvent, WatchStream, WriteOptions,
+    },
+    runtime::{Moment, Runtime},
+};
+use maily_testkit::sim::SimCluster;
+
+use crate::setup::Setup;
+
+/// How watches of Deployments end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// With an error, and every further one at once.
+    Broken,
+    /// They say that they go on, and say nothing more.
+    Interrupted,
+}
+
+/// The hindered cluster.
+#[derive(Debug)]
+pub(crate) struct Hindered {
+    pub(crate) cluster: SimCluster,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    /// Lists of Services take so long.
+    pub(crate) lists_take: Duration,
+    /// When and how watches of Deployments end.
+    pub(crate) cut: Option<(Moment, Cut)>,
+}
+
+impl Hindered {
+    pub(crate) fn of(setup: &Setup) -> Self {
+        let cluster = SimCluster::new(Arc::clone(&setup.shared));
+        Self { cluster, runtime: Arc::clone(&setup.runtime), lists_take: Duration::ZERO, cut: None }
+    }
+
+    async fn listing(&self, query: &ListQuery) {
+        if query.kind.kind == "Service" {
+            self.runtime.sleep(self.lists_take).await;
+        }
+    }
+}
+
+fn broken() -> ProviderError {
+    ProviderError::new(ErrorKind::Unavailable, "kubernetes", "watch", "deployments", "it breaks off")
+}
+
+#[async_trait]
+impl Cluster for Hindered {
+    async fn describe(&self) -> Result<ClusterInfo, ProviderError> {
+        self.cluster.describe().await
+    }
+
+    async fn resources(&self, kinds: &[ObjectKind]) -> Result<Vec<ApiResource>, ProviderError> {
+        self.cluster.resources(kinds).await
+    }
+
+    async fn allowed(&self, permissions: &[Permission]) -> Result<Vec<Access>, ProviderError> {
+        self.cluster.allowed(permissions).await
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
+        self.cluster.get(key).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        self.listing(query).await;
+        self.cluster.list(query).await
+    }
+
+    async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        self.listing(query).await;
+        self.cluster.list_metadata(query).await
+    }
+
+    async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
+        self.cluster.write(object, options).await
+    }
+
+    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
+        self.cluster.delete(key, precondition).await
+    }
+
+    async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {
+        let Some((at, how)) = self.cut.filter(|_| query.kind.kind == "Deployment") else {
+            return self.cluster.watch(query).await;
+        };
+        let left = at.since(self.runtime.now());
+        if left.is_zero() {
+            return Err(broken());
+        }
+        let runtime = Arc::clone(&self.runtime);
+        let until = async move { runtime.sleep(left).await }.boxed();
+        let before = self.cluster.watch(query).await?.take_until(until);
+        let after = match how {
+            Cut::Broken => stream::iter([Err(broken())]).boxed(),
+            Cut::Interrupted => stream::iter([Ok(WatchEvent::Interrupted("it breaks off".to_owned()))])
+                .chain(stream::pending())
+                .boxed(),
+        };
+        Ok(before.chain(after).boxed())
+    }
+
+    async fn logs(&self, pod: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError> {
+        self.cluster.logs(pod, options).await
+    }
+}
