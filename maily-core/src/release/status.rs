@@ -283,8 +283,10 @@ impl Work<'_> {
 
     /// A service of other things: that they are there is all that can be said of them.
     fn nothing_to_judge(&self, state: &mut ServiceState) {
-        let gone = |key: &&ObjectKey| !self.live.contains_key(*key) && !self.is_of_run(key);
-        let gone = self.of(Some(&state.name)).map(|(key, _)| key).find(gone);
+        let gone = |(key, released): &(&ObjectKey, &Released)| {
+            !self.live.contains_key(*key) && !self.is_of_run(key) && !released.desired.goes_by_itself()
+        };
+        let gone = self.of(Some(&state.name)).find(gone).map(|(key, _)| key);
         (state.state, state.why) = match gone {
             Some(key) => (ServiceHealth::Missing, Some(format!("{} does not exist", key.short()))),
             None => {
@@ -326,6 +328,9 @@ impl Work<'_> {
         let mut found = Vec::new();
         for (key, released) in self.of(service).filter(|(key, _)| !self.is_of_run(key)) {
             let Some(live) = self.live.get(key) else {
+                if released.desired.goes_by_itself() {
+                    continue;
+                }
                 found.push(format!("{} was deleted", key.short()));
                 continue;
             };

@@ -23,7 +23,8 @@ pub use plan::{
     Before, Change, FieldChange, Goal, Kept, Note, Operation, PLAN_FORMAT, Plan, PlanFileError,
     Reversibility, Step, Work,
 };
-pub use result::{StepResult, Written};
+pub(crate) use result::VANISHED;
+pub use result::{Begun, StepResult, Written};
 pub(crate) use seal::decoded;
 pub use seal::{Sealer, Storage, is_secret};
 pub use stamp::{

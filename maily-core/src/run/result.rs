@@ -2,8 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// Cause of a failure: it was begun, nobody saw how it ended, and it is not there any more.
+pub(crate) const VANISHED: &str = "vanished";
+
+/// What a step has begun and of which no answer is on record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Begun {
+    /// Since when on the way forward.
+    pub forward: Option<Timestamp>,
+    /// Since when on the way back.
+    pub back: Option<Timestamp>,
+    /// A person was told that nobody knows how it ended, and goes on with the way back.
+    pub told: bool,
+}
 
 /// What a step left behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

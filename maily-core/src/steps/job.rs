@@ -11,7 +11,7 @@ use crate::{
     object::{Object, ObjectKey},
     provider::Effect,
     rollout::Target,
-    run::{Change, Direction, Operation, Reversibility, Step, sha256},
+    run::{Change, Direction, Failure, Operation, Reversibility, Step, VANISHED, sha256},
     runtime::Moment,
 };
 
@@ -20,6 +20,9 @@ const NAME: usize = 52;
 
 /// How long the end of a Job that is deleted is waited for.
 const ENDING: Duration = Duration::from_secs(120);
+
+/// Seconds by which the clocks may differ of whoever began a Job and of whoever asks how it ended.
+const CLOCKS_S: i64 = 3_600;
 
 /// Takes a step back: the Job that undoes it runs after the forward one, and only if that ever ran.
 pub(super) async fn undo(context: &Context, step: &Step, job: &Object, undo: &Object, past: Past) -> End {
@@ -47,7 +50,7 @@ pub(super) async fn end(context: &Context, step: &Step, job: &Object, past: Past
     }
 }
 
-/// Waits until the forward Job has ended, however; `false` where there is none.
+/// Waits until the forward Job has ended, however; `false` where it never ran.
 async fn settled(
     context: &Context,
     step: &Step,
@@ -57,7 +60,7 @@ async fn settled(
 ) -> Result<bool, Trouble> {
     let key = change(context, job, Direction::Forward).key;
     let mut writer = Writer::new(context, step, Direction::Back, deadline, past);
-    let Some(live) = writer.find(&key).await? else { return Ok(false) };
+    let Some(live) = writer.find(&key).await? else { return ran(context, step, job, past).await };
     let Some(target) = Target::pin(&live) else { return Ok(true) };
     let follower = context.watcher.follow(target);
     match wait(context, step, Direction::Back, &follower, deadline).await {
@@ -71,6 +74,39 @@ async fn settled(
         // A migration that failed half-way is what the other Job is for.
         Ok(()) | Err(Trouble::Failed(_)) => Ok(true),
     }
+}
+
+/// Whether a forward Job that is not there ever ran. Jobs go some time after their end, and people delete them.
+async fn ran(context: &Context, step: &Step, job: &Object, past: Past) -> Result<bool, Trouble> {
+    let change = change(context, job, Direction::Forward);
+    let made = context.written(&step.id, &change.key).is_some();
+    let told = past == Past::Unknown && context.begun(&step.id).told;
+    if !made && !told {
+        let doubtful = past == Past::Unknown && may_have_gone(context, step, job, Direction::Forward);
+        return if doubtful { Err(vanished(&change).into()) } else { Ok(false) };
+    }
+    // Whoever deleted it may have left its pods, beside which nothing takes it back.
+    let limit = context.runtime.now() + ENDING;
+    Writer::new(context, step, Direction::Back, limit, past).end_job(&change).await.map(|()| true)
+}
+
+/// Whether a Job that a former process may have made would be gone by now if it had ended: its absence says nothing.
+fn may_have_gone(context: &Context, step: &Step, job: &Object, direction: Direction) -> bool {
+    let begun = context.begun(&step.id);
+    let since = match direction {
+        Direction::Forward => begun.forward,
+        Direction::Back => begun.back,
+    };
+    let (Some(since), Some(stays)) = (since, job.int("/spec/ttlSecondsAfterFinished")) else { return false };
+    context.runtime.wall().duration_since(since).as_secs() >= stays.saturating_sub(CLOCKS_S)
+}
+
+fn vanished(change: &Change) -> Failure {
+    let message = format!(
+        "{} was begun, nobody saw how it ended, and it would not be there any more: whether it ran is not known",
+        change.key
+    );
+    Failure::new(VANISHED, message).with_object(change.key.to_string())
 }
 
 /// The objects that a step may have written, in both directions.
@@ -92,6 +128,10 @@ pub(super) async fn run(
     let mut writer = Writer::new(context, step, direction, deadline, past);
     let result = async {
         if past == Past::Unknown {
+            let gone = !step.is_gate() && may_have_gone(context, step, job, direction);
+            if gone && writer.find(&change.key).await?.is_none() {
+                return Err(vanished(&change).into());
+            }
             // What failed in a former process was mended since, and a gate looks anew: it runs again.
             writer.clear_ended(&change, step.is_gate()).await?;
         }

@@ -10,6 +10,7 @@ mod frontend;
 mod hand;
 mod hindered;
 mod history;
+mod jobs;
 mod last_look;
 mod lease;
 mod missing;

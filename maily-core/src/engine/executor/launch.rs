@@ -12,6 +12,7 @@ use crate::{
         state::{Course, Next},
     },
     planted::{Defect, is_planted},
+    run::VANISHED,
     steps::{self, End, Halt, Past},
 };
 
@@ -31,13 +32,15 @@ impl Executor {
 
     /// Lets held steps go on once nothing is in their way.
     fn let_go(&mut self) {
-        if self.state.takes_gates_again() && self.state.course == Course::Forward {
-            return;
-        }
+        let forward = self.state.course == Course::Forward;
+        let gates_first = forward && self.state.takes_gates_again();
         for next in std::mem::take(&mut self.held) {
-            // After a turn what goes forward is undone instead.
-            if matches!(next, Next::Undo(_)) || self.state.course == Course::Forward {
-                self.launch(next);
+            match &next {
+                // What is held up by gates goes on after them, and among it may be one of them.
+                Next::Start(step) if gates_first && !self.state.is_taken_again(step) => self.held.push(next),
+                // After a turn what goes forward is undone instead.
+                Next::Start(_) if !forward => {}
+                Next::Start(_) | Next::Undo(_) => self.launch(next),
             }
         }
     }
@@ -74,6 +77,7 @@ impl Executor {
             Next::Undo(id) => (id, Direction::Back),
         };
         let (Some(step), Some(state)) = (self.state.step(&id).cloned(), self.state.of(&id)) else { return };
+        let begun = state.begun;
         let past = match direction {
             Direction::Back if !state.may_have_effect => Past::Nothing,
             _ if self.resumed.contains(&id) => Past::Unknown,
@@ -83,6 +87,9 @@ impl Executor {
         if is_planted(Defect::AppliedBeforeEffect) && direction == Direction::Forward {
             let (step, at) = (id.clone(), self.context.runtime.wall());
             self.push(JournalEvent::StepApplied { step, result: state.result.clone(), at });
+        }
+        if past == Past::Unknown {
+            self.context.has_begun(&id, begun);
         }
         let context = Arc::clone(&self.context);
         self.active.insert(id.clone());
@@ -140,6 +147,10 @@ fn remedy(failure: &Failure, base: Option<ReleaseId>) -> String {
                  the next deploy or rollback brings a whole release"
             )
         }
+        VANISHED => "see in what it changes how it ended: if there is something to take back, `mailyctl resume` runs \
+                     the Job that does; if not, `mailyctl abort --leave` ends the run with everything as it is, so \
+                     that the next deploy or rollback brings a whole release"
+            .to_owned(),
         _ => "mend the cause, then `mailyctl resume`".to_owned(),
     }
 }

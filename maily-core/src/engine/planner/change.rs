@@ -94,6 +94,10 @@ impl Comparison<'_> {
                 self.problems.push(PlanProblem::Refused { key, message: message.clone() });
                 return None;
             }
+            if let Some(fingerprint) = self.ended(&key, &desired) {
+                let service = service.map(str::to_owned);
+                return Some(Verdict::Keep(Kept { service, desired, fingerprint, all: None }));
+            }
             let fields = Vec::new();
             return Some(Verdict::Change(Box::new(Change {
                 key,
@@ -196,6 +200,16 @@ impl Comparison<'_> {
             fields,
             key,
         })))
+    }
+
+    /// The fingerprint of a Job that goes by itself after its end, and is not there: a release has waited for that end,
+    /// and whoever made it again would run it a second time.
+    fn ended(&self, key: &ObjectKey, desired: &Object) -> Option<String> {
+        let known = self.base?.objects.get(key).filter(|known| known.desired == *desired)?;
+        if !desired.goes_by_itself() {
+            return None;
+        }
+        known.fingerprint.clone()
     }
 
     /// What others manage and would lose, but for what is to be taken.

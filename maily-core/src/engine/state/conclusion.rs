@@ -4,6 +4,7 @@ use super::{Course, Progress, RunState, StepState};
 use crate::{
     engine::{Failure, StepId, Stuck},
     planted::{Defect, is_planted},
+    run::VANISHED,
 };
 
 /// What the journal of a run adds up to once nothing runs and nothing is ready: a verdict of the pure fold, which knows
@@ -50,8 +51,13 @@ impl RunState {
         match &self.course {
             Course::Forward => {
                 if let Some((step, failure)) = self.paused() {
-                    let remedy =
-                        "a step that cannot be undone has begun: mend the cause, then `mailyctl resume`";
+                    let remedy = match failure.cause.as_str() {
+                        VANISHED => {
+                            "it cannot be undone: see in what it changes how it ended; then `mailyctl resume` \
+                             runs it again, or `mailyctl abort --leave` ends the run with everything as it is"
+                        }
+                        _ => "a step that cannot be undone has begun: mend the cause, then `mailyctl resume`",
+                    };
                     return Conclusion::Stuck(vec![Stuck {
                         step: step.clone(),
                         why: failure.clone(),

@@ -2,8 +2,9 @@
 
 use super::{Course, Progress, RunState, StepState};
 use crate::{
-    engine::{Epoch, StepId, journal::JournalEvent},
+    engine::{Epoch, Failure, StepId, journal::JournalEvent},
     provider::Effect,
+    run::VANISHED,
 };
 
 impl RunState {
@@ -28,6 +29,9 @@ impl RunState {
                     }
                 }
                 self.set(step, |state| {
+                    // Whoever goes on although nobody knows how it ended begins anew.
+                    let anew = matches!(&state.progress, Progress::Failed(why) if why.cause == VANISHED);
+                    state.begun.forward = state.begun.forward.filter(|_| !anew).or(Some(*at));
                     state.progress = Progress::Started;
                     state.again = false;
                     state.may_have_effect = true;
@@ -38,6 +42,7 @@ impl RunState {
                 self.set(step, |state| {
                     state.progress = Progress::Applied;
                     state.result = result.clone();
+                    state.begun.forward = None;
                 });
                 if let Some(index) = self.order.get(step) {
                     self.retaken.remove(index);
@@ -61,6 +66,7 @@ impl RunState {
                     state.progress = Progress::Failed(failure.clone());
                     state.result = result.clone();
                     state.may_have_effect = !at_rest;
+                    state.begun.forward = state.begun.forward.filter(|_| !is_answer(failure));
                 });
                 if let Some(index) = self.order.get(step) {
                     self.failed.insert(*index);
@@ -69,12 +75,16 @@ impl RunState {
             JournalEvent::Turned { why, step, .. } => {
                 self.course = Course::Back { why: why.clone(), step: step.clone() };
             }
-            JournalEvent::UndoStarted { step, .. } => self.set(step, |state| {
+            JournalEvent::UndoStarted { step, at } => self.set(step, |state| {
+                state.begun.back = state.begun.back.or(*at);
                 state.progress = Progress::Undoing;
                 state.again = false;
             }),
             JournalEvent::Undone { step, .. } => self.set(step, |state| state.progress = Progress::Undone),
             JournalEvent::UndoFailed { step, failure, remedy, .. } => self.set(step, |state| {
+                let vanished = failure.cause == VANISHED;
+                state.begun.told |= vanished;
+                state.begun.back = state.begun.back.filter(|_| !vanished && !is_answer(failure));
                 state.progress = Progress::UndoFailed(failure.clone(), remedy.clone());
             }),
             JournalEvent::RunFinished { outcome, release, .. } => {
@@ -109,4 +119,9 @@ impl RunState {
         let failed = std::mem::take(&mut self.failed);
         self.candidates.extend(failed);
     }
+}
+
+/// Whether a failure says how all that was begun has ended.
+fn is_answer(failure: &Failure) -> bool {
+    failure.effect == Effect::None || failure.cause == "job-failed"
 }

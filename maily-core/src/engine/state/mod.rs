@@ -10,7 +10,10 @@ use super::{
     Epoch, Failure, Outcome, Plan, Reversibility, Step, StepId,
     journal::{ReleaseHead, StepResult},
 };
-use crate::planted::{Defect, is_planted};
+use crate::{
+    planted::{Defect, is_planted},
+    run::Begun,
+};
 
 pub use conclusion::Conclusion;
 pub use ready::GATE_VALID;
@@ -45,6 +48,8 @@ pub struct StepState {
     pub may_have_effect: bool,
     /// When it began.
     pub started_at: Option<jiff::Timestamp>,
+    /// What of it has no answer on record.
+    pub begun: Begun,
     /// It failed, and a later process tries it again.
     pub again: bool,
     /// What it decided last, where it is a gate: the verdict and its time.
@@ -109,6 +114,7 @@ impl RunState {
             result: StepResult::default(),
             may_have_effect: false,
             started_at: None,
+            begun: Begun::default(),
             again: false,
             decided: None,
         };

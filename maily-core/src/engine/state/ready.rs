@@ -98,6 +98,11 @@ impl RunState {
         !self.retaken.is_empty()
     }
 
+    /// Whether a step is a gate that had passed and has not passed again yet.
+    pub fn is_taken_again(&self, step: &StepId) -> bool {
+        self.order.get(step).is_some_and(|index| self.retaken.contains(index))
+    }
+
     fn begun(&self, id: &StepId) -> bool {
         self.steps.get(id).is_some_and(|state| {
             if is_planted(Defect::OnlyAppliedUndone) && state.progress != Progress::Applied {

@@ -19,8 +19,8 @@ use crate::{
     planted::{Defect, is_planted},
     provider::{Cluster, FrontendHost, Precondition, Prober, ProviderError},
     run::{
-        Change, Direction, ENVIRONMENT, EVENT_FORMAT, Epoch, Event, Failure, Listener, NAMESPACE, PROJECT,
-        Plan, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
+        Begun, Change, Direction, ENVIRONMENT, EVENT_FORMAT, Epoch, Event, Failure, Listener, NAMESPACE,
+        PROJECT, Plan, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
     },
     runtime::{Moment, Runtime},
 };
@@ -100,6 +100,8 @@ pub(crate) struct Context {
     /// Resource versions under which calls of this process were sent that got no answer.
     sent: Mutex<BTreeSet<(ObjectKey, String)>>,
     results: Mutex<BTreeMap<StepId, StepResult>>,
+    /// What steps of former processes have begun, and of which no answer is on record.
+    begun: Mutex<BTreeMap<StepId, Begun>>,
     /// Verdicts of gates that are not written down yet.
     decided: Mutex<BTreeMap<StepId, (String, String)>>,
     listener: Arc<dyn Listener>,
@@ -150,6 +152,7 @@ impl Context {
             seen: Mutex::new(seen),
             sent: Mutex::default(),
             results: Mutex::default(),
+            begun: Mutex::default(),
             decided: Mutex::default(),
             listener,
             interrupted: Mutex::default(),
@@ -264,6 +267,16 @@ impl Context {
     /// Everything a step left behind so far.
     pub(crate) fn result(&self, step: &StepId) -> StepResult {
         lock(&self.results).get(step).cloned().unwrap_or_default()
+    }
+
+    /// What a step has begun of which the journal has no answer.
+    pub(crate) fn begun(&self, step: &StepId) -> Begun {
+        lock(&self.begun).get(step).copied().unwrap_or_default()
+    }
+
+    /// Takes over what the journal says that a step has begun.
+    pub(crate) fn has_begun(&self, step: &StepId, begun: Begun) {
+        lock(&self.begun).insert(step.clone(), begun);
     }
 
     /// Takes over what the journal says that a step left behind.
