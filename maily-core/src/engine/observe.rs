@@ -374,7 +374,6 @@ mod tests {
             notes: Vec::new(),
             prune: std::collections::BTreeSet::new(),
             prune_shared: false,
-            keep_shared: false,
             left_out: Vec::new(),
         };
         let frontend = Frontend { project: "maily-web".to_owned(), domain: None, existing: None };

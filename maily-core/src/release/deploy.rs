@@ -64,7 +64,6 @@ pub fn deploy(
         notes,
         prune,
         prune_shared: complete,
-        keep_shared: scope.components.is_some(),
         left_out,
     }
 }

@@ -83,7 +83,6 @@ pub fn remove(resolved: &Resolved, base: &Release, names: Option<&[String]>) -> 
         notes,
         prune: gone.into_iter().collect(),
         prune_shared: all,
-        keep_shared: !all,
         left_out: Vec::new(),
     })
 }

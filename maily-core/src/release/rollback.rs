@@ -244,7 +244,6 @@ async fn wanted(
         notes,
         prune,
         prune_shared: complete,
-        keep_shared: !complete,
         left_out,
     })
 }

@@ -15,6 +15,7 @@ mod last_look;
 mod lease;
 mod missing;
 mod needs;
+mod parts;
 mod queue;
 mod records;
 mod setup;

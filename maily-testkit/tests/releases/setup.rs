@@ -143,7 +143,6 @@ impl Setup {
             notes: rendered.notes,
             prune_shared: true,
             left_out: Vec::new(),
-            keep_shared: false,
         }
     }
 

@@ -144,7 +144,6 @@ mod tests {
             prune: BTreeSet::new(),
             prune_shared: false,
             left_out: Vec::new(),
-            keep_shared: false,
         }
     }
 

@@ -390,12 +390,18 @@ impl Order<'_> {
             wanted.phases.iter().flat_map(|phase| phase.services.iter().map(String::as_str)).collect();
         let Some(base) = base else { return };
         let left_out: BTreeSet<&ObjectKey> = wanted.left_out.iter().map(Object::key).collect();
+        let services = wanted.services.iter().filter(|(name, _)| planned.contains(name.as_str()));
+        let owned = services.flat_map(|(_, service)| &service.objects);
+        let wished: BTreeSet<&ObjectKey> = owned.chain(&wanted.shared).map(Object::key).collect();
+        // Who takes nothing of it away keeps it on record: whoever does has to find it there.
+        let stays = |key: &ObjectKey| !wanted.prune_shared && !wished.contains(key);
         for released in base.objects.values() {
             // What was one service's and would be shared from now on stays with the one.
             let fixed = left_out.contains(released.desired.key())
-                || released.service.as_deref().map_or(wanted.keep_shared, |service| {
-                    !planned.contains(service) && wanted.services.contains_key(service)
-                });
+                || released.service.as_deref().map_or_else(
+                    || stays(released.desired.key()),
+                    |service| !planned.contains(service) && wanted.services.contains_key(service),
+                );
             if fixed {
                 self.kept.push(Kept {
                     service: released.service.clone(),

@@ -31,10 +31,8 @@ pub struct Wanted {
     pub notes: Vec<crate::engine::Note>,
     /// Services of the last release whose objects may be pruned; others are left alone.
     pub prune: BTreeSet<String>,
-    /// Whether shared objects of the last release may be pruned.
+    /// Whether shared objects of the last release may be pruned; else they stay as they are, unless they are wanted.
     pub prune_shared: bool,
-    /// Whether shared objects of the last release stay as they are.
-    pub keep_shared: bool,
     /// Shared objects of the wanted state that this plan leaves as they are.
     pub left_out: Vec<Object>,
 }
