@@ -65,8 +65,8 @@ async fn settled(
     let follower = context.watcher.follow(target);
     match wait(context, step, Direction::Back, &follower, deadline).await {
         Err(Trouble::Halted) => Err(Trouble::Halted),
-        // It had its time twice: what takes it back must not run beside it.
-        Err(Trouble::Failed(failure)) if failure.cause == "deadline" => {
+        // It had its time twice, or somebody deletes it just then: what takes it back must not run beside it.
+        Err(Trouble::Failed(failure)) if matches!(failure.cause.as_str(), "deadline" | "gone") => {
             let limit = context.runtime.now() + ENDING;
             let change = change(context, job, Direction::Forward);
             Writer::new(context, step, Direction::Back, limit, past).end_job(&change).await.map(|()| true)

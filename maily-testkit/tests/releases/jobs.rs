@@ -108,6 +108,34 @@ async fn a_migration_is_taken_back_also_when_its_job_is_gone() {
     assert!(undone(&setup), "{:?}", jobs(&setup));
 }
 
+/// A Job that somebody deletes may be on its way for a while, with its pods.
+#[tokio::test(start_paused = true)]
+async fn nothing_takes_a_migration_back_while_its_job_is_still_going() {
+    let setup = Setup::of(MIGRATED, 308);
+    assert!(succeeded(&setup.deploy("v1").await));
+    clear_away(&setup);
+    setup.shared.world().faults.push(fault("crash web@v2"));
+    let going = async {
+        while jobs(&setup).is_empty() {
+            setup.runtime.sleep(Duration::from_millis(50)).await;
+        }
+        let key = setup.shared.world().of_kind("Job")[0].key().clone();
+        let kept = |finalizers: serde_json::Value| json!({"metadata": {"finalizers": finalizers}});
+        let edit = |fields| setup.shared.world().edit_as("kubectl-patch", &key, fields).expect("is there");
+        while !jobs(&setup).iter().all(|(_, complete)| *complete) {
+            setup.runtime.sleep(Duration::from_millis(50)).await;
+        }
+        edit(kept(json!(["example.com/keeps"])));
+        setup.shared.world().delete(&key, &Precondition::Any).expect("is deleted");
+        setup.runtime.sleep(Duration::from_secs(60)).await;
+        assert_eq!(jobs(&setup).len(), 1, "{:?}", jobs(&setup));
+        edit(kept(json!(null)));
+    };
+    let (end, ()) = futures::future::join(setup.deploy("v2"), going).await;
+    assert!(went_back(&end), "{end:?}");
+    assert!(undone(&setup), "{:?}", jobs(&setup));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_migration_is_taken_back_after_a_weekend() {
     let setup = dies(MIGRATED, 302, "never-ready web@v2", 20).await;

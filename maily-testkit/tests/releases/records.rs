@@ -1,7 +1,10 @@
 //! Records that a person deleted or damaged by hand: the truth is told, and there is a way out.
 
 use maily_core::{
-    engine::{EnvironmentError, Outcome, ReleaseId, RunEnd, RunId, journal::JournalError},
+    engine::{
+        EnvironmentError, Outcome, ReleaseId, RunEnd, RunId, What,
+        journal::{JournalError, pack},
+    },
     model::{Project, Retention, Seconds},
     object::{ObjectKey, ObjectKind},
     release::{DeployRequest, PrepareError, RollbackTo, prepare, rollback, runs, status},
@@ -154,6 +157,16 @@ async fn a_damaged_old_release_does_not_keep_the_others_on_record() {
     environment.records.create(damaged, b"{}").await.expect("is written");
     setup.retention = retention;
     assert!(succeeded(&setup.deploy("v5").await));
-    let left = setup.environment().records.list("release/").await.expect("can be read");
+    let records = environment.records;
+    let left = records.list("release/").await.expect("can be read");
     assert_eq!(left, ["release/000000004", "release/000000005"]);
+    // What only a newer program can read is not touched, and nothing behind it: that is told.
+    records.delete(&left[0]).await.expect("is deleted");
+    records.create(&left[0], &pack(&json!({"format": 99}))).await.expect("is written");
+    assert!(succeeded(&setup.deploy("v6").await));
+    assert_eq!(records.list("release/").await.expect("can be read").len(), 3);
+    let told = setup.told.lock().expect("not poisoned");
+    let said =
+        |what: &What| matches!(what, What::Waiting { why } if why.contains("written by a newer maily"));
+    assert!(told.iter().any(said), "{told:?}");
 }
