@@ -335,7 +335,11 @@ pub(crate) async fn take_over(
             if ui.is_json() {
                 ui.document(title, &serde_json::json!({"environment": name, "run": null}))?;
             } else {
-                ui.print_text(&format!("nothing to {title}: no run of `{name}` is unfinished"))?;
+                let why = match &only {
+                    Some(run) => format!("run {run} has ended"),
+                    None => format!("no run of `{name}` is unfinished"),
+                };
+                ui.print_text(&format!("nothing to {title}: {why}"))?;
             }
             Ok(Code::Done)
         }

@@ -13,6 +13,7 @@ mod hints;
 mod interrupts;
 mod machines;
 mod model;
+mod named_runs;
 mod own_images;
 mod phased;
 mod screens;

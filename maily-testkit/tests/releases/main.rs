@@ -12,6 +12,7 @@ mod history;
 mod last_look;
 mod lease;
 mod missing;
+mod named;
 mod needs;
 mod queue;
 mod records;
