@@ -12,6 +12,7 @@ mod files;
 mod hints;
 mod interrupts;
 mod machines;
+mod manifests;
 mod model;
 mod named_runs;
 mod own_images;
