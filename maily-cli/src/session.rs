@@ -376,8 +376,6 @@ impl Begun {
 
 #[cfg(test)]
 mod tests {
-    use maily_core::engine::RunEnd;
-
     use super::*;
 
     #[tokio::test]
@@ -423,12 +421,5 @@ mod tests {
         assert!(!begun.0.load(Ordering::Relaxed));
         heard.event(&event(What::Paused { why: String::new() }));
         assert!(begun.0.load(Ordering::Relaxed));
-    }
-
-    #[test]
-    fn every_end_has_its_code() {
-        let run = maily_core::engine::RunId::from("r");
-        assert_eq!(Code::of(&RunEnd::Paused { run: run.clone(), why: String::new() }), Code::Interrupted);
-        assert_eq!(Code::of(&RunEnd::Stuck { run, items: Vec::new() }), Code::Stuck);
     }
 }
