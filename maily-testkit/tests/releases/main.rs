@@ -14,6 +14,7 @@ mod lease;
 mod missing;
 mod named;
 mod needs;
+mod parallel;
 mod queue;
 mod records;
 mod setup;
