@@ -126,6 +126,9 @@ fn what_a_program_prints_is_checked_like_any_manifest() {
     script(&desk, "kustomize", "echo 'no such overlay' >&2\nexit 1\n");
     let refused = plan(&desk).expect(2);
     assert!(refused.err.contains("kustomize: failed (exit status: 1): no such overlay"), "{}", refused.err);
+    script(&desk, "kustomize", "printf 'kind: ConfigMap\\nname: \\377\\n'\n");
+    let refused = plan(&desk).expect(2);
+    assert!(refused.err.contains("kustomize: printed no UTF-8\n  help: run it by hand"), "{}", refused.err);
 }
 
 #[test]
