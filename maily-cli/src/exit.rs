@@ -275,3 +275,98 @@ impl From<maily_core::engine::journal::JournalError> for CliError {
         Self::from(EnvironmentError::from(error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use maily_core::{
+        engine::{
+            Epoch, Failure, ReleaseId, RunId, StepId, Stuck, journal::JournalError, planner::PlanProblems,
+        },
+        provider::ErrorKind,
+    };
+
+    use super::*;
+
+    fn refusal() -> ProviderError {
+        ProviderError::new(ErrorKind::PermissionDenied, "kubernetes", "apply", "ConfigMap a", "forbidden")
+    }
+
+    #[test]
+    fn every_end_has_its_code() {
+        let run = || RunId::from("r");
+        let over = |outcome| RunEnd::Over { run: Some(run()), outcome };
+        let why = || Failure::new("crash-loop", "crashes again and again");
+        let step = || StepId::new("production", "api", "rollout");
+        let items = || vec![Stuck { step: step(), why: why(), remedy: "mend it".to_owned() }];
+        let back = |step, not_serving| Outcome::RolledBack { step, why: why(), not_serving };
+        for (end, code) in [
+            (over(Outcome::Succeeded { release: ReleaseId(1) }), 0),
+            (over(Outcome::Unchanged), 0),
+            (RunEnd::Over { run: None, outcome: Outcome::Unchanged }, 0),
+            (over(Outcome::Cancelled { why: "nothing was begun".to_owned() }), 1),
+            (over(back(Some(step()), Vec::new())), 3),
+            // A person asked for it.
+            (over(back(None, Vec::new())), 3),
+            // What was there before is there again, and does not serve.
+            (over(back(Some(step()), vec![why()])), 4),
+            (over(Outcome::Stuck { items: items() }), 4),
+            (RunEnd::Stuck { run: run(), items: items() }, 4),
+            (RunEnd::Paused { run: run(), why: "interrupted".to_owned() }, 130),
+        ] {
+            assert_eq!(Code::of(&end) as u8, code, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_of_an_environment_has_its_code() {
+        let (environment, text) = (|| "production".to_owned(), || "-".to_owned());
+        let run = || RunId::from("r");
+        let fence = EnvironmentError::Fence;
+        for (error, code) in [
+            (EnvironmentError::Unbound(environment()), 2),
+            (EnvironmentError::OtherEnvironment { found: environment(), project: text() }, 2),
+            (EnvironmentError::NoRun(run()), 2),
+            (
+                EnvironmentError::WrongCluster {
+                    environment: environment(),
+                    bound: text(),
+                    found: text(),
+                    server: text(),
+                },
+                1,
+            ),
+            (EnvironmentError::NoNamespace { environment: environment(), namespace: text() }, 1),
+            (EnvironmentError::NamespaceTerminating(text()), 1),
+            (
+                EnvironmentError::OtherProject {
+                    environment: environment(),
+                    namespace: text(),
+                    project: text(),
+                },
+                1,
+            ),
+            (EnvironmentError::Problems(PlanProblems(Vec::new())), 1),
+            (EnvironmentError::Provider(refusal()), 1),
+            (EnvironmentError::ReleaseLost { release: ReleaseId(1), run: run() }, 1),
+            (EnvironmentError::Lease(LeaseError::Provider(refusal())), 1),
+            (EnvironmentError::Journal(JournalError::Store(refusal())), 1),
+            (EnvironmentError::Journal(JournalError::Damaged { key: text(), message: text() }), 1),
+            (EnvironmentError::Journal(JournalError::Newer { key: text(), format: 9 }), 1),
+            (EnvironmentError::Unfinished { environment: environment(), run: run() }, 5),
+            (EnvironmentError::Lease(LeaseError::Held { environment: environment(), holder: text() }), 5),
+            (EnvironmentError::Lease(LeaseError::Lost { environment: environment(), how: text() }), 5),
+            (EnvironmentError::Journal(JournalError::NotHolder { epoch: Epoch(1), other: None }), 5),
+            (EnvironmentError::OutOfDate(Vec::new()), 6),
+            (EnvironmentError::NoReturn(run()), 4),
+            (fence(FenceError::Open { environment: environment(), namespace: text(), parameter: text() }), 4),
+            (fence(FenceError::Damaged { environment: environment(), parameter: text() }), 4),
+            (fence(FenceError::Silent { environment: environment(), older: Epoch(1), seconds: 30 }), 4),
+            (fence(FenceError::Raised { environment: environment(), ours: Epoch(1), found: Epoch(2) }), 5),
+            (fence(FenceError::Forbidden { environment: environment(), source: refusal() }), 1),
+            (fence(FenceError::Provider { environment: environment(), source: refusal() }), 1),
+        ] {
+            let said = error.to_string();
+            assert_eq!(CliError::from(error).code as u8, code, "{said}");
+        }
+    }
+}

@@ -424,6 +424,44 @@ mod tests {
         assert!(text.contains("crashes again and again"), "{text}");
     }
 
+    #[test]
+    fn a_row_in_progress_shows_how_many_serve_what_it_waits_for_and_for_how_long() {
+        let mut tree = Tree::new("deploy v2", "production", None);
+        let id = StepId::new("production", "api", "rollout");
+        let step = StepInfo {
+            id: id.clone(),
+            kind: "rollout".to_owned(),
+            service: Some("api".to_owned()),
+            phase: None,
+            needs: Vec::new(),
+        };
+        let (title, versions) =
+            ("deploy v2".to_owned(), BTreeMap::from([("api".to_owned(), "v2".to_owned())]));
+        let began = What::RunStarted { title, epoch: Epoch(1), versions, steps: vec![step] };
+        told(&mut tree, 100, false, began);
+        let row = |tree: &Tree, second| {
+            let at = Timestamp::from_second(second).expect("is a time");
+            tree.lines(at, 100, 24, Paint::default()).remove(1)
+        };
+        assert_eq!(row(&tree, 105), "  ·  api  v2", "it has not begun");
+        told(&mut tree, 102, false, What::StepStarted { step: id.clone() });
+        let progress = |ready, why: &str| What::StepProgress {
+            step: id.clone(),
+            ready: Some(ready),
+            desired: Some(3),
+            why: why.to_owned(),
+        };
+        told(&mut tree, 103, false, progress(0, "pulls its image"));
+        assert_eq!(row(&tree, 105), "  ◐  api  v2  rollout      0/3    3.0s  pulls its image");
+        told(&mut tree, 110, false, progress(1, "1 of 3 ready"));
+        assert_eq!(row(&tree, 175), "  ◐  api  v2  rollout      1/3   1m13s  1 of 3 ready");
+        let error = "timed out".to_owned();
+        told(&mut tree, 176, false, What::StepRetried { step: id.clone(), error, after_ms: 1000 });
+        assert_eq!(row(&tree, 176), "  ◐  api  v2  rollout      1/3   1m14s  tries again: timed out");
+        told(&mut tree, 180, false, What::StepApplied { step: id, took_ms: 78_000 });
+        assert_eq!(row(&tree, 999), "  ✓  api  v2  serves       3/3   1m18s", "its clock stands still");
+    }
+
     fn told(tree: &mut Tree, second: i64, replayed: bool, what: What) {
         let (run, environment) = (RunId::from("r"), "production".to_owned());
         let at = Timestamp::from_second(second).expect("is a time");

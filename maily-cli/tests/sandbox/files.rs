@@ -161,3 +161,70 @@ fn a_sandbox_that_does_not_fit_on_the_disk_leaves_no_half_file() {
     assert!(failed.err.contains("sandbox.json"), "{}", failed.err);
     assert!(!desk.path().join(".maily/sandbox.new").exists());
 }
+
+/// A command for which no file may grow beyond so many blocks of 512 bytes, as on a disk that is full then.
+fn with_blocks(desk: &Desk, blocks: u32, args: &str) -> Done {
+    let program = env!("CARGO_BIN_EXE_mailyctl");
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec '{program}' --sandbox {args}");
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", &script]).current_dir(desk.path()).stdin(Stdio::null());
+    done(limited)
+}
+
+#[test]
+fn a_full_disk_takes_no_plan_and_leaves_what_was_there() {
+    // The world is small before anything runs in it, and the plan of many services is not.
+    let many: String = (0..60).map(|n| format!("  s{n}: {{workload: {{port: 80}}}}\n")).collect();
+    let desk = Desk::with(&services(&many));
+    let args = "plan --env production --version v1.0.0 --out plan.json";
+    let refused = with_blocks(&desk, 64, args).expect(1).err;
+    assert!(refused.contains("failed to write `plan.json`: File too large"), "{refused}");
+    assert!(!refused.contains("saved; carry it out"), "{refused}");
+    assert_eq!(names(&desk), [".maily", "maily.yaml"], "and nothing half");
+    plan(&desk, "plan.json").expect(0);
+    let before = fs::read(desk.path().join("plan.json")).expect("is there");
+    with_blocks(&desk, 64, &args.replace("v1.0.0", "v2.0.0")).expect(1);
+    assert_eq!(fs::read(desk.path().join("plan.json")).expect("is there"), before, "the old plan is whole");
+    assert_eq!(names(&desk), [".maily", "maily.yaml", "plan.json"]);
+    desk.sandbox(&["apply", "plan.json", "--yes"]).expect(0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_device_that_is_full_takes_no_plan() {
+    let desk = small();
+    symlink("/dev/full", desk.path().join("full")).expect("can be made");
+    for out in ["/dev/full", "full"] {
+        let refused = plan(&desk, out).expect(1).err;
+        assert!(refused.contains(&format!("failed to write `{out}`: No space left on device")), "{refused}");
+        assert!(!refused.contains("saved; carry it out"), "{refused}");
+    }
+    let there = fs::metadata("/dev/full").expect("is there");
+    assert!(there.file_type().is_char_device(), "a device stays one");
+    assert_eq!(names(&desk), [".maily", "full", "maily.yaml"]);
+}
+
+#[test]
+fn streams_that_are_closed_are_as_streams_to_nowhere() {
+    let desk = small();
+    let program = env!("CARGO_BIN_EXE_mailyctl");
+    let closed = |args: &str, streams: &str| {
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", &format!("exec '{program}' --sandbox {args} {streams}")])
+            .current_dir(desk.path());
+        done(command)
+    };
+    let deploy = "deploy --env production --version v1.0.0";
+    let refused = closed(deploy, "<&-").expect(2).err;
+    assert!(refused.contains("nobody can be asked here"), "{refused}");
+    let status = || desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json();
+    assert_eq!(status()["release"], serde_json::Value::Null, "nobody has said yes");
+    closed(&format!("{deploy} --yes"), "<&-").expect(0);
+    assert_eq!(status()["release"], 1);
+    // What is written to a number that nobody holds must not land in a file that was opened under it.
+    closed("deploy --env production --version v2.0.0 --yes", "<&- >&- 2>&-").expect(0);
+    assert_eq!(status()["release"], 2);
+    closed("plan --env production --version v3.0.0 --out plan.json", "<&- >&- 2>&-").expect(0);
+    desk.sandbox(&["apply", "plan.json", "--yes"]).expect(0);
+}

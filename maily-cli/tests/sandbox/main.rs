@@ -12,9 +12,14 @@ mod files;
 mod hints;
 mod interrupts;
 mod machines;
+mod manifests;
 mod model;
+mod named_runs;
+mod new_services;
 mod own_images;
+mod ownership;
 mod phased;
+mod saved_plans;
 mod screens;
 #[path = "../terminal/mod.rs"]
 mod terminal;

@@ -54,3 +54,54 @@ fn other_codes_stay_and_the_environments_are_named() {
     );
     assert!(refused.contains("production.yaml:1"), "{refused}");
 }
+
+/// Whether production has a release.
+fn released(desk: &Desk) -> bool {
+    let status = desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json();
+    status["release"].is_number()
+}
+
+#[test]
+fn what_was_never_seen_on_staging_is_asked_about_on_a_terminal() {
+    let desk = Desk::with(PROJECT);
+    desk.write("staging.yaml", MAP);
+    desk.write("production.yaml", MAP);
+    let message = "version v1 was never seen to succeed on staging";
+    let skip = ["--sandbox", "phased-deploy", "--version", "v1", "--skip-staging"];
+    let from_the_second = ["--sandbox", "phased-deploy", "--version", "v1", "--start-phase", "2"];
+    for args in [&skip[..], &from_the_second] {
+        // No answer is a no.
+        for answer in ["n", "", "yess"] {
+            let asked = desk.on_terminal(args, Some(answer)).expect(1).out;
+            assert!(asked.contains(&format!("{message}. Go on? [y/N]")), "{asked}");
+            assert!(asked.contains("not approved: nothing was changed"), "{asked}");
+            assert!(!asked.contains("Carry it out?"), "{asked}");
+        }
+        // To go on is not yet to carry it out.
+        let asked = desk.on_terminal(args, Some("y\nn")).expect(1).out;
+        assert!(asked.contains("Carry it out? [y/N]") && asked.contains("not approved"), "{asked}");
+        assert!(!released(&desk));
+        // Where nobody can be asked it takes a reason.
+        for more in [&[][..], &["--yes"]] {
+            let refused = desk.run(&[args, more].concat()).expect(7).err;
+            assert!(refused.contains(message) && refused.contains("`--yes --reason TEXT`"), "{refused}");
+        }
+        assert!(!released(&desk));
+    }
+    let asked = desk.on_terminal(&skip, Some("y\nyes")).expect(0).out;
+    assert!(asked.contains("Go on? [y/N]") && released(&desk), "{asked}");
+    // What was seen there is not asked about.
+    phased(&desk, &[]).expect(0);
+    let asked = desk.on_terminal(&from_the_second, Some("n"));
+    assert!(!asked.out.contains("Go on?"), "{asked:?}");
+}
+
+#[test]
+fn a_reason_goes_on_without_a_question_and_on_record() {
+    let desk = Desk::with(PROJECT);
+    desk.write("production.yaml", MAP);
+    let told = phased(&desk, &["--skip-staging", "--reason", "staging is being rebuilt"]).expect(0);
+    assert!(told.err.contains("version v1 was never seen to succeed on staging"), "{told:?}");
+    let run = desk.sandbox(&["show", "run", "--env", "production"]).expect(0).out;
+    assert!(run.contains("staging is being rebuilt"), "{run}");
+}

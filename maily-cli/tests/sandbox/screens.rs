@@ -172,6 +172,66 @@ fn a_watch_on_a_terminal_is_drawn_over_itself_and_leaves_the_prompt_a_line_of_it
 }
 
 #[test]
+fn a_run_on_a_terminal_shows_of_each_service_how_many_serve_what_it_waits_for_and_for_how_long() {
+    let desk = Desk::with(&crate::bad_input::services("  api: {workload: {port: 80, scale: 3}}"));
+    desk.sandbox(&["sandbox", "fault", "add", "never-ready", "api"]).expect(0);
+    let mut deploy = desk.command(&["--sandbox", "deploy", "--version", "v1.0.0", "--yes"]);
+    deploy.env("NO_COLOR", "1");
+    let mut terminal = Terminal::start(deploy);
+    let row = regex::Regex::new(r"[◐◓◑◒]  api +v1\.0\.0 +rollout +0/3 +(\d+(?:\.\d)?)s +(\S[^\r\n\x1b]+)");
+    let row = row.expect("is a pattern");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    // Drawn again and again, with a clock that moves.
+    let rows = loop {
+        let seen = terminal.seen();
+        let rows: Vec<(f64, String)> = row
+            .captures_iter(&seen)
+            .map(|row| (row[1].parse().expect("a number"), row[2].trim().to_owned()))
+            .collect();
+        if rows.last().is_some_and(|(span, _)| *span > 2.0) {
+            break rows;
+        }
+        assert!(std::time::Instant::now() < until, "{seen}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert!(rows.is_sorted_by(|a, b| a.0 <= b.0) && rows[0].0 < 2.0, "{rows:?}");
+    assert!(rows.iter().any(|(_, why)| why == "container `api` runs but is not ready"), "{rows:?}");
+    terminal.interrupt();
+    assert_eq!(terminal.end().0, 130);
+}
+
+#[test]
+fn every_line_of_a_log_carries_its_time() {
+    let desk = Desk::example();
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.0.0", "--yes"]).expect(0);
+    // It is of the last phase, so that others are done before it fails.
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "api@v1.1.0"]).expect(0);
+    let before = jiff::Timestamp::now();
+    let out = desk.sandbox(&["deploy", "--env", "production", "--version", "v1.1.0", "--yes"]).expect(3).out;
+    let lines: Vec<&str> = out
+        .lines()
+        .skip_while(|line| !line.contains(" begin deploy v1.1.0 "))
+        .take_while(|line| !line.starts_with('↩'))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let times: Vec<jiff::Timestamp> = lines
+        .iter()
+        .map(|line| {
+            line.split(' ').next().expect("a word").parse().unwrap_or_else(|_| panic!("{line}: {out}"))
+        })
+        .collect();
+    assert!(times.is_sorted(), "{out}");
+    let whole_second = std::time::Duration::from_secs(1);
+    assert!(
+        times[0] + whole_second >= before && times[times.len() - 1] <= jiff::Timestamp::now() + whole_second
+    );
+    for word in ["begin", "start", "done ", "fail ", "turn ", "undo ", "undid", "end  "] {
+        let told = |line: &&str| line.split_once(' ').is_some_and(|(_, rest)| rest.starts_with(word));
+        assert!(lines.iter().any(told), "`{word}` in {out}");
+    }
+}
+
+#[test]
 fn a_watch_ends_also_while_the_cluster_is_silent() {
     let desk = Desk::with(
         "maily: 1\nproject: shop\nenvironments: {production: {namespace: shop, cluster: {context: c, identity: {uid: u}}}}\n\

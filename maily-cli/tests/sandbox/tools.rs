@@ -87,6 +87,36 @@ fn a_kustomization_is_built_in_the_project_folder() {
     assert_eq!(called(&desk, "kustomize"), "build overlays/production\n");
 }
 
+/// The programs of the desk and no other: what this machine has beside them is not found.
+fn alone(desk: &Desk) -> Done {
+    let mut command = desk.command(&["--sandbox", "plan", "--version", "v1"]);
+    command.env("PATH", desk.path().join("bin"));
+    done(command)
+}
+
+#[test]
+fn without_kustomize_kubectl_builds_and_without_both_that_is_said() {
+    let desk = Desk::with(&services("  web: {kustomize: 'overlays/{env}'}"));
+    let kubectl = format!("PATH=/bin:/usr/bin\necho \"$@\" >> kubectl.called\ncat <<'END'\n{MANIFEST}END\n");
+    script(&desk, "kubectl", &kubectl);
+    let shown = alone(&desk).expect(0).out;
+    assert!(shown.contains("+ ConfigMap rendered"), "{shown}");
+    assert_eq!(called(&desk, "kubectl"), "kustomize overlays/production\n");
+    // Where it is there it is taken, and its failure is no reason to ask another one.
+    script(&desk, "kustomize", "echo 'no such overlay' >&2\nexit 1\n");
+    let refused = alone(&desk).expect(2).err;
+    assert!(refused.contains("kustomize: failed (exit status: 1): no such overlay"), "{refused}");
+    assert_eq!(called(&desk, "kubectl").lines().count(), 1);
+    for name in ["kustomize", "kubectl"] {
+        std::fs::remove_file(desk.path().join("bin").join(name)).expect("is ours");
+    }
+    let refused = alone(&desk).expect(2).err;
+    let said = "kustomize: is not installed, nor is kubectl, which has one of its own";
+    assert!(refused.contains(said) && refused.contains("help: install it"), "{refused}");
+    let history = desk.sandbox(&["history", "-o", "json"]).expect(0).json();
+    assert_eq!(history["runs"], serde_json::json!([]));
+}
+
 #[test]
 fn what_a_program_prints_is_checked_like_any_manifest() {
     let desk = Desk::with(&services("  web: {kustomize: overlay}"));
@@ -96,6 +126,9 @@ fn what_a_program_prints_is_checked_like_any_manifest() {
     script(&desk, "kustomize", "echo 'no such overlay' >&2\nexit 1\n");
     let refused = plan(&desk).expect(2);
     assert!(refused.err.contains("kustomize: failed (exit status: 1): no such overlay"), "{}", refused.err);
+    script(&desk, "kustomize", "printf 'kind: ConfigMap\\nname: \\377\\n'\n");
+    let refused = plan(&desk).expect(2);
+    assert!(refused.err.contains("kustomize: printed no UTF-8\n  help: run it by hand"), "{}", refused.err);
 }
 
 #[test]

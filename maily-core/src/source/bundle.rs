@@ -72,10 +72,7 @@ impl Tools for ProgramTools {
         let ended = match program::run(command, limits).await {
             Ok(ended) => ended,
             Err(ProgramError::Io(error)) if error.kind() == ErrorKind::NotFound => {
-                return Err(refuse(
-                    "is not installed".to_owned(),
-                    "install it, or render to plain manifests",
-                ));
+                return Err(refuse(ABSENT.to_owned(), "install it, or render to plain manifests"));
             }
             Err(ProgramError::Io(error)) => {
                 return Err(refuse(format!("cannot be run: {error}"), "check its permissions"));
@@ -99,6 +96,23 @@ impl Tools for ProgramTools {
         let text = String::from_utf8(ended.stdout)
             .map_err(|_| refuse("printed no UTF-8".to_owned(), "run it by hand"))?;
         Ok(Printed { text, remarks: ended.stderr.last(REMARKS) })
+    }
+}
+
+/// Why a program that is not there cannot be run.
+const ABSENT: &str = "is not installed";
+
+impl SourceError {
+    fn is_absence(&self) -> bool {
+        matches!(self, Self::Program { message, .. } if message == ABSENT)
+    }
+}
+
+fn no_kustomize() -> SourceError {
+    SourceError::Program {
+        program: "kustomize".to_owned(),
+        message: format!("{ABSENT}, nor is kubectl, which has one of its own"),
+        help: "install it, or render to plain manifests".to_owned(),
     }
 }
 
@@ -154,9 +168,12 @@ pub(super) async fn read(
             let (text, note) = match output(tools, "kustomize", &args, folder).await {
                 Ok(output) => output,
                 // kubectl carries a kustomize of its own.
-                Err(SourceError::Program { message, .. }) if message == "is not installed" => {
+                Err(absent) if absent.is_absence() => {
                     let args = ["kustomize".to_owned(), args[1].clone()];
-                    output(tools, "kubectl", &args, folder).await?
+                    match output(tools, "kubectl", &args, folder).await {
+                        Err(neither) if neither.is_absence() => return Err(no_kustomize().into()),
+                        other => other?,
+                    }
                 }
                 Err(error) => return Err(error.into()),
             };

@@ -115,7 +115,9 @@ pub fn parse_repeated(
                 .with_help("save it as UTF-8 without BOM"),
         ));
     }
-    if let Some((number, line)) = text.lines().enumerate().find(|(_, line)| {
+    // In JSON nothing depends on the indentation.
+    let is_json = text.trim_start().starts_with(['{', '[']);
+    if let Some((number, line)) = text.lines().enumerate().filter(|_| !is_json).find(|(_, line)| {
         let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
         indent.contains('\t') && line.trim_start().chars().next().is_some_and(|c| c != '#')
     }) {
@@ -349,6 +351,8 @@ mod tests {
     #[test]
     fn tabs_marks_aliases_bombs_and_several_documents_are_refused() {
         assert!(refusal("a:\n\tb: 1\n", LIMITS).contains("tab"));
+        let json = parse("a.json", "\n{\n\t\"a\": [\n\t\t1\n\t]\n}\n", LIMITS).expect("is read");
+        assert!(json[0].get("a").is_some());
         assert!(refusal("\u{feff}a: 1\n", LIMITS).contains("byte order mark"));
         assert!(refusal("a: &x 1\nb: *x\n", Limits { aliases: false, ..LIMITS }).contains("anchors"));
         let bomb = "a: &a [1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c]\n";

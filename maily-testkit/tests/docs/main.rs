@@ -1,5 +1,7 @@
 //! The documentation is held against what it speaks of: its links, its example code, the tests and keys that it names.
 
+mod listed;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -111,68 +113,6 @@ fn the_embedding_page_shows_the_example_that_compiles() {
     let code = &example[example.find("use std").expect("has imports")..];
     let page = read(&root().join("docs/embedding.md"));
     assert!(page.contains(&format!("```rust\n{code}```\n")), "copy `examples/embed.rs` into the page");
-}
-
-/// Names of test functions in the sources, and sentences of the contract suites.
-fn functions() -> BTreeSet<String> {
-    let mut sources = Vec::new();
-    files(&root(), "rs", &mut sources);
-    let mut names = BTreeSet::new();
-    for source in sources {
-        for line in read(&source).lines() {
-            let declared = line.trim_start().trim_start_matches("pub ").trim_start_matches("async ");
-            if let Some((name, _)) = declared.strip_prefix("fn ").and_then(|rest| rest.split_once('(')) {
-                names.insert(name.to_owned());
-            }
-        }
-    }
-    names
-}
-
-#[test]
-fn every_test_that_the_list_names_exists() {
-    let page = read(&root().join("docs/tests.md"));
-    let known = functions();
-    let mut named = 0;
-    for row in page.lines().filter(|line| line.starts_with('|')) {
-        let last = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
-        for name in last.split('`').skip(1).step_by(2) {
-            named += 1;
-            assert!(known.contains(name), "there is no test `{name}`: {row}");
-        }
-    }
-    assert!(named > 40, "the list names {named} tests");
-}
-
-#[test]
-fn every_sentence_of_every_contract_and_every_trap_is_in_the_list() {
-    let page = read(&root().join("docs/tests.md"));
-    let mut sources = Vec::new();
-    files(&root().join("maily-core/src/provider"), "rs", &mut sources);
-    let mut traits = 0;
-    for source in sources {
-        let text = read(&source);
-        for part in text.split("/// # Contract\n").skip(1) {
-            traits += 1;
-            let (contract, rest) = part.split_once("pub trait ").expect("belongs to a trait");
-            let name = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-            let is_sentence = |line: &&str| {
-                let number = line.strip_prefix("/// ").and_then(|rest| rest.split_once(". "));
-                number.is_some_and(|(number, _)| number.parse::<u32>().is_ok())
-            };
-            let sentences = contract.lines().filter(is_sentence).count();
-            let section = page.split("\n### ").find(|section| section.starts_with(&format!("`{name}`\n")));
-            let section = section.unwrap_or_else(|| panic!("`{name}` has no section")).split("\n## ").next();
-            let rows = section.unwrap_or_default().lines().filter(|line| {
-                line.strip_prefix("| ").is_some_and(|row| row.starts_with(|c: char| c.is_ascii_digit()))
-            });
-            assert_eq!(rows.count(), sentences, "rows and sentences of `{name}`");
-        }
-    }
-    assert!(traits >= 4, "{traits} traits have a contract");
-    for trap in 1..=18 {
-        assert!(page.contains(&format!("\n| T{trap} |")), "T{trap} is not in the list");
-    }
 }
 
 /// Keys of all maps of a JSON Schema.

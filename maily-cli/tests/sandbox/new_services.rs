@@ -1,0 +1,103 @@
+//! Services that a version brings and the file has no line for yet.
+
+use serde_json::{Value, json};
+
+use crate::desk::{Desk, Done};
+
+const FILE: &str = "maily: 1\nproject: shop\nimages: 'registry.example/{service}:{version}'\n\
+                    environments:\n  production: {namespace: shop}\n\
+                    sources:\n  all: {manifests: 'k8s/{version}.yaml'}\nservices:\n  web: {from: all}\n";
+
+fn workload(name: &str, version: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec: {{selector: {{matchLabels: {{app: {name}}}}}, \
+         template: {{metadata: {{labels: {{app: {name}}}}}, spec: {{containers: [{{name: {name}, image: 'registry.example/{name}:{version}'}}]}}}}}}\n---\n"
+    )
+}
+
+/// At v1 there is `web` alone; v2 brings `mail` and `search`, and v3 has them, too. v1 is released.
+fn shop() -> Desk {
+    let desk = Desk::with(FILE);
+    desk.write("k8s/v1.yaml", &workload("web", "v1"));
+    for version in ["v2", "v3"] {
+        let all: String = ["web", "search", "mail"].map(|name| workload(name, version)).concat();
+        desk.write(&format!("k8s/{version}.yaml"), &all);
+    }
+    deploy(&desk, "v1", &[]).expect(0);
+    desk
+}
+
+fn deploy(desk: &Desk, version: &str, more: &[&str]) -> Done {
+    desk.sandbox(&[&["deploy", "--version", version, "--yes"], more].concat())
+}
+
+/// Each service with its version and state.
+fn services(desk: &Desk) -> Value {
+    let status = desk.sandbox(&["status", "-o", "json"]).expect(0).json();
+    let services = status["services"].as_array().expect("is a list").clone();
+    let of = |one: &Value| {
+        (one["name"].as_str().expect("has a name").to_owned(), json!([one["version"], one["state"]]))
+    };
+    services.iter().map(of).collect()
+}
+
+fn runs(desk: &Desk) -> usize {
+    let history = desk.sandbox(&["history", "-o", "json"]).expect(0).json();
+    history["runs"].as_array().expect("is a list").len()
+}
+
+#[test]
+fn a_new_service_is_refused_by_its_name_until_the_file_or_an_option_takes_it_along() {
+    let desk = shop();
+    for args in [&["deploy", "--version", "v2", "--yes"][..], &["plan", "--version", "v2"]] {
+        let refused = desk.sandbox(args).expect(2).err;
+        assert!(
+            refused.contains("version v2 has services that the project file does not know: mail, search")
+        );
+        assert!(refused.contains("under `services`") && refused.contains("`--accept-new`"), "{refused}");
+    }
+    assert_eq!(services(&desk), json!({"web": ["v1", "serving"]}));
+    assert_eq!(runs(&desk), 1, "a refusal is no run");
+    // A part of the services says nothing of the others.
+    deploy(&desk, "v2", &["--components", "web"]).expect(0);
+    assert_eq!(services(&desk), json!({"web": ["v2", "serving"]}));
+    // One line in the file is one service fewer to be refused.
+    desk.write("maily.yaml", &format!("{FILE}  mail: {{from: all}}\n"));
+    let refused = deploy(&desk, "v2", &[]).expect(2).err;
+    assert!(refused.contains("does not know: search\n"), "{refused}");
+    desk.write("maily.yaml", &format!("{FILE}  mail: {{from: all}}\n  search: {{from: all}}\n"));
+    deploy(&desk, "v2", &[]).expect(0);
+    let all = json!({"mail": ["v2", "serving"], "search": ["v2", "serving"], "web": ["v2", "serving"]});
+    assert_eq!(services(&desk), all);
+}
+
+#[test]
+fn a_new_service_that_is_taken_along_is_named_released_and_removed_by_a_rollback() {
+    let desk = shop();
+    let plan = desk.sandbox(&["plan", "--version", "v2", "--accept-new"]).expect(0).out;
+    for name in ["mail", "search"] {
+        let note = format!("service `{name}` of source `all` is new and has no line in the file yet");
+        let flat = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains("new-service") && flat.contains(&note), "{plan}");
+        assert!(plan.contains(&format!("+ Deployment {name}")), "{plan}");
+    }
+    deploy(&desk, "v2", &["--accept-new"]).expect(0);
+    let all = |version: &str| {
+        let serves = json!([version, "serving"]);
+        json!({"mail": serves, "search": serves, "web": serves})
+    };
+    assert_eq!(services(&desk), all("v2"));
+    // The option is for one deploy: the next one asks for the line again, and changes nothing.
+    let refused = deploy(&desk, "v3", &[]).expect(2).err;
+    assert!(refused.contains("does not know: mail, search\n"), "{refused}");
+    assert_eq!(services(&desk), all("v2"));
+    deploy(&desk, "v3", &["--accept-new"]).expect(0);
+    assert_eq!(services(&desk), all("v3"));
+    // A rollback speaks of releases, not of the file: it needs no option, and leaves nothing of what came later.
+    desk.sandbox(&["rollback", "--to-version", "v1", "--yes"]).expect(0);
+    assert_eq!(services(&desk), json!({"web": ["v1", "serving"]}));
+    let again = desk.sandbox(&["plan", "--version", "v2", "--accept-new"]).expect(0).out;
+    assert!(again.contains("+ Deployment mail") && again.contains("+ Deployment search"), "{again}");
+    desk.sandbox(&["rollback", "--to-version", "v3", "--yes"]).expect(0);
+    assert_eq!(services(&desk), all("v3"));
+}
