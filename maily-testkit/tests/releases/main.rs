@@ -4,6 +4,7 @@
 mod adoption;
 mod autoscaler;
 mod configuration;
+mod dry_runs;
 mod fence;
 mod force;
 mod frontend;
