@@ -18,6 +18,7 @@ mod queue;
 mod records;
 mod scopes;
 mod setup;
+mod shared;
 mod shop;
 mod silence;
 mod status;
