@@ -398,6 +398,51 @@ async fn kinds_of_a_definition_that_was_written_are_waited_for() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_group_is_asked_once_for_all_its_kinds() {
+    let kinds = ["Thing", "Other", "Wide"];
+    let (cluster, asked, _) = cluster(move |uri| match uri {
+        "/apis/example.com/v1" => {
+            let list: Vec<Value> = kinds
+                .iter()
+                .map(|kind| json!({"name": format!("{}s", kind.to_lowercase()), "kind": kind, "namespaced": *kind != "Wide"}))
+                .collect();
+            Reply::Json(200, json!({"resources": list}))
+        }
+        _ => status(404, "NotFound", "not there"),
+    });
+    let kind = |name: &str| ObjectKind::new("example.com/v1", name);
+    let count = || {
+        let asked = asked.lock().expect("is not poisoned");
+        asked.iter().filter(|uri| uri.as_str() == "/apis/example.com/v1").count()
+    };
+    // Together, one after another, and on the way to an object: the answer serves for the life of the process.
+    let told = cluster.resources(&kinds.map(kind)).await.expect("answers");
+    let scopes: Vec<(&str, bool)> = told.iter().map(|one| (one.kind.kind.as_str(), one.namespaced)).collect();
+    assert_eq!(scopes, [("Thing", true), ("Other", true), ("Wide", false)]);
+    for name in kinds {
+        assert_eq!(cluster.resources(&[kind(name)]).await.expect("answers").len(), 1);
+        let key = ObjectKey::new(kind(name), Some("n"), "a");
+        assert_eq!(cluster.get(&key).await.expect("answers"), None);
+    }
+    assert_eq!(count(), 1);
+    let gets: Vec<String> = asked.lock().expect("is not poisoned")[1..].to_vec();
+    // A kind outside namespaces is asked for there, whatever the key says.
+    assert_eq!(
+        gets,
+        [
+            "/apis/example.com/v1/namespaces/n/things/a",
+            "/apis/example.com/v1/namespaces/n/others/a",
+            "/apis/example.com/v1/wides/a"
+        ]
+    );
+    // What it lacks may have come since.
+    for _ in 0..2 {
+        assert!(cluster.resources(&[kind("Late")]).await.expect("answers").is_empty());
+    }
+    assert_eq!(count(), 3);
+}
+
 /// Each rule is worth what turns red without it.
 #[cfg(feature = "planted-defects")]
 #[test]

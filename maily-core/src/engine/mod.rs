@@ -15,6 +15,7 @@ mod lease;
 mod observe;
 mod origins;
 mod patience;
+mod placed;
 pub mod planner;
 mod silence;
 mod state;

@@ -8,7 +8,7 @@ use super::{
     ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer,
     history::Release,
     object_digest,
-    planner::{DryRun, Observed, PlanProblem, PlanProblems, Wanted, to_look_for},
+    planner::{DryRun, Observed, PlanProblem, PlanProblems, Wanted, to_ask_about, to_look_for},
     without_bookkeeping,
 };
 use crate::{
@@ -210,14 +210,10 @@ pub(super) async fn dry_runs(
     observed: &Observed,
     base: Option<&Release>,
 ) -> Result<BTreeMap<ObjectKey, DryRun>, EnvironmentError> {
+    // Boxed one by one, as above.
     let mut asks: Vec<Ask<'_>> = Vec::new();
-    for (service, object) in objects(wanted) {
-        // In force and just as wanted: the comparison with the live fingerprint says the rest.
-        let known = base.and_then(|base| base.objects.get(object.key()));
-        let live = observed.objects.get(object.key());
-        if live.is_none() || known.is_none_or(|known| known.desired != *object) {
-            asks.push(dry_run(cluster, sealer, wanted, service, object).boxed());
-        }
+    for (service, object) in to_ask_about(wanted, observed, base, sealer) {
+        asks.push(dry_run(cluster, sealer, wanted, service, object).boxed());
     }
     let answers: Vec<Option<(ObjectKey, DryRun)>> = stream::iter(asks)
         .buffer_unordered(PARALLEL)

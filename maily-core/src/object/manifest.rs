@@ -178,6 +178,15 @@ impl Object {
         self.metadata().insert("namespace".into(), namespace.into());
     }
 
+    /// Takes the object out of its namespace: it is of a kind that lives outside of them.
+    pub fn leave_namespace(&mut self) {
+        if self.key.namespace.is_none() && self.at("/metadata/namespace").is_none() {
+            return;
+        }
+        Arc::make_mut(&mut self.key).namespace = None;
+        self.metadata().remove("namespace");
+    }
+
     /// Changes the body below `metadata`-independent fields; identity fields must stay as they are, which is
     /// restored afterwards.
     pub fn edit(&mut self, change: impl FnOnce(&mut Map<String, Value>)) {

@@ -7,6 +7,7 @@ mod key;
 mod managed;
 mod manifest;
 mod schema;
+mod scope;
 
 pub use fields::FieldSet;
 pub(crate) use key::by_kind;
@@ -14,3 +15,4 @@ pub use key::{ObjectKey, ObjectKind};
 pub(crate) use managed::{edited_at, editors, last_editor, managers};
 pub use manifest::{Object, ObjectError};
 pub use schema::{ListKind, list_kind};
+pub use scope::Scopes;

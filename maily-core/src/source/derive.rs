@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     model::{Placeholders, ProjectName, ServiceName, Version, expand},
-    object::Object,
+    object::{Object, Scopes},
 };
 
 /// What to derive from.
@@ -131,10 +131,14 @@ pub fn derive(request: &DeriveRequest<'_>) -> Result<Derived, SourceErrors> {
     Ok(Derived { text, services, version, remarks, unknown_critical })
 }
 
-/// Namespaces that objects name, or that the manifests bring where none does.
+/// Namespaces that objects name in which they can stand, or that the manifests bring where none does.
 fn namespaces(objects: &[Object]) -> BTreeSet<String> {
-    let named: BTreeSet<String> =
-        objects.iter().filter_map(|object| object.namespace().map(str::to_owned)).collect();
+    let scopes = Scopes::of_definitions(objects);
+    let named: BTreeSet<String> = objects
+        .iter()
+        .filter(|object| !scopes.is_misplaced(object))
+        .filter_map(|object| object.namespace().map(str::to_owned))
+        .collect();
     if named.is_empty() {
         let brought = objects.iter().filter(|object| object.kind() == "Namespace");
         return brought.map(|object| object.name().to_owned()).collect();
@@ -238,6 +242,18 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: lonely}
 ";
+
+    #[test]
+    fn a_namespace_on_what_lives_outside_of_them_is_none_of_the_project() {
+        let object = |version: &str, kind: &str, namespace: &str| {
+            let metadata = serde_json::json!({"name": "a", "namespace": namespace});
+            let body = serde_json::json!({"apiVersion": version, "kind": kind, "metadata": metadata});
+            Object::from_value(body).expect("is an object")
+        };
+        let role = object("rbac.authorization.k8s.io/v1", "ClusterRole", "elsewhere");
+        let map = object("v1", "ConfigMap", "shop");
+        assert_eq!(namespaces(&[role, map]), BTreeSet::from(["shop".to_owned()]));
+    }
 
     #[test]
     fn the_derived_file_is_a_project() {

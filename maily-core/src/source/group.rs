@@ -114,7 +114,9 @@ fn indirect(object: &Object) -> Vec<(String, String)> {
         "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => services(object.at("/webhooks")),
         "APIService" => services(object.at("/spec")),
         "RoleBinding" | "ClusterRoleBinding" => {
-            for subject in object.items("/subjects") {
+            // A user or a group may have the name of an account.
+            let of_accounts = |subject: &&Value| subject["kind"] == "ServiceAccount";
+            for subject in object.items("/subjects").iter().filter(of_accounts) {
                 if let Some(name) = subject.get("name").and_then(Value::as_str) {
                     found.push(("ServiceAccount".to_owned(), name.to_owned()));
                 }
@@ -202,5 +204,196 @@ mod tests {
         let shared: Vec<(&str, usize)> =
             groups.shared.iter().map(|(o, claims)| (o.name(), claims.len())).collect();
         assert_eq!(shared, [("headless", 0), ("both", 2)]);
+    }
+
+    /// A workload of any kind whose pods have the label `app: NAME`.
+    fn workload(kind: &str, name: &str, pod: Value) -> Object {
+        let labels = json!({"app": name});
+        let template = json!({"metadata": {"labels": labels}, "spec": pod});
+        match kind {
+            "Pod" => {
+                let mut object = object(kind, name, json!({"spec": pod}));
+                object.edit(|body| body["metadata"]["labels"] = labels);
+                object
+            }
+            "CronJob" => {
+                object(kind, name, json!({"spec": {"jobTemplate": {"spec": {"template": template}}}}))
+            }
+            _ => object(kind, name, json!({"spec": {"template": template}})),
+        }
+    }
+
+    /// What stands with the only workload, and what nobody claims.
+    fn beside(workload: Object, others: Vec<Object>) -> (Vec<String>, Vec<String>) {
+        let name = workload.name().to_owned();
+        let groups = group(std::iter::once(workload).chain(others).collect());
+        assert!(groups.shared.iter().all(|(_, claims)| claims.is_empty()));
+        let own = groups.services[&name].iter().skip(1).map(|object| object.key().short()).collect();
+        (own, groups.shared.iter().map(|(object, _)| object.key().short()).collect())
+    }
+
+    #[test]
+    fn every_kind_of_workload_has_its_selectors_and_references() {
+        for kind in ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"] {
+            let pod = json!({
+                "serviceAccountName": "runs",
+                "containers": [{"name": "main", "envFrom": [{"configMapRef": {"name": "settings"}}]}],
+                "volumes": [
+                    {"name": "d", "persistentVolumeClaim": {"claimName": "data"}},
+                    {"name": "t", "secret": {"secretName": "token"}},
+                ],
+            });
+            let others = |name: &str| {
+                vec![
+                    object("Service", name, json!({"spec": {"selector": {"app": name}}})),
+                    object(
+                        "PodDisruptionBudget",
+                        name,
+                        json!({"spec": {"selector": {"matchLabels": {"app": name}}}}),
+                    ),
+                    object(
+                        "NetworkPolicy",
+                        name,
+                        json!({"spec": {"podSelector": {"matchLabels": {"app": name}}}}),
+                    ),
+                ]
+            };
+            let mut all = others("one");
+            for (kind, name) in [
+                ("ConfigMap", "settings"),
+                ("Secret", "token"),
+                ("PersistentVolumeClaim", "data"),
+                ("ServiceAccount", "runs"),
+            ] {
+                all.push(object(kind, name, json!({})));
+            }
+            let strange = [
+                others("two"),
+                vec![
+                    object("ConfigMap", "token", json!({})),
+                    object("PersistentVolumeClaim", "settings", json!({})),
+                ],
+            ];
+            all.extend(strange.into_iter().flatten());
+            let (own, left) = beside(workload(kind, "one", pod), all);
+            let claimed = [
+                "Service/one",
+                "PodDisruptionBudget/one",
+                "NetworkPolicy/one",
+                "ConfigMap/settings",
+                "Secret/token",
+                "PersistentVolumeClaim/data",
+                "ServiceAccount/runs",
+            ];
+            assert_eq!(own, claimed, "{kind}");
+            let nobodys = [
+                "Service/two",
+                "PodDisruptionBudget/two",
+                "NetworkPolicy/two",
+                "ConfigMap/token",
+                "PersistentVolumeClaim/settings",
+            ];
+            assert_eq!(left, nobodys, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_stateful_set_has_the_service_that_it_names() {
+        let mut set = workload("StatefulSet", "one", json!({}));
+        set.edit(|body| body["spec"]["serviceName"] = json!("peers"));
+        let headless = |name: &str| object("Service", name, json!({"spec": {"clusterIP": "None"}}));
+        let (own, left) = beside(set, vec![headless("peers"), headless("others")]);
+        assert_eq!((own, left), (vec!["Service/peers".to_owned()], vec!["Service/others".to_owned()]));
+    }
+
+    #[test]
+    fn what_selects_every_pod_or_none_is_nobodys() {
+        let selects = |kind: &str, name: &str, spec: Value| object(kind, name, json!({"spec": spec}));
+        let all = vec![
+            selects("NetworkPolicy", "all", json!({"podSelector": {}})),
+            selects("PodDisruptionBudget", "all", json!({"selector": {}})),
+            selects("Service", "none", json!({})),
+            selects("Service", "narrow", json!({"selector": {"app": "one", "tier": "front"}})),
+        ];
+        let (own, left) = beside(workload("Deployment", "one", json!({})), all);
+        assert_eq!(own, [""; 0]);
+        assert_eq!(left, ["NetworkPolicy/all", "PodDisruptionBudget/all", "Service/none", "Service/narrow"]);
+    }
+
+    #[test]
+    fn an_autoscaler_goes_with_what_it_scales_by_kind_and_name() {
+        let scaler = |name: &str, kind: &str, target: &str| {
+            let target = json!({"kind": kind, "name": target});
+            object("HorizontalPodAutoscaler", name, json!({"spec": {"scaleTargetRef": target}}))
+        };
+        let all = vec![
+            scaler("mine", "StatefulSet", "one"),
+            scaler("kind", "Deployment", "one"),
+            scaler("name", "StatefulSet", "two"),
+        ];
+        let (own, left) = beside(workload("StatefulSet", "one", json!({})), all);
+        assert_eq!(own, ["HorizontalPodAutoscaler/mine"]);
+        assert_eq!(left, ["HorizontalPodAutoscaler/kind", "HorizontalPodAutoscaler/name"]);
+    }
+
+    #[test]
+    fn routes_follow_their_services_and_bindings_their_accounts() {
+        let account = object("ServiceAccount", "runs", json!({}));
+        let front = object("Service", "front", json!({"spec": {"selector": {"app": "one"}}}));
+        let route = |kind: &str, name: &str, to: &str| {
+            object(kind, name, json!({"spec": {"rules": [{"backendRefs": [{"name": to, "port": 80}]}]}}))
+        };
+        let binding = |kind: &str, name: &str, subject: Value| {
+            object(kind, name, json!({"roleRef": {"kind": "Role", "name": "runs"}, "subjects": [subject]}))
+        };
+        let all = vec![
+            account,
+            front,
+            route("HTTPRoute", "way", "front"),
+            route("GRPCRoute", "way", "front"),
+            route("HTTPRoute", "astray", "back"),
+            binding("RoleBinding", "may", json!({"kind": "ServiceAccount", "name": "runs"})),
+            binding(
+                "ClusterRoleBinding",
+                "may",
+                json!({"kind": "ServiceAccount", "name": "runs", "namespace": "n"}),
+            ),
+            // A person of the account's name is somebody else.
+            binding("RoleBinding", "person", json!({"kind": "User", "name": "runs"})),
+            object("Role", "runs", json!({"rules": []})),
+        ];
+        let (own, left) = beside(workload("DaemonSet", "one", json!({"serviceAccountName": "runs"})), all);
+        assert_eq!(
+            own,
+            [
+                "ServiceAccount/runs",
+                "Service/front",
+                "HTTPRoute/way",
+                "GRPCRoute/way",
+                "RoleBinding/may",
+                "ClusterRoleBinding/may",
+            ]
+        );
+        assert_eq!(left, ["HTTPRoute/astray", "RoleBinding/person", "Role/runs"]);
+    }
+
+    #[test]
+    fn what_two_claim_is_shared_with_what_follows_it() {
+        let both = json!({"serviceAccountName": "runs"});
+        let binding = json!({"subjects": [{"kind": "ServiceAccount", "name": "runs"}]});
+        let groups = group(vec![
+            workload("Deployment", "one", both.clone()),
+            workload("StatefulSet", "two", both),
+            object("ServiceAccount", "runs", json!({})),
+            object("RoleBinding", "may", binding),
+            object("ResourceQuota", "few", json!({})),
+        ]);
+        let shared: Vec<(&str, Vec<&str>)> = groups
+            .shared
+            .iter()
+            .map(|(object, claims)| (object.name(), claims.iter().map(String::as_str).collect()))
+            .collect();
+        assert_eq!(shared, [("runs", vec!["one", "two"]), ("may", vec!["one", "two"]), ("few", vec![])]);
+        assert_eq!([groups.services["one"].len(), groups.services["two"].len()], [1, 1]);
     }
 }

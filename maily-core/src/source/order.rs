@@ -36,31 +36,6 @@ pub(crate) fn sort(objects: &mut [Object]) {
     objects.sort_by(|a, b| rank(a.kind()).cmp(&rank(b.kind())).then_with(|| a.key().cmp(b.key())));
 }
 
-/// Kinds that live outside namespaces, as far as Kubernetes itself defines them.
-pub(super) fn is_cluster_scoped(object: &Object) -> bool {
-    matches!(
-        object.kind(),
-        "Namespace"
-            | "CustomResourceDefinition"
-            | "PriorityClass"
-            | "StorageClass"
-            | "IngressClass"
-            | "GatewayClass"
-            | "RuntimeClass"
-            | "ClusterRole"
-            | "ClusterRoleBinding"
-            | "PersistentVolume"
-            | "Node"
-            | "APIService"
-            | "ValidatingWebhookConfiguration"
-            | "MutatingWebhookConfiguration"
-            | "ValidatingAdmissionPolicy"
-            | "ValidatingAdmissionPolicyBinding"
-            | "CSIDriver"
-            | "ClusterIssuer"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -67,12 +67,29 @@ pub struct SimCluster {
 client!(SimCluster, "cluster");
 
 impl SimCluster {
-    fn known(&self, world: &World, kind: &ObjectKind, operation: &'static str) -> Result<(), ProviderError> {
-        if served(world, kind).is_some() {
-            return Ok(());
+    fn known(&self, kind: &ObjectKind, operation: &'static str) -> Result<ApiResource, ProviderError> {
+        served(&self.door.shared.world(), kind).ok_or_else(|| {
+            let message = "the cluster does not serve this kind";
+            ProviderError::new(ErrorKind::Unsupported, "sandbox", operation, kind.to_string(), message)
+        })
+    }
+
+    /// A query as the server has it.
+    fn asked(&self, query: &ListQuery, operation: &'static str) -> Result<ListQuery, ProviderError> {
+        let mut query = query.clone();
+        if !self.known(&query.kind, operation)?.namespaced {
+            query.namespace = None;
         }
-        let message = "the cluster does not serve this kind";
-        Err(ProviderError::new(ErrorKind::Unsupported, "sandbox", operation, kind.to_string(), message))
+        Ok(query)
+    }
+
+    /// A key as the server has it.
+    fn addressed(&self, key: &ObjectKey, operation: &'static str) -> Result<ObjectKey, ProviderError> {
+        let mut key = key.clone();
+        if !self.known(&key.kind, operation)?.namespaced {
+            key.namespace = None;
+        }
+        Ok(key)
     }
 }
 
@@ -142,15 +159,15 @@ impl Cluster for SimCluster {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
-        self.known(&self.door.shared.world(), &key.kind, "get")?;
-        self.door.read("get", &key.to_string(), |world| Ok(world.get(key).cloned())).await
+        let key = self.addressed(key, "get")?;
+        self.door.read("get", &key.to_string(), |world| Ok(world.get(&key).cloned())).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
-        self.known(&self.door.shared.world(), &query.kind, "list")?;
+        let query = self.asked(query, "list")?;
         self.door
             .read("list", &query.kind.to_string(), |world| {
-                Ok(world.objects().filter(|object| fits(query, object)).cloned().collect())
+                Ok(world.objects().filter(|object| fits(&query, object)).cloned().collect())
             })
             .await
     }
@@ -160,7 +177,11 @@ impl Cluster for SimCluster {
     }
 
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
-        self.known(&self.door.shared.world(), &object.key().kind, "write")?;
+        let mut object = object.clone();
+        if !self.known(&object.key().kind, "write")?.namespaced {
+            object.leave_namespace();
+        }
+        let object = &object;
         let access = match options.dry_run {
             true => door::Access::Read,
             false if lasting(object) => door::Access::Record,
@@ -174,15 +195,14 @@ impl Cluster for SimCluster {
     }
 
     async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
-        self.known(&self.door.shared.world(), &key.kind, "delete")?;
-        self.door.write("delete", &key.to_string(), |world| world.delete(key, precondition)).await
+        let key = self.addressed(key, "delete")?;
+        self.door.write("delete", &key.to_string(), |world| world.delete(&key, precondition)).await
     }
 
     async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {
-        self.known(&self.door.shared.world(), &query.kind, "watch")?;
         let first = Watching {
+            query: self.asked(query, "watch")?,
             shared: Arc::clone(&self.door.shared),
-            query: query.clone(),
             version: None,
             known: BTreeSet::new(),
         };

@@ -4,6 +4,7 @@
 mod adoption;
 mod autoscaler;
 mod configuration;
+mod dry_runs;
 mod fence;
 mod force;
 mod frontend;
@@ -20,7 +21,10 @@ mod parallel;
 mod parts;
 mod queue;
 mod records;
+mod scopes;
 mod setup;
+mod shared;
+mod shop;
 mod silence;
 mod status;
 mod time;

@@ -16,6 +16,7 @@ use super::{
     journal::{JournalError, ReleaseHead},
     observe,
     patience::patiently,
+    placed,
     planner::{self, PlanOptions, Wanted},
 };
 use crate::{
@@ -175,7 +176,14 @@ impl Environment {
         storage: Storage,
     ) -> Result<Planned, EnvironmentError> {
         let cluster = &*self.providers.cluster;
-        let observe = || observe::observe(cluster, wanted, base, depth).boxed();
+        let observe = async {
+            let ask = || placed::scopes(cluster, wanted, base).boxed();
+            let scopes = patiently(&*self.runtime, ask).await?;
+            let (wanted, base) = (placed::wanted(wanted, &scopes), placed::base(base, &scopes));
+            let observe = || observe::observe(cluster, &wanted, base.as_deref(), depth).boxed();
+            let observed = patiently(&*self.runtime, observe).await?;
+            Ok::<_, EnvironmentError>((wanted, base, observed))
+        };
         // The sealer may write: not before it is known that this is the right cluster.
         let check = async {
             let identity = match &head.cluster {
@@ -184,10 +192,11 @@ impl Environment {
             };
             Ok::<_, EnvironmentError>((identity, self.sealer(storage).await?))
         };
-        let (checked, observed) = futures::future::join(check, patiently(&*self.runtime, observe)).await;
+        let (checked, observed) = futures::future::join(check, observe).await;
         // What is wrong with the cluster as such is the better answer.
         let (identity, sealer) = checked?;
-        let mut observed = observed?;
+        let (wanted, base, mut observed) = observed?;
+        let (wanted, base) = (&*wanted, base.as_deref());
         observed.identity = Some(identity);
         if depth == observe::Depth::DryRun {
             let ask = || observe::dry_runs(cluster, &sealer, wanted, &observed, base).boxed();

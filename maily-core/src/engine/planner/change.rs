@@ -75,20 +75,37 @@ fn is_stopped(live: &Object) -> bool {
     matches!(live.kind(), "Deployment" | "StatefulSet") && live.int("/spec/replicas") == Some(0)
 }
 
+fn is_scaled(object: &Object, scaled: &BTreeSet<(String, String)>) -> bool {
+    scaled.contains(&(object.kind().to_owned(), object.name().to_owned()))
+}
+
+/// A wanted object as releases have it: Secrets sealed, and without the replicas that an autoscaler sets.
+pub(super) fn settled(wanted: &Object, sealer: &Sealer, scaled: &BTreeSet<(String, String)>) -> Object {
+    let mut desired = sealer.seal(wanted);
+    strip_bookkeeping(&mut desired);
+    if is_scaled(&desired, scaled) {
+        desired.edit(|body| {
+            if let Some(spec) = body.get_mut("spec").and_then(|spec| spec.as_object_mut()) {
+                spec.remove("replicas");
+            }
+        });
+    }
+    desired
+}
+
+/// Whether an object is still ours, and just as a release with the same wish has left it: nothing of it is written.
+pub(super) fn is_in_force(known: &Released, live: &Object, desired: &Object, fingerprint: &str) -> bool {
+    live.label(PROJECT).is_some()
+        && known.desired == *desired
+        && known.fingerprint.as_deref() == Some(fingerprint)
+}
+
 impl Comparison<'_> {
     /// Compares a wanted object; `None` where a problem was noted.
     pub(super) fn wanted(&mut self, service: Option<&str>, desired: &Object) -> Option<Verdict> {
         let key = desired.key().clone();
-        let mut desired = self.sealer.seal(desired);
-        strip_bookkeeping(&mut desired);
-        let scaled = self.scaled.contains(&(desired.kind().to_owned(), desired.name().to_owned()));
-        if scaled {
-            desired.edit(|body| {
-                if let Some(spec) = body.get_mut("spec").and_then(|spec| spec.as_object_mut()) {
-                    spec.remove("replicas");
-                }
-            });
-        }
+        let desired = settled(desired, self.sealer, self.scaled);
+        let scaled = is_scaled(&desired, self.scaled);
         let Some(live) = self.observed.objects.get(&key) else {
             if let Some(DryRun::Refused(message)) = self.observed.dry_runs.get(&key) {
                 self.problems.push(PlanProblem::Refused { key, message: message.clone() });
@@ -142,8 +159,7 @@ impl Comparison<'_> {
             let text = format!("{key}: {added}, which the release does not set: it stays");
             self.notes.push(Note { topic: "foreign".into(), text });
         }
-        let released = known.filter(|known| known.desired == desired && !adopted);
-        if released.is_some_and(|known| known.fingerprint.as_deref() == Some(fingerprint.as_str())) {
+        if known.is_some_and(|known| is_in_force(known, live, &desired, &fingerprint)) {
             return Some(self.keep(service, live, desired, fingerprint));
         }
         if let Some(known) = known {

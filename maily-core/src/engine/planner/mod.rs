@@ -1,6 +1,7 @@
 //! The planner: what is wanted and what was observed become a plan. Pure.
 
 mod apart;
+mod asked;
 mod change;
 mod configuration;
 mod conflict;
@@ -10,6 +11,7 @@ mod problem;
 mod replace;
 mod wanted;
 
+pub(crate) use asked::to_ask_about;
 pub use change::{DryRun, Observed};
 pub(crate) use conflict::is_deployer;
 pub(crate) use missing::to_look_for;

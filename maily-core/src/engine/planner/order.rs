@@ -107,7 +107,7 @@ pub fn plan(
 
 /// Workloads whose replicas an autoscaler sets: one of the same release, or one that is there and not of this project.
 /// One that the last release had and this one lacks is on its way out.
-fn scaled_workloads(wanted: &Wanted, observed: &Observed) -> BTreeSet<(String, String)> {
+pub(super) fn scaled_workloads(wanted: &Wanted, observed: &Observed) -> BTreeSet<(String, String)> {
     let objects = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
     let foreign = observed.autoscalers.iter().flatten().filter(|autoscaler| {
         autoscaler.label(PROJECT) != Some(&wanted.project)

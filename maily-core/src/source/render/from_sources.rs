@@ -6,14 +6,13 @@ use super::{own_image::OwnImage, work::Work};
 use crate::{
     engine::planner::{JobSpec, WantedService},
     model::{Bundle, Service, SourceName, TIMEOUT},
-    object::Object,
+    object::{Object, Scopes},
     run::Note,
     source::{
         bundle::{self, Tools},
         group::{Groups, group},
         hooks::{Hook, HookJob},
         manifests::{Found, SourceError},
-        order::is_cluster_scoped,
     },
 };
 
@@ -151,20 +150,25 @@ impl Work<'_> {
             let text = format!("{}: {what} is for `helm test`, and no part of a release", test.place);
             self.rendered.notes.push(Note { topic: "left-out".into(), text });
         }
-        let objects = sorted.objects.into_iter().filter_map(|found| self.placed(found)).collect();
+        // Where a kind lives whose definition is not here, only a cluster can tell: the planner asks it.
+        let scopes = Scopes::of_definitions(sorted.objects.iter().map(|found| &found.object));
+        let objects = sorted.objects.into_iter().filter_map(|found| self.placed(found, &scopes)).collect();
         let hooks = sorted.hooks.into_iter().filter_map(|hook| {
             let place = hook.found.place.clone();
-            let object = self.placed(hook.found)?;
+            let object = self.placed(hook.found, &scopes)?;
             Some(Hook { found: Found { object, place }, ..hook })
         });
         Some((objects, hooks.collect()))
     }
 
     /// Gives an object its namespace, and refuses it where another source has it already.
-    fn placed(&mut self, found: Found) -> Option<Object> {
+    fn placed(&mut self, found: Found, scopes: &Scopes) -> Option<Object> {
         let Found { mut object, place } = found;
         let namespace = self.namespace().to_owned();
-        if !is_cluster_scoped(&object) {
+        if scopes.is_cluster_scoped(&object.key().kind) {
+            // As for servers and other clients, one that stands there says nothing.
+            object.leave_namespace();
+        } else {
             match object.namespace() {
                 None => object.set_namespace(&namespace),
                 Some(other) if other == namespace => {}

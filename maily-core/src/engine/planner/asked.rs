@@ -1,0 +1,47 @@
+//! What the server is asked about before a plan: all that the plan may have to write.
+
+use std::collections::BTreeSet;
+
+use super::{
+    change::{Observed, is_in_force, settled},
+    order::scaled_workloads,
+    wanted::Wanted,
+};
+use crate::{
+    engine::{Sealer, history::Release, object_digest, without_bookkeeping},
+    object::{FieldSet, Object},
+};
+
+/// Wanted objects, each with its service, that are not in force just as they are wanted.
+pub(crate) fn to_ask_about<'a>(
+    wanted: &'a Wanted,
+    observed: &Observed,
+    base: Option<&Release>,
+    sealer: &Sealer,
+) -> Vec<(Option<&'a str>, &'a Object)> {
+    let scaled = scaled_workloads(wanted, observed);
+    let stands = |object: &Object| {
+        let (Some(live), Some(known)) =
+            (observed.objects.get(object.key()), base.and_then(|base| base.objects.get(object.key())))
+        else {
+            return false;
+        };
+        let desired = settled(object, sealer, &scaled);
+        // The digest is dear: it decides last.
+        known.desired == desired && {
+            let scope = without_bookkeeping(FieldSet::of(&desired));
+            is_in_force(known, live, &desired, &object_digest(&sealer.view(live, &scope)))
+        }
+    };
+    // Services of no phase stay as they are, whatever became of them.
+    let moving: BTreeSet<&str> =
+        wanted.phases.iter().flat_map(|phase| phase.services.iter().map(String::as_str)).collect();
+    let of_services = wanted
+        .services
+        .iter()
+        .map(|(name, service)| (name.as_str(), service))
+        .filter(|(name, _)| moving.contains(name))
+        .flat_map(|(name, service)| service.objects.iter().map(move |object| (Some(name), object)));
+    let shared = wanted.shared.iter().map(|object| (None, object));
+    shared.chain(of_services).filter(|(_, object)| !stands(object)).collect()
+}
