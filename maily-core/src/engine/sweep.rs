@@ -49,7 +49,12 @@ pub(super) async fn sweep_runs(
     let epochs = claimed(records).await?;
     let highest = epochs.last().copied();
     for epoch in epochs.into_iter().filter(|epoch| *epoch <= last && Some(*epoch) != highest) {
-        if let Some(claim) = claim_of(records, epoch).await? {
+        let claim = match claim_of(records, epoch).await {
+            // It leads to nothing, and stays to be seen.
+            Err(JournalError::Damaged { .. }) => continue,
+            claim => claim?,
+        };
+        if let Some(claim) = claim {
             journal::sweep(records, &claim.run).await?;
             records.delete(&abort_key(&claim.run)).await?;
         }
@@ -91,7 +96,7 @@ fn age(retention: Retention) -> SignedDuration {
 }
 
 /// Forgets releases; answers the epoch of the newest one that went. A release goes before its run, so that none points
-/// to what is not there.
+/// to what is not there. A damaged one does not tell its age, and goes with a newer one.
 async fn forget_releases(
     records: &dyn RecordStore,
     runtime: &dyn Runtime,
@@ -99,12 +104,22 @@ async fn forget_releases(
     releases: &[ReleaseId],
 ) -> Result<Option<Epoch>, JournalError> {
     let mut last = None;
+    let mut damaged = Vec::new();
     for id in releases.iter().take(AT_ONCE) {
-        let Some(record) = read_release(records, *id).await? else { continue };
+        let record = match read_release(records, *id).await {
+            Err(JournalError::Damaged { .. }) => {
+                damaged.push(*id);
+                continue;
+            }
+            record => record?,
+        };
+        let Some(record) = record else { continue };
         if runtime.wall().duration_since(record.head.at) < age(retention) {
             break;
         }
-        forget_release(records, *id).await?;
+        for id in damaged.drain(..).chain([*id]) {
+            forget_release(records, id).await?;
+        }
         last = Some(record.epoch);
     }
     Ok(last)
@@ -254,6 +269,28 @@ mod tests {
             }
         }
         assert_eq!(records.list("epoch/").await.expect("answers").len(), 3);
+    }
+
+    async fn damage(records: &Arc<Records>, key: &str) {
+        records.delete(key).await.expect("answers");
+        records.create(key, b"{").await.expect("answers");
+    }
+
+    #[tokio::test]
+    async fn what_is_damaged_does_not_keep_the_rest_from_being_forgotten() {
+        let records = Records::endless();
+        for number in 1..=6 {
+            release(&records, number, 9, false).await;
+        }
+        damage(&records, "release/000000001").await;
+        damage(&records, &epoch::key(Epoch(2))).await;
+        damage(&records, &journal::segment_key(&run_of(3), 0)).await;
+        assert!(sweep_all(&records, TWO).await.expect("goes on"));
+        let left = history::list_releases(&*records).await.expect("answers");
+        assert_eq!(left, [5, 6].map(ReleaseId));
+        // Which run a damaged claim was for is not known; what is left of a forgotten run is no damage.
+        assert_eq!(on_record(&records).await, [run_of(2), run_of(5), run_of(6)]);
+        assert_eq!(journal::read_plan(&*records, &run_of(3)).await.expect("is forgotten"), None);
     }
 
     #[tokio::test]

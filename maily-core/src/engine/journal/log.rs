@@ -86,7 +86,11 @@ pub async fn read(store: &dyn RecordStore, run: &RunId) -> Result<Option<Recorde
     let mut number = 0;
     while let Some(read) = reads.next().await {
         let gone = || missing(segment_key(run, number), "it was deleted a moment ago");
-        let mut segment = read?.ok_or_else(gone)?;
+        let mut segment = match read {
+            // The sweeping leaves what it cannot read.
+            Err(JournalError::Damaged { .. }) if is_swept(store, run).await? => return Ok(None),
+            read => read?.ok_or_else(gone)?,
+        };
         number += 1;
         plan.look_in(&mut segment);
         recorded.events.extend(segment.events.into_iter().map(|event| (segment.epoch, event)));
@@ -108,7 +112,7 @@ async fn segments(store: &dyn RecordStore, run: &RunId) -> Result<u64, JournalEr
     numbers.sort_unstable();
     match (0..).zip(&numbers).find(|(expected, found)| expected != *found) {
         // What the sweeping leaves of a run is for its former holders alone.
-        Some(_) if store.get(&swept_key(run)).await?.is_some() => Ok(0),
+        Some(_) if is_swept(store, run).await? => Ok(0),
         Some((gap, later)) => Err(missing(segment_key(run, gap), &format!("segment {later} is there"))),
         None => Ok(numbers.len() as u64),
     }
@@ -145,6 +149,11 @@ pub(in crate::engine) async fn sweep(store: &dyn RecordStore, run: &RunId) -> Re
     Ok(())
 }
 
+/// Whether a run was forgotten, and what is there of it is what had to stay.
+async fn is_swept(store: &dyn RecordStore, run: &RunId) -> Result<bool, JournalError> {
+    Ok(store.get(&swept_key(run)).await?.is_some())
+}
+
 fn swept_key(run: &RunId) -> String {
     format!("swept/{run}")
 }
@@ -170,7 +179,11 @@ fn follows_the_plan(event: &JournalEvent) -> bool {
 /// # Errors
 /// When a record is damaged, missing, of a newer format, or the store cannot be reached.
 pub async fn read_plan(store: &dyn RecordStore, run: &RunId) -> Result<Option<Plan>, JournalError> {
-    let Some(mut first) = segment(store, run, 0).await? else {
+    let first = match segment(store, run, 0).await {
+        Err(JournalError::Damaged { .. }) if is_swept(store, run).await? => return Ok(None),
+        first => first?,
+    };
+    let Some(mut first) = first else {
         segments(store, run).await?;
         return Ok(None);
     };
@@ -310,7 +323,7 @@ impl Writer {
         self.put(pack(&self.segment(events, None, Some(count))), Taken::Stop, until).await?;
         for (part, bytes) in (0_u32..).zip(&parts) {
             let key = blob_key(&self.run, &plan.digest, part);
-            self.create(&key, bytes, until).await?;
+            while !self.create(&key, bytes, until).await? && !self.holds(&key, bytes, until).await? {}
         }
         if rest.is_empty() { Ok(()) } else { self.append(rest, until).await }
     }
@@ -344,15 +357,7 @@ impl Writer {
                 self.next += 1;
                 return Ok(());
             }
-            let there = match self.store.get(&key).await {
-                Ok(there) => there,
-                Err(error) if error.is_transient() && self.runtime.now() < until => None,
-                Err(error) => return Err(error.into()),
-            };
-            let Some(there) = there else {
-                self.runtime.sleep(std::time::Duration::from_millis(100)).await;
-                continue;
-            };
+            let Some(there) = self.there(&key, until).await? else { continue };
             // Our own answer was lost.
             if there == bytes && !is_planted(Defect::OwnSegmentUnknown) {
                 self.next += 1;
@@ -366,6 +371,32 @@ impl Writer {
             }
             return Err(JournalError::NotHolder { epoch: self.epoch, other: Some(theirs.epoch) });
         }
+    }
+
+    /// Whether a record that exists has these bytes, because our own answer was lost; `false` where it cannot be read or
+    /// is gone again.
+    async fn holds(&self, key: &str, bytes: &[u8], until: Moment) -> Result<bool, JournalError> {
+        match self.there(key, until).await? {
+            Some(there) if there == bytes => Ok(true),
+            Some(_) => {
+                let message = "something else is in its place".to_owned();
+                Err(JournalError::Damaged { key: key.to_owned(), message })
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// A record that exists; none, after a pause, where it cannot be read or is gone again.
+    async fn there(&self, key: &str, until: Moment) -> Result<Option<Vec<u8>>, JournalError> {
+        let there = match self.store.get(key).await {
+            Ok(there) => there,
+            Err(error) if error.is_transient() && self.runtime.now() < until => None,
+            Err(error) => return Err(error.into()),
+        };
+        if there.is_none() {
+            self.runtime.sleep(std::time::Duration::from_millis(100)).await;
+        }
+        Ok(there)
     }
 
     /// Creates a record; `false` where the key is taken. Tries again while the store is not reachable.
@@ -385,11 +416,6 @@ impl Writer {
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    /// The epoch of this writer.
-    pub fn epoch(&self) -> Epoch {
-        self.epoch
     }
 }
 
