@@ -15,6 +15,7 @@ mod missing;
 mod needs;
 mod queue;
 mod records;
+mod refused;
 mod setup;
 mod silence;
 mod status;
