@@ -5,7 +5,7 @@ use std::{fmt, process::ExitCode};
 use maily_core::{
     engine::{EnvironmentError, FenceError, LeaseError, Outcome, PlanFileError, RunEnd},
     model::LoadError,
-    provider::ProviderError,
+    provider::{ProviderError, with_causes},
     release::{PhaseError, PrepareError, RemoveError, RollbackError},
     source::SourceErrors,
 };
@@ -91,21 +91,6 @@ impl fmt::Display for CliError {
     }
 }
 
-/// An error with its causes in one text.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        source = cause.source();
-    }
-    text
-}
-
 /// A command line that was not understood: its first paragraph says what is wrong, the others what is right.
 impl From<clap::Error> for CliError {
     fn from(error: clap::Error) -> Self {
@@ -147,8 +132,8 @@ impl From<EnvironmentError> for CliError {
         };
         let message = match &error {
             // Who is waited for is named everywhere in the same words.
-            EnvironmentError::Lease(LeaseError::Held { .. }) => by_the_clock(&chain(&error)),
-            _ => chain(&error),
+            EnvironmentError::Lease(LeaseError::Held { .. }) => by_the_clock(&with_causes(&error)),
+            _ => with_causes(&error),
         };
         Self { code, message, help: error.hint() }
     }
@@ -162,7 +147,7 @@ impl From<FenceError> for CliError {
 
 impl From<ProviderError> for CliError {
     fn from(error: ProviderError) -> Self {
-        Self { code: Code::Failed, message: chain(&error), help: error.hint().map(str::to_owned) }
+        Self { code: Code::Failed, message: with_causes(&error), help: error.hint().map(str::to_owned) }
     }
 }
 
@@ -175,7 +160,7 @@ impl From<LoadError> for CliError {
             LoadError::NotUtf8(_) => Some("save it as UTF-8".to_owned()),
             _ => None,
         };
-        Self { code: Code::Usage, message: chain(&error), help }
+        Self { code: Code::Usage, message: with_causes(&error), help }
     }
 }
 
@@ -204,7 +189,7 @@ impl From<RollbackError> for CliError {
             )),
             _ => Some("`mailyctl history` lists what is on record; `history` in the project file says how long it stays".to_owned()),
         };
-        Self { code: Code::Usage, message: chain(&error), help }
+        Self { code: Code::Usage, message: with_causes(&error), help }
     }
 }
 
@@ -253,7 +238,7 @@ impl From<PrepareError> for CliError {
 
 impl From<PlanFileError> for CliError {
     fn from(error: PlanFileError) -> Self {
-        Self::usage(chain(&error)).help("make a new plan: `mailyctl plan --out FILE`")
+        Self::usage(with_causes(&error)).help("make a new plan: `mailyctl plan --out FILE`")
     }
 }
 
@@ -266,7 +251,7 @@ impl From<SandboxError> for CliError {
                 (Code::Failed, "`mailyctl sandbox reset` begins with a new world")
             }
         };
-        Self { code, message: chain(&error), help: Some(help.to_owned()) }
+        Self { code, message: with_causes(&error), help: Some(help.to_owned()) }
     }
 }
 

@@ -8,7 +8,7 @@ use http_body_util::Empty;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use maily_core::{
     program::{self, Limits, ProgramError},
-    provider::{ErrorKind, ProbeRequest, Prober, ProviderError, Verdict},
+    provider::{ErrorKind, ProbeRequest, Prober, ProviderError, Verdict, with_causes},
 };
 use maily_k8s::KubeCluster;
 
@@ -67,7 +67,7 @@ async fn get(url: &str, expect: u16, limit: Duration) -> Result<Verdict, Provide
         Err(_) => {
             Verdict::Insufficient { evidence: format!("GET {url}: no answer within {} s", limit.as_secs()) }
         }
-        Ok(Err(error)) => Verdict::Insufficient { evidence: format!("GET {url}: {}", causes(&error)) },
+        Ok(Err(error)) => Verdict::Insufficient { evidence: format!("GET {url}: {}", with_causes(&error)) },
         Ok(Ok(answer)) => {
             let evidence = format!("GET {url} answered {}", answer.status().as_u16());
             match answer.status().as_u16() == expect {
@@ -76,16 +76,6 @@ async fn get(url: &str, expect: u16, limit: Duration) -> Result<Verdict, Provide
             }
         }
     })
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
 
 async fn command(argv: &[String], limit: Duration) -> Result<Verdict, ProviderError> {

@@ -74,7 +74,8 @@ impl KubeCluster {
 
     /// A provider over a client of the caller's own making. Its retries must be off.
     pub fn with_client(client: kube::Client, runtime: Arc<dyn Runtime>) -> Self {
-        Self::build(Client::new(client, None), runtime, String::new(), String::new(), String::new())
+        let connected = transport::Connected { client, token: None };
+        Self::build(Client::new(connected, None), runtime, String::new(), String::new(), String::new())
     }
 
     fn build(client: Client, runtime: Arc<dyn Runtime>, server: String, context: String, ca: String) -> Self {

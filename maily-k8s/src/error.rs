@@ -1,6 +1,6 @@
 //! The API server's refusals in our terms: the one place that knows status codes and reasons.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use kube::client::AuthError;
@@ -10,7 +10,7 @@ use maily_core::{
 };
 use serde_json::Value;
 
-use crate::{transport::PluginHangs, words};
+use crate::{plugin::PluginHangs, words};
 
 pub(crate) const PROVIDER: &str = "kubernetes";
 
@@ -149,14 +149,14 @@ fn missing(message: &str) -> Option<String> {
 }
 
 /// No answer came from the server of this address.
-pub(crate) fn failed(about: About<'_>, server: &str, error: kube::Error) -> ProviderError {
+pub(crate) fn failed(about: About<'_>, server: &str, error: Arc<kube::Error>) -> ProviderError {
     if let Some(message) = of_credentials(&error) {
         let kind = ErrorKind::Unauthenticated;
         // Not as a source: it would tell what the plugin printed and its variables, which are secret.
         return ProviderError::new(kind, PROVIDER, about.operation, about.resource, message)
             .with_hint("renew the credentials of the kubeconfig's user");
     }
-    let (kind, hint, message) = match &error {
+    let (kind, hint, message) = match &*error {
         kube::Error::HttpError(_) => (ErrorKind::Invalid, None, "no request can be made of it".to_owned()),
         kube::Error::Api(status) => (ErrorKind::Unavailable, None, status.message.clone()),
         _ => (

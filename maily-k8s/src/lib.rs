@@ -33,6 +33,7 @@ mod error;
 mod json;
 mod logs;
 mod migrate;
+mod plugin;
 mod probe;
 mod proxy;
 mod request;

@@ -1,4 +1,4 @@
-//! Fields that deploying clients own by update, moved to our apply, so that an apply can remove them (T17).
+//! Fields of clients that deployed before, moved to our apply, so that an apply can remove them (T17).
 
 use std::collections::BTreeSet;
 
@@ -9,18 +9,12 @@ use maily_core::{
 use serde_json::{Map, Value, json};
 
 /// The new `managedFields`, or `None` where nothing has to be moved.
-pub(crate) fn migrated(live: &Object, manager: &str) -> Option<Value> {
+pub(crate) fn migrated(live: &Object, manager: &str, from: &BTreeSet<String>) -> Option<Value> {
     let entries = live.items("/metadata/managedFields");
     let name = |entry: &Value| entry.get("manager").and_then(Value::as_str).unwrap_or_default().to_owned();
     let whole = |entry: &&Value| entry.get("subresource").is_none_or(|part| part.as_str() == Some(""));
-    let legacy = |entry: &&Value| {
-        let by = name(entry);
-        let update = entry.get("operation").and_then(Value::as_str) == Some("Update");
-        let deploys =
-            by.starts_with("kubectl") || matches!(by.as_str(), "helm" | "Helm" | "before-first-apply");
-        // `kubectl` and Helm 4 apply on the server under their own names, too.
-        whole(entry) && deploys && (update || by != manager)
-    };
+    // `kubectl` and Helm 4 apply on the server under their own names, too.
+    let legacy = |entry: &&Value| whole(entry) && name(entry) != manager && from.contains(&name(entry));
     let taken: BTreeSet<String> = entries.iter().filter(legacy).map(name).collect();
     if taken.is_empty() || is_planted(Defect::FieldsNotMigrated) {
         return None;
@@ -62,20 +56,22 @@ mod tests {
             "metadata": {"name": "a", "namespace": "n", "managedFields": [
                 entry("kubectl-client-side-apply", "Update", json!({"f:data": {".": {}, "f:kept": {}, "f:left-out": {}}})),
                 entry("maily", "Apply", json!({"f:data": {"f:kept": {}}})),
+                entry("kubectl-edit", "Update", json!({"f:data": {"f:unnamed": {}}})),
                 entry("somebody", "Update", json!({"f:data": {"f:theirs": {}}})),
             ]},
-            "data": {"kept": "1", "left-out": "2", "theirs": "3"}}))
+            "data": {"kept": "1", "left-out": "2", "unnamed": "3", "theirs": "4"}}))
         .unwrap();
-        let moved = migrated(&live, "maily").expect("there is something to move");
+        let from = BTreeSet::from(["kubectl-client-side-apply".to_owned()]);
+        let moved = migrated(&live, "maily", &from).expect("there is something to move");
         let managers: Vec<&str> =
             moved.as_array().unwrap().iter().map(|e| e["manager"].as_str().unwrap()).collect();
-        assert_eq!(managers, ["somebody", "maily"]);
-        assert_eq!(moved[1]["operation"], "Apply", "what an apply leaves out goes if an apply set it");
-        let ours = FieldSet::of_entry(&moved[1]);
+        assert_eq!(managers, ["kubectl-edit", "somebody", "maily"], "who was not named keeps his");
+        assert_eq!(moved[2]["operation"], "Apply", "what an apply leaves out goes if an apply set it");
+        let ours = FieldSet::of_entry(&moved[2]);
         let owned = |field: &str| ours.contains(&["data", field]);
         assert!(owned("kept") && owned("left-out") && !owned("theirs"), "{:?}", ours.paths());
         live.edit(|body| body["metadata"]["managedFields"] = moved);
-        assert_eq!(migrated(&live, "maily"), None, "nothing is left to move");
+        assert_eq!(migrated(&live, "maily", &from), None, "nothing is left to move");
     }
 
     /// The rule is worth what turns red without it.

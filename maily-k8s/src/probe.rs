@@ -12,6 +12,7 @@ use maily_core::{
 use serde_json::Value;
 
 use crate::{
+    client::Unanswered,
     error::{About, PROVIDER, failed},
     request::{Wire, is_gateway},
 };
@@ -38,11 +39,14 @@ pub(crate) async fn service(
     let refuse =
         |kind, message: String| ProviderError::new(kind, PROVIDER, "probe", resource.clone(), message);
     let request = || Request::builder().method(Method::GET).uri(uri.as_str()).body(Body::empty());
-    let answer = within(&*wire.runtime, limit, wire.client.send(request)).await;
-    let Some(answer) = answer else {
-        return Err(refuse(ErrorKind::DeadlineExceeded, format!("no answer within {} s", limit.as_secs())));
+    let answer = match wire.client.send(&*wire.runtime, limit, request).await {
+        Ok((answer, _)) => answer,
+        Err(Unanswered::Late) => {
+            let message = format!("no answer within {} s", limit.as_secs());
+            return Err(refuse(ErrorKind::DeadlineExceeded, message));
+        }
+        Err(Unanswered::Failed(error)) => return Err(failed(about, wire.client.server(), error)),
     };
-    let answer = answer.map_err(|error| failed(about, wire.client.server(), error))?;
     let status = answer.status();
     // The proxy's own answers look like the service's: these two cannot be told from "nobody was reached".
     if is_gateway(status) || status == StatusCode::FORBIDDEN {

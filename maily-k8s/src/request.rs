@@ -14,7 +14,7 @@ use maily_core::{
 use serde_json::Value;
 
 use crate::{
-    client::Client,
+    client::{Client, Unanswered},
     error::{About, PROVIDER, failed, garbled, late, refused},
     json,
 };
@@ -107,13 +107,8 @@ impl Wire {
         accept: &'static str,
         limit: Duration,
     ) -> Result<Answer, ProviderError> {
-        let work = async {
-            let response = self.send(about, method, uri, body, accept).await?;
-            read(about, response).await
-        };
-        within(&*self.runtime, at_most(limit), work)
-            .await
-            .unwrap_or_else(|| Err(late(about, self.client.server(), limit)))
+        let (response, left) = self.send(about, method, uri, body, accept, limit).await?;
+        self.read(about, response, left, limit).await
     }
 
     /// Reads with a GET.
@@ -128,19 +123,27 @@ impl Wire {
 
     /// Opens a stream: the deadline holds for its beginning.
     pub(crate) async fn open(&self, about: About<'_>, uri: &str) -> Result<Response<Body>, ProviderError> {
-        let work = async {
-            let response = self.send(about, Method::GET, uri, None, JSON).await?;
-            if response.status().is_success() {
-                return Ok(response);
-            }
-            match read(about, response).await {
-                Ok(_) => Err(garbled(about, "the answer is no stream")),
-                Err(error) => Err(error),
-            }
-        };
-        within(&*self.runtime, at_most(CALL), work)
+        let (response, left) = self.send(about, Method::GET, uri, None, JSON, CALL).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        match self.read(about, response, left, CALL).await {
+            Ok(_) => Err(garbled(about, "the answer is no stream")),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads an answer within what is left of a limit.
+    async fn read(
+        &self,
+        about: About<'_>,
+        response: Response<Body>,
+        left: Duration,
+        limit: Duration,
+    ) -> Result<Answer, ProviderError> {
+        within(&*self.runtime, left, read(about, response))
             .await
-            .unwrap_or_else(|| Err(late(about, self.client.server(), CALL)))
+            .unwrap_or_else(|| Err(late(about, self.client.server(), limit)))
     }
 
     async fn send(
@@ -150,7 +153,8 @@ impl Wire {
         uri: &str,
         body: Option<(Content, Vec<u8>)>,
         accept: &'static str,
-    ) -> Result<Response<Body>, ProviderError> {
+        limit: Duration,
+    ) -> Result<(Response<Body>, Duration), ProviderError> {
         let body = body.map(|(content, bytes)| (content, bytes::Bytes::from(bytes)));
         let request = || {
             let mut request =
@@ -165,21 +169,26 @@ impl Wire {
             request.body(body)
         };
         let began = self.runtime.now();
-        let mut answer = self.client.send(&request).await;
+        let mut answer = self.client.send(&*self.runtime, at_most(limit), &request).await;
         // Of all that sends, the engine alone asks again (T13).
         let mut hidden = if is_planted(Defect::LoadHidden) { 15 } else { 0 };
-        while hidden > 0 && answer.as_ref().is_ok_and(|answer| is_busy(answer.status())) {
+        while hidden > 0 && answer.as_ref().is_ok_and(|(answer, _)| is_busy(answer.status())) {
             hidden -= 1;
-            answer = self.client.send(&request).await;
+            answer = self.client.send(&*self.runtime, at_most(limit), &request).await;
         }
         let ms = u64::try_from(self.runtime.now().since(began).as_millis()).unwrap_or(u64::MAX);
         // A query may hold what a person wrote into the address of a check.
         let path = uri.split('?').next().unwrap_or_default();
         match &answer {
-            Ok(answer) => tracing::debug!(%method, path, status = answer.status().as_u16(), ms, "request"),
+            Ok((answer, _)) => {
+                tracing::debug!(%method, path, status = answer.status().as_u16(), ms, "request")
+            }
             Err(_) => tracing::debug!(%method, path, ms, "request without an answer"),
         }
-        answer.map_err(|error| failed(about, self.client.server(), error))
+        answer.map_err(|why| match why {
+            Unanswered::Late => late(about, self.client.server(), limit),
+            Unanswered::Failed(error) => failed(about, self.client.server(), error),
+        })
     }
 }
 

@@ -16,10 +16,11 @@ use kube::{
 };
 use tower::ServiceBuilder;
 
-use crate::request::CONNECT;
+use crate::{
+    plugin::{Asked, Token, beside},
+    request::CONNECT,
+};
 
-/// Requests that may wait for the connection.
-const QUEUE: usize = 1024;
 /// A silent connection is asked for a sign of life, and given up without one: what client-go does, too.
 const PING: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
@@ -27,47 +28,37 @@ const PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// So long a credential plugin may take: people may have to log in.
 const PLUGIN: Duration = Duration::from_secs(60);
 
+/// A client, and the token that its requests carry where a plugin gives it.
+#[derive(Clone)]
+pub(crate) struct Connected {
+    pub(crate) client: kube::Client,
+    pub(crate) token: Option<Token>,
+}
+
 /// Makes a client. kube alone would run a credential plugin three times, which takes seconds with that of EKS.
-pub(crate) async fn make(config: Config) -> Result<kube::Client, kube::Error> {
-    make_within(config, PLUGIN).await
+pub(crate) fn make(config: Config) -> Asked<Connected> {
+    make_within(config, PLUGIN)
 }
 
-async fn make_within(config: Config, limit: Duration) -> Result<kube::Client, kube::Error> {
-    let plugin = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone()).unwrap_or_default();
-    // The plugin is a program that blocks its caller. A thread of its own: nobody waits at the end for one that hangs.
-    let (tell, told) = tokio::sync::oneshot::channel();
+fn make_within(config: Config, limit: Duration) -> Asked<Connected> {
+    let plugin = plugin_of(&config);
     let runtime = tokio::runtime::Handle::current();
-    std::thread::spawn(move || {
+    beside(&plugin, limit, move || {
         let _inside = runtime.enter();
-        let _ = tell.send(build(config));
-    });
-    #[expect(clippy::disallowed_methods, reason = "a program of the machine lives by the machine's clock")]
-    match tokio::time::timeout(limit, told).await {
-        Ok(Ok(made)) => made,
-        Ok(Err(gone)) => Err(kube::Error::Service(gone.into())),
-        Err(_) => Err(kube::Error::Service(Box::new(PluginHangs { plugin, limit }))),
-    }
+        Ok(build(config)?)
+    })
 }
 
-/// A credential plugin that did not come to its end.
-#[derive(Debug)]
-pub(crate) struct PluginHangs {
-    plugin: String,
-    limit: Duration,
+fn plugin_of(config: &Config) -> String {
+    config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone()).unwrap_or_default()
 }
 
-impl std::fmt::Display for PluginHangs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the credential plugin `{}` did not end within {:?}", self.plugin, self.limit)
-    }
-}
-
-impl std::error::Error for PluginHangs {}
-
-fn build(config: Config) -> Result<kube::Client, kube::Error> {
+fn build(config: Config) -> Result<Connected, kube::Error> {
+    let plugin = plugin_of(&config);
+    let by_plugin = config.auth_info.exec.is_some();
     let by_proxy = config.proxy_url.is_some();
-    if by_proxy && config.auth_info.exec.is_none() {
-        return kube::Client::try_from(config);
+    if by_proxy && !by_plugin {
+        return Ok(Connected { client: kube::Client::try_from(config)?, token: None });
     }
     let credentials = config.auth_layer()?;
     let mut plain = config;
@@ -75,12 +66,12 @@ fn build(config: Config) -> Result<kube::Client, kube::Error> {
     if credentials.is_some() {
         plain.auth_info.exec = None;
     }
+    let (token, credentials) = match credentials {
+        Some(layer) if by_plugin => (Some(Token::new(&layer, &plugin, PLUGIN)), None),
+        other => (None, other),
+    };
     if by_proxy {
-        let builder = ClientBuilder::try_from(plain)?;
-        let Some(credentials) = credentials else { return Ok(builder.build()) };
-        // What the credentials are put before has to be cloned.
-        let queue = tower::buffer::BufferLayer::new(QUEUE);
-        return Ok(builder.with_layer(&queue).with_layer(&credentials).build());
+        return Ok(Connected { client: ClientBuilder::try_from(plain)?.build(), token });
     }
     let namespace = plain.default_namespace.clone();
     let client = Client::builder(TokioExecutor::new())
@@ -94,7 +85,7 @@ fn build(config: Config) -> Result<kube::Client, kube::Error> {
         .layer(plain.extra_headers_layer()?)
         .map_err(tower::BoxError::from)
         .service(client);
-    Ok(kube::Client::new(service, namespace))
+    Ok(Connected { client: kube::Client::new(service, namespace), token })
 }
 
 fn connector(config: &Config) -> Result<HttpsConnector<HttpConnector>, kube::Error> {

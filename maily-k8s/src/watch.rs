@@ -41,9 +41,18 @@ pub(crate) async fn watch(
     let (objects, version) = list_all(&inner.wire, &resource, &query, JSON, about).await?;
     let first = WatchEvent::Listed(objects);
     let opened = inner.wire.runtime.now();
-    let version = Some(version);
-    let watching =
-        Watching { inner, resource, query, name, version, body: None, opened, quiet: true, pause: PAUSE };
+    let watching = Watching {
+        inner,
+        resource,
+        query,
+        name,
+        version: Some(version),
+        listed: opened,
+        body: None,
+        opened,
+        quiet: true,
+        pause: PAUSE,
+    };
     let rest = stream::unfold(Some(watching), |watching| async move {
         let mut watching = watching?;
         match watching.next().await {
@@ -61,6 +70,8 @@ struct Watching {
     name: String,
     /// Where to go on; none: list again.
     version: Option<String>,
+    /// When all was listed last.
+    listed: Moment,
     body: Option<(Body, BytesMut)>,
     opened: Moment,
     /// Nothing was told since it was opened.
@@ -91,7 +102,7 @@ impl Watching {
             {
                 if error.kind() == ErrorKind::NotFound {
                     // 410: the resource version is too old.
-                    self.version = None;
+                    self.lost().await;
                     continue;
                 }
                 return self.interrupted(error).await;
@@ -107,7 +118,7 @@ impl Watching {
                     self.quiet = false;
                 }
                 Some(Line::Expired) if is_planted(Defect::LostHistoryKept) => self.body = None,
-                Some(Line::Expired) => (self.version, self.body) = (None, None),
+                Some(Line::Expired) => self.lost().await,
                 Some(Line::Broken(why)) => {
                     (self.version, self.body) = (None, None);
                     self.rest().await;
@@ -144,6 +155,16 @@ impl Watching {
         Ok(WatchEvent::Interrupted(error.to_string()))
     }
 
+    /// History is lost: all is listed again, with a pause where that was done a moment ago.
+    async fn lost(&mut self) {
+        (self.version, self.body) = (None, None);
+        if self.inner.wire.runtime.now().since(self.listed) < SHORT {
+            self.rest().await;
+        } else {
+            self.pause = PAUSE;
+        }
+    }
+
     async fn rest(&mut self) {
         self.inner.wire.runtime.sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
@@ -152,7 +173,7 @@ impl Watching {
     async fn list(&mut self) -> Result<WatchEvent, ProviderError> {
         let about = About { operation: "watch", resource: &self.name };
         let (objects, version) = list_all(&self.inner.wire, &self.resource, &self.query, JSON, about).await?;
-        self.version = Some(version);
+        (self.version, self.listed) = (Some(version), self.inner.wire.runtime.now());
         Ok(WatchEvent::Listed(objects))
     }
 

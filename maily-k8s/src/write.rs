@@ -1,5 +1,7 @@
 //! Writes and deletes with their preconditions.
 
+use std::collections::BTreeSet;
+
 use http::Method;
 use maily_core::{
     object::{Object, ObjectKey},
@@ -26,10 +28,10 @@ pub(crate) async fn write(
 ) -> Result<Object, ProviderError> {
     let key = desired.key();
     let name = key.to_string();
-    let operation = match options.mode {
+    let operation = match &options.mode {
         WriteMode::Apply { .. } => "apply",
         WriteMode::Merge => "patch",
-        WriteMode::Migrate => "migrate the fields of",
+        WriteMode::Migrate { .. } => "migrate the fields of",
     };
     let about = About { operation, resource: &name };
     let path = cluster.path_of(key, about).await?;
@@ -39,10 +41,10 @@ pub(crate) async fn write(
         uri.push_str("&dryRun=All");
     }
     let mut body = desired.to_value();
-    let content = match options.mode {
+    let content = match &options.mode {
         WriteMode::Apply { force } => {
             uri.push_str("&fieldValidation=Strict");
-            if force {
+            if *force {
                 uri.push_str("&force=true");
             }
             for field in ["managedFields", "generation", "creationTimestamp", "deletionTimestamp"] {
@@ -52,7 +54,7 @@ pub(crate) async fn write(
             Content::Apply
         }
         WriteMode::Merge => Content::MergePatch,
-        WriteMode::Migrate => match migration(cluster, desired, options, about).await? {
+        WriteMode::Migrate { from } => match migration(cluster, desired, options, from, about).await? {
             Migration::Needless(live) => return Ok(live),
             Migration::Patch(patch) => {
                 body = patch;
@@ -60,7 +62,7 @@ pub(crate) async fn write(
             }
         },
     };
-    if !matches!(options.mode, WriteMode::Migrate) {
+    if !matches!(options.mode, WriteMode::Migrate { .. }) {
         remove(&mut body, "uid");
         remove(&mut body, "resourceVersion");
         guard(&mut body, &options.precondition);
@@ -114,6 +116,7 @@ async fn migration(
     cluster: &KubeCluster,
     desired: &Object,
     options: &WriteOptions,
+    from: &BTreeSet<String>,
     about: About<'_>,
 ) -> Result<Migration, ProviderError> {
     let refuse =
@@ -125,7 +128,7 @@ async fn migration(
     {
         return Err(refuse(ErrorKind::Conflict, "it has changed"));
     }
-    let Some(fields) = migrated(&live, options.manager) else { return Ok(Migration::Needless(live)) };
+    let Some(fields) = migrated(&live, options.manager, from) else { return Ok(Migration::Needless(live)) };
     let mut patch = json!({"metadata": {"managedFields": fields}});
     if let Some(annotations) = desired.at("/metadata/annotations") {
         patch["metadata"]["annotations"] = annotations.clone();

@@ -333,6 +333,27 @@ async fn t11_a_watch_that_is_closed_at_once_is_asked_for_with_pauses() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t11_history_that_is_lost_again_and_again_is_listed_with_pauses() {
+    let gone = json!({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}});
+    for refused in [true, false] {
+        let gone = gone.clone();
+        let (cluster, asked, runtime) = cluster(move |uri| match (uri.contains("watch=true"), refused) {
+            (false, _) => list("5", Vec::new()),
+            (true, true) => status(410, "Expired", "too old resource version"),
+            (true, false) => Reply::Lines(vec![gone.clone()]),
+        });
+        let start = runtime.now();
+        let mut watch = cluster.watch(&query()).await.expect("opens");
+        for _ in 0..20 {
+            let event = watch.next().await.expect("goes on").expect("is no error");
+            assert!(matches!(event, WatchEvent::Listed(_)), "{event:?}");
+        }
+        let (took, asked) = (runtime.now().since(start), asked.lock().expect("is not poisoned").len());
+        assert!(took > Duration::from_secs(60), "{asked} requests in {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_is_too_old_is_refused() {
     for (version, refused) in [
         ("v1.29.14", true),

@@ -5,7 +5,6 @@ use maily_core::{
     model::Version,
     release::{self, DeployScope, RollbackError, RollbackTo},
 };
-use maily_testkit::sim::Mode;
 
 use super::in_environment;
 use crate::{
@@ -182,6 +181,3 @@ pub(super) async fn part(
     let code = fulfil(ui, &wired, &args.run, false, &saved(environment, version), plan).await?;
     Ok((code, changes.get()))
 }
-
-/// The sandbox is written to by everything that goes through here.
-pub(super) const MODE: Mode = Mode::Write;

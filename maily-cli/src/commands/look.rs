@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join;
 use maily_core::{
     engine::{ReleaseId, RunId, history as releases},
     release,
@@ -68,7 +69,11 @@ async fn shown(ui: &Ui, globals: &Globals, args: &StatusCommand) -> Result<(), C
 
 pub(super) async fn history(ui: &Ui, globals: &Globals, args: &HistoryCommand) -> Result<Code, CliError> {
     let wired = wired(globals, &args.env).await?;
-    let runs = release::runs(&*wired.environment.records, args.limit).await?;
+    let read = release::runs(&*wired.environment.records, args.limit);
+    let (checked, runs) = join(wired.environment.check(), read).await;
+    // Records of another cluster are none of this environment.
+    checked?;
+    let runs = runs?;
     if ui.is_json() {
         ui.document("history", &json!({"environment": wired.environment.name, "runs": runs}))?;
     } else {
@@ -85,14 +90,21 @@ pub(super) async fn run(
 ) -> Result<Code, CliError> {
     let wired = wired(globals, env).await?;
     let records = &*wired.environment.records;
-    let id = match id {
-        Some(id) => RunId::from(id),
-        None => match release::runs(records, 1).await?.pop() {
-            Some(newest) => newest.run,
-            None => return Err(CliError::usage("there is no run on record yet")),
-        },
+    let read = async {
+        let id = match id {
+            Some(id) => RunId::from(id),
+            None => match release::runs(records, 1).await?.pop() {
+                Some(newest) => newest.run,
+                None => return Err(CliError::usage("there is no run on record yet")),
+            },
+        };
+        let found = release::run(records, &id).await?;
+        Ok((id, found))
     };
-    let Some((summary, recorded)) = release::run(records, &id).await? else {
+    let (checked, read) = join(wired.environment.check(), read).await;
+    checked?;
+    let (id, found) = read?;
+    let Some((summary, recorded)) = found else {
         return Err(CliError::usage(format!("there is no run `{id}` on record"))
             .help(format!("`mailyctl history --env {}` lists them", wired.environment.name)));
     };
@@ -113,6 +125,8 @@ pub(super) async fn release(
     id: Option<u64>,
 ) -> Result<Code, CliError> {
     let wired = wired(globals, env).await?;
+    // Before the records are read: what is missing among them is written again.
+    wired.environment.check().await?;
     let head = wired.environment.head().await?;
     let in_force = head.release.as_ref().map(|(_, release)| release.id);
     let Some(id) = id.map(ReleaseId).or(in_force) else {

@@ -4,8 +4,9 @@ use maily_core::{
     model::Version,
     release::{Part, PhaseChoice, PhaseError, STAGING, never_had, parts, past_staging},
 };
+use maily_testkit::sim::Mode;
 
-use super::deploy::{MODE, part, version};
+use super::deploy::{part, version};
 use crate::{
     args::{Globals, PhasedCommand},
     exit::{CliError, Code},
@@ -22,7 +23,7 @@ pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &PhasedCommand) -> 
         .help("leave `--canary` and `--canary-weight` away: every phase then rolls out completely"));
     }
     let version = version(&args.version)?;
-    let workshop = Workshop::open(globals, MODE)?;
+    let workshop = Workshop::open(globals, Mode::Write)?;
     let parts = parts(&workshop.project, &choice(args))?;
     let result = run(ui, &workshop, &parts, &version, args).await;
     workshop.close();
@@ -120,6 +121,8 @@ async fn seen_on_staging(
     }
     let count = services.len();
     let staging = workshop.wire(Some(STAGING)).await?.environment;
+    // What another cluster has seen says nothing.
+    staging.check().await?;
     let head = staging.head().await?;
     let missing = never_had(&*staging.records, &head, version, services).await?;
     if missing.is_empty() {

@@ -159,7 +159,9 @@ impl Tree {
                 }
             }),
             What::StepRetried { step, error, .. } => self.touch(step, |row, _| {
-                row.why = format!("tries again: {}", plain(error));
+                if !row.failed {
+                    row.why = format!("tries again: {}", plain(error));
+                }
             }),
             What::StepApplied { step, .. } => self.touch(step, |row, _| {
                 row.applied += 1;
@@ -413,6 +415,7 @@ mod tests {
             },
             What::UndoStarted { step: id.clone() },
             progress("the controller has not seen the change yet"),
+            What::StepRetried { step: id.clone(), error: "no answer".to_owned(), after_ms: 1 },
             What::Undone { step: id.clone() },
         ] {
             let (run, environment) = (RunId::from("r"), "production".to_owned());

@@ -8,6 +8,7 @@ mod desk;
 #[cfg(target_os = "linux")]
 mod disk;
 mod doctor;
+mod elsewhere;
 mod files;
 mod hints;
 mod interrupts;

@@ -255,3 +255,34 @@ fn a_hook_and_a_job_of_the_file_have_names_of_their_own() {
     let refused = plan(&desk).expect(2).err;
     assert!(refused.contains("`migrate` is a job of the file, too"), "{refused}");
 }
+
+/// What `doctor` says of a program.
+fn doctored(desk: &Desk) -> Done {
+    run(desk, &["doctor", "--env", "production"])
+}
+
+#[test]
+fn doctor_asks_for_the_program_that_renders() {
+    let desk = Desk::with(&services("  web: {kustomize: 'overlays/{env}'}"));
+    script(&desk, "kubectl", "exit 1\n");
+    let told = doctored(&desk).expect(1);
+    assert!(told.out.contains("✗ kustomize") && told.out.contains("install it"), "{}", told.out);
+    // A release falls back to kubectl's own.
+    program(&desk, "kubectl", "v5.7.1\n");
+    let told = doctored(&desk);
+    assert!(told.out.contains("✓ kustomize") && told.out.contains("kubectl kustomize"), "{}", told.out);
+    assert_eq!(called(&desk, "kubectl"), "kustomize --help\n");
+    program(&desk, "kustomize", "v5.7.1\n");
+    let told = doctored(&desk);
+    assert!(told.out.contains("✓ kustomize") && !told.out.contains("kubectl"), "{}", told.out);
+}
+
+#[test]
+fn doctor_does_not_call_a_broken_program_well() {
+    let desk = Desk::with(&services("  search: {helm: {chart: charts/search}}"));
+    script(&desk, "helm", "echo 'no such library' >&2\nexit 127\n");
+    let told = doctored(&desk).expect(1);
+    for part in ["✗ helm", "no such library", "run `helm version` by hand"] {
+        assert!(told.out.contains(part), "`{part}` in {}", told.out);
+    }
+}

@@ -166,7 +166,8 @@ pub async fn restore_releases(records: &dyn RecordStore) -> Result<Vec<ReleaseId
     }
     let mut known = BTreeSet::new();
     for id in &releases {
-        known.extend(read_release(records, *id).await?.map(|record| record.epoch));
+        let record = forgive(read_release(records, *id).await, &mut None)?;
+        known.extend(record.map(|record| record.epoch));
     }
     for epoch in claimed(records).await?.into_iter().filter(|epoch| !known.contains(epoch)) {
         let Some(claim) = claim_of(records, epoch).await? else { continue };
@@ -185,7 +186,7 @@ pub async fn restore_releases(records: &dyn RecordStore) -> Result<Vec<ReleaseId
     Ok(releases)
 }
 
-async fn list_releases(records: &dyn RecordStore) -> Result<Vec<ReleaseId>, JournalError> {
+pub(super) async fn list_releases(records: &dyn RecordStore) -> Result<Vec<ReleaseId>, JournalError> {
     let keys = records.list("release/").await?;
     Ok(keys.iter().filter_map(|key| key.strip_prefix("release/")?.parse().ok().map(ReleaseId)).collect())
 }

@@ -97,7 +97,7 @@ fn age(retention: Retention) -> SignedDuration {
 }
 
 /// Forgets releases; answers the epoch of the newest one that went. A release goes before its run, so that none points
-/// to what is not there.
+/// to what is not there. A damaged one does not tell its age, and goes with a newer one.
 async fn forget_releases(
     records: &dyn RecordStore,
     runtime: &dyn Runtime,
@@ -273,6 +273,28 @@ mod tests {
             }
         }
         assert_eq!(records.list("epoch/").await.expect("answers").len(), 3);
+    }
+
+    async fn damage(records: &Arc<Records>, key: &str) {
+        records.delete(key).await.expect("answers");
+        records.create(key, b"{").await.expect("answers");
+    }
+
+    #[tokio::test]
+    async fn what_is_damaged_does_not_keep_the_rest_from_being_forgotten() {
+        let records = Records::endless();
+        for number in 1..=6 {
+            release(&records, number, 9, false).await;
+        }
+        damage(&records, "release/000000001").await;
+        damage(&records, &epoch::key(Epoch(2))).await;
+        damage(&records, &journal::segment_key(&run_of(3), 0)).await;
+        assert!(sweep_all(&records, TWO).await.expect("goes on"));
+        let left = history::list_releases(&*records).await.expect("answers");
+        assert_eq!(left, [5, 6].map(ReleaseId));
+        // Which run a damaged claim was for is not known; what is left of a forgotten run is no damage.
+        assert_eq!(on_record(&records).await, [run_of(2), run_of(5), run_of(6)]);
+        assert_eq!(journal::read_plan(&*records, &run_of(3)).await.expect("is forgotten"), None);
     }
 
     #[tokio::test]

@@ -108,7 +108,7 @@ impl Environment {
     }
 
     async fn ended(&self, run: &RunId) -> Result<Option<RunEnd>, EnvironmentError> {
-        let recorded = journal::read(&*self.records, run).await?;
+        let recorded = patiently(&*self.runtime, || journal::read(&*self.records, run).boxed()).await?;
         Ok(recorded.and_then(|recorded| {
             let (outcome, _) = recorded.outcome()?;
             Some(RunEnd::Over { run: Some(run.clone()), outcome: outcome.clone() })
@@ -188,7 +188,8 @@ impl Environment {
         let may_turn = state.course == Course::Forward && !state.past_return();
         if asked && state.past_return() {
             // A wish that cannot be granted must not stand in the way of going on.
-            self.records.delete(&wishes).await.map_err(EnvironmentError::Provider)?;
+            let forget = patiently(&*self.runtime, || self.records.delete(&wishes)).await;
+            forget.map_err(EnvironmentError::Provider)?;
         }
         if wish == Wish::Abort && state.course == Course::Forward && !may_turn {
             return Err(EnvironmentError::NoReturn(run));

@@ -1,6 +1,10 @@
 //! The Kubernetes cluster, spoken to in plain objects.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -98,7 +102,7 @@ pub enum Precondition {
 }
 
 /// How a write is merged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteMode {
     /// Server-side apply: afterwards the manager owns exactly the given fields. `force` takes fields from others.
     Apply {
@@ -107,9 +111,12 @@ pub enum WriteMode {
     },
     /// JSON merge patch: changes the given fields alone; the object must exist.
     Merge,
-    /// Moves the fields that these legacy clients own by update (client-side apply, Helm 3) to our manager, so
-    /// that an apply can remove them. Metadata alone changes; annotations of the given object are written, too.
-    Migrate,
+    /// Moves all fields that other managers own, by update or by apply, to the apply of ours, so that it can remove
+    /// them. Metadata alone changes; annotations of the given object are written, too.
+    Migrate {
+        /// The other managers: clients that deployed before, such as `kubectl-client-side-apply` and `helm`.
+        from: BTreeSet<String>,
+    },
 }
 
 /// Options of a write.
@@ -256,7 +263,8 @@ pub enum Access {
 ///     `AlreadyAbsent`; while finalizers hold the object it is `Pending`.
 /// 12. A watch begins with `Listed`, then tells every later change of what it selects at least by its last state, and
 ///     outlives closed connections and lost history.
-/// 13. A write after [`WriteMode::Migrate`] removes fields that client-side apply had set and the apply leaves out.
+/// 13. An apply after [`WriteMode::Migrate`] removes fields that the managers which were named had set, by update or by
+///     apply, and the apply leaves out; those of a manager who was not named stay his.
 /// 14. `logs` yields the lines in order; of a pod that does not exist it fails with `NotFound`.
 ///
 /// Where a fence stands (the objects of [`crate::engine::Fence::install`], which are objects like others):

@@ -2,6 +2,9 @@
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
+/// Nobody waits longer on a provider's word: a proxy that says an hour must not outlast every deadline.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
 /// What kind of failure it was, as far as the caller's next move depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -110,10 +113,10 @@ impl ProviderError {
         self
     }
 
-    /// States when the provider asked to be called again.
+    /// States when the provider asked to be called again; of a long time, half a minute.
     #[must_use]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
-        self.0.retry_after = Some(after);
+        self.0.retry_after = Some(after.min(LONGEST_PAUSE));
         self
     }
 
@@ -177,5 +180,35 @@ impl fmt::Display for ProviderError {
 impl StdError for ProviderError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
+    }
+}
+
+/// An error with its causes in one text; what one of them has said already is not said again.
+pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_that_a_provider_asks_for_has_an_end() {
+        let asked = |after| {
+            let error = ProviderError::new(ErrorKind::Throttled, "test", "get", "x", "busy");
+            error.with_retry_after(Duration::from_secs(after)).retry_after()
+        };
+        assert_eq!(asked(7), Some(Duration::from_secs(7)));
+        assert_eq!(asked(3_600), Some(LONGEST_PAUSE));
     }
 }

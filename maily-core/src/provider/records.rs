@@ -17,7 +17,8 @@ pub enum Created {
 
 /// A store of immutable records that are created only if absent.
 ///
-/// Keys are `/`-separated: `epoch/<n>`, `run/<id>/<seq>`, `blob/<run>/<sha256>[/<part>]`, `release/<n>`.
+/// Keys are `/`-separated: `epoch/<n>`, `run/<id>/<seq>`, `blob/<run>/<sha256>/<part>`, `release/<n>`,
+/// `request/<run>/abort`, `swept/<run>`.
 /// One store holds the records of one environment.
 ///
 /// # Contract
@@ -40,7 +41,7 @@ pub trait RecordStore: fmt::Debug + Send + Sync + 'static {
     /// Reads a record.
     ///
     /// # Errors
-    /// When the store cannot be reached or the record is damaged.
+    /// When the store cannot be reached. What is damaged is answered as it is, perhaps without a byte.
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, ProviderError>;
 
     /// All keys that start with the prefix, in ascending order of text.

@@ -12,7 +12,7 @@ use crate::{
     engine::{ENVIRONMENT, RECORDS_MANAGER},
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Cluster, Created, Deleted, ErrorKind, ListQuery, Precondition, ProviderError, RecordStore,
+        Cluster, Created, Deleted, Effect, ErrorKind, ListQuery, Precondition, ProviderError, RecordStore,
         WriteOptions,
     },
 };
@@ -74,17 +74,25 @@ impl RecordStore for ClusterRecords {
         .expect("has kind and name");
         match self.cluster.write(&object, &WriteOptions::apply(RECORDS_MANAGER, Precondition::Absent)).await {
             Ok(_) => Ok(Created::Created),
-            Err(error) if error.kind() == ErrorKind::Conflict => Ok(Created::Exists),
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                // A quota that is counted at the same moment is one as well: what is not there does not exist.
+                if self.cluster.get(&name).await?.is_some() {
+                    return Ok(Created::Exists);
+                }
+                let message = "it was refused by a conflict over something else";
+                Err(ProviderError::new(ErrorKind::Unavailable, "records", "create", key, message)
+                    .with_effect(Effect::None)
+                    .with_source(error))
+            }
             Err(error) => Err(error),
         }
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, ProviderError> {
         let Some(object) = self.cluster.get(&self.object_key(key)).await? else { return Ok(None) };
+        // A Secret without a record is a damaged record, which whoever unpacks it tells.
         let bytes = object.text("/data/record").and_then(|text| STANDARD.decode(text).ok());
-        bytes.map(Some).ok_or_else(|| {
-            ProviderError::new(ErrorKind::Internal, "records", "read", key, "the Secret holds no record")
-        })
+        Ok(Some(bytes.unwrap_or_default()))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, ProviderError> {

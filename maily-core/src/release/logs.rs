@@ -13,7 +13,7 @@ use futures::{
 use serde_json::Value;
 
 use crate::{
-    engine::{Environment, EnvironmentError},
+    engine::{Environment, EnvironmentError, patiently},
     object::{Object, ObjectKey, ObjectKind},
     provider::{
         Cluster, ErrorKind, Follow, ListQuery, LogLine, LogOptions, LogStream, ProviderError, WatchEvent,
@@ -64,7 +64,7 @@ pub async fn logs(
         .collect();
     let cluster = Arc::clone(&environment.providers.cluster);
     let mut reader = Reader {
-        cluster,
+        cluster: Arc::clone(&cluster),
         runtime: Arc::clone(&environment.runtime),
         options: options.clone(),
         begun: BTreeSet::new(),
@@ -73,7 +73,8 @@ pub async fn logs(
     };
     if options.follow == Follow::No {
         for query in &queries {
-            let pods = reader.cluster.list(query).await.map_err(EnvironmentError::Provider)?;
+            let pods = patiently(&*environment.runtime, || cluster.list(query)).await;
+            let pods = pods.map_err(EnvironmentError::Provider)?;
             for pod in &pods {
                 reader.begin(pod).await.map_err(EnvironmentError::Provider)?;
             }
@@ -82,7 +83,8 @@ pub async fn logs(
     }
     let mut watches = SelectAll::new();
     for query in &queries {
-        watches.push(reader.cluster.watch(query).await.map_err(EnvironmentError::Provider)?);
+        let watch = patiently(&*environment.runtime, || cluster.watch(query)).await;
+        watches.push(watch.map_err(EnvironmentError::Provider)?);
     }
     Ok(Some(follow(reader, watches)))
 }
@@ -153,7 +155,8 @@ impl Reader {
             let restarts = status.get("restartCount").and_then(Value::as_i64).unwrap_or_default();
             let waits = status.pointer("/state/waiting").is_some();
             let has_begun = if self.options.previous || waits { restarts > 0 } else { true };
-            if !has_begun || !self.begun.insert((uid.clone(), container.to_owned(), restarts)) {
+            let instance = (uid.clone(), container.to_owned(), restarts);
+            if !has_begun || self.begun.contains(&instance) {
                 continue;
             }
             let mut options = LogOptions { container: Some(container.to_owned()), ..self.options.clone() };
@@ -161,12 +164,18 @@ impl Reader {
                 // What began while we looked on is read from its start.
                 (options.since, options.tail) = (None, None);
             }
-            let lines = match self.cluster.logs(pod.key(), &options).await {
+            let opened = match options.follow {
+                Follow::Yes => self.cluster.logs(pod.key(), &options).await,
+                Follow::No => patiently(&*self.runtime, || self.cluster.logs(pod.key(), &options)).await,
+            };
+            let lines = match opened {
                 Ok(lines) => Some(lines),
+                // The next change of the pod has it opened.
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => continue,
                 Err(error) if options.follow == Follow::Yes && error.is_transient() => None,
                 Err(error) => return Err(error),
             };
+            self.begun.insert(instance);
             let (name, container) = (pod.key().name.clone(), container.to_owned());
             let log = Log {
                 cluster: Arc::clone(&self.cluster),

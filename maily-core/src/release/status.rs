@@ -156,7 +156,7 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
     let pods = patiently(runtime, || cluster.list(&pods)).await.map_err(EnvironmentError::Provider)?;
     let frontends = frontends::look(environment, resolved, &release).await;
     let run = head.unfinished.as_ref();
-    let work = Work {
+    let look = Look {
         release: &release,
         live: &live,
         pods: &pods,
@@ -167,12 +167,12 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
         environment: &environment.name,
     };
     status.services =
-        release.head.versions.iter().map(|(name, version)| work.service(name, version)).collect();
-    status.drift = work.drift(None);
+        release.head.versions.iter().map(|(name, version)| look.service(name, version)).collect();
+    status.drift = look.drift(None);
     Ok(status)
 }
 
-struct Work<'a> {
+struct Look<'a> {
     release: &'a Release,
     live: &'a BTreeMap<ObjectKey, Object>,
     pods: &'a [Object],
@@ -195,7 +195,7 @@ fn told_run(run: &Unfinished, lease: &LeaseSight, now: Timestamp) -> UnfinishedR
     }
 }
 
-impl Work<'_> {
+impl Look<'_> {
     fn of<'s>(&'s self, service: Option<&'s str>) -> impl Iterator<Item = (&'s ObjectKey, &'s Released)> {
         self.release.objects.iter().filter(move |(_, object)| object.service.as_deref() == service)
     }

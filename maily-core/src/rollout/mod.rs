@@ -15,3 +15,4 @@ pub(crate) use judge::serves;
 pub use judge::{Evidence, Health, Reason, judge};
 pub(crate) use pod::unready;
 pub use target::Target;
+pub(crate) use workload::REVISION;

@@ -13,7 +13,7 @@ use crate::{
     planted::{Defect, is_planted},
 };
 
-const REVISION: &str = "deployment.kubernetes.io/revision";
+pub(crate) const REVISION: &str = "deployment.kubernetes.io/revision";
 
 fn number(live: &Object, path: &str) -> i64 {
     live.int(path).unwrap_or_default()

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ReleaseId, RunId, StepId};
-use crate::provider::{Effect, ErrorKind, ProviderError};
+use crate::provider::{Effect, ErrorKind, ProviderError, with_causes};
 
 /// Why a step failed, with what a person needs to act on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -71,13 +71,7 @@ impl Failure {
 
     /// A failed call of a provider, with the chain of its causes.
     pub fn of(error: &ProviderError) -> Self {
-        let mut message = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            message.push_str(": ");
-            message.push_str(&cause.to_string());
-            source = cause.source();
-        }
+        let message = with_causes(error);
         Self {
             object: Some(error.resource().to_owned()),
             hint: error.hint().map(str::to_owned),

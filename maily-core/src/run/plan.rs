@@ -388,11 +388,6 @@ impl Plan {
     pub fn to_text(&self) -> String {
         serde_json::to_string_pretty(self).expect("plain data serialises")
     }
-
-    /// A step by id.
-    pub fn step(&self, id: &StepId) -> Option<&Step> {
-        self.steps.iter().find(|step| step.id == *id)
-    }
 }
 
 /// Why a plan file cannot be used.

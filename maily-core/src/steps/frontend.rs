@@ -33,7 +33,7 @@ pub(super) struct Wish<'a> {
     pub(super) before: Option<&'a str>,
 }
 
-struct Work<'a> {
+struct Presenting<'a> {
     context: &'a Context,
     step: &'a Step,
     host: &'a dyn FrontendHost,
@@ -57,7 +57,7 @@ pub(super) async fn run(
     let deadline = context.runtime.now() + super::rollout::time_for(step, direction);
     let resumed = past == Past::Unknown;
     let effect = if resumed || direction == Direction::Back { Effect::Unknown } else { Effect::None };
-    let mut work = Work { context, step, host, direction, deadline, effect };
+    let mut work = Presenting { context, step, host, direction, deadline, effect };
     let result = match direction {
         Direction::Forward => work.forward(wish, resumed).await,
         Direction::Back => work.back(wish, resumed || context.result(&step.id).unanswered).await,
@@ -72,7 +72,7 @@ pub(super) async fn run(
     }
 }
 
-impl Work<'_> {
+impl Presenting<'_> {
     /// The host has no idempotency token: a deployment is found again by these.
     fn tags(&self) -> BTreeMap<String, String> {
         BTreeMap::from([

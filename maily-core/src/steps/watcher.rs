@@ -13,14 +13,13 @@ use super::evidence::Involved;
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster, ListQuery, ProviderError, WatchEvent, WatchStream},
-    rollout::{Evidence, Health, Target, judge, unready},
+    rollout::{Evidence, Health, REVISION, Target, judge, unready},
     run::Failure,
     runtime::{Runtime, Task},
 };
 
 /// Time until a watch that broke off is begun anew.
 const PAUSE: Duration = Duration::from_secs(1);
-const REVISION: &str = "deployment.kubernetes.io/revision";
 
 type Scope = (ObjectKind, Option<String>);
 

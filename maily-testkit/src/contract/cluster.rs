@@ -286,15 +286,21 @@ async fn next(place: &Place, watch: &mut WatchStream) -> WatchEvent {
     event.expect("does not end").expect("is no error")
 }
 
-/// Sentence 13: what client-side apply had set can be removed after a migration.
+/// Sentence 13: what the managers that are named had set can be removed after a migration, and nothing of others.
 pub async fn migrated_fields_can_be_removed(place: &Place) {
     // A merge patch under kubectl's name is what client-side apply sends.
     place.apply(&place.map("one", json!({}))).await;
     let patch = patch_of(&place.key("one"), json!({"data": {"old": "1", "new": "1"}})).expect("is a patch");
     let client_side = WriteOptions::merge("kubectl-client-side-apply", Precondition::Any);
-    let before = place.cluster.write(&patch, &client_side).await.expect("is patched");
+    place.cluster.write(&patch, &client_side).await.expect("is patched");
+    // On the server they apply, too, and who is not named keeps what is his.
+    let applied = place.map("one", json!({"applied": "1"}));
+    place.cluster.write(&applied, &forced("helm")).await.expect("is applied");
+    let edited = patch_of(&place.key("one"), json!({"data": {"edited": "1"}})).expect("is a patch");
+    let editor = WriteOptions::merge("kubectl-edit", Precondition::Any);
+    let before = place.cluster.write(&edited, &editor).await.expect("is patched");
     let migrate = WriteOptions {
-        mode: WriteMode::Migrate,
+        mode: WriteMode::Migrate { from: ["kubectl-client-side-apply", "helm"].map(str::to_owned).into() },
         manager: MINE,
         precondition: exactly(&before),
         dry_run: false,
@@ -302,7 +308,7 @@ pub async fn migrated_fields_can_be_removed(place: &Place) {
     let after = place.cluster.write(&before, &migrate).await.expect("is migrated");
     assert_eq!(after.at("/data"), before.at("/data"), "metadata alone changes");
     let now = place.apply(&place.map("one", json!({"new": "1"}))).await;
-    assert_eq!(now.at("/data"), Some(&json!({"new": "1"})));
+    assert_eq!(now.at("/data"), Some(&json!({"new": "1", "edited": "1"})));
 }
 
 /// Sentence 14: logs come in order, and need their pod.

@@ -1,5 +1,7 @@
 //! Server-side apply: who owns which field, and what an apply takes, gives and gives up.
 
+use std::collections::BTreeSet;
+
 use maily_core::object::{FieldSet, ListKind, Object, list_kind};
 use serde_json::{Map, Value, json};
 
@@ -162,13 +164,16 @@ pub(super) fn patch(live: &Object, patch: &Object, manager: &str, time: &str) ->
     object
 }
 
-/// Moves what clients that deploy own by update to a manager's apply, and writes the annotations that are given.
-pub(super) fn migrate(live: &Object, given: &Object, manager: &str, time: &str) -> Object {
+/// Moves what others own to a manager's apply, and writes the annotations that are given.
+pub(super) fn migrate(
+    live: &Object,
+    given: &Object,
+    manager: &str,
+    from: &BTreeSet<String>,
+    time: &str,
+) -> Object {
     let mut all = owners(live);
-    let legacy = |owner: &Owner| {
-        owner.manager.starts_with("kubectl")
-            || matches!(owner.manager.as_str(), "helm" | "Helm" | "before-first-apply")
-    };
+    let legacy = |owner: &Owner| from.contains(&owner.manager);
     let taken = all
         .iter()
         .filter(|owner| legacy(owner))

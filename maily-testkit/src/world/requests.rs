@@ -50,7 +50,7 @@ impl World {
         self.admit(key)?;
         check(live.as_ref(), key, &options.precondition)?;
         let time = self.time();
-        let written = match options.mode {
+        let written = match &options.mode {
             WriteMode::Apply { force } => {
                 let mut desired = without_server_fields(object);
                 if let Some(message) = misfit(&desired) {
@@ -60,7 +60,7 @@ impl World {
                 if desired.kind() == "Secret" {
                     desired.edit(stored);
                 }
-                apply(live.as_ref(), &desired, options.manager, force, &time).map_err(|conflicts| {
+                apply(live.as_ref(), &desired, options.manager, *force, &time).map_err(|conflicts| {
                     let said: Vec<String> = conflicts
                         .iter()
                         .map(|conflict| {
@@ -75,10 +75,10 @@ impl World {
                     live.as_ref().ok_or_else(|| refuse(ErrorKind::NotFound, format!("{key} not found")))?;
                 patch(live, object, options.manager, &time)
             }
-            WriteMode::Migrate => {
+            WriteMode::Migrate { from } => {
                 let live =
                     live.as_ref().ok_or_else(|| refuse(ErrorKind::NotFound, format!("{key} not found")))?;
-                migrate(live, object, options.manager, &time)
+                migrate(live, object, options.manager, from, &time)
             }
         };
         if let Some(message) = self.fenced(live.as_ref(), &written, options.manager, as_of) {

@@ -276,6 +276,23 @@ async fn a_part_of_a_plan_that_is_torn_or_missing_is_named_once_the_run_has_begu
 }
 
 #[tokio::test]
+async fn a_run_does_not_begin_where_something_else_is_in_the_place_of_its_plan() {
+    let plan = large();
+    let folder = tempfile::tempdir().expect("can be made");
+    let store = FolderRecords::new(folder.path());
+    let key = format!("blob/{}/{}/0001", run(), plan.digest);
+    store.create(&key, b"something else").await.expect("is free");
+    let started = JournalEvent::RunStarted { plan: plan.digest.clone(), by: "tester".into(), reason: None };
+    let mut writer = writer(folder.path(), 0);
+    let begun = writer.begin(&plan, vec![started], TokioRuntime.now()).await;
+    let (named, said) = match begun {
+        Err(error @ JournalError::Damaged { .. }) => (key.clone(), error.to_string()),
+        begun => panic!("{begun:?}"),
+    };
+    assert!(said.contains(&named) && said.contains("something else"), "{said}");
+}
+
+#[tokio::test]
 async fn a_plan_that_was_never_stored_whole_is_no_damage() {
     let plan = large();
     let folder = tempfile::tempdir().expect("can be made");

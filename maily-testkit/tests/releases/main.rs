@@ -21,6 +21,7 @@ mod parallel;
 mod parts;
 mod queue;
 mod records;
+mod refused;
 mod scopes;
 mod setup;
 mod shared;

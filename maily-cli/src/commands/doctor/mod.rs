@@ -27,6 +27,9 @@ const SKEW: i64 = 5_000;
 /// A program tells its version at once.
 const VERSION: Limits = Limits { time: Duration::from_secs(10), output: 0 };
 
+/// How kubectl tells whether it has a kustomize of its own.
+const BUILT_IN: &[&str] = &["kustomize", "--help"];
+
 #[derive(Debug, Serialize)]
 struct Finding {
     what: String,
@@ -105,18 +108,38 @@ async fn programs(wired: &Wired, findings: &mut Findings) {
         })
         .collect();
     for name in needed {
-        let mut command = Command::new(name);
-        command.arg("version");
-        match program::run(command, VERSION).await {
-            Ok(_) => findings.add("ok", name, "is installed", None),
-            Err(ProgramError::Io(error)) => {
-                findings.add("bad", name, format!("cannot be run: {error}"), Some("install it"));
+        let by_hand = format!("run `{name} version` by hand");
+        match asked(name, &["version"]).await {
+            Ok(()) => findings.add("ok", name, "is installed", None),
+            Err(Unwell::Missing(_)) if name == "kustomize" && asked("kubectl", BUILT_IN).await.is_ok() => {
+                findings.add("ok", name, "is not installed: `kubectl kustomize` renders instead", None);
             }
-            Err(error) => {
-                let help = format!("run `{name} version` by hand");
-                findings.add("bad", name, error.to_string(), Some(&help));
-            }
+            Err(Unwell::Missing(why)) => findings.add("bad", name, why, Some("install it")),
+            Err(Unwell::Broken(why)) => findings.add("bad", name, why, Some(&by_hand)),
         }
+    }
+}
+
+/// Why a program cannot do what it is needed for.
+enum Unwell {
+    Missing(String),
+    Broken(String),
+}
+
+async fn asked(name: &str, args: &[&str]) -> Result<(), Unwell> {
+    let mut command = Command::new(name);
+    command.args(args);
+    match program::run(command, VERSION).await {
+        Ok(ended) if ended.status.success() => Ok(()),
+        Ok(ended) => {
+            let said: String = ended.stderr.last(1).into_iter().map(|line| format!(": {line}")).collect();
+            Err(Unwell::Broken(format!("failed ({}){said}", ended.status)))
+        }
+        Err(ProgramError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Unwell::Missing(format!("cannot be run: {error}")))
+        }
+        Err(ProgramError::Io(error)) => Err(Unwell::Broken(format!("cannot be run: {error}"))),
+        Err(error) => Err(Unwell::Broken(error.to_string())),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is on record: releases, runs, and the values of Secrets that a way back needs.
 
-use maily_core::engine::{Head, Loss, LostValue, ReleaseId};
+use maily_core::engine::{Head, Loss, LostValue, ReleaseId, history, journal::JournalError};
 
 use super::Findings;
 use crate::wire::Wired;
@@ -15,6 +15,7 @@ pub(super) async fn records(wired: &Wired, findings: &mut Findings) {
             let release =
                 head.release.as_ref().map(|(_, release)| format!("release {} is in force", release.id));
             findings.add("ok", "records", release.unwrap_or_else(|| "nothing released yet".to_owned()), None);
+            releases(wired, &head, findings).await;
             journals(wired, &head, findings).await;
             payloads(wired, &head, findings).await;
             if let Some(unfinished) = &head.unfinished {
@@ -29,6 +30,19 @@ pub(super) async fn records(wired: &Wired, findings: &mut Findings) {
                     Some(&help),
                 );
             }
+        }
+    }
+}
+
+/// Records of earlier releases that cannot be read.
+async fn releases(wired: &Wired, head: &Head, findings: &mut Findings) {
+    let records = &*wired.environment.records;
+    let reads = head.releases.iter().map(|id| history::release_head(records, *id));
+    for read in futures::future::join_all(reads).await {
+        if let Err(error @ JournalError::Damaged { .. }) = read {
+            let help = "there is no way back to it unless it is brought back from a backup of the namespace; it goes \
+                        with the releases that are forgotten after it";
+            findings.add("warn", "release", error.to_string(), Some(help));
         }
     }
 }

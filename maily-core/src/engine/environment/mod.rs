@@ -262,8 +262,9 @@ impl Environment {
     /// # Errors
     /// When they cannot be written.
     pub async fn keep_values(&self, planned: &Planned) -> Result<(), EnvironmentError> {
-        let stored = planned.sealer.store(&*self.providers.cluster, planned.plan.objects()).await;
-        stored.map_err(EnvironmentError::Provider)
+        let cluster = &*self.providers.cluster;
+        let store = || planned.sealer.store(cluster, planned.plan.objects()).boxed();
+        patiently(&*self.runtime, store).await.map_err(EnvironmentError::Provider)
     }
 
     /// The fence of the environment, which need not stand.

@@ -23,9 +23,9 @@ use crate::{
 };
 
 /// So long the last records and the lease's end may take.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_RECORDS: Duration = Duration::from_secs(2);
 /// The same where somebody has interrupted the run, and waits for the command to come back.
-const LAST_WORD: Duration = Duration::from_millis(150);
+const LAST_RECORDS_INTERRUPTED: Duration = Duration::from_millis(150);
 
 /// How a run is carried out.
 #[derive(Clone)]
@@ -235,7 +235,7 @@ impl Environment {
                 }
             };
             let rest = futures::future::join(record, release);
-            let limit = self.runtime.sleep(if interrupted { LAST_WORD } else { LAST_WORDS });
+            let limit = self.runtime.sleep(if interrupted { LAST_RECORDS_INTERRUPTED } else { LAST_RECORDS });
             futures::pin_mut!(rest);
             // Both are for whoever comes next to have it easier: neither is worth waiting for a server that is silent.
             let _ = futures::future::select(rest, limit).await;

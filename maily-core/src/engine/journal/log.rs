@@ -89,7 +89,11 @@ pub async fn read(store: &dyn RecordStore, run: &RunId) -> Result<Option<Recorde
     let mut number = 0;
     while let Some(read) = reads.next().await {
         let gone = || missing(segment_key(run, number), "it was deleted a moment ago");
-        let mut segment = read?.ok_or_else(gone)?;
+        let mut segment = match read {
+            // The sweeping leaves what it cannot read.
+            Err(JournalError::Damaged { .. }) if is_swept(store, run).await? => return Ok(None),
+            read => read?.ok_or_else(gone)?,
+        };
         number += 1;
         plan.look_in(&mut segment);
         recorded.events.extend(segment.events.into_iter().map(|event| (segment.epoch, event)));
@@ -111,7 +115,7 @@ async fn segments(store: &dyn RecordStore, run: &RunId) -> Result<u64, JournalEr
     numbers.sort_unstable();
     match (0..).zip(&numbers).find(|(expected, found)| expected != *found) {
         // What the sweeping leaves of a run is for its former holders alone.
-        Some(_) if store.get(&swept_key(run)).await?.is_some() => Ok(0),
+        Some(_) if is_swept(store, run).await? => Ok(0),
         Some((gap, later)) => Err(missing(segment_key(run, gap), &format!("segment {later} is there"))),
         None => Ok(numbers.len() as u64),
     }
@@ -148,6 +152,11 @@ pub(in crate::engine) async fn sweep(store: &dyn RecordStore, run: &RunId) -> Re
     Ok(())
 }
 
+/// Whether a run was forgotten, and what is there of it is what had to stay.
+async fn is_swept(store: &dyn RecordStore, run: &RunId) -> Result<bool, JournalError> {
+    Ok(store.get(&swept_key(run)).await?.is_some())
+}
+
 fn swept_key(run: &RunId) -> String {
     format!("swept/{run}")
 }
@@ -173,7 +182,11 @@ fn follows_the_plan(event: &JournalEvent) -> bool {
 /// # Errors
 /// When a record is damaged, missing, of a newer format, or the store cannot be reached.
 pub async fn read_plan(store: &dyn RecordStore, run: &RunId) -> Result<Option<Plan>, JournalError> {
-    let Some(mut first) = segment(store, run, 0).await? else {
+    let first = match segment(store, run, 0).await {
+        Err(JournalError::Damaged { .. }) if is_swept(store, run).await? => return Ok(None),
+        first => first?,
+    };
+    let Some(mut first) = first else {
         segments(store, run).await?;
         return Ok(None);
     };
@@ -394,11 +407,6 @@ impl Writer {
                 Err(ProviderError::new(ErrorKind::Conflict, "records", "create", key, message))
             }
         }
-    }
-
-    /// The epoch of this writer.
-    pub fn epoch(&self) -> Epoch {
-        self.epoch
     }
 }
 

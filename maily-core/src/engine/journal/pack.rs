@@ -46,6 +46,9 @@ pub fn unpack<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Journal
 /// # Errors
 /// When the bytes are damaged.
 pub fn uncompressed<'a>(key: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, JournalError> {
+    if bytes.is_empty() {
+        return Err(JournalError::Damaged { key: key.to_owned(), message: "it is empty".to_owned() });
+    }
     if !bytes.starts_with(&GZIP) {
         return Ok(Cow::Borrowed(bytes));
     }

@@ -1,6 +1,6 @@
 //! Workloads and jobs that the project file describes itself.
 
-use super::{own_image::OwnImage, work::Work};
+use super::{own_image::OwnImage, rendering::Rendering};
 use crate::{
     engine::planner::{JobSpec, WantedService},
     model::{JobSource, Service, Source, Workload, expand_words},
@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-impl Work<'_> {
+impl Rendering<'_> {
     /// A workload that the file itself describes.
     pub(super) fn described(
         &mut self,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{own_image::OwnImage, work::Work};
+use super::{own_image::OwnImage, rendering::Rendering};
 use crate::{
     engine::planner::{JobSpec, WantedService},
     model::{Bundle, Service, SourceName, TIMEOUT},
@@ -19,7 +19,7 @@ use crate::{
 /// Namespaces that every cluster has: whoever owned one would take it away with the project.
 const SYSTEM: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
-impl Work<'_> {
+impl Rendering<'_> {
     /// A service with a source of its own.
     pub(super) async fn bundled(
         &mut self,

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::work::Work;
+use super::rendering::Rendering;
 use crate::{
     engine::planner::{Gate, Look},
     model::{Check, Gate as GateModel, GateLook, JobSource, Service, expand_words},
     provider::{ProbeRequest, ProbeService},
 };
 
-impl Work<'_> {
+impl Rendering<'_> {
     pub(super) fn checks(
         &mut self,
         service: &Service,

@@ -1,6 +1,6 @@
 //! Which image a service gets.
 
-use super::work::Work;
+use super::rendering::Rendering;
 use crate::{
     model::{Placeholders, Source, expand},
     object::Object,
@@ -39,7 +39,7 @@ struct NoImage {
     help: &'static str,
 }
 
-impl Work<'_> {
+impl Rendering<'_> {
     /// Checks an object, and gives it the image of its service.
     pub(super) fn finish(&mut self, own: &OwnImage, object: Object) -> Option<Object> {
         let mut object = object;

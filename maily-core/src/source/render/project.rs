@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 
-use super::work::Work;
+use super::rendering::Rendering;
 use crate::{
     engine::planner::{Gate, WantedService},
     model::{Resolved, Service, ServiceName, Version},
@@ -53,7 +53,7 @@ pub struct Rendered {
 /// # Errors
 /// All errors at once.
 pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Rendered, SourceErrors> {
-    let mut work = Work {
+    let mut work = Rendering {
         request,
         rendered: Rendered::default(),
         errors: Vec::new(),

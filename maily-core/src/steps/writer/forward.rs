@@ -77,7 +77,7 @@ impl Writer<'_> {
         let mut precondition = precondition;
         if !change.migrate.is_empty() {
             let options = WriteOptions {
-                mode: WriteMode::Migrate,
+                mode: WriteMode::Migrate { from: change.migrate.clone() },
                 manager: MANAGER,
                 precondition: precondition.clone(),
                 dry_run: false,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What was asked for, what came of it so far, and where each object was written.
-pub(super) struct Work<'a> {
+pub(super) struct Rendering<'a> {
     pub(super) request: &'a RenderRequest<'a>,
     pub(super) rendered: Rendered,
     pub(super) errors: Vec<SourceError>,
@@ -25,7 +25,7 @@ pub(super) struct Work<'a> {
     pub(super) alike: BTreeMap<String, Vec<String>>,
 }
 
-impl Work<'_> {
+impl Rendering<'_> {
     pub(super) fn wanted(&self, name: &str) -> bool {
         self.request.only.is_none_or(|only| only.iter().any(|wanted| **wanted == *name))
     }

@@ -1,0 +1,74 @@
+//! A kubeconfig that leads to another cluster than the bound one: its records are not taken for those of the environment.
+
+use maily_testkit::harness::{Loopback, Reply};
+use serde_json::{Value, json};
+
+use crate::desk::Desk;
+
+/// A server with the namespaces and without records, of the cluster `other`.
+async fn server() -> Loopback {
+    let server = Loopback::serve(|request| {
+        let answer = |status: u16, body: Value| {
+            Reply::new(status, body.to_string()).header("content-type", "application/json")
+        };
+        let kind = |name: &str, plural: &str, namespaced: bool| json!({"name": plural, "kind": name, "namespaced": namespaced, "singularName": "", "verbs": ["get"]});
+        let namespace = |uid: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "uid": uid, "resourceVersion": "1"}});
+        match request.path.as_str() {
+            "/version" => answer(200, json!({"gitVersion": "v1.36.0"})),
+            "/api/v1" => {
+                let kinds = [kind("Namespace", "namespaces", false), kind("Secret", "secrets", true)];
+                answer(200, json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": kinds}))
+            }
+            "/api/v1/namespaces/kube-system" => answer(200, namespace("other")),
+            "/api/v1/namespaces/shop" | "/api/v1/namespaces/staging" => answer(200, namespace("n")),
+            path if path.ends_with("/secrets") => {
+                answer(200, json!({"kind": "SecretList", "metadata": {"resourceVersion": "1"}, "items": []}))
+            }
+            _ => {
+                answer(404, json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}))
+            }
+        }
+    });
+    server.await.expect("has a port")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_records_of_another_cluster_are_not_shown_and_do_not_count() {
+    let server = server().await;
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nenvironments:\n  staging: {namespace: staging, cluster: {context: c, identity: {uid: bound}}}\n\
+         \x20 production: {namespace: shop, cluster: {context: c, identity: {uid: bound}}}\n\
+         services: {web: {image: 'r.example/web:{version}', workload: {port: 80}}}\n",
+    );
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\nclusters: [{{name: c, cluster: {{server: '{}'}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\n",
+        server.url()
+    );
+    desk.write("kubeconfig", &kubeconfig);
+    for (environment, command) in [
+        ("production", &["history"][..]),
+        ("production", &["show", "run"]),
+        ("production", &["show", "run", "20260101-000000-aaaaaa"]),
+        ("production", &["show", "release"]),
+        ("production", &["show", "release", "1"]),
+    ] {
+        let mut args = vec!["--kubeconfig", "kubeconfig"];
+        args.extend(command);
+        args.extend(["--env", environment]);
+        let refused = desk.run(&args).expect(1);
+        assert!(refused.err.contains("another cluster"), "{command:?}: {}", refused.err);
+    }
+    // Whether a version was seen on staging the records of another cluster do not tell.
+    let refused = desk.run(&[
+        "--kubeconfig",
+        "kubeconfig",
+        "phased-deploy",
+        "--version",
+        "v1",
+        "--skip-staging",
+        "--yes",
+        "--reason",
+        "urgent",
+    ]);
+    assert!(refused.err.contains("`staging` is bound to another cluster"), "{}", refused.err);
+}
