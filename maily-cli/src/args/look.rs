@@ -73,7 +73,7 @@ pub(crate) enum ShowCommand {
 pub(crate) struct LogsCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
-    /// Service whose pods are read
+    /// Service whose pods are read, or a job or gate of the last run
     #[arg(add = ArgValueCandidates::new(complete::services))]
     pub(crate) service: String,
     /// Go on as the logs grow, across restarts, until Ctrl-C

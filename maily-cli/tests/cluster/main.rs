@@ -10,6 +10,7 @@ mod edits;
 mod failures;
 mod fence;
 mod kills;
+mod logs;
 mod managers;
 mod operators;
 mod order;

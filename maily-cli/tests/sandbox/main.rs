@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests of processes live by the machine's clock and variables")]
 
 mod bad_input;
+mod colour;
 mod commands;
 mod completions;
 mod desk;
@@ -11,6 +12,7 @@ mod doctor;
 mod files;
 mod hints;
 mod interrupts;
+mod logs;
 mod machines;
 mod model;
 mod own_images;

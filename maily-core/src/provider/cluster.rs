@@ -274,6 +274,12 @@ pub enum Access {
 ///
 /// 20. One that does not fit the schema of its kind fails with `Invalid` and changes nothing, a dry run too; no error
 ///     about a Secret tells one of its values.
+///
+/// Of the options of `logs`:
+///
+/// 21. `tail` and `since` leave out all but the last lines and all but the younger ones; of a `container` that the pod
+///     does not have, and of a `previous` instance where there was none, it fails with `Invalid` or `NotFound`.
+/// 22. What is followed does not end while its container runs.
 #[async_trait]
 pub trait Cluster: fmt::Debug + Send + Sync + 'static {
     /// Who the cluster is.

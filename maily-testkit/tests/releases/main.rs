@@ -11,6 +11,7 @@ mod hand;
 mod history;
 mod last_look;
 mod lease;
+mod logs;
 mod missing;
 mod needs;
 mod queue;
