@@ -17,6 +17,7 @@ mod order;
 mod proxy;
 mod records;
 mod refusals;
+mod rights;
 mod secrets;
 mod site;
 mod takeover;

@@ -18,6 +18,7 @@ mod model;
 mod own_images;
 mod phased;
 mod screens;
+mod server;
 #[path = "../terminal/mod.rs"]
 mod terminal;
 mod tools;

@@ -212,16 +212,18 @@ pub struct LogLine {
 pub type LogStream = BoxStream<'static, Result<LogLine, ProviderError>>;
 
 /// Something that a command needs to be allowed to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Permission {
-    /// `get`, `list`, `watch`, `create`, `patch`, `delete`.
-    pub verb: &'static str,
+    /// Namespace; `None` for cluster scope.
+    pub namespace: Option<String>,
     /// API group; empty for the core group.
     pub group: String,
     /// Plural name, such as `deployments`; `pods/log` for a subresource.
     pub resource: String,
-    /// Namespace; `None` for cluster scope.
-    pub namespace: Option<String>,
+    /// The one object that it is about; all of them for `None`.
+    pub name: Option<String>,
+    /// `get`, `list`, `watch`, `create`, `patch`, `delete`.
+    pub verb: String,
 }
 
 /// Whether something is allowed.

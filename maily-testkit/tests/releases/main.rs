@@ -16,6 +16,7 @@ mod missing;
 mod needs;
 mod queue;
 mod records;
+mod rights;
 mod setup;
 mod silence;
 mod status;
