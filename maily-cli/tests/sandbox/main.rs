@@ -5,6 +5,7 @@ mod bad_input;
 mod colour;
 mod commands;
 mod completions;
+mod credentials;
 mod desk;
 #[cfg(target_os = "linux")]
 mod disk;
