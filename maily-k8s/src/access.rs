@@ -31,6 +31,7 @@ async fn review(wire: &Wire, permission: &Permission) -> Result<Access, Provider
         "spec": {"resourceAttributes": {
             "verb": permission.verb, "group": permission.group, "resource": resource, "subresource": part,
             "namespace": permission.namespace.clone().unwrap_or_default(),
+            "name": permission.name.clone().unwrap_or_default(),
         }},
     });
     let uri = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";

@@ -28,9 +28,10 @@ pub(crate) struct Connection {
 }
 
 pub(crate) async fn configure(options: &ConnectOptions) -> Result<Connection, ProviderError> {
-    let read = match &options.kubeconfig {
-        Some(path) => Kubeconfig::read_from(path),
-        None => Kubeconfig::read(),
+    let read = match (&options.kubeconfig, variable("KUBECONFIG")) {
+        (Some(path), _) => Kubeconfig::read_from(path),
+        (None, Some(list)) => merged(&list),
+        (None, None) => Kubeconfig::read(),
     };
     let kubeconfig = read.map_err(|error| refuse(options, error))?;
     let context = options.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
@@ -62,6 +63,21 @@ pub(crate) async fn configure(options: &ConnectOptions) -> Result<Connection, Pr
             .map_err(|error| refuse(options, KubeconfigError::ParseProxyUrl(error)))?;
     let ca = config.root_cert.as_ref().map(|certificates| fingerprint(certificates)).unwrap_or_default();
     Ok(Connection { config, context, ca })
+}
+
+/// The files of `KUBECONFIG` as one. As for kubectl, one that is not there says nothing while another one is.
+fn merged(list: &str) -> Result<Kubeconfig, KubeconfigError> {
+    let named: Vec<PathBuf> =
+        std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect();
+    let absent = |path: &PathBuf| {
+        std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    };
+    let all_absent = named.iter().all(absent);
+    if named.is_empty() {
+        return Kubeconfig::read();
+    }
+    let read = named.iter().filter(|path| all_absent || !absent(path)).map(Kubeconfig::read_from);
+    read.reduce(|one, next| one?.merge(next?)).unwrap_or(Err(KubeconfigError::FindPath))
 }
 
 #[expect(

@@ -87,6 +87,8 @@ mod real_cluster {
             migrated_fields_can_be_removed,
             logs_come_in_order_and_need_their_pod,
             what_does_not_fit_is_invalid_and_untold,
+            logs_are_narrowed_by_their_options,
+            a_followed_log_goes_on,
         ]
     );
 }

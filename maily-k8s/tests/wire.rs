@@ -290,6 +290,29 @@ async fn t14_a_log_that_stops_is_given_up_unless_it_is_followed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_log_is_asked_for_as_its_options_say() {
+    let pod = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("n"), "a");
+    let all = LogOptions {
+        container: Some("side car".to_owned()),
+        follow: Follow::Yes,
+        since: Some(Duration::from_millis(90_500)),
+        tail: Some(7),
+        previous: true,
+    };
+    let at_least = LogOptions { since: Some(Duration::from_millis(1)), ..LogOptions::default() };
+    for (options, wanted) in [
+        (all, "?timestamps=true&follow=true&previous=true&container=side%20car&sinceSeconds=90&tailLines=7"),
+        (at_least, "?timestamps=true&sinceSeconds=1"),
+        (LogOptions::default(), "?timestamps=true"),
+    ] {
+        let (cluster, asked, _) = cluster(|_| Reply::Lines(Vec::new()));
+        drop(cluster.logs(&pod, &options).await.expect("opens"));
+        let asked = asked.lock().expect("is not poisoned").clone();
+        assert_eq!(asked, [format!("/api/v1/namespaces/n/pods/a/log{wanted}")]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_whose_snapshot_is_lost_between_pages_begins_anew() {
     let mut turn = 0;
     let (cluster, asked, _) = cluster(move |_| {

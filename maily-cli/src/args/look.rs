@@ -34,9 +34,15 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct EnvOnly {
+pub(crate) struct DoctorCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
+    /// Version whose objects tell what is needed; the one in force, else one that the files have, by default
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) version: Option<String>,
+    /// Print the Role that releases need, for somebody who may make it; what was found goes to standard error
+    #[arg(long)]
+    pub(crate) role: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,7 +79,7 @@ pub(crate) enum ShowCommand {
 pub(crate) struct LogsCommand {
     #[command(flatten)]
     pub(crate) env: EnvArg,
-    /// Service whose pods are read
+    /// Service whose pods are read, or a job or gate of the last run
     #[arg(add = ArgValueCandidates::new(complete::services))]
     pub(crate) service: String,
     /// Go on as the logs grow, across restarts, until Ctrl-C

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
-pub(crate) use look::{EnvOnly, HistoryCommand, LogsCommand, ShowCommand, StatusCommand};
+pub(crate) use look::{DoctorCommand, HistoryCommand, LogsCommand, ShowCommand, StatusCommand};
 pub(crate) use options::{EnvArg, PlanArgs, RunArgs, TurnArgs, VersionArgs, WaitArgs};
 pub(crate) use project::{BindArgs, EnvCommand, InitArgs};
 pub(crate) use release::{
@@ -144,9 +144,9 @@ pub(crate) enum Command {
     Abort(AbortCommand),
     /// Check identity, permissions, versions and clocks
     #[command(
-        after_help = "Examples:\n  mailyctl doctor --env production\n  mailyctl doctor --env production --output json"
+        after_help = "Examples:\n  mailyctl doctor --env production\n  mailyctl doctor --env production --role > role.yaml"
     )]
-    Doctor(EnvOnly),
+    Doctor(DoctorCommand),
     /// Print the JSON Schema of the project file, or of what `--output json` prints
     #[command(
         after_help = "Examples:\n  mailyctl schema > maily.schema.json\n  mailyctl schema --for status"

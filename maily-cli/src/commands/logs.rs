@@ -1,5 +1,7 @@
 //! `logs`.
 
+use std::collections::BTreeMap;
+
 use futures::StreamExt as _;
 use maily_core::{
     provider::{Follow, LogOptions},
@@ -24,28 +26,28 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
         previous: args.previous,
     };
     let wired = Workshop::open(globals, Mode::Read)?.wire(args.env.env.as_deref()).await?;
-    let service = wired.resolved.project.find_services(std::slice::from_ref(&args.service));
-    let service = match service {
+    let known = wired.resolved.project.find_services(std::slice::from_ref(&args.service));
+    let service = match &known {
         Ok(names) => names.first().map(ToString::to_string).unwrap_or_default(),
-        // The release may have a service that the file has lost.
-        Err(error) => {
-            let head = wired.environment.head().await?;
-            let known = head
-                .release
-                .as_ref()
-                .is_some_and(|(_, release)| release.versions.contains_key(&args.service));
-            if !known {
-                return Err(CliError::usage(error.to_string()).help(error.help));
-            }
-            args.service.clone()
-        }
+        // The release may have a service that the file has lost, and hooks and gates are no services.
+        Err(_) => args.service.clone(),
     };
     wired.environment.check().await?;
     let Some(mut lines) = release::logs(&wired.environment, &service, &options).await? else {
-        return Err(CliError::new(Code::Failed, format!("`{service}` has no pods in the release in force"))
+        if let Err(error) = known {
+            let head = wired.environment.head().await?;
+            let released = head.release.as_ref();
+            if !released.is_some_and(|(_, release)| release.versions.contains_key(&args.service)) {
+                return Err(CliError::usage(error.to_string()).help(error.help));
+            }
+        }
+        let message = format!("`{service}` has nothing in the release in force that runs in pods");
+        return Err(CliError::new(Code::Failed, message)
             .help(format!("`mailyctl status --env {}`", wired.environment.name)));
     };
     let mut any = false;
+    // Each container has a colour by its turn: by its name two of a service might have the same.
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     loop {
         let next = tokio::select! {
             next = lines.next() => next,
@@ -54,6 +56,9 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
         let Some(line) = next else {
             if !any && args.previous {
                 ui.tell(&format!("no container of `{service}` was restarted: there is no earlier instance"));
+            } else if !any {
+                let when = if args.since.is_some() { " in that time" } else { "" };
+                ui.tell(&format!("no pod of `{service}` that is still there has said anything{when}"));
             }
             return Ok(Code::Done);
         };
@@ -63,7 +68,10 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
             let text = json!({"format": 1, "pod": line.pod, "container": line.container, "time": line.line.time, "line": line.line.text});
             ui.print(&text.to_string())?;
         } else {
-            let prefix = ui.paint.of(&format!("{} {}", line.pod, line.container));
+            let prefix = format!("{} {}", line.pod, line.container);
+            let next = seen.len();
+            let number = *seen.entry(prefix.clone()).or_insert(next);
+            let prefix = ui.paint.nth(number, &prefix);
             ui.print(&format!("{prefix} {}", plain(&line.line.text)))?;
         }
     }

@@ -60,7 +60,7 @@ pub(crate) async fn dispatch(args: Args) -> Result<Code, CliError> {
             })
             .await
         }
-        Command::Doctor(args) => doctor::doctor(&ui, &globals, &args.env).await,
+        Command::Doctor(args) => doctor::doctor(&ui, &globals, &args).await,
         Command::Schema(args) => schema::schema(&ui, args.of),
         Command::Completions { shell } => shell::completions(&ui, shell),
         Command::Man { folder } => shell::man(&ui, &folder),

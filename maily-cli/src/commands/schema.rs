@@ -232,6 +232,9 @@ struct Doctor {
     healthy: bool,
     /// What was found.
     findings: Vec<Finding>,
+    /// With `--role`: the Role that releases need, as a manifest.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
 }
 
 /// Something that was looked at.

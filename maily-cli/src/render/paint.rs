@@ -41,8 +41,8 @@ impl Paint {
         self.with(Style::new().dimmed(), text)
     }
 
-    /// One of a few colours, the same for the same text.
-    pub(crate) fn of(self, text: &str) -> String {
+    /// The colour of this number: a few that follow on each other, so that the first of several are told apart.
+    pub(crate) fn nth(self, number: usize, text: &str) -> String {
         const COLOURS: [AnsiColor; 6] = [
             AnsiColor::Cyan,
             AnsiColor::Green,
@@ -51,7 +51,6 @@ impl Paint {
             AnsiColor::Magenta,
             AnsiColor::BrightCyan,
         ];
-        let sum = text.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        self.colour(COLOURS[sum % COLOURS.len()], text)
+        self.colour(COLOURS[number % COLOURS.len()], text)
     }
 }

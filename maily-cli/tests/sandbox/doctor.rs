@@ -1,11 +1,12 @@
 //! What `doctor` sees before a release or a way back fails.
 
-use maily_testkit::harness::{Loopback, Reply};
+use maily_testkit::harness::Loopback;
 use serde_json::{Map, Value, json};
 
 use crate::{
     bad_input::services,
     desk::{Desk, Done},
+    server::{answer, bound, refuse, reviewed, serve},
 };
 
 fn secret(password: &str) -> String {
@@ -109,53 +110,135 @@ fn a_lost_key_is_told_before_the_next_run_makes_another_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_right_that_is_missing_hides_no_other_one() {
-    let server = Loopback::serve(|request| {
-        let answer = |status: u16, body: Value| {
-            Reply::new(status, body.to_string()).header("content-type", "application/json")
-        };
-        let kind = |name: &str, plural: &str, namespaced: bool| json!({"name": plural, "kind": name, "namespaced": namespaced, "singularName": "", "verbs": ["get"]});
-        match request.path.as_str() {
-            "/version" => answer(200, json!({"gitVersion": "v1.36.0"})),
-            "/api/v1" => {
-                let kinds = [kind("Namespace", "namespaces", false), kind("Secret", "secrets", true)];
-                answer(200, json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": kinds}))
-            }
-            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" => {
-                let review: Value = serde_json::from_slice(&request.body).expect("is JSON");
-                let asked = &review["spec"]["resourceAttributes"];
-                let denied = asked["resource"] == "deployments" && asked["verb"] == "patch";
-                answer(201, json!({"kind": "SelfSubjectAccessReview", "status": {"allowed": !denied}}))
-            }
-            "/api/v1/namespaces/shop/secrets" => {
-                answer(200, json!({"kind": "SecretList", "metadata": {"resourceVersion": "1"}, "items": []}))
-            }
-            path => {
-                let message = format!("{path} is forbidden: User \"u\" cannot get it");
-                answer(
-                    403,
-                    json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": message}),
-                )
-            }
+    let server = serve("u", |request| {
+        if let Some(asked) = reviewed(request) {
+            let denied = asked["resource"] == "deployments" && asked["verb"] == "patch";
+            let review = json!({"kind": "SelfSubjectAccessReview", "status": {"allowed": !denied}});
+            return Some(answer(201, &review));
         }
-    });
-    let server = server.await.expect("has a port");
-    let desk = Desk::with(
-        "maily: 1\nproject: shop\nenvironments: {production: {namespace: shop, cluster: {context: c, identity: {uid: u}}}}\n\
-         services: {web: {image: 'r.example/web:{version}', workload: {port: 80}}}\n",
-    );
-    let kubeconfig = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\nclusters: [{{name: c, cluster: {{server: '{}'}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\n",
-        server.url()
-    );
-    desk.write("kubeconfig", &kubeconfig);
+        let path = &request.path;
+        let hidden = path.starts_with("/api/v1/namespaces/") && !path.ends_with("/secrets");
+        let message = format!("{path} is forbidden: User \"u\" cannot get it");
+        hidden.then(|| refuse(403, "Forbidden", &message))
+    })
+    .await;
+    let desk = bound(&server);
     let told = desk.run(&["--kubeconfig", "kubeconfig", "doctor"]).expect(1).out;
     for part in [
         "not allowed: get namespaces `kube-system`, get namespaces `shop`",
         "a ClusterRole that allows `get` on `namespaces` with `resourceNames: [kube-system, shop]`",
-        "not allowed: patch deployments.apps",
+        "not allowed: patch deployments.apps (needed, by the project file)",
         "a Role in namespace `shop`",
+        "`mailyctl --kubeconfig kubeconfig doctor --env production --role` prints it",
         "nothing released yet",
     ] {
         assert!(told.contains(part), "`{part}` in:\n{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_role_to_ask_for_is_printed_alone() {
+    let server = serve("u", |_| None).await;
+    let desk = bound(&server);
+    let role = desk.run(&["--kubeconfig", "kubeconfig", "doctor", "--role"]).expect(0);
+    assert!(
+        role.out.starts_with("# What releases of `production` need, by the project file.\n"),
+        "{}",
+        role.out
+    );
+    for part in [
+        "kind: Role\nmetadata: {name: maily-production, namespace: shop}\n",
+        "  - {apiGroups: [apps], resources: [deployments], verbs: [create, delete, get, list, patch, watch]}\n",
+        "  - {apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [create, delete, get, list, patch]}\n",
+        "kind: ClusterRole\nmetadata: {name: maily-shop-production}\n",
+        "  - {apiGroups: [\"\"], resources: [namespaces], resourceNames: [kube-system], verbs: [get]}\n",
+    ] {
+        assert!(role.out.contains(part), "`{part}` in:\n{}", role.out);
+    }
+    assert!(!role.out.contains('✓') && role.err.contains("✓ permissions"), "{}", role.err);
+    let document =
+        desk.run(&["--kubeconfig", "kubeconfig", "doctor", "--role", "-o", "json"]).expect(0).json();
+    assert_eq!(document["role"], role.out.as_str());
+}
+
+#[test]
+fn the_manual_shows_the_role_as_it_is_printed() {
+    let desk = Desk::with(&services("  web: {workload: {port: 80}}\n  work: {workload: {command: [work]}}"));
+    let printed = desk.sandbox(&["doctor", "--role"]).expect(0).out;
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/how-to/bind-an-environment.md");
+    let page = std::fs::read_to_string(page).expect("can be read");
+    let (_, shown) = page.split_once("```yaml\n").expect("shows one");
+    let (shown, _) = shown.split_once("```").expect("ends");
+    let words = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        lines.skip_while(|line| *line == "---").map(str::to_owned).collect()
+    };
+    assert_eq!(words(shown), words(&printed));
+}
+
+/// Files of no version tell nothing; those of one that is named do.
+#[test]
+fn services_whose_needs_are_not_known_are_named() {
+    let desk = Desk::with(&services("  api: {manifests: 'm/{version}.yaml'}\n  web: {workload: {port: 80}}"));
+    let told = doctor(&desk).expect(0).out;
+    let part = "! permissions  what service `api` needs is not known: ";
+    assert!(told.contains(part) && told.contains("m/v0.yaml"), "{told}");
+    assert!(told.contains("doctor --env production --version VERSION"), "{told}");
+    assert!(told.contains("that a release needs, by the project file"), "{told}");
+    desk.write("m/v3.yaml", "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: api}\nspec: {schedule: '* * * * *', jobTemplate: {spec: {template: {spec: {containers: [{name: a, image: 'r.example/api:v3'}]}}}}}\n");
+    let told = doctor(&desk).expect(0).out;
+    assert!(told.contains("by the project file and the files at v3"), "{told}");
+    let role = desk.sandbox(&["doctor", "--version", "v3", "--role"]).expect(0).out;
+    assert!(role.contains("resources: [cronjobs]"), "{role}");
+    let refused = desk.sandbox(&["doctor", "--version", "latest"]).expect(2).err;
+    assert!(refused.contains("--version latest"), "{refused}");
+    // A kind that nobody serves would stop the next plan.
+    desk.write("m/v4.yaml", "apiVersion: nobody.example/v1\nkind: Thing\nmetadata: {name: api}\n");
+    let told = desk.sandbox(&["doctor", "--version", "v4"]).expect(1).out;
+    assert!(told.contains("the cluster does not serve Thing (nobody.example/v1)"), "{told}");
+}
+
+/// A server whose clock is that much ahead.
+async fn ahead(seconds: i64) -> Loopback {
+    serve("u", move |request| {
+        let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+        let date =
+            jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).expect("has one");
+        let version = answer(200, &json!({"gitVersion": "v1.36.0"}));
+        (request.path == "/version").then(|| version.header("date", &date))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_differ_are_told() {
+    for (seconds, state) in [(0, "ok"), (3, "ok"), (-3, "ok"), (9, "warn"), (-9, "warn"), (7200, "warn")] {
+        let server = ahead(seconds).await;
+        let desk = bound(&server);
+        // Good to know, and nothing that keeps from a release.
+        let told = desk.run(&["--kubeconfig", "kubeconfig", "doctor", "-o", "json"]).expect(0).json();
+        let clock = told["findings"].as_array().expect("is a list").iter().find(|one| one["what"] == "clock");
+        let clock = clock.expect("is told");
+        assert_eq!(clock["state"], state, "{seconds}: {clock}");
+        let detail = clock["detail"].as_str().expect("is text");
+        let differs: f64 = detail.split(' ').find_map(|word| word.parse().ok()).expect("says by how much");
+        let differs = if detail.ends_with(" ms") { differs / 1000.0 } else { differs };
+        // The header has whole seconds.
+        assert!((differs - seconds as f64).abs() < 1.5, "{seconds}: {detail}");
+        assert_eq!(clock["help"].is_string(), state == "warn", "{clock}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_not_told_is_not_a_good_one() {
+    for date in [None, Some("yesterday"), Some("Thu, 99 Nov 2026 08:00:00 GMT")] {
+        let server = serve("u", move |request| {
+            let version = answer(200, &json!({"gitVersion": "v1.36.0"}));
+            let version = date.map_or(version.clone(), |date| version.header("date", date));
+            (request.path == "/version").then_some(version)
+        })
+        .await;
+        let told = bound(&server).run(&["--kubeconfig", "kubeconfig", "doctor"]).expect(0).out;
+        assert!(told.contains("! clock") && told.contains("the server did not tell its time"), "{told}");
     }
 }

@@ -2,8 +2,10 @@
 #![allow(clippy::disallowed_methods, reason = "tests of processes live by the machine's clock and variables")]
 
 mod bad_input;
+mod colour;
 mod commands;
 mod completions;
+mod credentials;
 mod desk;
 #[cfg(target_os = "linux")]
 mod disk;
@@ -12,6 +14,7 @@ mod elsewhere;
 mod files;
 mod hints;
 mod interrupts;
+mod logs;
 mod machines;
 mod manifests;
 mod model;
@@ -22,6 +25,7 @@ mod ownership;
 mod phased;
 mod saved_plans;
 mod screens;
+mod server;
 #[path = "../terminal/mod.rs"]
 mod terminal;
 mod tools;

@@ -219,16 +219,18 @@ pub struct LogLine {
 pub type LogStream = BoxStream<'static, Result<LogLine, ProviderError>>;
 
 /// Something that a command needs to be allowed to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Permission {
-    /// `get`, `list`, `watch`, `create`, `patch`, `delete`.
-    pub verb: &'static str,
+    /// Namespace; `None` for cluster scope.
+    pub namespace: Option<String>,
     /// API group; empty for the core group.
     pub group: String,
     /// Plural name, such as `deployments`; `pods/log` for a subresource.
     pub resource: String,
-    /// Namespace; `None` for cluster scope.
-    pub namespace: Option<String>,
+    /// The one object that it is about; all of them for `None`.
+    pub name: Option<String>,
+    /// `get`, `list`, `watch`, `create`, `patch`, `delete`.
+    pub verb: String,
 }
 
 /// Whether something is allowed.
@@ -282,6 +284,12 @@ pub enum Access {
 ///
 /// 20. One that does not fit the schema of its kind fails with `Invalid` and changes nothing, a dry run too; no error
 ///     about a Secret tells one of its values.
+///
+/// Of the options of `logs`:
+///
+/// 21. `tail` and `since` leave out all but the last lines and all but the younger ones; of a `container` that the pod
+///     does not have, and of a `previous` instance where there was none, it fails with `Invalid` or `NotFound`.
+/// 22. What is followed does not end while its container runs.
 #[async_trait]
 pub trait Cluster: fmt::Debug + Send + Sync + 'static {
     /// Who the cluster is.

@@ -7,19 +7,25 @@ use std::{
 };
 
 use futures::{
-    StreamExt as _,
+    FutureExt as _, StreamExt as _,
     stream::{self, BoxStream, SelectAll},
 };
 use serde_json::Value;
 
 use crate::{
-    engine::{Environment, EnvironmentError, patiently},
+    engine::{
+        Environment, EnvironmentError,
+        journal::{self, JournalError},
+        patiently,
+    },
     object::{Object, ObjectKey, ObjectKind},
     provider::{
         Cluster, ErrorKind, Follow, ListQuery, LogLine, LogOptions, LogStream, ProviderError, WatchEvent,
         WatchStream,
     },
+    run::{Direction, Work},
     runtime::Runtime,
+    steps::job_name,
 };
 
 /// A line of one container.
@@ -36,7 +42,8 @@ pub struct PodLine {
 /// Lines of many containers: in order within each, as they come between them.
 pub type PodLines = BoxStream<'static, Result<PodLine, ProviderError>>;
 
-/// The logs of a service of the release in force. `None` where the release has no such service, or it has no pods.
+/// The logs of a service of the release in force, or of a job, a hook or a gate of the last run that had one of this
+/// name. `None` where there is neither, or the service has nothing that runs in pods.
 ///
 /// Following goes on across restarts and new pods, and ends only when dropped.
 ///
@@ -48,14 +55,18 @@ pub async fn logs(
     options: &LogOptions,
 ) -> Result<Option<PodLines>, EnvironmentError> {
     let head = environment.head().await?;
-    let Some(release) = environment.released(&head).await? else { return Ok(None) };
-    let objects = release.objects.values().filter(|object| object.service.as_deref() == Some(service));
-    let selectors: BTreeSet<BTreeMap<String, String>> =
-        objects.filter_map(|object| selector(&object.desired)).collect();
-    if selectors.is_empty() {
+    let release = environment.released(&head).await?;
+    let objects = release.iter().flat_map(|release| release.objects.values());
+    let of_service = objects.filter(|object| object.service.as_deref() == Some(service));
+    let mut owners: BTreeSet<Owner> = of_service.filter_map(|object| Owner::of(&object.desired)).collect();
+    if owners.is_empty() {
+        owners = jobs(environment, service).await?.into_iter().map(Owner::Job).collect();
+    }
+    if owners.is_empty() {
         return Ok(None);
     }
-    let queries: Vec<ListQuery> = selectors
+    let queries: BTreeSet<BTreeMap<String, String>> = owners.iter().map(Owner::labels).collect();
+    let queries: Vec<ListQuery> = queries
         .into_iter()
         .map(|labels| ListQuery {
             labels,
@@ -67,6 +78,8 @@ pub async fn logs(
         cluster: Arc::clone(&cluster),
         runtime: Arc::clone(&environment.runtime),
         options: options.clone(),
+        owners,
+        cron_jobs: BTreeMap::new(),
         begun: BTreeSet::new(),
         lines: SelectAll::new(),
         first: true,
@@ -89,15 +102,86 @@ pub async fn logs(
     Ok(Some(follow(reader, watches)))
 }
 
-fn selector(workload: &Object) -> Option<BTreeMap<String, String>> {
-    let labels = match workload.key().kind.kind.as_str() {
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => {
-            workload.at("/spec/selector/matchLabels")?
+/// Names of the Jobs that the last run which had one of this name has started for it, in both directions.
+async fn jobs(environment: &Environment, name: &str) -> Result<BTreeSet<String>, EnvironmentError> {
+    let records = &*environment.records;
+    let runs = patiently(&*environment.runtime, || {
+        async { Ok::<_, EnvironmentError>(journal::runs(records).await?) }.boxed()
+    })
+    .await?;
+    for run in runs.into_iter().rev().take(RUNS) {
+        let plan = match journal::read(records, &run).await {
+            Ok(recorded) => recorded.and_then(|recorded| recorded.plan),
+            // A damaged journal does not hide the others.
+            Err(JournalError::Damaged { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let steps = plan.iter().flat_map(|plan| &plan.steps);
+        let named: BTreeSet<String> = steps
+            .filter_map(|step| match &step.work {
+                Work::Job { job, .. } => Some(job.name()),
+                _ => None,
+            })
+            .filter(|job| *job == name || job.strip_prefix("gate-") == Some(name))
+            .flat_map(|job| [Direction::Forward, Direction::Back].map(|way| job_name(job, &run, way)))
+            .collect();
+        if !named.is_empty() {
+            return Ok(named);
         }
-        _ => return None,
-    };
-    let labels = labels.as_object()?.iter();
-    Some(labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
+    }
+    Ok(BTreeSet::new())
+}
+
+/// Runs that are looked through for a job: what is older is cleared away.
+const RUNS: usize = 20;
+/// By which the pods of a Job are found.
+const JOB_NAME: &str = "job-name";
+
+/// Whose pods are read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    /// A workload, by the labels that it selects.
+    Selector(BTreeMap<String, String>),
+    /// A Job.
+    Job(String),
+    /// The Jobs of a CronJob.
+    CronJob(String),
+    /// A pod of its own.
+    Pod(String),
+}
+
+impl Owner {
+    fn of(workload: &Object) -> Option<Self> {
+        let name = workload.name().to_owned();
+        match workload.kind() {
+            "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => {
+                let labels = workload.at("/spec/selector/matchLabels")?.as_object()?.iter();
+                let labels =
+                    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+                Some(Self::Selector(labels.collect()))
+            }
+            "Job" => Some(Self::Job(name)),
+            "CronJob" => Some(Self::CronJob(name)),
+            "Pod" => Some(Self::Pod(name)),
+            _ => None,
+        }
+    }
+
+    /// What the server can narrow the pods by: nothing that its Jobs of unknown names have, or a name alone.
+    fn labels(&self) -> BTreeMap<String, String> {
+        match self {
+            Self::Selector(labels) => labels.clone(),
+            Self::Job(name) => BTreeMap::from([(JOB_NAME.to_owned(), name.clone())]),
+            Self::CronJob(_) | Self::Pod(_) => BTreeMap::new(),
+        }
+    }
+}
+
+/// The name of an object's owner of this kind.
+fn owner<'o>(object: &'o Object, kind: &str) -> Option<&'o str> {
+    let owners = object.items("/metadata/ownerReferences").iter();
+    let mut of_kind = owners.filter(|owner| owner.get("kind").and_then(Value::as_str) == Some(kind));
+    of_kind.find_map(|owner| owner.get("name").and_then(Value::as_str))
 }
 
 fn follow(reader: Reader, watches: SelectAll<WatchStream>) -> PodLines {
@@ -135,6 +219,9 @@ struct Reader {
     cluster: Arc<dyn Cluster>,
     runtime: Arc<dyn Runtime>,
     options: LogOptions,
+    owners: BTreeSet<Owner>,
+    /// The CronJob of each Job that was met; none where it has none.
+    cron_jobs: BTreeMap<String, Option<String>>,
     /// Pod, container and number of its restarts.
     begun: BTreeSet<(String, String, i64)>,
     lines: SelectAll<PodLines>,
@@ -142,8 +229,33 @@ struct Reader {
 }
 
 impl Reader {
+    /// Whether a pod is one of those that are asked for.
+    async fn is_wanted(&mut self, pod: &Object) -> Result<bool, ProviderError> {
+        let by_sight = self.owners.iter().any(|wanted| match wanted {
+            Owner::Selector(labels) => labels.iter().all(|(key, value)| pod.label(key) == Some(value)),
+            Owner::Job(name) => pod.label(JOB_NAME) == Some(name),
+            Owner::Pod(name) => pod.name() == name,
+            Owner::CronJob(_) => false,
+        });
+        if by_sight || !self.owners.iter().any(|wanted| matches!(wanted, Owner::CronJob(_))) {
+            return Ok(by_sight);
+        }
+        let Some(job) = owner(pod, "Job") else { return Ok(false) };
+        if !self.cron_jobs.contains_key(job) {
+            let kind = ObjectKind::new("batch/v1", "Job");
+            let found = self.cluster.get(&ObjectKey::new(kind, pod.namespace(), job)).await?;
+            let of = found.as_ref().and_then(|job| owner(job, "CronJob")).map(str::to_owned);
+            self.cron_jobs.insert(job.to_owned(), of);
+        }
+        let of = self.cron_jobs.get(job).cloned().flatten();
+        Ok(of.is_some_and(|name| self.owners.contains(&Owner::CronJob(name))))
+    }
+
     /// Begins to read every container of a pod that has something to say and is not read yet.
     async fn begin(&mut self, pod: &Object) -> Result<(), ProviderError> {
+        if !self.is_wanted(pod).await? {
+            return Ok(());
+        }
         let uid = pod.uid().unwrap_or_default().to_owned();
         let statuses =
             pod.items("/status/initContainerStatuses").iter().chain(pod.items("/status/containerStatuses"));

@@ -21,9 +21,9 @@ pub struct Target {
 }
 
 impl Target {
-    /// Pins the server's answer to a write; `None` for kinds that are done once they are written.
-    pub fn pin(written: &Object) -> Option<Self> {
-        let waits = match written.kind() {
+    /// Whether a write of this object is not all: it is followed until it serves.
+    pub fn waits_for(object: &Object) -> bool {
+        match object.kind() {
             "Deployment"
             | "StatefulSet"
             | "DaemonSet"
@@ -32,10 +32,14 @@ impl Target {
             | "Namespace"
             | "CustomResourceDefinition"
             | "APIService" => true,
-            "Service" => written.text("/spec/type") == Some("LoadBalancer"),
+            "Service" => object.text("/spec/type") == Some("LoadBalancer"),
             _ => false,
-        };
-        if !waits {
+        }
+    }
+
+    /// Pins the server's answer to a write; `None` for kinds that are done once they are written.
+    pub fn pin(written: &Object) -> Option<Self> {
+        if !Self::waits_for(written) {
             return None;
         }
         let selector = match written.at("/spec/selector/matchLabels") {

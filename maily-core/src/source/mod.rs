@@ -18,6 +18,7 @@ mod references;
 mod render;
 mod reserved;
 mod secrets;
+mod versions;
 mod workload;
 
 pub use bundle::{Printed, ProgramTools, Tools, spoken};
@@ -30,3 +31,4 @@ pub(crate) use images::has_moving_image;
 pub(crate) use order::sort;
 pub(crate) use partition::partition_note;
 pub(crate) use references::{Need, Reference, pod_references};
+pub(crate) use versions::some_version;

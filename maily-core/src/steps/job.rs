@@ -11,7 +11,7 @@ use crate::{
     object::{Object, ObjectKey},
     provider::Effect,
     rollout::Target,
-    run::{Change, Direction, Failure, Operation, Reversibility, Step, VANISHED, sha256},
+    run::{Change, Direction, Failure, Operation, Reversibility, RunId, Step, VANISHED, sha256},
     runtime::Moment,
 };
 
@@ -164,14 +164,19 @@ pub(super) async fn run(
     }
 }
 
-/// The Job under a name of its own for each run and direction: a second run must not find the first one's Job done.
-fn change(context: &Context, job: &Object, direction: Direction) -> Change {
+/// What a Job is called in a run and a direction: a second run must not find the first one's Job done.
+pub(crate) fn job_name(job: &str, run: &RunId, direction: Direction) -> String {
     let suffix = match direction {
-        Direction::Forward => context.run.to_string(),
-        Direction::Back => format!("{}-undo", context.run),
+        Direction::Forward => run.to_string(),
+        Direction::Back => format!("{run}-undo"),
     };
     let room = NAME.saturating_sub(suffix.len() + 1);
-    let name = format!("{}-{suffix}", stem(job.name(), room));
+    format!("{}-{suffix}", stem(job, room))
+}
+
+/// The Job under a name of its own.
+fn change(context: &Context, job: &Object, direction: Direction) -> Change {
+    let name = job_name(job.name(), &context.run, direction);
     let mut body = job.to_value();
     body["metadata"]["name"] = name.clone().into();
     // Another name leaves everything else of a well-formed object as it is.

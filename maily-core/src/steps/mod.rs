@@ -15,6 +15,7 @@ mod writer;
 pub(crate) use context::{Context, End, Halt, Licence, PARALLEL, Past, Trouble};
 pub use context::{MayWrite, Providers};
 pub(crate) use frontend::is_made_by;
+pub(crate) use job::job_name;
 pub(crate) use presence::{brought, missing};
 pub(crate) use rollout::{restored, stamp};
 pub(crate) use run::execute;

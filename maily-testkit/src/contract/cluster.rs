@@ -8,8 +8,8 @@ use futures::StreamExt as _;
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Cluster, Deleted, Effect, ErrorKind, ListQuery, LogOptions, Precondition, WatchEvent, WatchStream,
-        WriteMode, WriteOptions, patch_of,
+        Cluster, Deleted, Effect, ErrorKind, Follow, ListQuery, LogLine, LogOptions, Precondition,
+        WatchEvent, WatchStream, WriteMode, WriteOptions, patch_of,
     },
     runtime::{Runtime, within},
 };
@@ -322,6 +322,52 @@ pub async fn logs_come_in_order_and_need_their_pod(place: &Place) {
     let error =
         place.cluster.logs(&missing, &LogOptions::default()).await.map(|_| ()).expect_err("is absent");
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+async fn lines(place: &Place, key: &ObjectKey, options: LogOptions) -> Vec<LogLine> {
+    let lines = place.cluster.logs(key, &options).await.expect("opens");
+    lines.map(|line| line.expect("is read")).collect().await
+}
+
+/// Sentence 21: the options of a log narrow it, and what is not there is an error.
+pub async fn logs_are_narrowed_by_their_options(place: &Place) {
+    let key = place.pod("talks").await;
+    let all = lines(place, &key, LogOptions::default()).await;
+    let last = lines(place, &key, LogOptions { tail: Some(1), ..LogOptions::default() }).await;
+    assert_eq!(last, all[all.len() - 1..]);
+    let none = lines(place, &key, LogOptions { tail: Some(0), ..LogOptions::default() }).await;
+    assert_eq!(none, []);
+    let container = Some("main".to_owned());
+    assert_eq!(lines(place, &key, LogOptions { container, ..LogOptions::default() }).await, all);
+    // Nothing is said by a pod that only serves.
+    place.runtime.sleep(Duration::from_secs(4)).await;
+    let since = |seconds| LogOptions { since: Some(Duration::from_secs(seconds)), ..LogOptions::default() };
+    assert_eq!(lines(place, &key, since(2)).await, []);
+    assert_eq!(lines(place, &key, since(1_000_000_000)).await, all);
+    for options in [
+        LogOptions { container: Some("other".to_owned()), ..LogOptions::default() },
+        LogOptions { previous: true, ..LogOptions::default() },
+    ] {
+        let error = match place.cluster.logs(&key, &options).await {
+            Err(error) => error,
+            Ok(mut lines) => match lines.next().await {
+                Some(Err(error)) => error,
+                other => panic!("{options:?}: {other:?}"),
+            },
+        };
+        assert!(matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound), "{options:?}: {error}");
+    }
+}
+
+/// Sentence 22: a log that is followed goes on.
+pub async fn a_followed_log_goes_on(place: &Place) {
+    let key = place.pod("talks").await;
+    let options = LogOptions { follow: Follow::Yes, ..LogOptions::default() };
+    let mut lines = place.cluster.logs(&key, &options).await.expect("opens");
+    let first = within(&*place.runtime, SOON, lines.next()).await.expect("in time").expect("says something");
+    first.expect("is read");
+    let rest = async { while lines.next().await.is_some() {} };
+    assert!(within(&*place.runtime, Duration::from_secs(5), rest).await.is_none(), "it has ended");
 }
 
 /// Sentence 20: what does not fit its kind is invalid and changes nothing, and no error about a Secret tells a value.

@@ -237,6 +237,22 @@ impl Cluster for SimCluster {
                 "there is no such pod",
             )
         };
+        let refuse = |message: String| {
+            ProviderError::new(ErrorKind::Invalid, "sandbox", "logs", pod.to_string(), message)
+        };
+        {
+            let world = self.door.shared.world();
+            let live = world.get(pod).ok_or_else(missing)?;
+            if let Some(wanted) = &options.container
+                && !containers(live).any(|name| name == wanted)
+            {
+                return Err(refuse(format!("container {wanted} is not valid for pod {}", pod.name)));
+            }
+            let statuses = live.items("/status/containerStatuses");
+            if options.previous && !statuses.iter().any(|status| status["restartCount"].as_i64() > Some(0)) {
+                return Err(refuse(format!("no container of pod {} has ended before", pod.name)));
+            }
+        }
         let first = read(&self.door.shared.world(), pod, 0).ok_or_else(missing)?;
         let total = first.len();
         let tail =
@@ -257,6 +273,12 @@ impl Cluster for SimCluster {
         });
         Ok(stream::iter(first.into_iter().map(Ok)).chain(more.flatten()).boxed())
     }
+}
+
+/// Names of a pod's containers, those that start first among them.
+fn containers(pod: &Object) -> impl Iterator<Item = &str> {
+    let all = pod.items("/spec/initContainers").iter().chain(pod.items("/spec/containers"));
+    all.filter_map(|container| container.get("name")?.as_str())
 }
 
 struct Watching {

@@ -15,7 +15,7 @@ use maily_testkit::sim::Mode;
 use serde::Serialize;
 
 use crate::{
-    args::{EnvArg, Globals},
+    args::{DoctorCommand, Globals},
     exit::{CliError, Code},
     render::Ui,
     signals,
@@ -59,22 +59,35 @@ impl Findings {
     }
 }
 
-pub(super) async fn doctor(ui: &Ui, globals: &Globals, env: &EnvArg) -> Result<Code, CliError> {
+pub(super) async fn doctor(ui: &Ui, globals: &Globals, args: &DoctorCommand) -> Result<Code, CliError> {
+    let version = args.version.as_deref().map(super::deploy::version).transpose()?;
     let workshop = Workshop::open(globals, Mode::Read)?;
-    let wired = workshop.wire(env.env.as_deref()).await?;
+    let wired = workshop.wire(args.env.env.as_deref()).await?;
     let mut findings = Findings::default();
+    let mut role = None;
     signals::unless_stopped(programs(&wired, &mut findings)).await?;
     if server(&wired, &mut findings).await {
         identity(&wired, globals.sandbox, &mut findings).await;
-        rights::permissions(&wired, &mut findings).await;
+        let rights = rights::permissions(&wired, version.as_ref(), &mut findings);
+        if let Some(rights) = signals::unless_stopped(rights).await? {
+            let (name, namespace) = (&wired.environment.name, &wired.environment.namespace);
+            role = args.role.then(|| rights.manifest(name, namespace));
+        }
         if !globals.sandbox {
             fence(&wired, &mut findings).await;
         }
         records::records(&wired, &mut findings).await;
     }
+    for help in findings.0.iter_mut().filter_map(|finding| finding.help.as_mut()) {
+        *help = ui.tool.in_text(help);
+    }
     let bad = findings.0.iter().any(|finding| finding.state == "bad");
     if ui.is_json() {
-        ui.document("doctor", &serde_json::json!({"environment": wired.environment.name, "healthy": !bad, "findings": findings.0}))?;
+        let mut document = serde_json::json!({"environment": wired.environment.name, "healthy": !bad, "findings": findings.0});
+        if let Some(role) = role {
+            document["role"] = role.into();
+        }
+        ui.document("doctor", &document)?;
     } else {
         let mut text = format!("{}\n", ui.paint.strong(&wired.environment.name));
         for finding in &findings.0 {
@@ -88,7 +101,14 @@ pub(super) async fn doctor(ui: &Ui, globals: &Globals, env: &EnvArg) -> Result<C
                 text.push_str(&format!("    {}: {help}\n", ui.paint.strong("help")));
             }
         }
-        ui.print_text(&text)?;
+        match role {
+            // The manifest is the result; what was found stands beside it.
+            Some(role) => {
+                ui.tell(text.trim_end());
+                ui.print(&role)?;
+            }
+            None => ui.print_text(&text)?,
+        }
     }
     Ok(if bad { Code::Failed } else { Code::Done })
 }

@@ -1,9 +1,11 @@
 //! What the credentials may do, and what to ask for.
 
 use maily_core::{
-    model::{Check, Fencing},
+    model::Version,
     object::{ObjectKey, ObjectKind},
     provider::{Access, ErrorKind, Permission, ProviderError},
+    release::{self, Rights},
+    source::ProgramTools,
 };
 
 use super::Findings;
@@ -12,77 +14,75 @@ use crate::wire::Wired;
 /// Whose UID tells one cluster from another.
 const SYSTEM: &str = "kube-system";
 
-/// What a release does in its namespace: group, resource, verbs.
-type Wanted = (&'static str, &'static str, &'static [&'static str]);
-
-const WANTED: &[Wanted] = &[
-    ("", "secrets", &["get", "list", "create", "patch", "delete"]),
-    ("", "configmaps", &["get", "list", "create", "patch", "delete"]),
-    ("", "services", &["get", "list", "create", "patch", "delete"]),
-    ("", "serviceaccounts", &["get", "create", "patch", "delete"]),
-    ("", "pods", &["get", "list", "watch"]),
-    ("", "pods/log", &["get"]),
-    ("", "events", &["list"]),
-    ("apps", "deployments", &["get", "list", "watch", "create", "patch", "delete"]),
-    ("apps", "statefulsets", &["get", "list", "watch", "create", "patch", "delete"]),
-    ("apps", "replicasets", &["list", "watch"]),
-    ("autoscaling", "horizontalpodautoscalers", &["list"]),
-    ("batch", "jobs", &["get", "create", "delete"]),
-    ("coordination.k8s.io", "leases", &["get", "create", "patch"]),
-];
-
-/// What of this is missing in the environment's namespace.
-pub(super) async fn permissions(wired: &Wired, findings: &mut Findings) {
+/// What the releases of the environment need, and what of this is missing.
+pub(super) async fn permissions(
+    wired: &Wired,
+    version: Option<&Version>,
+    findings: &mut Findings,
+) -> Option<Rights> {
     let environment = &wired.environment;
-    let watched: &[Wanted] = match environment.fencing {
-        Fencing::Installed => &[("", "configmaps", &["watch"])],
-        Fencing::None => &[],
+    let rights = match release::rights(environment, &wired.resolved, version, &ProgramTools).await {
+        Ok(rights) => rights,
+        Err(error) => {
+            findings.unseen("permissions", error);
+            return None;
+        }
     };
-    // The API server passes a check of a path on to the service.
-    let by_path = |check: &Check| matches!(check, Check::Http { url, .. } if url.starts_with('/'));
-    let checked: &[Wanted] = if wired.resolved.services.values().any(|one| one.checks.iter().any(by_path)) {
-        &[("", "services/proxy", &["get"])]
-    } else {
-        &[]
-    };
-    let permissions: Vec<Permission> = WANTED
-        .iter()
-        .chain(watched)
-        .chain(checked)
-        .flat_map(|(group, resource, verbs)| {
-            verbs.iter().map(|verb| Permission {
-                verb,
-                group: (*group).to_owned(),
-                resource: (*resource).to_owned(),
-                namespace: Some(environment.namespace.clone()),
-            })
-        })
-        .collect();
-    let answers = match environment.providers.cluster.allowed(&permissions).await {
+    for (service, why) in &rights.unknown {
+        let detail = format!("what service `{service}` needs is not known: {why}");
+        let help = format!("`mailyctl doctor --env {} --version VERSION`", environment.name);
+        findings.add("warn", "permissions", detail, Some(&help));
+    }
+    if !rights.unserved.is_empty() {
+        let kinds: Vec<String> = rights.unserved.iter().map(ToString::to_string).collect();
+        let detail = format!("the cluster does not serve {}", kinds.join(", "));
+        findings.add("bad", "kinds", detail, Some("install what brings them, such as an operator"));
+    }
+    let answers = match environment.providers.cluster.allowed(&rights.permissions).await {
         Ok(answers) => answers,
-        Err(error) => return findings.unseen("permissions", error),
+        Err(error) => {
+            findings.unseen("permissions", error);
+            return Some(rights);
+        }
     };
     let missing = |wanted: Access| -> Vec<String> {
-        let of = permissions.iter().zip(&answers).filter(|(_, access)| **access == wanted);
-        of.map(|(permission, _)| told(permission)).collect()
+        let of = rights.permissions.iter().zip(&answers).filter(|(_, access)| **access == wanted);
+        of.map(|(permission, _)| told(permission, &environment.namespace)).collect()
     };
     let (denied, unknown) = (missing(Access::Denied), missing(Access::Unknown));
+    let from = match rights.from.join(" and ") {
+        none if none.is_empty() => String::new(),
+        from => format!(", by {from}"),
+    };
     if !denied.is_empty() {
-        let help = format!("ask for a Role in namespace `{}` that allows these", environment.namespace);
-        findings.add("bad", "permissions", format!("not allowed: {}", denied.join(", ")), Some(&help));
+        let help = format!(
+            "ask for a Role in namespace `{}` that allows these: `mailyctl doctor --env {} --role` prints it",
+            environment.namespace, environment.name
+        );
+        let detail = format!("not allowed: {} (needed{from})", denied.join(", "));
+        findings.add("bad", "permissions", detail, Some(&help));
     }
     if !unknown.is_empty() {
         findings.add("warn", "permissions", format!("could not be found out: {}", unknown.join(", ")), None);
     }
     if denied.is_empty() && unknown.is_empty() {
-        findings.add("ok", "permissions", format!("all {} that a release needs", permissions.len()), None);
+        let detail = format!("all {} that a release needs{from}", rights.permissions.len());
+        findings.add("ok", "permissions", detail, None);
     }
+    Some(rights)
 }
 
-/// A permission as a Role says it.
-fn told(permission: &Permission) -> String {
-    let Permission { verb, group, resource, .. } = permission;
-    if group.is_empty() { format!("{verb} {resource}") } else { format!("{verb} {resource}.{group}") }
+/// A permission as a Role says it, with its place where it is not the environment's namespace.
+fn told(permission: &Permission, own: &str) -> String {
+    let Permission { verb, group, resource, name, namespace } = permission;
+    let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+    let name = name.as_ref().map(|name| format!(" `{name}`")).unwrap_or_default();
+    let place = match namespace.as_deref() {
+        Some(place) if place == own => String::new(),
+        Some(place) => format!(" in namespace `{place}`"),
+        None => " in the cluster".to_owned(),
+    };
+    format!("{verb} {resource}{group}{name}{place}")
 }
 
 /// Which of the two namespaces may not be read without which no command works: one tells the cluster from another, the

@@ -1,0 +1,293 @@
+//! Logs of everything that runs in pods, and of containers that come again.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::{StreamExt as _, stream};
+use maily_core::{
+    engine::{Depth, RunEnd, Storage, planner::PlanOptions},
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{
+        Access, ApiResource, Cluster, ClusterInfo, Deleted, Follow, ListQuery, LogLine, LogOptions,
+        LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream, WriteOptions,
+    },
+    release::{self, DeployRequest},
+    source::ProgramTools,
+};
+use maily_testkit::sim::SimCluster;
+use serde_json::{Value, json};
+
+use crate::setup::{Setup, fault, succeeded};
+
+/// Pods with their lines.
+async fn read(setup: &Setup, name: &str, options: &LogOptions) -> Option<BTreeMap<String, Vec<String>>> {
+    let lines = release::logs(&setup.environment(), name, options).await.expect("can be read")?;
+    let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in lines.collect::<Vec<_>>().await {
+        let line = line.expect("is read");
+        told.entry(line.pod).or_default().push(line.line.text);
+    }
+    Some(told)
+}
+
+fn object(api_version: &str, kind: &str, name: &str, spec: Value) -> Object {
+    let body = json!({"apiVersion": api_version, "kind": kind,
+        "metadata": {"name": name, "namespace": "shop"}, "spec": spec});
+    Object::from_value(body).expect("is an object")
+}
+
+fn pods(name: &str, restart: &str) -> Value {
+    json!({"restartPolicy": restart, "containers": [{"name": name, "image": format!("registry.example/shop/{name}:v1")}]})
+}
+
+/// A Job that a CronJob has started.
+fn started_by(cron: &Object, name: &str) -> Object {
+    let mut job =
+        object("batch/v1", "Job", name, json!({"template": {"spec": pods(name, "Never")}})).to_value();
+    job["metadata"]["ownerReferences"] = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": cron.name(),
+        "uid": cron.uid().expect("is there"), "controller": true}]);
+    Object::from_value(job).expect("is an object")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cron_job_a_job_and_a_pod_of_their_own_have_logs() {
+    let setup = Setup::new(111);
+    let environment = setup.environment();
+    let mut wanted = setup.wanted("v1").await;
+    let nightly = json!({"schedule": "0 3 * * *",
+        "jobTemplate": {"spec": {"template": {"spec": pods("nightly", "Never")}}}});
+    let mut service = |name: &str, object: Object| {
+        let mut service = wanted.services["worker"].clone();
+        (service.objects, service.needs) = (vec![object], Vec::new());
+        wanted.services.insert(name.to_owned(), service);
+        wanted.phases[0].services.push(name.to_owned());
+        wanted.prune.insert(name.to_owned());
+    };
+    service("nightly", object("batch/v1", "CronJob", "nightly", nightly));
+    service(
+        "import",
+        object("batch/v1", "Job", "import", json!({"template": {"spec": pods("import", "Never")}})),
+    );
+    service("alone", object("v1", "Pod", "alone", pods("alone", "Always")));
+    let head = environment.head().await.expect("can be read");
+    let options = PlanOptions::default();
+    let planned = environment
+        .plan(&wanted, head, None, &options, Depth::Read, Storage::Lasting)
+        .await
+        .expect("can be planned");
+    let end = environment.run(planned, &setup.options("tester")).await.expect("runs");
+    assert!(succeeded(&end), "{end:?}");
+    let all = LogOptions::default();
+    let said = |name: &str| vec![format!("starting registry.example/shop/{name}:v1")];
+    let import = read(&setup, "import", &all).await.expect("has pods");
+    assert_eq!(import, BTreeMap::from([("import-0".to_owned(), said("import"))]));
+    let alone = read(&setup, "alone", &all).await.expect("has pods");
+    assert_eq!(alone.keys().collect::<Vec<_>>(), ["alone"]);
+    assert_eq!(read(&setup, "nightly", &all).await, Some(BTreeMap::new()), "it has not begun");
+    // Its own Jobs and no others: neither one of a like name, nor the service's beside it.
+    let cluster = SimCluster::new(Arc::clone(&setup.shared));
+    let key = ObjectKey::new(ObjectKind::new("batch/v1", "CronJob"), Some("shop"), "nightly");
+    let cron = cluster.get(&key).await.expect("answers").expect("is there");
+    let by_hand =
+        object("batch/v1", "Job", "nightly-99", json!({"template": {"spec": pods("other", "Never")}}));
+    for job in [started_by(&cron, "nightly-1"), started_by(&cron, "nightly-2"), by_hand] {
+        cluster.write(&job, &WriteOptions::apply("cron", Precondition::Absent)).await.expect("is made");
+    }
+    setup.runtime.sleep(Duration::from_secs(5)).await;
+    let nightly = read(&setup, "nightly", &all).await.expect("has pods");
+    assert_eq!(nightly.keys().collect::<Vec<_>>(), ["nightly-1-0", "nightly-2-0"]);
+    // A service without anything that runs has none, and neither has nobody.
+    assert_eq!(read(&setup, "nobody", &all).await, None);
+}
+
+const JOBS: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+phases:
+  - {name: all, environment: production, gates: [smoke]}
+gates:
+  smoke: {job: {image: 'registry.example/shop/smoke:{version}'}}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  web: {workload: {port: 8000, scale: 1}}
+  migrate: {before: api, job: {command: [up], undo: [down]}}
+";
+
+async fn deploy(setup: &Setup, version: &str, only: &[&str]) -> RunEnd {
+    let (environment, resolved, options) = (setup.environment(), setup.resolved(), setup.options("tester"));
+    let mut request = DeployRequest::new(version.parse().expect("is one"));
+    if !only.is_empty() {
+        let names: Vec<String> = only.iter().map(|name| (*name).to_owned()).collect();
+        request.scope.components = Some(resolved.project.find_services(&names).expect("are known"));
+    }
+    let planned = release::prepare(&environment, &resolved, &request, &ProgramTools, &options).await;
+    environment.run(planned.expect("can be planned"), &options).await.expect("runs")
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_and_gates_of_the_last_run_that_had_them_have_logs() {
+    let setup = Setup::of(JOBS, 112);
+    let all = LogOptions::default();
+    assert_eq!(read(&setup, "migrate", &all).await, None, "nothing has run");
+    assert!(succeeded(&deploy(&setup, "v1", &[]).await));
+    assert!(succeeded(&deploy(&setup, "v2", &[]).await));
+    for (name, image) in [("migrate", "migrate"), ("smoke", "smoke"), ("gate-smoke", "smoke")] {
+        let told = read(&setup, name, &all).await.expect("has run");
+        let lines: Vec<String> = told.into_values().flatten().collect();
+        assert_eq!(
+            lines,
+            [format!("starting registry.example/shop/{image}:v2")],
+            "{name}: of the last run alone"
+        );
+    }
+    // A run without it does not hide it.
+    assert!(succeeded(&deploy(&setup, "v3", &["web"]).await));
+    let told = read(&setup, "migrate", &all).await.expect("has run");
+    assert_eq!(
+        told.into_values().flatten().collect::<Vec<_>>(),
+        ["starting registry.example/shop/migrate:v2"]
+    );
+    // One that failed says why, and what took it back is read, too.
+    setup.shared.world().faults.push(fault("crash migrate@v4"));
+    let end = deploy(&setup, "v4", &[]).await;
+    assert!(!succeeded(&end), "{end:?}");
+    let told = read(&setup, "migrate", &all).await.expect("has run");
+    assert!(told.values().flatten().any(|line| line.contains("simulated crash")), "{told:?}");
+    assert!(told.keys().any(|pod| pod.contains("-undo-")), "{told:?}");
+}
+
+/// A cluster with one pod by script: what each container says, by the number of its restarts.
+#[derive(Debug)]
+struct Scripted {
+    cluster: SimCluster,
+    /// Told by watches, one state after the other.
+    states: Mutex<Vec<Value>>,
+    asked: Mutex<Vec<LogOptions>>,
+    restarts: Mutex<i64>,
+}
+
+impl Scripted {
+    fn pod(&self, labels: &BTreeMap<String, String>, status: &Value) -> Object {
+        let body = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "worker-x", "namespace": "shop", "uid": "u-1", "labels": labels}, "status": status});
+        Object::from_value(body).expect("is an object")
+    }
+}
+
+#[async_trait]
+impl Cluster for Scripted {
+    async fn describe(&self) -> Result<ClusterInfo, ProviderError> {
+        self.cluster.describe().await
+    }
+
+    async fn resources(&self, kinds: &[ObjectKind]) -> Result<Vec<ApiResource>, ProviderError> {
+        self.cluster.resources(kinds).await
+    }
+
+    async fn allowed(&self, permissions: &[Permission]) -> Result<Vec<Access>, ProviderError> {
+        self.cluster.allowed(permissions).await
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
+        self.cluster.get(key).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        if query.kind.kind != "Pod" {
+            return self.cluster.list(query).await;
+        }
+        let states = self.states.lock().expect("not poisoned").clone();
+        Ok(states.last().map(|status| self.pod(&query.labels, status)).into_iter().collect())
+    }
+
+    async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
+        self.cluster.write(object, options).await
+    }
+
+    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
+        self.cluster.delete(key, precondition).await
+    }
+
+    async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {
+        if query.kind.kind != "Pod" {
+            return self.cluster.watch(query).await;
+        }
+        let states = self.states.lock().expect("not poisoned").clone();
+        let pods: Vec<Object> = states.iter().map(|status| self.pod(&query.labels, status)).collect();
+        let mut events: Vec<WatchEvent> = vec![WatchEvent::Listed(pods[..1].to_vec())];
+        events.extend(pods[1..].iter().cloned().map(WatchEvent::Applied));
+        Ok(stream::iter(events.into_iter().map(Ok)).chain(stream::pending()).boxed())
+    }
+
+    async fn logs(&self, _: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError> {
+        self.asked.lock().expect("not poisoned").push(options.clone());
+        let mut restarts = self.restarts.lock().expect("not poisoned");
+        let text = format!("instance {restarts} of {}", options.container.as_deref().unwrap_or("?"));
+        *restarts += 1;
+        Ok(stream::iter([Ok(LogLine { time: None, text })]).boxed())
+    }
+}
+
+fn container(name: &str, restarts: i64, state: &str) -> Value {
+    json!({"name": name, "restartCount": restarts, "state": {state: {}}})
+}
+
+/// `worker` in force, and its pods by script from now on.
+async fn scripted(seed: u64, states: Vec<Value>) -> (Setup, Arc<Scripted>) {
+    let mut setup = Setup::new(seed);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let cluster = SimCluster::new(Arc::clone(&setup.shared));
+    let scripted = Arc::new(Scripted {
+        cluster,
+        states: Mutex::new(states),
+        asked: Mutex::default(),
+        restarts: Mutex::default(),
+    });
+    setup.cluster = Some(Arc::clone(&scripted) as Arc<dyn Cluster>);
+    (setup, scripted)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_followed_goes_on_in_the_next_instance_of_a_container() {
+    let states = vec![
+        json!({"containerStatuses": [container("main", 0, "running")]}),
+        // The same again, and the pause before the next instance.
+        json!({"containerStatuses": [container("main", 0, "terminated")]}),
+        json!({"containerStatuses": [container("main", 1, "running")]}),
+        json!({"containerStatuses": [container("main", 1, "running")]}),
+        json!({"containerStatuses": [container("main", 2, "running")]}),
+    ];
+    let (setup, scripted) = scripted(113, states).await;
+    let since = Some(Duration::from_secs(600));
+    let options = LogOptions { follow: Follow::Yes, since, tail: Some(3), ..LogOptions::default() };
+    let lines = release::logs(&setup.environment(), "worker", &options).await.expect("can be read");
+    let lines: Vec<_> = lines.expect("has pods").take(3).collect().await;
+    let texts: Vec<String> = lines.into_iter().map(|line| line.expect("is read").line.text).collect();
+    assert_eq!(texts, ["instance 0 of main", "instance 1 of main", "instance 2 of main"]);
+    let asked = scripted.asked.lock().expect("not poisoned").clone();
+    let narrowed: Vec<_> = asked.iter().map(|options| (options.since, options.tail)).collect();
+    // What began while we looked on is read from its start.
+    assert_eq!(narrowed, [(since, Some(3)), (None, None), (None, None)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_earlier_instance_is_read_of_containers_that_had_one() {
+    let states = vec![json!({
+        "initContainerStatuses": [container("init", 1, "terminated")],
+        "containerStatuses": [container("main", 2, "waiting"), container("calm", 0, "running")],
+    })];
+    let (setup, scripted) = scripted(114, states).await;
+    let options = LogOptions { previous: true, tail: Some(5), ..LogOptions::default() };
+    read(&setup, "worker", &options).await.expect("has pods");
+    let asked = scripted.asked.lock().expect("not poisoned").clone();
+    let names: Vec<&str> = asked.iter().filter_map(|options| options.container.as_deref()).collect();
+    assert_eq!(names, ["init", "main"], "one that never ended has no earlier instance");
+    assert!(asked.iter().all(|options| options.previous && options.tail == Some(5)), "{asked:?}");
+}
