@@ -65,7 +65,8 @@ async fn get(url: &str, expect: u16, limit: Duration) -> Result<Verdict, Provide
     let answer = tokio::time::timeout(limit, client.request(request)).await;
     Ok(match answer {
         Err(_) => {
-            Verdict::Insufficient { evidence: format!("GET {url}: no answer within {} s", limit.as_secs()) }
+            let seconds = limit.as_millis().div_ceil(1000);
+            Verdict::Insufficient { evidence: format!("GET {url}: no answer within {seconds} s") }
         }
         Ok(Err(error)) => Verdict::Insufficient { evidence: format!("GET {url}: {}", with_causes(&error)) },
         Ok(Ok(answer)) => {

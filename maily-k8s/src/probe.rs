@@ -42,26 +42,37 @@ pub(crate) async fn service(
     let answer = match wire.client.send(&*wire.runtime, limit, request).await {
         Ok((answer, _)) => answer,
         Err(Unanswered::Late) => {
-            let message = format!("no answer within {} s", limit.as_secs());
+            let message = format!("no answer within {} s", limit.as_millis().div_ceil(1000));
             return Err(refuse(ErrorKind::DeadlineExceeded, message));
         }
         Err(Unanswered::Failed(error)) => return Err(failed(about, wire.client.server(), error)),
     };
     let status = answer.status();
-    // The proxy's own answers look like the service's: these two cannot be told from "nobody was reached".
-    if is_gateway(status) || status == StatusCode::FORBIDDEN {
+    // The proxy's own answers look like the service's: these cannot be told from "nobody was reached", and a Service
+    // that is not there, or has no endpoints, is told by the words alone.
+    let open = is_gateway(status) || status == StatusCode::FORBIDDEN;
+    if open || status == StatusCode::NOT_FOUND {
         let (parts, body) = answer.into_parts();
         let read = within(&*wire.runtime, READ, Limited::new(body, MOST).collect()).await;
         let body = read.and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+        if !open && own(&body).is_none() {
+            return Ok(status.as_u16());
+        }
         let form = parts.headers.get(header::CONTENT_TYPE).and_then(|form| form.to_str().ok());
         return Err(refuse(ErrorKind::Unavailable, refusal(status, form.unwrap_or_default(), &body)));
     }
     Ok(status.as_u16())
 }
 
+/// What the API server itself says.
+fn own(body: &[u8]) -> Option<Value> {
+    let is_own = |body: &Value| body["kind"] == "Status" && body["apiVersion"] == "v1";
+    serde_json::from_slice::<Value>(body).ok().filter(is_own)
+}
+
 /// Whose refusal it is, as far as the answer tells, in its own words.
 fn refusal(status: StatusCode, form: &str, body: &[u8]) -> String {
-    let own = serde_json::from_slice::<Value>(body).ok().filter(|body| body["kind"] == "Status");
+    let own = own(body);
     let said = own.as_ref().and_then(|body| body["message"].as_str());
     if let Some(said) = said {
         return format!("the API server itself refused it with {status}: {}", quoted(said));
@@ -90,7 +101,7 @@ mod tests {
     #[test]
     fn a_refusal_is_quoted_and_told_whose_it_is() {
         let status = StatusCode::FORBIDDEN;
-        let own = br#"{"kind": "Status", "message": "services \"web\" is forbidden: User \"ci\" cannot get services/proxy"}"#;
+        let own = br#"{"kind": "Status", "apiVersion": "v1", "message": "services \"web\" is forbidden: User \"ci\" cannot get services/proxy"}"#;
         assert_eq!(
             refusal(status, "application/json", own),
             "the API server itself refused it with 403 Forbidden: services \"web\" is forbidden: User \"ci\" cannot get services/proxy"

@@ -487,6 +487,42 @@ async fn a_group_is_asked_once_for_all_its_kinds() {
     assert_eq!(count(), 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_look_at_a_service_asks_its_proxy_and_tells_its_answers_from_those_of_the_way() {
+    let gone = "endpoints \"api\" not found";
+    let mut answers = vec![
+        Reply::Json(200, json!({"ok": true})),
+        Reply::Json(404, json!({"kind": "Page", "message": "mine"})),
+        Reply::Json(500, json!({})),
+        status(404, "NotFound", gone),
+        status(503, "ServiceUnavailable", "no endpoints available for service \"api\""),
+        Reply::Json(502, json!({})),
+        Reply::Silence,
+    ]
+    .into_iter();
+    let (cluster, asked, _) = cluster(move |_| answers.next().expect("one for each look"));
+    let limit = Duration::from_secs(10);
+    let look = || cluster.probe_service("n", "api", 8080, "/health/ready?deep=1", limit);
+    for own in [200, 404, 500] {
+        assert_eq!(look().await.expect("is the service's answer"), own);
+    }
+    for (kind, said) in [
+        (ErrorKind::Unavailable, gone),
+        (ErrorKind::Unavailable, "no endpoints available"),
+        (ErrorKind::Unavailable, "502 Bad Gateway came from the API server's proxy"),
+        (ErrorKind::DeadlineExceeded, "no answer within 10 s"),
+    ] {
+        let error = look().await.expect_err("nobody was reached");
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(
+            error.to_string().contains(said) && error.to_string().contains("Service n/api:8080"),
+            "{error}"
+        );
+    }
+    let path = "/api/v1/namespaces/n/services/api:8080/proxy/health/ready?deep=1";
+    assert_eq!(*asked.lock().expect("is not poisoned"), vec![path; 7]);
+}
+
 /// Each rule is worth what turns red without it.
 #[cfg(feature = "planted-defects")]
 #[test]

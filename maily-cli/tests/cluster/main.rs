@@ -5,11 +5,17 @@
 mod adoption;
 mod boutique;
 mod budget;
+mod checks;
+mod described;
 mod durability;
 mod edits;
 mod failures;
 mod fence;
+mod gates;
+mod helm;
+mod jobs;
 mod kills;
+mod kinds;
 mod logs;
 mod managers;
 mod operators;

@@ -1,13 +1,9 @@
 //! What has to be there before something else can be, what stays when a version has it no more, and what the server
 //! refuses on the way.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::site::{Site, app};
-
-fn documents(objects: &[Value]) -> String {
-    objects.iter().map(|object| format!("---\n{object}\n")).collect()
-}
+use crate::site::{Site, app, documents};
 
 #[tokio::test]
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]

@@ -22,14 +22,16 @@ use tempfile::TempDir;
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Kinds that an application consists of.
-const KINDS: [(&str, &str); 8] = [
+const KINDS: [(&str, &str); 10] = [
     ("apps/v1", "Deployment"),
     ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
     ("v1", "Service"),
     ("v1", "ServiceAccount"),
     ("v1", "ConfigMap"),
     ("v1", "Secret"),
     ("batch/v1", "Job"),
+    ("batch/v1", "CronJob"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
 ];
 
@@ -58,6 +60,18 @@ impl Done {
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
+    }
+
+    /// What a run told, one event a line.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect()
+    }
+
+    /// Steps of events of this name in their order, without the ends of phases.
+    pub(crate) fn steps(&self, name: &str) -> Vec<String> {
+        let events = self.events().into_iter().filter(|event| event["event"] == name);
+        let steps = events.map(|event| event["step"].as_str().expect("is text").to_owned());
+        steps.filter(|step| !step.contains("/phase/")).collect()
     }
 }
 
@@ -142,12 +156,17 @@ impl Site {
         object.text("/spec/template/spec/containers/0/image").expect("has an image").to_owned()
     }
 
+    /// Objects of a kind in the namespace.
+    pub(crate) async fn list(&self, version: &str, kind: &str) -> Vec<Object> {
+        let query = ListQuery::new(ObjectKind::new(version, kind), Some(&self.namespace));
+        self.cluster.list(&query).await.expect("answers")
+    }
+
     /// Everything of the application, as it is.
     pub(crate) async fn objects(&self) -> Vec<Object> {
         let mut found = Vec::new();
         for (version, kind) in KINDS {
-            let query = ListQuery::new(ObjectKind::new(version, kind), Some(&self.namespace));
-            let listed = self.cluster.list(&query).await.expect("answers");
+            let listed = self.list(version, kind).await;
             found.extend(listed.into_iter().filter(|object| {
                 let name = object.name();
                 !name.starts_with("maily-")
@@ -236,6 +255,11 @@ pub(crate) fn app(name: &str, version: &str, annotations: Value) -> String {
     ];
     // With a separator first, other clients take it for YAML, not for a stream of JSON.
     documents.map(|document| format!("---\n{document}\n")).concat()
+}
+
+/// A manifest of these objects.
+pub(crate) fn documents(objects: &[Value]) -> String {
+    objects.iter().map(|object| format!("---\n{object}\n")).collect()
 }
 
 /// A pod behaviour of the stack.

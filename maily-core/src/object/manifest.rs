@@ -210,9 +210,12 @@ impl Object {
     }
 
     /// The object without what only the server sets: status, uid, resourceVersion, generation,
-    /// creationTimestamp, managedFields.
+    /// creationTimestamp, managedFields, and how a Job finds its pods, unless it says itself.
     pub fn without_server_fields(mut self) -> Self {
         Arc::make_mut(&mut self.body).remove("status");
+        if self.kind() == "Job" && self.at("/spec/manualSelector") != Some(&Value::Bool(true)) {
+            self.edit(forget_generated_selector);
+        }
         let metadata = self.metadata();
         for field in [
             "uid",
@@ -328,6 +331,24 @@ impl From<Object> for Value {
     }
 }
 
+/// Takes out of a Job what the server generates from its uid: it refuses a Job that brings another one's.
+fn forget_generated_selector(job: &mut Map<String, Value>) {
+    let Some(spec) = job.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    spec.remove("selector");
+    let Some(metadata) = spec.get_mut("template").and_then(|template| template.get_mut("metadata")) else {
+        return;
+    };
+    let Some(metadata) = metadata.as_object_mut() else { return };
+    let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) else { return };
+    for name in ["controller-uid", "job-name"] {
+        labels.remove(name);
+        labels.remove(&format!("batch.kubernetes.io/{name}"));
+    }
+    if labels.is_empty() {
+        metadata.remove("labels");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -384,5 +405,21 @@ mod tests {
         });
         assert_eq!(object.at("/metadata/name"), Some(&json!("a")));
         assert_eq!(object.text("/kind"), Some("Service"));
+    }
+
+    #[test]
+    fn a_job_is_written_again_without_what_the_server_generates_from_its_uid() {
+        let job = |manual: bool| {
+            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a", "uid": "u"}, "spec": {
+                "manualSelector": manual, "selector": {"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}},
+                "template": {"metadata": {"labels": {"app": "a", "controller-uid": "u", "job-name": "a",
+                    "batch.kubernetes.io/controller-uid": "u", "batch.kubernetes.io/job-name": "a"}}}}})
+        };
+        let spec = |manual| {
+            Object::from_value(job(manual)).unwrap().without_server_fields().to_value()["spec"].clone()
+        };
+        let own = json!({"manualSelector": false, "template": {"metadata": {"labels": {"app": "a"}}}});
+        assert_eq!(spec(false), own);
+        assert_eq!(spec(true), job(true)["spec"], "it says itself which pods are its own");
     }
 }

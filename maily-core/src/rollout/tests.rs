@@ -155,6 +155,87 @@ fn t07_stateful_sets_are_available_not_ready_and_know_partitions() {
     assert!(why(&of(&waits, &waits, &[], &[])).contains("OnDelete"));
 }
 
+/// A pod of a revision of a StatefulSet or generation of a DaemonSet.
+fn pod_of(label: &str, revision: &str, reason: &str) -> Object {
+    let mut pod = pod("api-0", "api", json!({"reason": reason, "message": "not found"}), json!({}));
+    pod.edit(|body| body["metadata"]["labels"] = json!({label: revision}));
+    pod
+}
+
+#[test]
+fn stateful_sets_fail_by_pods_of_the_new_revision_and_name_an_old_one_that_holds_them_up() {
+    const REVISION: &str = "controller-revision-hash";
+    let status = json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 2,
+        "updateRevision": "b", "currentRevision": "a"});
+    let live = stateful_set(json!({"type": "RollingUpdate"}), status.clone());
+    let doomed = |revision: &str| [pod_of(REVISION, revision, "ImagePullBackOff")];
+    assert_eq!(cause(&of(&live, &live, &doomed("b"), &[])), "image-not-found");
+    let held = of(&live, &live, &doomed("a"), &[]);
+    assert!(why(&held).contains("`kubectl delete pod api-0 --namespace shop`"), "{held:?}");
+    // Side by side they wait for nobody, and what is not doomed may pass.
+    let mut parallel = live.clone();
+    parallel.edit(|body| body["spec"]["podManagementPolicy"] = json!("Parallel"));
+    assert!(!why(&of(&parallel, &parallel, &doomed("a"), &[])).contains("kubectl"));
+    let slow = [pod_of(REVISION, "a", "ContainerCreating")];
+    assert!(!why(&of(&live, &live, &slow, &[])).contains("kubectl"));
+    // Until the controller has seen the change, nothing is said about its pods.
+    let mut unseen = status;
+    unseen["observedGeneration"] = json!(0);
+    let unseen = stateful_set(json!({"type": "RollingUpdate"}), unseen);
+    assert!(why(&of(&unseen, &unseen, &doomed("b"), &[])).contains("not seen the change"));
+    let mut surplus = live.clone();
+    surplus.edit(|body| body["status"]["replicas"] = json!(5));
+    assert_eq!(why(&of(&surplus, &surplus, &[], &[])), "2 surplus pods still run");
+}
+
+#[test]
+fn daemon_sets_are_on_every_node_or_fail_by_pods_of_their_generation() {
+    const GENERATION: &str = "pod-template-generation";
+    let set = |strategy: &str, status: Value| {
+        object(json!({"apiVersion": "apps/v1", "kind": "DaemonSet",
+            "metadata": {"name": "api", "namespace": "shop", "uid": "u", "generation": 2,
+                "annotations": {"deprecated.daemonset.template.generation": "2"}},
+            "spec": {"updateStrategy": {"type": strategy}, "template": {}}, "status": status}))
+    };
+    let status = |observed: i64, updated: i64, available: i64| {
+        json!({"observedGeneration": observed, "desiredNumberScheduled": 3, "updatedNumberScheduled": updated,
+            "numberAvailable": available})
+    };
+    let judged = |strategy: &str, status: Value, pods: &[Object]| {
+        let set = set(strategy, status);
+        of(&set, &set, pods, &[])
+    };
+    assert_eq!(judged("RollingUpdate", status(2, 3, 3), &[]), Health::Done);
+    assert!(why(&judged("RollingUpdate", status(1, 3, 3), &[])).contains("not seen the change"));
+    assert_eq!(why(&judged("RollingUpdate", status(2, 3, 2), &[])), "2 of 3 ready");
+    assert!(matches!(
+        judged("RollingUpdate", status(2, 2, 3), &[]),
+        Health::Waiting { ready: 2, desired: 3, .. }
+    ));
+    assert!(why(&judged("OnDelete", status(2, 1, 3), &[])).contains("OnDelete"));
+    let doomed = |generation: &str| [pod_of(GENERATION, generation, "ImagePullBackOff")];
+    assert_eq!(cause(&judged("RollingUpdate", status(2, 1, 2), &doomed("2"))), "image-not-found");
+    let old = judged("RollingUpdate", status(2, 1, 2), &doomed("1"));
+    assert!(matches!(old, Health::Waiting { .. }), "a pod of before is not our failure: {old:?}");
+}
+
+#[test]
+fn jobs_wait_while_they_are_suspended_and_fail_by_pods_that_cannot_start() {
+    let job = |spec: Value| {
+        object(
+            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "api", "uid": "u", "generation": 1},
+            "spec": spec, "status": {}}),
+        )
+    };
+    let suspended = job(json!({"suspend": true}));
+    assert!(why(&of(&suspended, &suspended, &[], &[])).contains("suspended"));
+    let live = job(json!({}));
+    let waiting = |reason: &str| [pod_of("job-name", "api", reason)];
+    assert_eq!(cause(&of(&live, &live, &waiting("ErrImagePull"), &[])), "image-not-found");
+    // How often it starts anew is the Job's own affair.
+    assert!(matches!(of(&live, &live, &waiting("CrashLoopBackOff"), &[]), Health::Waiting { .. }));
+}
+
 #[test]
 fn t08_running_jobs_failed_pods_and_pending_load_balancers_are_not_done() {
     let job = object(json!({"apiVersion": "batch/v1", "kind": "Job",

@@ -192,10 +192,31 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
         "strategy OnDelete: pods take the new revision only when somebody deletes them".to_owned()
     } else if total > desired {
         format!("{} surplus pods still run", total - desired)
+    } else if let Some(why) = held_up(live, evidence, revision) {
+        why
     } else {
         pods_say(evidence, |_| true).unwrap_or_else(|| format!("{ready} of {desired} ready"))
     };
     Health::waiting(ready, desired, why)
+}
+
+/// A doomed pod of another revision, which the controller of a StatefulSet never replaces by itself: in order, it does
+/// nothing before every pod is ready (kubernetes/kubernetes#67250).
+fn held_up(live: &Object, evidence: &Evidence<'_>, revision: Option<&str>) -> Option<String> {
+    if live.text("/spec/podManagementPolicy") == Some("Parallel") {
+        return None;
+    }
+    let of_another =
+        |pod: &&&Object| !pod.is_terminating() && pod.label("controller-revision-hash") != revision;
+    evidence.pods.iter().filter(of_another).find_map(|pod| {
+        let said = doomed(pod)?.message;
+        let place = pod.namespace().map(|namespace| format!(" --namespace {namespace}")).unwrap_or_default();
+        Some(format!(
+            "{said}; as podManagementPolicy is OrderedReady, its controller replaces no pod before it is ready: \
+             `kubectl delete pod {}{place}` lets it go on",
+            pod.name()
+        ))
+    })
 }
 
 pub(super) fn daemon_set(target: &Target, live: &Object, evidence: &Evidence<'_>) -> Health {

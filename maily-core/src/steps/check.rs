@@ -17,6 +17,9 @@ use crate::{
 /// Time for one request; a command may take what is left of the step's time.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// The last look begins so long before the time is up: one without time sees nothing.
+const LAST: Duration = Duration::from_secs(1);
+
 /// A look that takes longer is told.
 const SLOW: Duration = Duration::from_secs(4);
 /// And again after this time at the latest.
@@ -33,6 +36,7 @@ pub(super) async fn run(context: &Context, step: &Step, probe: &ProbeRequest, ga
     let mut pause = Duration::from_millis(500);
     let mut waited = Waited::new(context, &step.id);
     let mut refusal = None;
+    let mut seen: Option<Verdict> = None;
     loop {
         if context.must_stop(Direction::Forward) {
             return End::Halted;
@@ -41,13 +45,20 @@ pub(super) async fn run(context: &Context, step: &Step, probe: &ProbeRequest, ga
             ProbeRequest::Http { .. } => LOOK.min(context.left(deadline)),
             ProbeRequest::Command { .. } => context.left(deadline),
         };
-        let Some(answer) = look(context, &mut waited, prober.probe(probe, limit)).await else {
-            return End::Halted;
-        };
-        let verdict = match answer {
-            Ok(verdict) => verdict,
-            Err(error) if error.is_transient() => Verdict::Insufficient { evidence: error.to_string() },
-            Err(error) => return fail(Failure::of(&error)),
+        let verdict = match seen.take() {
+            Some(verdict) if limit.is_zero() => verdict,
+            _ => {
+                let Some(answer) = look(context, &mut waited, prober.probe(probe, limit)).await else {
+                    return End::Halted;
+                };
+                match answer {
+                    Ok(verdict) => verdict,
+                    Err(error) if error.is_transient() => {
+                        Verdict::Insufficient { evidence: error.to_string() }
+                    }
+                    Err(error) => return fail(Failure::of(&error)),
+                }
+            }
         };
         // What said no and then ran out of time has said no.
         let verdict = match (verdict, &mut refusal) {
@@ -77,7 +88,10 @@ pub(super) async fn run(context: &Context, step: &Step, probe: &ProbeRequest, ga
                 waited.tell(None, None, evidence);
             }
         }
-        match context.pause(Direction::Forward, pause.min(context.left(deadline))).await {
+        seen = Some(verdict);
+        let left = context.left(deadline);
+        let rest = left.checked_sub(LAST).filter(|rest| !rest.is_zero()).unwrap_or(left);
+        match context.pause(Direction::Forward, pause.min(rest)).await {
             Ok(()) => {}
             Err(Trouble::Halted | Trouble::Failed(_)) => return End::Halted,
         }

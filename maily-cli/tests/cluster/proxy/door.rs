@@ -4,7 +4,7 @@
 use std::{
     io::Result,
     net::{Ipv4Addr, SocketAddr, TcpListener as StdListener},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -32,32 +32,68 @@ use super::{
 };
 
 /// The proxy; it ends when it is dropped.
-pub(super) struct Door {
-    pub(super) port: u16,
+pub(crate) struct Door {
+    pub(crate) port: u16,
     pub(super) weather: Arc<Weather>,
+    /// What stands in for the pods of the stack.
+    pub(crate) services: Arc<Services>,
     over: CancellationToken,
 }
 
+/// What Services answer to who asks them through the API server: simulated pods serve nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Services(Mutex<(Option<u16>, Vec<String>)>);
+
+impl Services {
+    /// From now on every Service answers so.
+    pub(crate) fn answer(&self, code: u16) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(code);
+    }
+
+    /// What they were asked.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    /// The answer to a request for a Service; none where it is for the API server.
+    fn says(&self, start: &str) -> Option<u16> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let code = known.0.filter(|_| start.contains("/services/") && start.contains("/proxy/"))?;
+        known.1.push(start.to_owned());
+        Some(code)
+    }
+}
+
 impl Door {
-    /// Opens before the API server of a stack.
+    /// Opens before the API server of a stack, and hands everything on as it is.
+    pub(crate) fn calm(stack: &Stack) -> Self {
+        Self::before(stack, Weather::calm())
+    }
+
+    /// Opens before the API server of a stack, with a bad line by a seed.
     pub(super) fn open(stack: &Stack, seed: u64) -> Self {
+        Self::before(stack, Weather::new(seed))
+    }
+
+    fn before(stack: &Stack, weather: Weather) -> Self {
         let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         listener.set_nonblocking(true).expect("can be set");
         let port = listener.local_addr().expect("has an address").port();
-        let (weather, over) = (Arc::new(Weather::new(seed)), CancellationToken::new());
+        let (weather, over) = (Arc::new(weather), CancellationToken::new());
+        let services = Arc::<Services>::default();
         let (acceptor, server) = (acceptor(stack), Server::of(stack));
-        let (shared, ends) = (Arc::clone(&weather), over.clone());
+        let (shared, pods, ends) = (Arc::clone(&weather), Arc::clone(&services), over.clone());
         // Tests block their own thread while they run commands.
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("can be made").block_on(async {
                 tokio::select! {
                     () = ends.cancelled() => {}
-                    () = serve(listener, acceptor, server, shared) => {}
+                    () = serve(listener, acceptor, server, shared, pods) => {}
                 }
             });
         });
-        Self { port, weather, over }
+        Self { port, weather, services, over }
     }
 }
 
@@ -100,13 +136,20 @@ fn acceptor(stack: &Stack) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config.expect("fit")))
 }
 
-async fn serve(listener: StdListener, acceptor: TlsAcceptor, server: Server, weather: Arc<Weather>) {
+async fn serve(
+    listener: StdListener,
+    acceptor: TlsAcceptor,
+    server: Server,
+    weather: Arc<Weather>,
+    services: Arc<Services>,
+) {
     let listener = TcpListener::from_std(listener).expect("is one");
     while let Ok((stream, _)) = listener.accept().await {
-        let (acceptor, server, weather) = (acceptor.clone(), server.clone(), Arc::clone(&weather));
+        let (acceptor, server) = (acceptor.clone(), server.clone());
+        let (weather, services) = (Arc::clone(&weather), Arc::clone(&services));
         tokio::spawn(async move {
             // Who goes away, on either side, ends this connection and no more.
-            let _ = converse(stream, &acceptor, &server, &weather).await;
+            let _ = converse(stream, &acceptor, &server, &weather, &services).await;
         });
     }
 }
@@ -116,12 +159,18 @@ async fn converse(
     acceptor: &TlsAcceptor,
     server: &Server,
     weather: &Weather,
+    services: &Services,
 ) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut client = BufReader::new(acceptor.accept(stream).await?);
     let mut behind = server.connect().await?;
     while let Some(request) = Head::read(&mut client).await? {
         let body = request.body(&mut client).await?;
+        if let Some(code) = services.says(request.start()) {
+            let answer = format!("HTTP/1.1 {code} -\r\ncontent-length: 0\r\n\r\n");
+            send(&mut client, answer.as_bytes()).await?;
+            continue;
+        }
         let card = weather.draw(request.start());
         match card.fate {
             Fate::Busy => refuse(&mut client, 429, "TooManyRequests", "").await?,

@@ -5,3 +5,5 @@ mod door;
 mod releases;
 mod weather;
 mod wire;
+
+pub(crate) use door::Door;

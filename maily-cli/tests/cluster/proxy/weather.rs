@@ -121,7 +121,8 @@ impl Deck {
 
 #[derive(Debug)]
 pub(super) struct Weather {
-    seed: u64,
+    /// None of a line that is good.
+    seed: Option<u64>,
     decks: Mutex<BTreeMap<Class, Deck>>,
     came: Mutex<BTreeMap<Fate, usize>>,
     /// Reads pass until a lease is asked for.
@@ -134,7 +135,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Weather {
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, decks: Mutex::default(), came: Mutex::default(), waits: AtomicBool::new(false) }
+        Self { seed: Some(seed), ..Self::calm() }
+    }
+
+    /// A line on which nothing is late or lost.
+    pub(super) fn calm() -> Self {
+        Self { seed: None, decks: Mutex::default(), came: Mutex::default(), waits: AtomicBool::new(false) }
     }
 
     /// Lets reads pass until a run begins: an answer that a command misses before may end it with nothing done.
@@ -144,13 +150,17 @@ impl Weather {
 
     /// What becomes of the request with this first line.
     pub(super) fn draw(&self, start: &str) -> Card {
+        let Some(seed) = self.seed else {
+            let (late, life) = (Duration::ZERO, Duration::MAX);
+            return Card { fate: Fate::Passes, late, life, torn: false };
+        };
         let class = Class::of(start);
         if class == Class::Write && start.contains("/leases/") {
             self.waits.store(false, SeqCst);
         }
         let mut decks = lock(&self.decks);
         let deck = decks.entry(class).or_insert_with(|| Deck {
-            chance: Chance::new(self.seed ^ ((class as u64 + 1) << 56)),
+            chance: Chance::new(seed ^ ((class as u64 + 1) << 56)),
             left: Vec::new(),
             lost: 0,
         });

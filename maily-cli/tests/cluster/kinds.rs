@@ -1,0 +1,196 @@
+//! Workloads of every kind, by their real controllers: rolled out, upgraded, and taken back when their pods are doomed.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::site::{Site, behaves, documents};
+
+fn template(name: &str, version: &str, annotations: Value, restart: &str) -> Value {
+    json!({"metadata": {"labels": {"app": name}, "annotations": annotations},
+        "spec": {"restartPolicy": restart, "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "main", "image": format!("registry.example/shop/{name}:{version}")}]}})
+}
+
+fn stateful_set(version: &str, annotations: Value, policy: &str) -> String {
+    documents(&[
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "store"},
+            "spec": {"clusterIP": "None", "selector": {"app": "store"}, "ports": [{"port": 5432}]}}),
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "store"},
+            "spec": {"serviceName": "store", "replicas": 3, "podManagementPolicy": policy,
+                "selector": {"matchLabels": {"app": "store"}},
+                "template": template("store", version, annotations, "Always")}}),
+    ])
+}
+
+fn daemon_set(version: &str, annotations: Value) -> String {
+    documents(&[json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"},
+        "spec": {"selector": {"matchLabels": {"app": "agent"}},
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}},
+            "template": template("agent", version, annotations, "Always")}})])
+}
+
+fn cron_job(version: &str) -> String {
+    // Never: no February has thirty days.
+    documents(&[json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly"},
+        "spec": {"schedule": "0 0 30 2 *", "jobTemplate": {"spec": {
+            "template": template("nightly", version, json!({}), "Never")}}}})])
+}
+
+fn job(version: &str, annotations: Value) -> String {
+    documents(&[json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "import"},
+        "spec": {"backoffLimit": 0, "template": template("import", version, annotations, "Never")}})])
+}
+
+/// Images of the living pods of an application.
+async fn images(site: &Site, name: &str) -> Vec<String> {
+    let pods = site.list("v1", "Pod").await;
+    let ours = pods.iter().filter(|pod| pod.label("app") == Some(name) && !pod.is_terminating());
+    ours.map(|pod| pod.text("/spec/containers/0/image").expect("has one").to_owned()).collect()
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn every_kind_of_workload_is_awaited_and_upgraded() {
+    let all = |version: &str| {
+        let slow = json!({"stack.maily.dev/ready-after": "600ms"});
+        stateful_set(version, slow.clone(), "OrderedReady")
+            + &daemon_set(version, slow.clone())
+            + &cron_job(version)
+            + &job(version, slow)
+    };
+    let site = Site::bound("kinds", &[("v1", all("v1")), ("v2", all("v2"))]).await;
+    for version in ["v1", "v2"] {
+        let mut deploy = vec!["deploy", "--version", version, "--yes"];
+        if version == "v2" {
+            // The template of a Job cannot be changed: it is made anew, for who says so.
+            let refused = site.run(&deploy).expect(1);
+            assert!(
+                refused.err.contains("/import: spec.template cannot")
+                    && refused.err.contains("--allow-replace Job/import"),
+                "{}",
+                refused.err
+            );
+            deploy.extend(["--allow-replace", "Job/import"]);
+        }
+        site.run(&deploy).expect(0);
+        let store = site.get("apps/v1", "StatefulSet", "store").await.expect("is there");
+        for field in ["replicas", "updatedReplicas", "availableReplicas"] {
+            assert_eq!(store.int(&format!("/status/{field}")), Some(3), "{field} when the command ends");
+        }
+        assert_eq!(store.text("/status/currentRevision"), store.text("/status/updateRevision"));
+        let agent = site.get("apps/v1", "DaemonSet", "agent").await.expect("is there");
+        let nodes = agent.int("/status/desiredNumberScheduled").expect("is counted");
+        assert!(nodes > 1, "{nodes}");
+        for field in ["updatedNumberScheduled", "numberAvailable"] {
+            assert_eq!(agent.int(&format!("/status/{field}")), Some(nodes), "{field} when the command ends");
+        }
+        for name in ["store", "agent"] {
+            let wanted = format!("registry.example/shop/{name}:{version}");
+            let images = images(&site, name).await;
+            assert!(!images.is_empty() && images.iter().all(|image| *image == wanted), "{images:?}");
+        }
+        let nightly = site.get("batch/v1", "CronJob", "nightly").await.expect("is there");
+        let image = nightly.text("/spec/jobTemplate/spec/template/spec/containers/0/image");
+        assert_eq!(image, Some(&*format!("registry.example/shop/nightly:{version}")));
+        let import = site.get("batch/v1", "Job", "import").await.expect("is there");
+        assert_eq!(import.int("/status/succeeded"), Some(1), "it has ended when the command ends");
+        assert_eq!(
+            import.text("/spec/template/spec/containers/0/image"),
+            Some(&*format!("registry.example/shop/import:{version}"))
+        );
+    }
+    site.run(&["plan", "--version", "v2", "--exit-code"]).expect(0);
+}
+
+/// A version whose pods are doomed is seen at once, and everything is as it was, pods included.
+async fn is_doomed(
+    purpose: &str,
+    of: impl Fn(&str, Value) -> String,
+    how: &str,
+    step: &str,
+    replace: &[&str],
+) -> Value {
+    let site = Site::bound(purpose, &[("v1", of("v1", json!({}))), ("v2", of("v2", behaves(how)))]).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let before = site.content().await;
+    let args =
+        [&["deploy", "--version", "v2", "--yes", "-o", "json", "--timeout", "40s"][..], replace].concat();
+    let failed = site.run(&args).expect(3);
+    let event = failed.events().into_iter().find(|event| event["event"] == "step-failed").expect("failed");
+    assert_eq!(event["step"], step, "{event}");
+    assert_eq!(without_numbers(site.content().await), without_numbers(before), "everything is as it was");
+    assert!(failed.took.as_secs() < 30, "{:?}", failed.took);
+    let name = step.split('/').nth(1).expect("has a service");
+    if replace.is_empty() {
+        let images = images(&site, name).await;
+        assert!(!images.is_empty() && images.iter().all(|image| image.ends_with(":v1")), "{images:?}");
+    }
+    event["failure"].clone()
+}
+
+/// Without the numbers of templates, and without the uid by which a Job finds its pods.
+fn without_numbers(mut content: Vec<Value>) -> Vec<Value> {
+    for one in &mut content {
+        if one["kind"] == "Job" {
+            one["spec"].as_object_mut().expect("is a map").remove("selector");
+            one["spec"]["template"]["metadata"].as_object_mut().expect("is a map").remove("labels");
+        }
+        let metadata = one["metadata"].as_object_mut().expect("is a map");
+        metadata.remove("annotations");
+        metadata.remove("labels");
+    }
+    content
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_stateful_set_with_doomed_pods_is_seen_at_once_and_comes_back() {
+    let parallel = |version: &str, annotations| stateful_set(version, annotations, "Parallel");
+    let failure = is_doomed("doomed-set", parallel, "crash-loop", "production/store/rollout", &[]).await;
+    assert_eq!(failure["cause"], "crash-loop", "{failure}");
+    assert_eq!(failure["log"], json!(["listening on :8080"]), "{failure}");
+}
+
+/// In order, the controller replaces no pod before it is ready: whoever waits is told, and by which command it goes on.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_doomed_pod_that_holds_its_stateful_set_up_is_named_with_the_way_on() {
+    let of =
+        |version: &str, how: &str| (version.to_owned(), stateful_set(version, behaves(how), "OrderedReady"));
+    let versions = [of("v1", "ready"), of("v2", "crash-loop")];
+    let versions: Vec<(&str, String)> = versions.iter().map(|(name, text)| (&**name, text.clone())).collect();
+    let site = Site::bound("held-up", &versions).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let before = site.content().await;
+    let start = std::time::Instant::now();
+    let mut child = site.spawn(&["deploy", "--version", "v2", "--yes", "-o", "json", "--timeout", "60s"]);
+    let mut lines = BufReader::new(child.stdout.take().expect("is piped")).lines().map_while(Result::ok);
+    let way_on = format!("kubectl delete pod store-2 --namespace {}", site.namespace);
+    let told = lines.find(|line| line.contains(&way_on)).expect("it is told");
+    assert!(told.contains("step-progress") && told.contains("crashes again and again"), "{told}");
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    site.kubectl(&["delete", "pod", "store-2"]).expect(0);
+    assert!(lines.any(|line| line.contains("run-finished") && line.contains("rolled-back")));
+    assert_eq!(child.wait().expect("ends").code(), Some(3), "everything is as it was, pods included");
+    assert_eq!(without_numbers(site.content().await), without_numbers(before));
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_daemon_set_with_doomed_pods_is_seen_at_once_and_comes_back() {
+    let failure =
+        is_doomed("doomed-daemon", daemon_set, "image-not-found", "production/agent/rollout", &[]).await;
+    assert_eq!(failure["cause"], "image-not-found", "{failure}");
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_job_among_the_manifests_that_fails_takes_the_release_back() {
+    let replace = ["--allow-replace", "Job/import"];
+    let failure = is_doomed("doomed-job", job, "fails", "production/import/rollout", &replace).await;
+    assert_eq!(failure["cause"], "job-failed", "{failure}");
+}
