@@ -3,6 +3,7 @@
 
 mod adoption;
 mod autoscaler;
+mod clock;
 mod configuration;
 mod fence;
 mod force;
