@@ -1,12 +1,22 @@
 //! Commands of the simulated world.
 
 use clap::Subcommand;
+use maily_testkit::world::Factor;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SandboxCommand {
     /// Things that go wrong on purpose
     #[command(subcommand)]
     Fault(FaultCommand),
+    /// Tell how fast the world's time goes, or set it
+    #[command(
+        after_help = "Examples:\n  mailyctl --sandbox sandbox clock\n  mailyctl --sandbox sandbox clock --factor 10"
+    )]
+    Clock {
+        /// Seconds of the world in a second of this machine: 0.01 to 1000
+        #[arg(long, value_name = "N")]
+        factor: Option<Factor>,
+    },
     /// Begin with a new world
     #[command(after_help = "Examples:\n  mailyctl --sandbox sandbox reset")]
     Reset,

@@ -39,6 +39,8 @@ pub(crate) enum SchemaFor {
     Doctor,
     /// The document of `sandbox fault list`
     Faults,
+    /// The document of `sandbox clock`
+    Clock,
     /// The document of `resume` and `abort` when no run is unfinished
     NoRun,
     /// The document on standard error when a command fails

@@ -1,4 +1,4 @@
-//! `sandbox`: faults, and a new beginning.
+//! `sandbox`: faults, its clock, and a new beginning.
 
 use maily_core::model::{Project, Service, Source};
 use maily_testkit::{
@@ -20,6 +20,15 @@ pub(super) fn sandbox(ui: &Ui, globals: &Globals, command: &SandboxCommand) -> R
         SandboxCommand::Reset => {
             Sandbox::reset(&sandbox_path(globals))?;
             ui.tell("the next command begins with a new world");
+        }
+        SandboxCommand::Clock { factor } => {
+            let mode = if factor.is_some() { Mode::Write } else { Mode::Read };
+            let sandbox = open_sandbox(globals, &project, mode)?;
+            if let Some(factor) = factor {
+                sandbox.shared.set_factor(*factor);
+                save(&sandbox)?;
+            }
+            clock(ui, &sandbox)?;
         }
         SandboxCommand::Fault(FaultCommand::Add { fault }) => {
             let text = fault.join(" ");
@@ -52,6 +61,20 @@ pub(super) fn sandbox(ui: &Ui, globals: &Globals, command: &SandboxCommand) -> R
         }
     }
     Ok(Code::Done)
+}
+
+fn clock(ui: &Ui, sandbox: &Sandbox) -> Result<(), CliError> {
+    let (factor, now) = {
+        let world = sandbox.shared.world();
+        (world.factor(), world.now)
+    };
+    if ui.is_json() {
+        return ui.document("clock", &json!({"factor": f64::from(factor), "now": now}));
+    }
+    ui.print_text(&format!(
+        "factor {factor}: in a second here {factor} s pass in the sandbox\nit is {} there",
+        now.strftime("%Y-%m-%d %H:%M:%SZ")
+    ))
 }
 
 /// A fault of something that is not there would wait for ever.

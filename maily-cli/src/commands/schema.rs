@@ -61,6 +61,7 @@ fn document(of: SchemaFor) -> Value {
         SchemaFor::Init => headed("init", derived::<Init>()),
         SchemaFor::Doctor => headed("doctor", derived::<Doctor>()),
         SchemaFor::Faults => headed("faults", derived::<Faults>()),
+        SchemaFor::Clock => headed("clock", derived::<Clock>()),
         SchemaFor::NoRun => {
             let mut schema = headed("resume", derived::<NoRun>());
             schema["properties"]["kind"] = json!({"enum": ["resume", "abort", "leave"]});
@@ -273,6 +274,16 @@ struct Faults {
     faults: Vec<String>,
     /// Those that there are.
     kinds: Vec<String>,
+}
+
+/// How the time of the simulated world goes.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the shape of the document that `sandbox clock` prints")]
+struct Clock {
+    /// Seconds of the world in a second of this machine.
+    factor: f64,
+    /// What time it is in the world.
+    now: jiff::Timestamp,
 }
 
 /// No run is unfinished.

@@ -124,6 +124,7 @@ fn what_is_shown_fits_its_schema() {
     check(&desk, "environments", &sandbox(&["env", "list"]).expect(0).json());
     check(&desk, "doctor", &sandbox(&["doctor", "--env", "production"]).expect(0).json());
     check(&desk, "faults", &sandbox(&["sandbox", "fault", "list"]).expect(0).json());
+    check(&desk, "clock", &sandbox(&["sandbox", "clock"]).expect(0).json());
     for command in ["resume", "abort"] {
         check(&desk, "no-run", &sandbox(&[command, "--env", "production"]).expect(0).json());
     }

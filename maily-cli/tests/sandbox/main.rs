@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests of processes live by the machine's clock and variables")]
 
 mod bad_input;
+mod clock;
 mod colour;
 mod commands;
 mod completions;

@@ -1,5 +1,7 @@
 //! Each test puts one of the traps of `docs/traps.md` before the judge.
 
+mod kinds;
+
 use serde_json::{Value, json};
 
 use super::{Evidence, Health, Target, judge};

@@ -191,7 +191,11 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
     let why = if on_delete && !enough {
         "strategy OnDelete: pods take the new revision only when somebody deletes them".to_owned()
     } else if total > desired {
-        format!("{} surplus pods still run", total - desired)
+        let surplus = total - desired;
+        format!(
+            "{surplus} {}",
+            if surplus == 1 { "surplus pod still runs" } else { "surplus pods still run" }
+        )
     } else if let Some(why) = held_up(live, evidence, revision) {
         why
     } else {

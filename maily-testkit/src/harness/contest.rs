@@ -14,10 +14,11 @@ use serde_json::json;
 
 use super::{
     chance::Chance,
+    content::{content, differences},
     drill::LANDED,
     place::{Place, lock},
     scheduler::{Scheduler, Seat},
-    stage::{Stage, VERSIONS, content, differences, environment, release},
+    stage::{Stage, VERSIONS, environment, release},
 };
 
 /// The second process ends the first one's run and brings the third version; the first one, who lives, must not stand

@@ -15,10 +15,11 @@ use maily_core::{
 
 use super::{
     chance::Chance,
+    content::{content, differences},
     contest::contest,
     place::{Place, lock},
     scheduler::{Participant, Scheduler, Seat},
-    stage::{Stage, VERSIONS, content, differences, environment, planned, squat},
+    stage::{Stage, VERSIONS, environment, planned, squat},
     weather::Guard,
     witness::{Witness, segment_of},
 };

@@ -5,6 +5,7 @@
 
 mod capture;
 mod chance;
+mod content;
 mod contest;
 mod drill;
 mod host;
@@ -25,6 +26,7 @@ mod weather;
 mod witness;
 
 pub use chance::Chance;
+pub use content::content;
 pub use drill::{Contest, Drill, Drilled, Straggler, Trap, drill, steps};
 pub use loopback::{HttpRequest, Loopback, Reply, decode};
 pub use network::NetCluster;
@@ -35,7 +37,7 @@ pub use scheduler::{Participant, Scheduler, Seat};
 pub use script::{Act, Script};
 pub use simulation::{Report, simulate};
 pub use stack::{Stack, StackError};
-pub use stage::{GATED, PLATFORM, Stage, StageError, VERSIONS, content, environment, release};
+pub use stage::{GATED, PLATFORM, Stage, StageError, VERSIONS, environment, release};
 pub use stages::Stages;
 pub use weather::{Fate, Tally, Weather};
 pub use witness::Witness;

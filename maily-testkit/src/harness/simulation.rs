@@ -22,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     chance::Chance,
+    content::{content, differences, is_content},
     place::{Place, lock},
     scheduler::{Participant, Scheduler, Seat},
     script::{Act, Script, ordinary},
     shown,
-    stage::{NOTE, Stage, VERSIONS, content, differences, environment, lease_of, release, squat},
+    stage::{NOTE, Stage, VERSIONS, environment, lease_of, release, squat},
     weather::{Tally, Weather},
     witness::Witness,
 };
@@ -266,13 +267,14 @@ impl Play {
     fn compare(&self, invariant: &str, index: usize, version: &str) {
         let resolved = &self.stage.environments[index];
         let world = self.place.world();
-        let found = content(&world, &resolved.environment.namespace);
-        let shown = shown::other_versions(&world, resolved, version);
-        drop(world);
         let Some(wanted) = self.stage.content_of(&resolved.environment.name, version) else { return };
-        if found == *wanted && shown.is_empty() {
+        let namespace = &resolved.environment.namespace;
+        let shown = shown::other_versions(&world, resolved, version);
+        if shown.is_empty() && is_content(&world, namespace, wanted) {
             return;
         }
+        let found = content(&world, namespace);
+        drop(world);
         // What a person has edited is his own.
         let edited: Vec<ObjectKey> = lock(&self.place.witness).edits().cloned().collect();
         let others = |objects: &[Object]| -> Vec<Object> {

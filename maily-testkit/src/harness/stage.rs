@@ -21,10 +21,11 @@ use maily_core::{
     runtime::Runtime,
     source::{ProgramTools, RenderRequest, Rendered, render},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     chance::Chance,
+    content::content,
     host::NetFrontend,
     network::NetCluster,
     place::{Place, lock},
@@ -350,72 +351,4 @@ pub(super) async fn planned(
     environment
         .plan(&wanted, head, base.as_ref(), &PlanOptions::default(), Depth::Read, Storage::Lasting)
         .await
-}
-
-/// What belongs to the application in a namespace, without what the server and the engine keep on it.
-pub fn content(world: &World, namespace: &str) -> Vec<Object> {
-    let mut objects: Vec<Object> = world
-        .objects()
-        .filter(|object| {
-            object.namespace() == Some(namespace)
-                && object.label("maily.dev/project").is_some()
-                // A run's Jobs tell of the run, not of the application.
-                && object.kind() != "Job"
-        })
-        .map(bare)
-        .collect();
-    objects.sort_by(|a, b| a.key().cmp(b.key()));
-    objects
-}
-
-/// An object without what the server and the engine keep on it.
-fn bare(object: &Object) -> Object {
-    let mut body = serde_json::Map::new();
-    for (field, value) in object.body().iter().filter(|(field, _)| *field != "status") {
-        body.insert(field.clone(), if field == "metadata" { bare_metadata(value) } else { value.clone() });
-    }
-    if object.kind() == "Service"
-        && let Some(spec) = body.get_mut("spec").and_then(Value::as_object_mut)
-    {
-        spec.remove("clusterIP");
-    }
-    Object::from_value(Value::Object(body)).unwrap_or_else(|_| object.clone())
-}
-
-fn bare_metadata(metadata: &Value) -> Value {
-    const KEPT: &[&str] = &["name", "namespace", "labels", "annotations", "ownerReferences", "finalizers"];
-    const OURS: &[&str] = &["maily.dev/epoch", "maily.dev/stamp", "deployment.kubernetes.io/revision", NOTE];
-    let fields = metadata.as_object().into_iter().flatten();
-    let mut bare: serde_json::Map<String, Value> = fields
-        .filter(|(field, _)| KEPT.contains(&field.as_str()))
-        .map(|(field, value)| (field.clone(), value.clone()))
-        .collect();
-    if let Some(annotations) = bare.get_mut("annotations").and_then(Value::as_object_mut) {
-        annotations.retain(|name, _| !OURS.contains(&name.as_str()));
-        if annotations.is_empty() {
-            bare.remove("annotations");
-        }
-    }
-    Value::Object(bare)
-}
-
-/// How what is there differs from what is wanted: the first few differences, in words.
-pub(super) fn differences(wanted: &[Object], found: &[Object]) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    for object in wanted {
-        match found.iter().find(|other| other.key() == object.key()) {
-            None => all.push(format!("{} is missing", object.key())),
-            Some(other) => {
-                let fields = maily_core::engine::difference(object, other);
-                let said = |field: maily_core::engine::FieldChange| {
-                    format!("{}: {} is {:?}, not {:?}", object.key(), field.path, field.to, field.from)
-                };
-                all.extend(fields.into_iter().map(said));
-            }
-        }
-    }
-    let wanted_there = |object: &&Object| wanted.iter().any(|other| other.key() == object.key());
-    all.extend(found.iter().filter(|o| !wanted_there(o)).map(|object| format!("{} is there", object.key())));
-    all.truncate(4);
-    all
 }

@@ -116,6 +116,12 @@ pub(crate) fn served(world: &World, kind: &ObjectKind) -> Option<ApiResource> {
         })
 }
 
+/// By how much the world's clock is ahead of the machine's.
+fn skew(world: &World, machine: jiff::Timestamp) -> i64 {
+    let ahead = world.ahead(machine).unwrap_or_default();
+    i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX)
+}
+
 pub(crate) fn fits(query: &ListQuery, object: &Object) -> bool {
     object.kind() == query.kind.kind
         && object.key().kind.group() == query.kind.group()
@@ -131,6 +137,7 @@ fn lasting(object: &Object) -> bool {
 #[async_trait]
 impl Cluster for SimCluster {
     async fn describe(&self) -> Result<ClusterInfo, ProviderError> {
+        let runtime = Arc::clone(self.door.shared.runtime());
         self.door
             .read("describe", "cluster", |world| {
                 let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, "kube-system");
@@ -140,7 +147,7 @@ impl Cluster for SimCluster {
                     identity: ClusterIdentity { uid, ca: String::new() },
                     server: "sandbox".to_owned(),
                     version: "1.36.0-sandbox".to_owned(),
-                    clock_skew_ms: Some(0),
+                    clock_skew_ms: Some(skew(world, runtime.wall())),
                 })
             })
             .await

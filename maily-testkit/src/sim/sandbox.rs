@@ -114,7 +114,7 @@ impl Sandbox {
             world.add_namespace(namespace);
         }
         // While nobody looked, time went on.
-        let now = runtime.wall();
+        let now = world.time_at(runtime.wall());
         if now > world.now {
             world.advance(now);
         }

@@ -14,7 +14,7 @@ use maily_core::{
 use tokio::sync::Notify;
 
 use super::door::{Access, Door};
-use crate::world::{Call, CallOutcome, Fault, Refusal, World};
+use crate::world::{Call, CallOutcome, Factor, Fault, Refusal, World};
 
 /// Time that the world is brought on at once.
 const STRETCH: SignedDuration = SignedDuration::from_secs(1);
@@ -34,9 +34,8 @@ type Save = Box<dyn Fn(&World) -> Result<(), String> + Send + Sync>;
 pub struct Shared {
     world: Mutex<World>,
     runtime: Arc<dyn Runtime>,
-    started: (Moment, Timestamp),
-    /// By how much the world's clock has fallen behind.
-    behind: Mutex<SignedDuration>,
+    /// From where the world's clock goes: it is set anew where its factor changes and where it falls behind.
+    since: Mutex<(Moment, Timestamp)>,
     /// Told on every change.
     pub(crate) changed: Notify,
     save: Option<Save>,
@@ -55,40 +54,45 @@ impl Shared {
     }
 
     pub(super) fn with_save(world: World, runtime: Arc<dyn Runtime>, save: Option<Save>) -> Arc<Self> {
-        let started = (runtime.now(), world.now);
-        Arc::new(Self {
-            world: Mutex::new(world),
-            runtime,
-            started,
-            behind: Mutex::new(SignedDuration::ZERO),
-            changed: Notify::new(),
-            save,
-        })
+        let since = Mutex::new((runtime.now(), world.now));
+        Arc::new(Self { world: Mutex::new(world), runtime, since, changed: Notify::new(), save })
     }
 
     /// The world, brought to the present.
     pub fn world(&self) -> MutexGuard<'_, World> {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = self.runtime.now();
-        let passed = SignedDuration::try_from(begun.since(self.started.0)).unwrap_or(SignedDuration::ZERO);
-        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.started.1 + passed - *behind;
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = world.factor().of_world(begun.since(since.0));
+        let mut now = since.1.checked_add(passed).unwrap_or(Timestamp::MAX);
         let before = world.version;
         while world.now + STRETCH < now && now.duration_since(world.now) <= PAUSE {
             let to = world.now + STRETCH;
             world.advance(to);
             // On a machine that cannot keep up the world goes slower; else it would be chased forever.
             if self.runtime.now().since(begun) > MOST {
-                *behind += now.duration_since(to);
+                *since = (begun, to);
+                now = to;
                 break;
             }
         }
-        let now = self.started.1 + passed - *behind;
         world.advance(now);
         if world.version != before {
             self.changed.notify_waiters();
         }
         world
+    }
+
+    /// Lets the world's time go faster or slower than the clock of its users: pods come up, addresses are given and
+    /// builds end in a fraction of their time. What its users wait for by their own clock, such as leases and
+    /// deadlines, takes its time, as do requests.
+    pub fn set_factor(&self, factor: Factor) {
+        let mut world = self.world();
+        let now = world.now;
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = (self.runtime.now(), now);
+        world.set_factor(factor, self.runtime.wall());
+        // Who waits for something that is due then has to reckon anew.
+        self.changed.notify_waiters();
     }
 
     pub(super) fn runtime(&self) -> &Arc<dyn Runtime> {
@@ -101,11 +105,11 @@ impl Shared {
         futures::pin_mut!(changed);
         // A change between the look and this wait is not lost.
         changed.as_mut().enable();
-        let (now, due) = {
+        let next = {
             let world = self.world();
-            (world.now, world.next_due())
+            let wait = |due: Timestamp| world.factor().of_machine(due.duration_since(world.now));
+            world.next_due().map_or(QUIET, wait)
         };
-        let next = due.and_then(|due| Duration::try_from(due.duration_since(now)).ok()).unwrap_or(QUIET);
         futures::future::select(changed, self.runtime.sleep(next.clamp(LEAST, QUIET))).await;
     }
 

@@ -132,6 +132,12 @@ impl World {
         self.objects.of_kind(kind).map(|object| object.key().clone()).collect()
     }
 
+    /// The same in the namespace of an object.
+    fn keys_beside(&self, kind: &str, object: &Object) -> Vec<ObjectKey> {
+        let beside = self.objects.of_kind(kind).filter(|other| other.namespace() == object.namespace());
+        beside.map(|other| other.key().clone()).collect()
+    }
+
     /// A controller looks at an object after this time.
     pub(super) fn look_after(&mut self, key: &ObjectKey, time: SignedDuration) {
         let at = self.now + time;
@@ -153,10 +159,8 @@ impl World {
             }
             // Who is scaled from outside is looked at by who scales it.
             "Deployment" | "StatefulSet" => {
-                for autoscaler in self.keys_of("HorizontalPodAutoscaler") {
-                    if autoscaler.namespace == object.key().namespace {
-                        self.react(&autoscaler);
-                    }
+                for autoscaler in self.keys_beside("HorizontalPodAutoscaler", object) {
+                    self.react(&autoscaler);
                 }
             }
             "Node" => {
@@ -198,10 +202,8 @@ impl World {
                 self.react(&deployment);
             }
         }
-        for budget in self.keys_of("PodDisruptionBudget") {
-            if budget.namespace == pod.key().namespace {
-                self.react(&budget);
-            }
+        for budget in self.keys_beside("PodDisruptionBudget", pod) {
+            self.react(&budget);
         }
     }
 

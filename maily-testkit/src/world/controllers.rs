@@ -20,6 +20,11 @@ impl World {
         owned.filter(|object| object.kind() == "Pod").cloned().collect()
     }
 
+    /// Pods of all replica sets but one.
+    fn pods_of_others(&self, sets: &[Object], name: &str) -> Vec<Object> {
+        sets.iter().filter(|set| set.name() != name).flat_map(|set| self.pods_of(set)).collect()
+    }
+
     /// Hash of a workload's pod template.
     pub(super) fn template_hash(&mut self, workload: &Object, template: &Value) -> String {
         let (uid, generation) =
@@ -67,12 +72,16 @@ impl World {
         let set = self.replica_set(deployment, &name, &hash, template, wanted);
         let paused = deployment.at("/spec/paused") == Some(&json!(true));
         let new = self.pods_of(&set);
-        let old: Vec<Object> =
-            sets.iter().filter(|s| s.name() != name).flat_map(|s| self.pods_of(s)).collect();
+        let old = self.pods_of_others(&sets, &name);
+        let before = self.version;
         if !paused {
             self.roll(deployment, &set, &hash, template, desired, &new, &old);
         }
-        self.describe(deployment, &set, &sets, desired, wanted);
+        let (new, old) = match self.version == before {
+            true => (new, old),
+            false => (self.pods_of(&set), self.pods_of_others(&sets, &name)),
+        };
+        self.describe(deployment, &set, &new, &old, desired, wanted);
     }
 
     fn replica_set(
@@ -165,14 +174,12 @@ impl World {
         &mut self,
         deployment: &Object,
         set: &Object,
-        sets: &[Object],
+        new: &[Object],
+        old: &[Object],
         desired: usize,
         revision: u64,
     ) {
-        let new = self.pods_of(set);
-        let old: Vec<Object> =
-            sets.iter().filter(|s| s.name() != set.name()).flat_map(|s| self.pods_of(s)).collect();
-        let ready = new.iter().chain(&old).filter(|pod| is_ready(pod)).count();
+        let ready = new.iter().chain(old).filter(|pod| is_ready(pod)).count();
         let done = new.len() == desired && old.is_empty() && ready == desired;
         let time = self.time();
         let conditions = deployment.at("/status/conditions").cloned().unwrap_or_default();

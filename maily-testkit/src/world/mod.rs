@@ -5,6 +5,7 @@ mod agenda;
 mod apply;
 mod budget;
 mod calls;
+mod clock;
 mod controllers;
 mod databases;
 mod defaults;
@@ -24,6 +25,7 @@ mod storage;
 mod store;
 
 pub use calls::{Call, CallLog, CallOutcome};
+pub use clock::{Factor, FactorError};
 pub use databases::DatabaseService;
 pub use fault::{Fault, FaultError, PodTrouble};
 pub use frontend::Frontend;

@@ -60,7 +60,8 @@ impl World {
         let pods = self.pods_of(set);
         let stale = pods.iter().find(|pod| pod.label(label) != Some(&text));
         let all_ready = pods.iter().all(is_ready);
-        if let Some(pod) = stale.filter(|pod| all_ready || !is_ready(pod)) {
+        let rolls = set.text("/spec/updateStrategy/type") != Some("OnDelete");
+        if let Some(pod) = stale.filter(|pod| rolls && (all_ready || !is_ready(pod))) {
             let key = pod.key().clone();
             let _ = self.delete(&key, &Precondition::Any);
         }

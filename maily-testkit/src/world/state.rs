@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Account, CallLog, DatabaseService, Fault, Frontend, SecretStore, Telemetry, agenda::Agenda, store::Store,
+    Account, CallLog, DatabaseService, Fault, Frontend, SecretStore, Telemetry, agenda::Agenda, clock::Clock,
+    store::Store,
 };
 
 /// Changes that are kept for watches.
@@ -19,6 +20,9 @@ const HISTORY: usize = 4096;
 pub struct World {
     /// The world's time.
     pub now: Timestamp,
+    /// How its time goes, where somebody has set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) clock: Option<Clock>,
     /// Last resource version given.
     pub version: u64,
     /// Chance: every world of one seed goes the same way.
@@ -67,6 +71,7 @@ impl World {
     pub fn new(now: Timestamp, seed: u64, namespaces: &[&str]) -> Self {
         let mut world = Self {
             now,
+            clock: None,
             version: 1,
             seed,
             faults: Vec::new(),

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod autoscaler;
+mod clock;
 mod configuration;
 mod dry_runs;
 mod fence;
@@ -12,6 +13,7 @@ mod hand;
 mod hindered;
 mod history;
 mod jobs;
+mod kinds;
 mod last_look;
 mod lease;
 mod logs;

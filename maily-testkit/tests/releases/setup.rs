@@ -171,8 +171,9 @@ impl Setup {
             .filter(|object| object.label("maily.dev/project") == Some("shop"))
             .map(|object| {
                 let mut object = object.clone().without_server_fields();
-                for annotation in ["maily.dev/epoch", "maily.dev/stamp", "deployment.kubernetes.io/revision"]
-                {
+                const OF_CONTROLLERS: [&str; 2] =
+                    ["deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation"];
+                for annotation in ["maily.dev/epoch", "maily.dev/stamp"].into_iter().chain(OF_CONTROLLERS) {
                     object.set_annotation(annotation, None);
                 }
                 if object.kind() == "Service" {
