@@ -38,11 +38,11 @@ pub use state::{Conclusion, Course, GATE_VALID, Next, Progress, RunState, StepSt
 pub use takeover::Wish;
 
 pub use crate::run::{
-    Before, Change, Direction, ENVIRONMENT, EPOCH, EVENT_FORMAT, Epoch, Event, Failure, FieldChange, Goal,
-    Kept, Listener, MANAGER, NAMESPACE, Note, Operation, Outcome, PLAN_FORMAT, PROJECT, Plan, PlanFileError,
-    RECORDS_MANAGER, ReleaseId, Reversibility, RunEnd, RunId, SCALE_MANAGER, SERVICE, STAMP, Sealer, Stamp,
-    Step, StepId, StepInfo, Storage, Stuck, What, Work, canonical, difference, digest, epoch_of, is_secret,
-    run_of, sha256,
+    Before, Change, Digests, Direction, ENVIRONMENT, EPOCH, EVENT_FORMAT, Epoch, Event, Failure, FieldChange,
+    Goal, Kept, Listener, MANAGER, NAMESPACE, Note, Operation, Outcome, PLAN_FORMAT, PROJECT, Plan,
+    PlanFileError, RECORDS_MANAGER, ReleaseId, Reversibility, RunEnd, RunId, SCALE_MANAGER, SERVICE, STAMP,
+    Sealer, Stamp, Step, StepId, StepInfo, Storage, Stuck, What, Work, canonical, difference, digest,
+    epoch_of, is_secret, run_of, sha256,
 };
 pub(crate) use crate::run::{
     drifted, forward_run_of, object_digest, strip_bookkeeping, told, without_bookkeeping,

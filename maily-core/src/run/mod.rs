@@ -23,7 +23,7 @@ pub use plan::{
     Before, Change, FieldChange, Goal, Kept, Note, Operation, PLAN_FORMAT, Plan, PlanFileError,
     Reversibility, Step, Work,
 };
-pub use result::{StepResult, Written};
+pub use result::{Digests, StepResult, Written};
 pub(crate) use seal::decoded;
 pub use seal::{Sealer, Storage, is_secret};
 pub use stamp::{

@@ -9,6 +9,7 @@ mod force;
 mod frontend;
 mod hand;
 mod history;
+mod images;
 mod last_look;
 mod lease;
 mod missing;
