@@ -10,7 +10,8 @@ use std::{
 
 use maily_core::{
     engine::{
-        Depth, EnvironmentError, Event, Head, Listener, Note, Planned, RunOptions, Storage, What, Wish,
+        Depth, EnvironmentError, Event, Goal, Head, Listener, Note, Outcome, Planned, ReleaseId, RunEnd,
+        RunOptions, Storage, What, Wish,
         history::Release,
         planner::{Force, PlanOptions, Wanted},
     },
@@ -205,6 +206,7 @@ pub(crate) async fn carry_out(
             ui.tell(&format!("{} {}: {text}", ui.paint.warn("!"), note.topic));
         }
     }
+    let back = matches!(planned.plan.goal, Goal::Rollback { .. });
     let before = planned.head.release.as_ref().map(|(_, release)| release.versions.clone());
     let show = ui.show(&title, name, Some(before.unwrap_or_default()));
     let begun = Begun::default();
@@ -212,7 +214,22 @@ pub(crate) async fn carry_out(
     let options = options(&run.turn, &under_way, begun.watch(show.listener()))?;
     let end = wired.environment.run(planned, &options).await.map_err(|error| begun.error(ui, name, error))?;
     ui.finished(show, name, &end);
+    if let RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } = &end
+        && back
+    {
+        tell_moved(ui, wired, *release).await;
+    }
     Ok(Code::of(&end))
+}
+
+/// Says where a way back brought other images than there were. The run is over: what cannot be read now is told by
+/// `show release` another time.
+async fn tell_moved(ui: &Ui, wired: &Wired, id: ReleaseId) {
+    let records = &*wired.environment.records;
+    let Ok(Some(release)) = maily_core::engine::history::release(records, id).await else { return };
+    for image in release::moved_images(records, &release).await.unwrap_or_default() {
+        ui.tell(&format!("{} {}", ui.paint.warn("!"), image.told()));
+    }
 }
 
 fn approve(ui: &Ui, wired: &Wired, planned: &Planned, again: &str) -> Result<(), CliError> {

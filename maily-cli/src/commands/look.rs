@@ -138,15 +138,19 @@ pub(super) async fn release(
             CliError::usage(format!("there is no release {id} on record")).help(render::there_are(&known))
         );
     };
+    let moved = release::moved_images(&*wired.environment.records, &found).await?;
     if ui.is_json() {
         let objects: Vec<_> = found
             .objects
             .values()
             .map(|object| json!({"service": object.service, "object": object.desired.to_value()}))
             .collect();
-        ui.document("release", &json!({"release": found.head, "run": found.run, "objects": objects}))?;
+        ui.document(
+            "release",
+            &json!({"release": found.head, "run": found.run, "objects": objects, "moved_images": moved}),
+        )?;
     } else {
-        ui.print(&render::release(&found, in_force, ui.paint))?;
+        ui.print(&render::release(&found, in_force, &moved, ui.paint))?;
     }
     Ok(Code::Done)
 }

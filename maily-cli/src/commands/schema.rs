@@ -10,7 +10,7 @@ use maily_core::{
     model,
     object::Object,
     provider::ClusterIdentity,
-    release::{RunSummary, Status},
+    release::{MovedImage, RunSummary, Status},
 };
 use schemars::JsonSchema;
 use serde_json::{Value, json};
@@ -131,6 +131,8 @@ struct Release {
     run: RunId,
     /// Its objects, values of Secrets hidden.
     objects: Vec<ReleasedObject>,
+    /// Images that are other ones than in the release from which the state of their service comes.
+    moved_images: Vec<MovedImage>,
 }
 
 /// An object of a release.

@@ -10,7 +10,7 @@ use maily_core::{
         journal::{JournalEvent, Recorded},
     },
     model::Project,
-    release::{RunSummary, Status, UnfinishedRun},
+    release::{MovedImage, RunSummary, Status, UnfinishedRun},
 };
 
 use super::{
@@ -307,7 +307,12 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
     text
 }
 
-pub(crate) fn release(release: &Release, in_force: Option<ReleaseId>, paint: Paint) -> String {
+pub(crate) fn release(
+    release: &Release,
+    in_force: Option<ReleaseId>,
+    moved: &[MovedImage],
+    paint: Paint,
+) -> String {
     let mut text = String::new();
     let force = if in_force == Some(release.head.id) { ", in force" } else { "" };
     let title = format!("release {}", release.head.id);
@@ -324,6 +329,12 @@ pub(crate) fn release(release: &Release, in_force: Option<ReleaseId>, paint: Pai
         for (key, _) in release.objects.iter().filter(|(_, object)| object.service.as_ref() == Some(service))
         {
             let _ = writeln!(text, "    {} {}", key.kind.kind, key.name);
+            for (image, digests) in release.head.images.get(&key.to_string()).into_iter().flatten() {
+                // What is written with its digest says it itself.
+                for digest in digests.iter().filter(|digest| !image.ends_with(digest.as_str())) {
+                    let _ = writeln!(text, "      {}", paint.faint(&format!("{image} is {digest}")));
+                }
+            }
         }
         if let Some(deployment) = release.head.frontends.get(service) {
             let _ = writeln!(text, "    frontend deployment {deployment}");
@@ -335,6 +346,9 @@ pub(crate) fn release(release: &Release, in_force: Option<ReleaseId>, paint: Pai
         for (key, _) in shared {
             let _ = writeln!(text, "    {} {}", key.kind.kind, key.name);
         }
+    }
+    for image in moved {
+        let _ = writeln!(text, "  {} {}", paint.warn("!"), image.told());
     }
     text
 }

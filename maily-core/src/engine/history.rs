@@ -322,6 +322,7 @@ fn found_by(run: RunId, first: &ReleaseHead, plan: &Plan) -> Release {
         versions: first.versions.keys().map(|service| (service.clone(), "as found".to_owned())).collect(),
         title: "as found".to_owned(),
         fingerprints: BTreeMap::new(),
+        images: BTreeMap::new(),
         frontends: BTreeMap::new(),
         origins: BTreeMap::new(),
         at: first.at,

@@ -39,10 +39,10 @@ pub use state::{Conclusion, Course, GATE_VALID, Next, Progress, RunState, StepSt
 pub use takeover::Wish;
 
 pub use crate::run::{
-    Before, Begun, Change, Direction, ENVIRONMENT, EPOCH, EVENT_FORMAT, Epoch, Event, Failure, FieldChange,
-    Goal, Kept, Listener, MANAGER, NAMESPACE, Note, Operation, Outcome, PLAN_FORMAT, PROJECT, Plan,
-    PlanFileError, RECORDS_MANAGER, ReleaseId, Reversibility, RunEnd, RunId, SCALE_MANAGER, SERVICE, STAMP,
-    Sealer, Stamp, Step, StepId, StepInfo, Storage, Stuck, What, Work, canonical, difference, digest,
+    Before, Begun, Change, Digests, Direction, ENVIRONMENT, EPOCH, EVENT_FORMAT, Epoch, Event, Failure,
+    FieldChange, Goal, Kept, Listener, MANAGER, NAMESPACE, Note, Operation, Outcome, PLAN_FORMAT, PROJECT,
+    Plan, PlanFileError, RECORDS_MANAGER, ReleaseId, Reversibility, RunEnd, RunId, SCALE_MANAGER, SERVICE,
+    STAMP, Sealer, Stamp, Step, StepId, StepInfo, Storage, Stuck, What, Work, canonical, difference, digest,
     epoch_of, is_secret, run_of, sha256,
 };
 pub(crate) use crate::run::{

@@ -142,8 +142,8 @@ mod tests {
             let id = ReleaseId(self.0.last().map_or(1, |last| last.id.0 + 1));
             let origins = origins(goal, &versions, self.0.last(), id);
             let (title, at) = (goal.title(), Timestamp::UNIX_EPOCH);
-            let (fingerprints, frontends) = (BTreeMap::new(), BTreeMap::new());
-            self.0.push(ReleaseHead { id, versions, title, fingerprints, frontends, origins, at });
+            let (fingerprints, images, frontends) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+            self.0.push(ReleaseHead { id, versions, title, fingerprints, images, frontends, origins, at });
         }
 
         fn versions(&self) -> BTreeMap<String, String> {

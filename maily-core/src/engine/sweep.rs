@@ -229,6 +229,7 @@ mod tests {
             versions: BTreeMap::new(),
             title: "deploy".into(),
             fingerprints: BTreeMap::new(),
+            images: BTreeMap::new(),
             frontends: BTreeMap::new(),
             origins: BTreeMap::new(),
             at,

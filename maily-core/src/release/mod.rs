@@ -3,6 +3,7 @@
 mod chosen;
 mod deploy;
 mod frontends;
+mod images;
 mod last_good;
 mod logs;
 mod past;
@@ -15,6 +16,7 @@ mod runs;
 mod status;
 
 pub use deploy::{DeployScope, deploy};
+pub use images::{MovedImage, moved_images};
 pub use logs::{PodLine, PodLines, logs};
 pub use phased::{Part, PhaseChoice, PhaseError, STAGING, never_had, parts, past_staging};
 pub use prepare::{DeployRequest, PrepareError, prepare};

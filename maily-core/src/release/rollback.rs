@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use super::{
     chosen::{origin, to_release, to_version},
     deploy::{add_kept, of_release, phases, share_with},
+    images::in_words,
     last_good::last_good,
     past::Past,
 };
@@ -15,14 +16,14 @@ use crate::{
     engine::{
         Environment, Goal, Head, Note, OfProvider, Origins, ReleaseId,
         history::{self, Release},
-        journal::JournalError,
+        journal::{JournalError, ReleaseHead},
         patiently,
         planner::{Frontend, Wanted, WantedService},
     },
     model::{Resolved, Source},
     object::Object,
     provider::ProviderError,
-    source::{partition_note, sort},
+    source::{moving_images, partition_note, sort},
 };
 
 /// Where to go back to.
@@ -216,18 +217,11 @@ async fn wanted(
         add_kept(&mut services, Some(base));
     }
     sort(&mut shared);
-    let moving = services
-        .iter()
-        .flat_map(|(name, service)| service.objects.iter().map(move |object| (name, object)))
-        .filter(|(_, object)| crate::source::has_moving_image(object))
-        .map(|(name, object)| Note {
-            topic: "moving-image".to_owned(),
-            text: format!(
-                "{name}: an image of {} may be another one now than it was then",
-                object.key().short()
-            ),
-        });
-    notes.extend(moving);
+    for (name, service) in &services {
+        let Some(id) = chosen.from.get(name) else { continue };
+        let Some(release) = past.release(*id).await? else { continue };
+        notes.extend(service.objects.iter().flat_map(|object| moving(name, object, &release.head)));
+    }
     Ok(Wanted {
         project: resolved.project.name.to_string(),
         environment: resolved.environment.name.to_string(),
@@ -245,6 +239,20 @@ async fn wanted(
         prune,
         prune_shared: complete,
         left_out,
+    })
+}
+
+/// A word on each image of an object that may be another one now than it was in the release that comes back.
+fn moving<'a>(name: &'a str, object: &'a Object, then: &'a ReleaseHead) -> impl Iterator<Item = Note> + 'a {
+    let known = then.images.get(&object.key().to_string());
+    moving_images(object).into_iter().map(move |image| {
+        let was = known.and_then(|known| known.get(&image)).map_or_else(
+            || "its digest of then is not on record".to_owned(),
+            |digests| format!("in release {} it was {}", then.id, in_words(digests)),
+        );
+        let of = object.key().short();
+        let text = format!("{name}: image {image} of {of} may be another one now than it was then: {was}");
+        Note { topic: "moving-image".to_owned(), text }
     })
 }
 

@@ -4,6 +4,7 @@
 //! really had (`docs/traps.md`).
 
 mod conditions;
+mod digests;
 mod judge;
 mod pod;
 mod target;
@@ -11,6 +12,7 @@ mod target;
 mod tests;
 mod workload;
 
+pub(crate) use digests::digests;
 pub(crate) use judge::serves;
 pub use judge::{Evidence, Health, Reason, judge};
 pub(crate) use pod::unready;

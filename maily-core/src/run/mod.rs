@@ -24,7 +24,7 @@ pub use plan::{
     Reversibility, Step, Work,
 };
 pub(crate) use result::VANISHED;
-pub use result::{Begun, StepResult, Written};
+pub use result::{Begun, Digests, StepResult, Written};
 pub(crate) use seal::decoded;
 pub use seal::{Sealer, Storage, is_secret};
 pub use stamp::{

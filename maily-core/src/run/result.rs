@@ -1,6 +1,6 @@
 //! What a step leaves behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -44,4 +44,10 @@ pub struct Written {
     pub fingerprint: String,
     /// Digest of the server's answer over the fields of the desired object: what drift is measured against.
     pub released: String,
+    /// Where it is a workload that was seen to serve: the digests of its images, as far as they are known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: Digests,
 }
+
+/// Digests by image as it is written. One with several was moved while pods were made.
+pub type Digests = BTreeMap<String, BTreeSet<String>>;

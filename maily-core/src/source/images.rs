@@ -1,5 +1,7 @@
 //! Images: which belong to the project, and which version they get.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::object::Object;
@@ -116,9 +118,10 @@ pub(super) fn images(object: &Object) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Whether an object uses an image that may mean another one tomorrow.
-pub(crate) fn has_moving_image(object: &Object) -> bool {
-    images(object).iter().any(|(_, image)| reference(image).is_some_and(|parts| parts.moves()))
+/// The images of an object that may mean other ones tomorrow.
+pub(crate) fn moving_images(object: &Object) -> BTreeSet<String> {
+    let moves = |image: &String| reference(image).is_some_and(|parts| parts.moves());
+    images(object).into_iter().map(|(_, image)| image).filter(moves).collect()
 }
 
 #[cfg(test)]

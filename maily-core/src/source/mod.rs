@@ -27,7 +27,7 @@ pub use hooks::{HookJob, Occasion, Side};
 pub use manifests::{SourceError, SourceErrors, read_manifests};
 pub use render::{RenderRequest, Rendered, render};
 
-pub(crate) use images::has_moving_image;
+pub(crate) use images::moving_images;
 pub(crate) use order::sort;
 pub(crate) use partition::partition_note;
 pub(crate) use references::{Need, Reference, pod_references};

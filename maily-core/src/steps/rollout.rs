@@ -93,7 +93,13 @@ async fn forward(
     if is_planted(Defect::ReadinessNotAwaited) {
         return (effect, Ok(()));
     }
-    (effect, wait_all(context, step, Direction::Forward, &followers, deadline).await)
+    let waited = wait_all(context, step, Direction::Forward, &followers, deadline).await;
+    if waited.is_ok() {
+        for follower in &followers {
+            context.ran(&step.id, follower.target().key(), follower.digests());
+        }
+    }
+    (effect, waited)
 }
 
 /// Whether an object is written beside its neighbours: servers give Services their addresses one by one, and no pod

@@ -13,8 +13,8 @@ use super::evidence::Involved;
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster, ListQuery, ProviderError, WatchEvent, WatchStream},
-    rollout::{Evidence, Health, REVISION, Target, judge, unready},
-    run::Failure,
+    rollout::{Evidence, Health, REVISION, Target, digests, judge, unready},
+    run::{Digests, Failure},
     runtime::{Runtime, Task},
 };
 
@@ -339,6 +339,17 @@ impl Follower {
         let found = pods.filter_map(|pod| Some((pod, unready(pod)?)));
         let newest = found.max_by_key(|(pod, _)| pod.text("/metadata/creationTimestamp").map(str::to_owned));
         newest.map(|(pod, container)| (pod.key().clone(), container))
+    }
+
+    /// Which images it runs, as far as its pods report it.
+    pub(super) fn digests(&self) -> Digests {
+        let store = lock(&self.store);
+        let (Some(live), known) = (store.live(&self.target), store.objects.get(&pod_kind())) else {
+            return Digests::new();
+        };
+        let keys = store.pods.get(&self.id).into_iter().flatten();
+        let pods: Vec<&Object> = keys.filter_map(|key| known?.get(key)).collect();
+        digests(live, &pods)
     }
 
     /// Ends when something relevant has changed since the last call.

@@ -142,8 +142,11 @@ impl World {
             containers
                 .iter()
                 .map(|container| {
-                    json!({"name": container["name"], "image": container["image"], "ready": ready, "started": ready,
-                        "restartCount": restarts, "state": state, "lastState": last})
+                    let pulled = state.get("waiting").is_none() || restarts > 0;
+                    let image = container["image"].as_str().unwrap_or_default();
+                    let id = if pulled { self.image_id(image) } else { String::new() };
+                    json!({"name": container["name"], "image": image, "imageID": id, "ready": ready,
+                        "started": ready, "restartCount": restarts, "state": state, "lastState": last})
                 })
                 .collect()
         };
@@ -207,6 +210,31 @@ impl World {
         let condition = |name: &str| json!({"type": name, "status": word, "lastTransitionTime": time});
         json!({"phase": phase, "startTime": time, "containerStatuses": statuses,
             "conditions": [condition("Ready"), condition("ContainersReady")]})
+    }
+
+    /// Moves the tag of an image: pods that are made from now on run another one.
+    pub fn move_tag(&mut self, image: &str) {
+        *self.moved_tags.entry(image.to_owned()).or_default() += 1;
+    }
+
+    /// What a container of this image reports: its repository and digest.
+    fn image_id(&self, image: &str) -> String {
+        let (name, digest) =
+            image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+        let tag = name.rfind('/').map_or(0, |at| at + 1);
+        let repository = name[tag..].find(':').map_or(name, |colon| &name[..tag + colon]);
+        match digest {
+            Some(digest) => format!("{repository}@{digest}"),
+            None => {
+                let moves = self.moved_tags.get(image).copied().unwrap_or_default();
+                // FNV-1a: a registry has one digest for one content, and a simulation makes many pods.
+                let hash =
+                    image.bytes().chain(moves.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+                    });
+                format!("{repository}@sha256:{}", format!("{hash:016x}").repeat(4))
+            }
+        }
     }
 
     /// The log of a pod.

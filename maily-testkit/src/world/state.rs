@@ -30,6 +30,9 @@ pub struct World {
     /// Faults in force.
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// How often each image's tag was moved in its registry.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) moved_tags: BTreeMap<String, u64>,
     /// Projects of the frontend host.
     #[serde(default)]
     pub frontends: BTreeMap<String, Frontend>,
@@ -75,6 +78,7 @@ impl World {
             version: 1,
             seed,
             faults: Vec::new(),
+            moved_tags: BTreeMap::new(),
             frontends: BTreeMap::new(),
             objects: Store::default(),
             calls: 0,

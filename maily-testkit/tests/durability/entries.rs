@@ -36,9 +36,14 @@ fn failure() -> Failure {
 }
 
 fn result() -> StepResult {
-    let there =
-        Written { uid: Some("u-1".to_owned()), fingerprint: "f-1".to_owned(), released: "r-1".to_owned() };
-    let gone = Written { uid: None, fingerprint: String::new(), released: String::new() };
+    let there = Written {
+        uid: Some("u-1".to_owned()),
+        fingerprint: "f-1".to_owned(),
+        released: "r-1".to_owned(),
+        images: BTreeMap::new(),
+    };
+    let gone =
+        Written { uid: None, fingerprint: String::new(), released: String::new(), images: BTreeMap::new() };
     let written = [("Deployment shop/web".to_owned(), there), ("Service shop/old".to_owned(), gone)]
         .into_iter()
         .collect();
@@ -51,6 +56,7 @@ fn head() -> ReleaseHead {
         versions: map(&[("web", "v1")]),
         title: "deploy v1".to_owned(),
         fingerprints: map(&[("Deployment shop/web", "r-1")]),
+        images: BTreeMap::new(),
         frontends: map(&[("site", "dpl_1")]),
         origins: BTreeMap::new(),
         at: at(9),

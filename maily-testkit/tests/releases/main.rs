@@ -12,6 +12,7 @@ mod frontend;
 mod hand;
 mod hindered;
 mod history;
+mod images;
 mod jobs;
 mod kinds;
 mod last_look;

@@ -288,12 +288,13 @@ impl Head {
     /// The release in force without the fingerprints of its objects, which are many.
     pub(super) fn base(&self) -> Option<ReleaseHead> {
         let (_, head) = self.release.as_ref()?;
-        let ReleaseHead { id, versions, title, frontends, origins, at, .. } = head;
+        let ReleaseHead { id, versions, title, images, frontends, origins, at, .. } = head;
         Some(ReleaseHead {
             id: *id,
             versions: versions.clone(),
             title: title.clone(),
             fingerprints: BTreeMap::new(),
+            images: images.clone(),
             frontends: frontends.clone(),
             origins: origins.clone(),
             at: *at,

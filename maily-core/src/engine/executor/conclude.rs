@@ -59,19 +59,27 @@ impl Executor {
             versions: plan.versions.clone(),
             title: plan.goal.title(),
             fingerprints: BTreeMap::new(),
+            images: BTreeMap::new(),
             frontends: base.map(|base| base.frontends.clone()).unwrap_or_default(),
             origins: origins(&plan.goal, &plan.versions, base, self.release),
             at,
         };
         head.frontends.retain(|service, _| plan.versions.contains_key(service));
         for kept in &plan.unchanged {
-            head.fingerprints.insert(kept.desired.key().to_string(), kept.fingerprint.clone());
+            let key = kept.desired.key().to_string();
+            if let Some(images) = base.and_then(|base| base.images.get(&key)) {
+                head.images.insert(key.clone(), images.clone());
+            }
+            head.fingerprints.insert(key, kept.fingerprint.clone());
         }
         for step in &plan.steps {
             let Some(state) = self.state.of(&step.id) else { continue };
             for (key, written) in &state.result.written {
                 if written.uid.is_some() {
                     head.fingerprints.insert(key.clone(), written.released.clone());
+                    if !written.images.is_empty() {
+                        head.images.insert(key.clone(), written.images.clone());
+                    }
                 }
             }
             if let (Some(service), Some(artefact)) = (&step.service, &state.result.artefact) {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::run::{Epoch, Failure, Outcome, ReleaseId, StepId, StepResult};
+use crate::run::{Digests, Epoch, Failure, Outcome, ReleaseId, StepId, StepResult};
 
 /// One entry of a run's journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -157,6 +157,9 @@ pub struct ReleaseHead {
     pub title: String,
     /// Fingerprint of each object at the end of the run, by key.
     pub fingerprints: BTreeMap<String, String>,
+    /// Digests of each workload's images, by key, as far as they were written or reported by its pods.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, Digests>,
     /// Deployment of each frontend service.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub frontends: BTreeMap<String, String>,

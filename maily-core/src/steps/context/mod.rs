@@ -19,8 +19,8 @@ use crate::{
     planted::{Defect, is_planted},
     provider::{Cluster, FrontendHost, Precondition, Prober, ProviderError},
     run::{
-        Begun, Change, Direction, ENVIRONMENT, EVENT_FORMAT, Epoch, Event, Failure, Listener, NAMESPACE,
-        PROJECT, Plan, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
+        Begun, Change, Digests, Direction, ENVIRONMENT, EVENT_FORMAT, Epoch, Event, Failure, Listener,
+        NAMESPACE, PROJECT, Plan, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
     },
     runtime::{Moment, Runtime},
 };
@@ -225,6 +225,15 @@ impl Context {
     /// Keeps what was written of an object.
     pub(crate) fn wrote(&self, step: &StepId, change: &Change, written: Written) {
         lock(&self.results).entry(step.clone()).or_default().written.insert(change.key.to_string(), written);
+    }
+
+    /// Keeps which images a workload that serves was seen to run.
+    pub(crate) fn ran(&self, step: &StepId, key: &ObjectKey, images: Digests) {
+        if let Some(written) =
+            lock(&self.results).get_mut(step).and_then(|result| result.written.get_mut(&key.to_string()))
+        {
+            written.images = images;
+        }
     }
 
     /// Keeps the artefact of a step.

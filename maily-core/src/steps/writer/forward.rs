@@ -5,8 +5,8 @@ use crate::{
     object::{FieldSet, Object},
     provider::{Effect, Precondition, WriteMode, WriteOptions, exactly, patch_of},
     run::{
-        Change, ENVIRONMENT, Failure, MANAGER, Operation, SCALE_MANAGER, Written, epoch_of, object_digest,
-        without_bookkeeping,
+        Change, Digests, ENVIRONMENT, Failure, MANAGER, Operation, SCALE_MANAGER, Written, epoch_of,
+        object_digest, without_bookkeeping,
     },
     steps::context::Trouble,
 };
@@ -22,7 +22,12 @@ impl Writer<'_> {
             }
             Operation::Delete => {
                 self.clear(change).await?;
-                let gone = Written { uid: None, fingerprint: String::new(), released: String::new() };
+                let gone = Written {
+                    uid: None,
+                    fingerprint: String::new(),
+                    released: String::new(),
+                    images: Digests::new(),
+                };
                 self.context.wrote(&self.step.id, change, gone);
                 Ok(None)
             }
@@ -122,7 +127,8 @@ impl Writer<'_> {
         } else {
             object_digest(&self.context.sealer.view(&answer, &scope))
         };
-        let written = Written { uid: answer.uid().map(str::to_owned), fingerprint, released };
+        let written =
+            Written { uid: answer.uid().map(str::to_owned), fingerprint, released, images: Digests::new() };
         self.context.wrote(&self.step.id, change, written);
         answer
     }
