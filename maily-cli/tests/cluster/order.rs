@@ -1,7 +1,7 @@
 //! What has to be there before something else can be, what stays when a version has it no more, and what the server
 //! refuses on the way.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::site::{Site, app, documents};
 

@@ -97,6 +97,7 @@ mod tests {
             versions: BTreeMap::new(),
             title: String::new(),
             fingerprints: BTreeMap::new(),
+            images: BTreeMap::new(),
             frontends: BTreeMap::new(),
             origins: BTreeMap::new(),
             at: jiff::Timestamp::UNIX_EPOCH,

@@ -207,6 +207,10 @@ impl Cluster for Scripted {
         Ok(states.last().map(|status| self.pod(&query.labels, status)).into_iter().collect())
     }
 
+    async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        self.cluster.list_metadata(query).await
+    }
+
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
         self.cluster.write(object, options).await
     }

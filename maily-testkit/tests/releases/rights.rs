@@ -102,6 +102,11 @@ impl Cluster for Asked {
         self.cluster.list(query).await
     }
 
+    async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        self.note(&query.kind, query.namespace.as_deref(), &["list"]).await;
+        self.cluster.list_metadata(query).await
+    }
+
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
         let key = object.key();
         self.note(&key.kind, key.namespace.as_deref(), &["patch"]).await;
@@ -109,7 +114,7 @@ impl Cluster for Asked {
             WriteMode::Apply { .. } if self.cluster.get(key).await?.is_none() => {
                 self.note(&key.kind, key.namespace.as_deref(), &["create"]).await;
             }
-            WriteMode::Migrate => self.note(&key.kind, key.namespace.as_deref(), &["get"]).await,
+            WriteMode::Migrate { .. } => self.note(&key.kind, key.namespace.as_deref(), &["get"]).await,
             _ => {}
         }
         self.cluster.write(object, options).await
