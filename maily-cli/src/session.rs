@@ -345,6 +345,9 @@ pub(crate) async fn take_over(
     match taken.map_err(|error| begun.error(ui, name, error))? {
         Some(end) => {
             ui.finished(show, name, &end);
+            if let RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } = &end {
+                tell_moved(ui, wired, *release).await;
+            }
             Ok(Code::of(&end))
         }
         None => {

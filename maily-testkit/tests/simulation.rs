@@ -13,8 +13,23 @@ fn nothing_that_must_hold_is_broken() {
     }
 }
 
+fn simulate(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_simulate")).args(arguments).output().expect("runs")
+}
+
 fn play(seed: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_simulate")).args(["--seed", seed]).output().expect("runs")
+    simulate(&["--seed", seed])
+}
+
+#[test]
+fn many_seeds_give_the_same_logs_in_two_processes() {
+    let digest = |()| {
+        let played = simulate(&["--seeds", "60"]);
+        let told = String::from_utf8(played.stdout).expect("is text");
+        told.lines().find(|line| line.starts_with("digest of all logs: ")).expect("is told").to_owned()
+    };
+    let [one, other] = [(); 2].map(digest);
+    assert_eq!(one, other);
 }
 
 #[test]

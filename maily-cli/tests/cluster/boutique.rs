@@ -79,7 +79,13 @@ async fn every_version_over_the_last_and_back_equals_a_fresh_deploy() {
             site.content().await.into_iter().filter(|one| one["metadata"]["name"] != "foreign").collect();
         assert_same(&mine, &fresh(version).await, version);
     }
-    site.run(&["rollback", "--components", "all", "--to-version", "v0.9.0", "--yes"]).expect(0);
+    let back = site.run(&["rollback", "--components", "all", "--to-version", "v0.9.0", "--yes"]).expect(0);
+    let told = back.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        told.contains("image busybox:latest of") && told.contains("may be another one now"),
+        "{}",
+        back.out
+    );
     let mine: Vec<Value> =
         site.content().await.into_iter().filter(|one| one["metadata"]["name"] != "foreign").collect();
     assert_same(&mine, &fresh("v0.9.0").await, "back at v0.9.0");

@@ -69,6 +69,8 @@ struct Sum {
     faults: Tally,
     ends: BTreeMap<String, u64>,
     violations: usize,
+    /// Of all logs, whatever the order in which the seeds were played.
+    digest: u64,
     /// Seeds with violations.
     red: u64,
 }
@@ -78,6 +80,7 @@ impl Sum {
         self.seeds += 1;
         self.time += report.time;
         self.steps += report.steps;
+        self.digest ^= report.digest.rotate_left(u32::try_from(report.seed % 64).unwrap_or_default());
         self.faults.add(&report.faults);
         for (end, count) in &report.ends {
             *self.ends.entry(end.clone()).or_default() += count;
@@ -215,6 +218,7 @@ fn main() -> ExitCode {
         took.as_secs_f64()
     );
     say!("{:.1} simulated hours, {} steps", sum.time.as_secs_f64() / 3600.0, sum.steps);
+    say!("digest of all logs: {:016x}", sum.digest);
     say!("runs that ended, as whoever was asked told it:");
     for (end, count) in &sum.ends {
         say!("  {end}: {count}");

@@ -327,7 +327,9 @@ impl Writer {
         for (part, bytes) in (0_u32..).zip(&parts) {
             let key = blob_key(&self.run, &plan.digest, part);
             if self.create(&key, bytes, until).await?.is_some() {
-                return Err(JournalError::NotHolder { epoch: self.epoch, other: None });
+                // Its key tells its content: another holder's would be the same.
+                let message = "something else is in its place".to_owned();
+                return Err(JournalError::Damaged { key, message });
             }
         }
         if rest.is_empty() { Ok(()) } else { self.append(rest, until).await }

@@ -52,16 +52,16 @@ impl Context {
 
     /// Tells the steps to stop, or forward steps to; never takes a stronger order back.
     pub(crate) fn halt(&self, order: Halt) {
-        self.halt.send_if_modified(|present| {
-            let stronger = order > *present;
-            *present = order.max(*present);
-            stronger
-        });
+        let mut present = lock(&self.halt);
+        if order > *present {
+            *present = order;
+            self.ordered_anew.notify_waiters();
+        }
     }
 
     /// The present order.
     pub(crate) fn ordered(&self) -> Halt {
-        *self.halt.borrow()
+        *lock(&self.halt)
     }
 
     /// Whether a step of this direction has to stop.
@@ -71,16 +71,23 @@ impl Context {
 
     /// Ends when a step of this direction has to stop.
     pub(crate) async fn stopped(&self, direction: Direction) {
-        let mut orders = self.halt.subscribe();
-        // The sender lives as long as this context.
-        let _ = orders.wait_for(|order| stops(*order, direction)).await;
+        self.until(|order| stops(order, direction)).await;
     }
 
     /// Ends when somebody else holds the environment.
     pub(crate) async fn until_lost(&self) {
-        let mut orders = self.halt.subscribe();
-        // The sender lives as long as this context.
-        let _ = orders.wait_for(|order| *order == Halt::Lost).await;
+        self.until(|order| order == Halt::Lost).await;
+    }
+
+    async fn until(&self, fits: impl Fn(Halt) -> bool) {
+        loop {
+            // Before the look: what is ordered after it is heard.
+            let anew = self.ordered_anew.notified();
+            if fits(self.ordered()) {
+                return;
+            }
+            anew.await;
+        }
     }
 
     /// Waits, unless the step has to stop.

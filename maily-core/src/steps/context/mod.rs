@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore};
 
 use super::watcher::Watcher;
 use crate::{
@@ -94,7 +94,10 @@ pub(crate) struct Context {
     namespace: String,
     pub(crate) watcher: Watcher,
     pub(crate) requests: Semaphore,
-    halt: watch::Sender<Halt>,
+    halt: Mutex<Halt>,
+    /// Wakes whoever waits for another order, in the order in which they came: with `watch`, which draws lots, no seed
+    /// of a simulation would play twice in the same way.
+    ordered_anew: Notify,
     attempts: AtomicU64,
     seen: Mutex<BTreeMap<ObjectKey, Object>>,
     /// Resource versions under which calls of this process were sent that got no answer.
@@ -147,7 +150,8 @@ impl Context {
             namespace: plan.namespace.clone(),
             watcher,
             requests: Semaphore::new(PARALLEL),
-            halt: watch::channel(Halt::Go).0,
+            halt: Mutex::new(Halt::Go),
+            ordered_anew: Notify::new(),
             attempts: AtomicU64::new(0),
             seen: Mutex::new(seen),
             sent: Mutex::default(),
