@@ -271,7 +271,8 @@ fn doctor_asks_for_the_program_that_renders() {
     program(&desk, "kubectl", "v5.7.1\n");
     let told = doctored(&desk);
     assert!(told.out.contains("✓ kustomize") && told.out.contains("kubectl kustomize"), "{}", told.out);
-    assert_eq!(called(&desk, "kubectl"), "kustomize --help\n");
+    let asked = called(&desk, "kubectl");
+    assert!(asked.starts_with("kustomize --help\n"), "{asked}");
     program(&desk, "kustomize", "v5.7.1\n");
     let told = doctored(&desk);
     assert!(told.out.contains("✓ kustomize") && !told.out.contains("kubectl"), "{}", told.out);
