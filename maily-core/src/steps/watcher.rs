@@ -334,9 +334,7 @@ impl Follower {
     /// The newest pod that is not ready, and the container whose log may tell why.
     pub(super) fn unready(&self) -> Option<(ObjectKey, Option<(String, bool)>)> {
         let store = lock(&self.store);
-        let known = store.objects.get(&pod_kind())?;
-        let pods = store.pods.get(&self.id)?.iter().filter_map(|key| known.get(key));
-        let found = pods.filter_map(|pod| Some((pod, unready(pod)?)));
+        let found = store.pods_of(self.id).filter_map(|pod| Some((pod, unready(pod)?)));
         let newest = found.max_by_key(|(pod, _)| pod.text("/metadata/creationTimestamp").map(str::to_owned));
         newest.map(|(pod, container)| (pod.key().clone(), container))
     }
@@ -344,12 +342,8 @@ impl Follower {
     /// Which images it runs, as far as its pods report it.
     pub(super) fn digests(&self) -> Digests {
         let store = lock(&self.store);
-        let (Some(live), known) = (store.live(&self.target), store.objects.get(&pod_kind())) else {
-            return Digests::new();
-        };
-        let keys = store.pods.get(&self.id).into_iter().flatten();
-        let pods: Vec<&Object> = keys.filter_map(|key| known?.get(key)).collect();
-        digests(live, &pods)
+        let Some(live) = store.live(&self.target) else { return Digests::new() };
+        digests(live, &store.pods_of(self.id).collect::<Vec<_>>())
     }
 
     /// Ends when something relevant has changed since the last call.
@@ -397,9 +391,7 @@ impl Follower {
         if let Some(failure) = self.scopes.iter().find_map(|scope| store.broken.get(scope)) {
             return Err(failure.clone());
         }
-        let pods = store.pods.get(&self.id).into_iter().flatten();
-        let known = store.objects.get(&pod_kind());
-        let pods = pods.filter_map(|key| known?.get(key)).collect();
+        let pods = store.pods_of(self.id).collect();
         let replica_sets: Vec<&Object> = sets.values().filter_map(|(_, set)| set.as_ref()).collect();
         let health = judge(&self.target, &Evidence { live: store.live(&self.target), pods, replica_sets });
         // A replica set that is gone has no pods that matter.
@@ -419,5 +411,11 @@ impl Follower {
 impl Store {
     fn live(&self, target: &Target) -> Option<&Object> {
         self.objects.get(&target.key().kind)?.get(target.key())
+    }
+
+    /// The pods of a waiter, of all revisions.
+    fn pods_of(&self, id: u64) -> impl Iterator<Item = &Object> {
+        let known = self.objects.get(&pod_kind());
+        self.pods.get(&id).into_iter().flatten().filter_map(move |key| known?.get(key))
     }
 }
