@@ -110,8 +110,8 @@ async fn jobs(environment: &Environment, name: &str) -> Result<BTreeSet<String>,
     })
     .await?;
     for run in runs.into_iter().rev().take(RUNS) {
-        let plan = match journal::read(records, &run).await {
-            Ok(recorded) => recorded.and_then(|recorded| recorded.plan),
+        let plan = match journal::read_plan(records, &run).await {
+            Ok(plan) => plan,
             // A damaged journal does not hide the others.
             Err(JournalError::Damaged { .. }) => continue,
             Err(error) => return Err(error.into()),
