@@ -226,8 +226,7 @@ pub(crate) async fn carry_out(
 /// `show release` another time.
 async fn tell_moved(ui: &Ui, wired: &Wired, id: ReleaseId) {
     let records = &*wired.environment.records;
-    let Ok(Some(release)) = maily_core::engine::history::release(records, id).await else { return };
-    for image in release::moved_images(records, &release).await.unwrap_or_default() {
+    for image in release::moved_images_of(records, id).await.unwrap_or_default() {
         ui.tell(&format!("{} {}", ui.paint.warn("!"), image.told()));
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     },
     object::ObjectKey,
     provider::RecordStore,
+    run::Digests,
 };
 
 /// An image that is another one than in the release from which the state of its service comes.
@@ -86,4 +87,32 @@ pub async fn moved_images(
         }
     }
     Ok(moved)
+}
+
+/// The same of a release that has only just come to be. All of it is read only where the heads differ, which is seldom:
+/// a rollback of many objects has no time for it.
+///
+/// # Errors
+/// When the records cannot be read.
+pub async fn moved_images_of(
+    records: &dyn RecordStore,
+    id: ReleaseId,
+) -> Result<Vec<MovedImage>, JournalError> {
+    let Some((_, head)) = history::release_head(records, id).await? else { return Ok(Vec::new()) };
+    let origins: BTreeSet<_> = head.origins.values().copied().filter(|origin| *origin != id).collect();
+    for origin in origins {
+        let Some((_, then)) = history::release_head(records, origin).await? else { continue };
+        let moved = |(key, now): (&String, &Digests)| {
+            let Some(was) = then.images.get(key) else { return false };
+            now.iter().any(|(image, is)| was.get(image).is_some_and(|was| !is.is_subset(was)))
+        };
+        if head.images.iter().any(moved) {
+            let release = history::release(records, id).await?;
+            return match release {
+                Some(release) => moved_images(records, &release).await,
+                None => Ok(Vec::new()),
+            };
+        }
+    }
+    Ok(Vec::new())
 }

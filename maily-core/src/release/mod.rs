@@ -16,7 +16,7 @@ mod runs;
 mod status;
 
 pub use deploy::{DeployScope, deploy};
-pub use images::{MovedImage, moved_images};
+pub use images::{MovedImage, moved_images, moved_images_of};
 pub use logs::{PodLine, PodLines, logs};
 pub use phased::{Part, PhaseChoice, PhaseError, STAGING, never_had, parts, past_staging};
 pub use prepare::{DeployRequest, PrepareError, prepare};

@@ -2,7 +2,7 @@
 
 use maily_core::{
     engine::{Depth, ReleaseId, RunEnd, Storage, history::Release, planner::PlanOptions},
-    release::{MovedImage, RollbackTo, moved_images, rollback},
+    release::{MovedImage, RollbackTo, moved_images, moved_images_of, rollback},
 };
 
 use crate::setup::{Setup, succeeded};
@@ -28,8 +28,12 @@ async fn release(setup: &Setup, id: u64) -> Release {
         .expect("is on record")
 }
 
+/// Both ways to ask say the same.
 async fn moved(setup: &Setup, id: u64) -> Vec<MovedImage> {
-    moved_images(&*setup.environment().records, &release(setup, id).await).await.expect("can be read")
+    let records = setup.environment().records;
+    let moved = moved_images(&*records, &release(setup, id).await).await.expect("can be read");
+    assert_eq!(moved_images_of(&*records, ReleaseId(id)).await.expect("can be read"), moved);
+    moved
 }
 
 /// The digests of the API's image in a release.
