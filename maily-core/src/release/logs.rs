@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     engine::{
-        Environment, EnvironmentError,
+        Environment, EnvironmentError, claim_of, claimed,
         journal::{self, JournalError},
         patiently,
     },
@@ -102,20 +102,24 @@ pub async fn logs(
     Ok(Some(follow(reader, watches)))
 }
 
-/// Names of the Jobs that the last run which had one of this name has started for it, in both directions.
+/// Names of the Jobs that the last run which had one of this name has started for it, in both directions. The last run
+/// is the one that claimed the environment last: ids follow the clocks of those who began, and clocks differ.
 async fn jobs(environment: &Environment, name: &str) -> Result<BTreeSet<String>, EnvironmentError> {
     let records = &*environment.records;
-    let runs = patiently(&*environment.runtime, || {
-        async { Ok::<_, EnvironmentError>(journal::runs(records).await?) }.boxed()
+    let epochs = patiently(&*environment.runtime, || {
+        async { Ok::<_, EnvironmentError>(claimed(records).await?) }.boxed()
     })
     .await?;
-    for run in runs.into_iter().rev().take(RUNS) {
-        let plan = match journal::read_plan(records, &run).await {
-            Ok(plan) => plan,
-            // A damaged journal does not hide the others.
-            Err(JournalError::Damaged { .. }) => continue,
-            Err(error) => return Err(error.into()),
-        };
+    let mut seen = BTreeSet::new();
+    for epoch in epochs.into_iter().rev() {
+        let Some(run) = on_record(claim_of(records, epoch).await)?.map(|claim| claim.run) else { continue };
+        if !seen.insert(run.clone()) {
+            continue;
+        }
+        if seen.len() > RUNS {
+            break;
+        }
+        let plan = on_record(journal::read_plan(records, &run).await)?;
         let steps = plan.iter().flat_map(|plan| &plan.steps);
         let named: BTreeSet<String> = steps
             .filter_map(|step| match &step.work {
@@ -130,6 +134,14 @@ async fn jobs(environment: &Environment, name: &str) -> Result<BTreeSet<String>,
         }
     }
     Ok(BTreeSet::new())
+}
+
+/// A record that is damaged does not hide the others.
+fn on_record<T>(read: Result<Option<T>, JournalError>) -> Result<Option<T>, JournalError> {
+    match read {
+        Err(JournalError::Damaged { .. }) => Ok(None),
+        read => read,
+    }
 }
 
 /// Runs that are looked through for a job: what is older is cleared away.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, future::BoxFuture, stream};
 use maily_core::{
     engine::{Depth, RunEnd, Storage, planner::PlanOptions},
     object::{Object, ObjectKey, ObjectKind},
@@ -16,6 +16,7 @@ use maily_core::{
         LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream, WriteOptions,
     },
     release::{self, DeployRequest},
+    runtime::{Moment, Runtime, Task},
     source::ProgramTools,
 };
 use maily_testkit::sim::SimCluster;
@@ -161,6 +162,46 @@ async fn jobs_and_gates_of_the_last_run_that_had_them_have_logs() {
     let told = read(&setup, "migrate", &all).await.expect("has run");
     assert!(told.values().flatten().any(|line| line.contains("simulated crash")), "{told:?}");
     assert!(told.keys().any(|pod| pod.contains("-undo-")), "{told:?}");
+}
+
+/// Somebody whose clock is an hour behind.
+#[derive(Debug)]
+struct Behind(Arc<dyn Runtime>);
+
+#[async_trait]
+impl Runtime for Behind {
+    fn now(&self) -> Moment {
+        self.0.now()
+    }
+
+    fn wall(&self) -> jiff::Timestamp {
+        self.0.wall() - Duration::from_hours(1)
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.0.sleep(duration).await;
+    }
+
+    fn random(&self) -> u64 {
+        self.0.random()
+    }
+
+    fn spawn(&self, future: BoxFuture<'static, ()>) -> Task {
+        self.0.spawn(future)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_run_is_the_one_that_claimed_last_whatever_its_clock_said() {
+    let mut setup = Setup::of(JOBS, 113);
+    assert!(succeeded(&deploy(&setup, "v1", &[]).await));
+    setup.runtime = Arc::new(Behind(Arc::clone(&setup.runtime)));
+    assert!(succeeded(&deploy(&setup, "v2", &[]).await));
+    let told = read(&setup, "migrate", &LogOptions::default()).await.expect("has run");
+    assert_eq!(
+        told.into_values().flatten().collect::<Vec<_>>(),
+        ["starting registry.example/shop/migrate:v2"]
+    );
 }
 
 /// A cluster with one pod by script: what each container says, by the number of its restarts.
