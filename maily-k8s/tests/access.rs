@@ -12,9 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use maily_core::provider::{Cluster as _, ErrorKind};
+use maily_core::{
+    object::{ObjectKey, ObjectKind},
+    provider::{Cluster as _, ErrorKind, Precondition},
+};
 use maily_k8s::{ConnectOptions, KubeCluster};
-use maily_testkit::harness::Stack;
+use maily_testkit::harness::{Loopback, Reply, Stack};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
@@ -186,6 +189,35 @@ async fn the_way_goes_through_the_proxy_of_the_kubeconfig() {
     let absent = connect(&desk.config(&user, "proxy-url: 'http://127.0.0.1:1', ")).await;
     let error = absent.describe().await.expect_err("there is no such proxy");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+/// kube would repeat what was refused for load, up to 15 times, on the way that it makes itself: through a proxy.
+#[tokio::test]
+async fn t13_a_refusal_for_load_comes_through_a_proxy_at_once() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let server = Loopback::serve(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Reply::new(503, r#"{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 503}"#)
+    });
+    let server = server.await.expect("has a port");
+    let proxy = proxy(Arc::default()).await;
+    let folder = TempDir::new().expect("can be made");
+    let kubeconfig = folder.path().join("config");
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+        clusters: [{{name: c, cluster: {{server: '{}', proxy-url: 'http://{proxy}'}}}}]\n\
+        users: [{{name: u, user: {{token: t}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n",
+        server.url()
+    );
+    std::fs::write(&kubeconfig, text).expect("can be written");
+    let options = ConnectOptions { kubeconfig: Some(kubeconfig), context: None };
+    let cluster = KubeCluster::connect(&options).await.expect("connects");
+    let key = ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("n"), "a");
+    let before = asked.load(Ordering::Relaxed);
+    let error = cluster.delete(&key, &Precondition::Any).await.expect_err("is refused");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert_eq!(asked.load(Ordering::Relaxed) - before, 1, "one request, no retry");
 }
 
 /// A proxy that makes tunnels, and counts them.

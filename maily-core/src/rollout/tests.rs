@@ -118,6 +118,16 @@ fn t05_old_pods_that_still_run_or_terminate_are_waited_for() {
     status["terminatingReplicas"] = json!(1);
     let live = deployment(2, "api:2", status);
     assert!(why(&of(&live, &live, &[], &[])).contains("still terminate"));
+    // A server before 1.35 has no such number: the pods themselves say it.
+    let live = deployment(2, "api:2", complete(2));
+    let mut going = pod("api-1", "old", json!({}), json!({}));
+    going.edit(|body| body["metadata"]["deletionTimestamp"] = json!("2026-11-01T10:00:00Z"));
+    assert!(why(&of(&live, &live, std::slice::from_ref(&going), &[])).contains("1 old pod still terminates"));
+    // Where it is there, it alone counts: that a pod is gone may be heard a moment later.
+    let mut status = complete(2);
+    status["terminatingReplicas"] = json!(0);
+    let live = deployment(2, "api:2", status);
+    assert_eq!(of(&live, &live, &[going], &[]), Health::Done);
 }
 
 #[test]

@@ -37,9 +37,12 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
     let updated = number(live, "/status/updatedReplicas");
     let total = number(live, "/status/replicas");
     let available = number(live, "/status/availableReplicas");
-    let terminating = number(live, "/status/terminatingReplicas");
+    // T5: before Kubernetes 1.35 the status does not tell of pods that terminate, and no number of it counts them.
+    let going = || evidence.pods.iter().filter(|pod| pod.is_terminating() && of_replica_set(pod)).count();
+    let terminating =
+        live.int("/status/terminatingReplicas").unwrap_or_else(|| i64::try_from(going()).unwrap_or(i64::MAX));
     let old = (total - updated).max(0);
-    let not_ready = pods_say(evidence, |pod| pod.label("pod-template-hash").is_some());
+    let not_ready = pods_say(evidence, of_replica_set);
     // The status counts the available pods of all revisions: where some pod is not ready while old ones still run,
     // the old ones are taken for the available ones.
     let ready =
@@ -89,6 +92,10 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
         format!("{terminating} {still}")
     };
     Health::waiting(ready, desired, why)
+}
+
+fn of_replica_set(pod: &Object) -> bool {
+    pod.label("pod-template-hash").is_some()
 }
 
 enum Suspicion {
