@@ -1,7 +1,7 @@
 //! Rollout verdicts: whether what was written serves, still goes on, or is known to fail.
 //!
 //! Pure functions over live objects; the watcher gathers them. Each rule answers to a defect that a deployment tool
-//! really had (`docs/traps.md`).
+//! really had (`docs/tests.md`).
 
 mod conditions;
 mod digests;

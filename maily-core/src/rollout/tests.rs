@@ -1,4 +1,4 @@
-//! Each test puts one of the traps of `docs/traps.md` before the judge.
+//! Each test puts one of the traps of `docs/tests.md` before the judge.
 
 mod kinds;
 
