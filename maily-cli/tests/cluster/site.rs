@@ -71,7 +71,7 @@ impl Done {
     pub(crate) fn steps(&self, name: &str) -> Vec<String> {
         let events = self.events().into_iter().filter(|event| event["event"] == name);
         let steps = events.map(|event| event["step"].as_str().expect("is text").to_owned());
-        steps.filter(|step| !step.contains("/phase/")).collect()
+        steps.filter(|step| !step.ends_with("/phase-end")).collect()
     }
 }
 

@@ -74,6 +74,14 @@ impl Project {
     }
 }
 
+impl Resolved {
+    /// The services that a service needs; other needs are data, which no release brings.
+    pub(crate) fn needs(&self, service: &Service) -> Vec<String> {
+        let needs = service.needs.iter().filter(|need| self.services.contains_key(*need));
+        needs.map(ToString::to_string).collect()
+    }
+}
+
 /// There is no such environment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown environment `{name}`")]

@@ -47,6 +47,9 @@ pub struct Plan {
     /// Objects of the new release that stay as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unchanged: Vec<Kept>,
+    /// Services get other names, or objects other services, and no step says so: the release does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub regroups: bool,
     /// What a person should know before saying yes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
@@ -333,7 +336,7 @@ pub struct FieldChange {
 impl Plan {
     /// Whether there is nothing to do. Where everything is as it should be and no release says so, there is one to make.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && (self.base.is_some() || self.unchanged.is_empty())
+        self.steps.is_empty() && !self.regroups && (self.base.is_some() || self.unchanged.is_empty())
     }
 
     /// The changes of all steps, in their order.
@@ -378,7 +381,14 @@ impl Plan {
         let plan: Self = serde_json::from_str(text).map_err(PlanFileError::Syntax)?;
         let digest = plan.digest.clone();
         let plan = plan.sealed();
-        if plan.digest != digest { Err(PlanFileError::Edited) } else { Ok(plan) }
+        if plan.digest != digest {
+            return Err(PlanFileError::Edited);
+        }
+        let mut seen = BTreeSet::new();
+        match plan.steps.iter().find(|step| !seen.insert(&step.id)) {
+            Some(step) => Err(PlanFileError::SameStep(step.id.clone())),
+            None => Ok(plan),
+        }
     }
 
     /// The plan as text for a file.
@@ -402,6 +412,9 @@ pub enum PlanFileError {
         /// What it says.
         found: u32,
     },
+    /// Two steps of one name would be one in a journal.
+    #[error("the plan has step {0} twice")]
+    SameStep(StepId),
     /// The digest does not fit.
     #[error("the plan was edited: its content does not fit its digest")]
     Edited,

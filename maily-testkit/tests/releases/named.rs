@@ -1,10 +1,13 @@
-//! A run that is named to be taken over.
+//! A run that is named to be taken over, and names of services that change.
 
 use std::time::Duration;
 
-use maily_core::engine::{Depth, EnvironmentError, Outcome, RunEnd, RunId, Wish};
+use maily_core::engine::{Depth, EnvironmentError, Outcome, Plan, RunEnd, RunId, Wish};
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    setup::{Setup, fault, succeeded},
+    shop::{Shop, deployment},
+};
 
 #[tokio::test(start_paused = true)]
 async fn the_run_that_is_named_is_taken_back_and_no_other() {
@@ -44,4 +47,50 @@ async fn the_run_that_is_named_is_taken_back_and_no_other() {
     assert_eq!(setup.content(), before);
     assert_eq!(environment.take_over(Some(&open), Wish::Abort, &options).await.expect("is known"), None);
     assert!(succeeded(&setup.deploy("v2").await));
+}
+
+const OLD: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+sources:
+  all: {manifests: '{version}.yaml'}
+services:
+  api: {from: all}
+  web: {from: all}
+";
+const NEW: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+sources:
+  all: {manifests: '{version}.yaml'}
+services:
+  backend: {aliases: [api], from: all}
+  web: {from: all}
+";
+
+#[tokio::test(start_paused = true)]
+async fn another_name_of_a_service_comes_to_be_on_record() {
+    let mut shop = Shop::new(OLD, 63);
+    shop.write("v1", &[deployment("api", &[]), deployment("web", &[])]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let before = shop.setup.content();
+    let unchanged = shop.plan("v1").await.expect("can be planned");
+    assert!(unchanged.plan.is_empty());
+    shop.setup.project = NEW;
+    let planned = shop.plan("v1").await.expect("can be planned");
+    assert!(planned.plan.steps.is_empty() && !planned.plan.is_empty());
+    // It is the same plan out of a file.
+    let read = Plan::parse(&planned.plan.to_text()).expect("is one");
+    assert_eq!(read, planned.plan);
+    assert!(succeeded(&shop.run(planned).await));
+    let release = shop.released().await;
+    let names: Vec<&str> = release.head.versions.keys().map(String::as_str).collect();
+    assert_eq!(names, ["backend", "web"]);
+    assert_eq!(shop.owner("api").await, Some(Some("backend".to_owned())));
+    assert_eq!(shop.setup.content(), before, "nothing is written");
+    assert!(shop.plan("v1").await.expect("can be planned").plan.is_empty());
 }

@@ -4,49 +4,203 @@ use std::time::Duration;
 
 use maily_core::{
     engine::{
-        Depth, Storage,
-        planner::{PlanOptions, WantedPhase},
+        Depth, EnvironmentError, Goal, Planned, Storage,
+        planner::{PlanOptions, Wanted, WantedPhase, WantedService},
     },
-    object::{ObjectKey, ObjectKind},
+    object::{Object, ObjectKey, ObjectKind},
     provider::Precondition,
+    release::{PrepareError, RollbackTo},
+};
+use serde_json::json;
+
+use crate::{
+    setup::{Setup, fault, succeeded},
+    shop::{Shop, components, notes},
 };
 
-use crate::setup::{Setup, fault, succeeded};
+fn phase(name: &str, services: &[&str]) -> WantedPhase {
+    WantedPhase {
+        name: name.into(),
+        services: services.iter().map(|service| (*service).to_owned()).collect(),
+        gates: Vec::new(),
+    }
+}
+
+async fn plan(setup: &Setup, wanted: &Wanted) -> Result<Planned, EnvironmentError> {
+    let environment = setup.environment();
+    let head = environment.head().await.expect("can be read");
+    let base = environment.released(&head).await.expect("can be read");
+    let options = PlanOptions::default();
+    environment.plan(wanted, head, base.as_ref(), &options, Depth::Read, Storage::Lasting).await
+}
+
+/// The pods of the service go, and no others become ready.
+async fn break_down(setup: &Setup, name: &str) {
+    setup.shared.world().faults.push(fault(&format!("slow {name}")));
+    let pods: Vec<ObjectKey> =
+        setup.shared.world().of_kind("Pod").iter().map(|pod| pod.key().clone()).collect();
+    for pod in pods.iter().filter(|pod| pod.name.starts_with(&format!("{name}-"))) {
+        setup.shared.world().delete(pod, &Precondition::Any).expect("can be deleted");
+    }
+    setup.runtime.sleep(Duration::from_secs(5)).await;
+    let deployment = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), name);
+    assert!(setup.shared.world().get(&deployment).is_some());
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_need_on_a_later_phase_is_met_by_what_serves_and_by_nothing_else() {
     let setup = Setup::new(51);
     assert!(succeeded(&setup.deploy("v1").await));
     setup.runtime.sleep(Duration::from_secs(60)).await;
-    let problems = |at: &'static str| {
-        let setup = &setup;
-        async move {
-            let environment = setup.environment();
-            let mut wanted = setup.wanted("v2").await;
-            let phase = |name: &str, services: &[&str]| WantedPhase {
-                name: name.into(),
-                services: services.iter().map(|service| (*service).to_owned()).collect(),
-                gates: Vec::new(),
-            };
-            wanted.phases = vec![phase("first", &["web", "worker", "queue"]), phase("second", &["api"])];
-            let head = environment.head().await.expect("can be read");
-            let base = environment.released(&head).await.expect("can be read");
-            let options = PlanOptions::default();
-            let planned =
-                environment.plan(&wanted, head, base.as_ref(), &options, Depth::Read, Storage::Lasting).await;
-            planned.err().map(|error| format!("{at}: {error}"))
-        }
-    };
-    assert_eq!(problems("all serve").await, None);
-    setup.shared.world().faults.push(fault("slow api"));
-    let pods: Vec<ObjectKey> =
-        setup.shared.world().of_kind("Pod").iter().map(|pod| pod.key().clone()).collect();
-    for pod in pods.iter().filter(|pod| pod.name.starts_with("api-")) {
-        setup.shared.world().delete(pod, &Precondition::Any).expect("can be deleted");
-    }
-    setup.runtime.sleep(Duration::from_secs(5)).await;
-    let deployment = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api");
-    assert!(setup.shared.world().get(&deployment).is_some());
-    let said = problems("none serves").await.expect("is a problem");
+    let mut wanted = setup.wanted("v2").await;
+    wanted.phases = vec![phase("first", &["web", "worker", "queue"]), phase("second", &["api"])];
+    plan(&setup, &wanted).await.expect("all serve");
+    break_down(&setup, "api").await;
+    let said = plan(&setup, &wanted).await.expect_err("none serves").to_string();
     assert!(said.contains("web needs api") && said.contains("not ready"), "{said}");
+    assert!(said.contains("--components api"), "the way out at night: {said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn needs_of_what_stays_as_it_is_are_not_looked_at() {
+    let setup = Setup::new(52);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.runtime.sleep(Duration::from_secs(60)).await;
+    break_down(&setup, "api").await;
+    let mut wanted = setup.wanted("v2").await;
+    wanted.phases = vec![phase("first", &["web"]), phase("second", &["api"])];
+    let as_before = setup.wanted("v1").await.services.swap_remove("web").expect("is there");
+    wanted.services.insert("web".to_owned(), as_before);
+    let planned = plan(&setup, &wanted).await.expect("web has nothing to wait for");
+    assert!(planned.plan.steps.iter().all(|step| step.service.as_deref() != Some("web")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_is_not_refused_because_of_what_it_mends() {
+    let setup = Setup::new(53);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.runtime.sleep(Duration::from_secs(60)).await;
+    break_down(&setup, "api").await;
+    let mut wanted = setup.wanted("v2").await;
+    wanted.phases = vec![phase("first", &["web"]), phase("second", &["api"])];
+    wanted.goal = Goal::Rollback {
+        to: "v2".into(),
+        release: None,
+        origins: std::collections::BTreeMap::new(),
+        only: None,
+    };
+    let planned = plan(&setup, &wanted).await.expect("is planned with a word");
+    let said = notes(&planned, "needs");
+    assert!(
+        matches!(&said[..], [said] if said.contains("web needs api") && said.contains("not ready")),
+        "{said:?}"
+    );
+    // Also where it brings what is not there.
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api");
+    setup.shared.world().delete(&key, &Precondition::Any).expect("can be deleted");
+    let planned = plan(&setup, &wanted).await.expect("is planned with a word");
+    let said = notes(&planned, "needs");
+    assert!(matches!(&said[..], [said] if said.contains("does not run")), "{said:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_need_without_pods_of_its_own_is_met_where_it_was_released() {
+    let setup = Setup::new(54);
+    let night = |schedule: &str| {
+        let body = json!({"apiVersion": "batch/v1", "kind": "CronJob",
+            "metadata": {"name": "night", "namespace": "shop"},
+            "spec": {"schedule": schedule, "jobTemplate": {"spec": {"template": {"spec": {
+                "restartPolicy": "Never", "containers": [{"name": "a", "image": "r.example/a:1"}]}}}}}});
+        let objects = vec![Object::from_value(body).expect("is an object")];
+        WantedService { version: "v1".into(), objects, timeout_s: 60, ..WantedService::default() }
+    };
+    let mut wanted = setup.wanted("v1").await;
+    wanted.services.insert("night".to_owned(), night("0 0 * * *"));
+    wanted.services.get_mut("web").expect("is there").needs.push("night".to_owned());
+    wanted.phases = vec![phase("first", &["api", "web"]), phase("second", &["night", "worker", "queue"])];
+    let said = plan(&setup, &wanted).await.expect_err("it was never there").to_string();
+    assert!(said.contains("web needs night, which comes in a later phase"), "{said}");
+    wanted.phases = vec![phase("first", &["night", "worker", "queue"]), phase("second", &["api", "web"])];
+    let planned = plan(&setup, &wanted).await.expect("can be planned");
+    let end = setup.environment().run(planned, &setup.options("tester")).await.expect("runs");
+    assert!(succeeded(&end), "{end:?}");
+    let mut next = setup.wanted("v2").await;
+    next.services.insert("night".to_owned(), night("0 1 * * *"));
+    next.services.get_mut("web").expect("is there").needs.push("night".to_owned());
+    next.phases = vec![phase("first", &["api", "web"]), phase("second", &["night", "worker", "queue"])];
+    plan(&setup, &next).await.expect("it is there");
+}
+
+const PARTED: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+data:
+  database: {host: db.example}
+services:
+  api: {needs: [database], workload: {port: 8000, scale: 1}, timeout: 20m}
+  web: {needs: [api, database], workload: {port: 8080, scale: 1}}
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_need_that_the_plan_does_not_bring_is_told() {
+    let shop = Shop::new(PARTED, 55);
+    let error = shop.part("v1", components(&["web"])).await.expect_err("api never ran");
+    assert!(matches!(&error, PrepareError::Environment(EnvironmentError::Problems(_))), "{error}");
+    let said = error.to_string();
+    assert!(
+        said.contains("web needs api, which this plan does not bring and which does not run yet"),
+        "{said}"
+    );
+    assert!(!said.contains("database"), "{said}");
+    shop.part("v1", components(&["api"])).await.expect("needs no service");
+    assert!(succeeded(&shop.deploy("v1").await));
+    let planned = shop.part("v2", components(&["web"])).await.expect("api runs");
+    assert_eq!(notes(&planned, "needs"), [""; 0]);
+    // What else is broken is no reason to refuse what somebody wants to mend.
+    break_down(&shop.setup, "api").await;
+    let planned = shop.part("v2", components(&["web"])).await.expect("is planned with a word");
+    let said = notes(&planned, "needs");
+    assert!(
+        matches!(&said[..], [said] if said.contains("web needs api") && said.contains("not ready")),
+        "{said:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn order_goes_through_what_stays_as_it_is() {
+    let setup = Setup::new(56);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let mut wanted = setup.wanted("v2").await;
+    let mut between = setup.wanted("v1").await.services.swap_remove("worker").expect("is there");
+    between.needs = vec!["api".to_owned(), "queue".to_owned()];
+    wanted.services.insert("worker".to_owned(), between);
+    wanted.services.get_mut("web").expect("is there").needs = vec!["worker".to_owned()];
+    let planned = plan(&setup, &wanted).await.expect("can be planned");
+    let step = planned.plan.steps.iter().find(|step| step.service.as_deref() == Some("web"));
+    let needs: Vec<&str> = step.expect("changes").needs.iter().map(|need| need.as_str()).collect();
+    assert_eq!(needs, ["production/api/rollout", "production/queue/rollout"]);
+}
+
+/// The time of the command line is that of every service, on a way back as on a deploy.
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_way_back_is_that_of_its_option() {
+    let shop = Shop::new(PARTED, 57);
+    assert!(succeeded(&shop.deploy("v1").await));
+    assert!(succeeded(&shop.deploy("v2").await));
+    let times = |planned: &Planned| -> Vec<(String, u64)> {
+        let rollouts = planned.plan.steps.iter().filter(|step| step.service.is_some());
+        rollouts.map(|step| (step.id.to_string(), step.timeout_s)).collect()
+    };
+    let of = |api: u64, web: u64| {
+        vec![("production/api/rollout".to_owned(), api), ("production/web/rollout".to_owned(), web)]
+    };
+    let back = |timeout_s| {
+        let to = RollbackTo::Version("v1".into());
+        shop.back(to, None, PlanOptions { timeout_s, ..PlanOptions::default() })
+    };
+    assert_eq!(times(&back(Some(45)).await.expect("can be planned")), of(45, 45));
+    assert_eq!(times(&back(None).await.expect("can be planned")), of(1200, 600));
 }

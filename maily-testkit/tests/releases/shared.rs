@@ -1,10 +1,19 @@
 //! Objects of a source that several services share, or nobody.
 
-use maily_core::engine::Work;
+use std::time::Duration;
+
+use maily_core::{
+    engine::{
+        Depth, EnvironmentError, Plan, Storage, Work,
+        planner::{JobSpec, PlanOptions},
+    },
+    object::Object,
+    runtime::within,
+};
 use serde_json::{Value, json};
 
 use crate::{
-    setup::succeeded,
+    setup::{Setup, succeeded},
     shop::{Shop, deployment},
 };
 
@@ -88,4 +97,70 @@ async fn what_two_services_claim_or_nobody_is_listed_and_applied_before_them() {
             assert!(last(shared) < last(deployment), "{shared} before {deployment}: {writes:?}");
         }
     }
+}
+
+/// A service may be called as what is no service.
+const NAMESAKES: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+sources:
+  all: {manifests: '{version}.yaml'}
+services:
+  phase: {from: all}
+  shared: {from: all}
+phases:
+  - {name: rollout, environment: production, services: all}
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_called_shared_is_told_from_what_is_shared() {
+    let shop = Shop::new(NAMESAKES, 122);
+    let there = |name: &str| shop.live("v1", "ConfigMap", Some("shop"), name).is_some();
+    let [phase, kept] = [deployment("phase", &[]), deployment("shared", &[])];
+    shop.write("v1", &[phase.clone(), deployment("shared", &["own"]), map("own"), map("lonely")]);
+    shop.write("v2", &[phase, kept]);
+    for _ in 0..2 {
+        assert!(succeeded(&shop.deploy("v1").await));
+        assert!(there("own") && there("lonely"));
+        // A version that drops one of each.
+        assert!(succeeded(&shop.deploy("v2").await));
+        assert!(!there("own") && !there("lonely"));
+        assert!(succeeded(&shop.deploy("v1").await));
+        let removal = within(&*shop.setup.runtime, Duration::from_secs(300), shop.run(shop.removal().await));
+        assert!(succeeded(&removal.await.expect("ends")));
+        assert!(!there("own") && !there("lonely"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_steps_of_one_name_are_no_plan() {
+    let setup = Setup::new(123);
+    let environment = setup.environment();
+    let mut wanted = setup.wanted("v1").await;
+    let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate", "namespace": "shop"},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "r.example/a:1"}]}}}});
+    let job = Object::from_value(body).expect("is an object");
+    let spec = JobSpec { name: "migrate".into(), job, undo: None, timeout_s: None };
+    let api = wanted.services.get_mut("api").expect("is there");
+    api.before.push(spec.clone());
+    api.after.push(spec);
+    let head = environment.head().await.expect("can be read");
+    let options = PlanOptions::default();
+    let planned = environment.plan(&wanted, head, None, &options, Depth::Read, Storage::Lasting).await;
+    let Err(EnvironmentError::Problems(problems)) = planned else { panic!("{planned:?}") };
+    let said = problems.to_string();
+    assert!(said.contains("production/api/job/migrate") && said.contains("twice"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_with_two_steps_of_one_name_is_refused() {
+    let setup = Setup::new(124);
+    let mut plan = setup.plan("v1", Depth::Read).await.expect("can be planned").plan;
+    let again = plan.steps.first().expect("has steps").clone();
+    let text = format!("the plan has step {} twice", again.id);
+    plan.steps.push(again);
+    let error = Plan::parse(&plan.sealed().to_text()).expect_err("is refused");
+    assert_eq!(error.to_string(), text);
 }

@@ -1,11 +1,13 @@
 //! A shop out of manifests.
 
 use maily_core::{
-    engine::{Depth, Planned, RunEnd, planner::PlanOptions},
+    engine::{Depth, Planned, RunEnd, Storage, history::Release, planner::PlanOptions},
     model::Resolved,
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster as _, Precondition, WriteOptions},
-    release::{DeployRequest, PrepareError, prepare},
+    release::{
+        DeployRequest, DeployScope, PrepareError, RollbackError, RollbackTo, prepare, remove, rollback,
+    },
     source::ProgramTools,
 };
 use maily_testkit::sim::SimCluster;
@@ -52,9 +54,63 @@ impl Shop {
         prepare(&environment, &self.resolved(), &request, &ProgramTools, &run).await
     }
 
-    pub(crate) async fn deploy(&self, version: &str) -> RunEnd {
-        let planned = self.plan(version).await.expect("can be planned");
+    /// A plan of a part of a version.
+    pub(crate) async fn part(&self, version: &str, scope: DeployScope) -> Result<Planned, PrepareError> {
+        let version = version.parse().expect("is a version");
+        let request = DeployRequest { scope, ..DeployRequest::new(version) };
+        let (environment, run) = (self.setup.environment(), self.setup.options("tester"));
+        prepare(&environment, &self.resolved(), &request, &ProgramTools, &run).await
+    }
+
+    /// A plan of a way back, of all components where none are named.
+    pub(crate) async fn back(
+        &self,
+        to: RollbackTo,
+        components: Option<&[&str]>,
+        options: PlanOptions,
+    ) -> Result<Planned, RollbackError> {
+        let (environment, resolved) = (self.setup.environment(), self.resolved());
+        let head = environment.head().await.expect("can be read");
+        let base = environment.released(&head).await.expect("can be read");
+        let only = components.map(names);
+        let wanted = rollback(&environment, &resolved, &head, base.as_ref(), &to, only.as_deref()).await?;
+        let planned =
+            environment.plan(&wanted, head, base.as_ref(), &options, Depth::DryRun, Storage::Lasting).await;
+        Ok(planned.expect("can be planned"))
+    }
+
+    /// A plan that takes everything away.
+    pub(crate) async fn removal(&self) -> Planned {
+        let environment = self.setup.environment();
+        let head = environment.head().await.expect("can be read");
+        let base = environment.released(&head).await.expect("can be read").expect("is there");
+        let wanted = remove(&self.resolved(), &base, None).expect("can be removed");
+        let options = PlanOptions::default();
+        let planned =
+            environment.plan(&wanted, head, Some(&base), &options, Depth::Read, Storage::Lasting).await;
+        planned.expect("can be planned")
+    }
+
+    pub(crate) async fn run(&self, planned: Planned) -> RunEnd {
         self.setup.environment().run(planned, &self.setup.options("tester")).await.expect("runs")
+    }
+
+    pub(crate) async fn deploy(&self, version: &str) -> RunEnd {
+        self.run(self.plan(version).await.expect("can be planned")).await
+    }
+
+    /// The release in force.
+    pub(crate) async fn released(&self) -> Release {
+        let environment = self.setup.environment();
+        let head = environment.head().await.expect("can be read");
+        environment.released(&head).await.expect("can be read").expect("is there")
+    }
+
+    /// Whose an object is in the release in force: a service's name, or nothing where it is shared; each time it is in it.
+    pub(crate) async fn owner(&self, name: &str) -> Option<Option<String>> {
+        let release = self.released().await;
+        let released = release.objects.values().find(|released| released.desired.name() == name);
+        released.map(|released| released.service.clone())
     }
 
     /// Makes an object as somebody else does.
@@ -74,6 +130,28 @@ impl Shop {
         let key = ObjectKey::new(ObjectKind::new(version, kind), namespace, name);
         self.setup.shared.world().get(&key).cloned()
     }
+}
+
+fn names(components: &[&str]) -> Vec<String> {
+    components.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Some components of a version.
+pub(crate) fn components(names: &[&str]) -> DeployScope {
+    let names = names.iter().map(|name| name.parse().expect("a name")).collect();
+    DeployScope { phases: None, components: Some(names) }
+}
+
+/// Some phases of a version.
+pub(crate) fn phases(names: &[&str]) -> DeployScope {
+    let names = names.iter().map(|name| name.parse().expect("a name")).collect();
+    DeployScope { phases: Some(names), components: None }
+}
+
+/// The notes of a plan about something.
+pub(crate) fn notes(planned: &Planned, topic: &str) -> Vec<String> {
+    let notes = planned.plan.notes.iter().filter(|note| note.topic == topic);
+    notes.map(|note| note.text.clone()).collect()
 }
 
 /// A Deployment whose only container refers to these ConfigMaps.

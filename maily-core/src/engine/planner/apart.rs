@@ -1,6 +1,6 @@
 //! What a person might miss in a plan: shared objects that it leaves out, and names of options that are not in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::wanted::{Force, PlanOptions, Wanted};
 use crate::{
@@ -41,6 +41,30 @@ pub(super) fn left_out(wanted: &Wanted, base: Option<&Release>, sealer: &Sealer)
         told.join(", ")
     );
     (!told.is_empty()).then(|| Note { topic: "shared-left-out".to_owned(), text })
+}
+
+/// What only a release can tell of a plan without steps: which services there are, and whose objects are.
+pub(super) fn regrouped(wanted: &Wanted, base: &Release, kept: &[Kept]) -> Option<Note> {
+    let mut moves: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for kept in kept {
+        let Some(known) = base.objects.get(kept.desired.key()) else { continue };
+        let [from, to] =
+            [&known.service, &kept.service].map(|name| name.as_deref().unwrap_or("the shared objects"));
+        if from != to {
+            *moves.entry((from, to)).or_default() += 1;
+        }
+    }
+    let new = wanted.services.keys().filter(|name| !base.head.versions.contains_key(*name));
+    let gone = base.head.versions.keys().filter(|name| !wanted.services.contains_key(*name));
+    let moved = |((from, to), count): (&(&str, &str), &usize)| match count {
+        1 => format!("1 object moves from {from} to {to}"),
+        _ => format!("{count} objects move from {from} to {to}"),
+    };
+    let mut told: Vec<String> = moves.iter().map(moved).collect();
+    told.extend(new.map(|name| format!("{name} is new")));
+    told.extend(gone.map(|name| format!("{name} is no more")));
+    let text = format!("nothing is written but a release, in which {}", told.join(", "));
+    (!told.is_empty()).then(|| Note { topic: "names".to_owned(), text })
 }
 
 /// Names of objects and managers in options that the plan has nothing of.

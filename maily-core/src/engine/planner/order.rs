@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    apart::{left_out, strange_names},
+    apart::{left_out, regrouped, strange_names},
     change::{Comparison, Observed, Verdict},
+    needs,
     problem::{PlanProblem, PlanProblems},
     wanted::{JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService},
 };
@@ -15,7 +16,6 @@ use crate::{
     },
     model::TIMEOUT,
     object::{Object, ObjectKey},
-    rollout::{Evidence, Health, Target, judge},
 };
 
 /// Makes the plan.
@@ -41,25 +41,25 @@ pub fn plan(
         notes: wanted.notes.clone(),
         problems: twice(wanted),
     };
-    comparison.problems.extend(cycles(wanted));
+    comparison.problems.extend(needs::cycles(wanted));
     let mut order = Order {
         environment: &wanted.environment,
         steps: Vec::new(),
         kept: Vec::new(),
         entry: BTreeSet::new(),
+        begun: 0,
         last: BTreeMap::new(),
         ends: BTreeSet::new(),
         timeout_s: options.timeout_s.unwrap_or(TIMEOUT.0),
     };
     order.shared(wanted, &mut comparison);
-    for (index, phase) in wanted.phases.iter().enumerate() {
+    for phase in &wanted.phases {
         order.phase(wanted, phase, options, &mut comparison);
-        let later: Vec<&str> =
-            wanted.phases[index + 1..].iter().flat_map(|p| p.services.iter()).map(String::as_str).collect();
-        later_needs(wanted, phase, &later, &mut comparison);
     }
+    needs::look_at(wanted, &order.steps, &mut comparison);
     order.fixed(wanted, base, &comparison);
     order.prune(wanted, base, &mut comparison);
+    comparison.problems.extend(one_name(&order.steps));
     let Comparison { mut notes, problems, .. } = comparison;
     if !problems.is_empty() {
         return Err(PlanProblems(problems));
@@ -77,9 +77,12 @@ pub fn plan(
     notes.extend(left_out(wanted, base, sealer));
     let changes: Vec<&Change> = order.steps.iter().flat_map(|step| step.work.changes()).collect();
     notes.extend(strange_names(options, &changes, &order.kept, observed.objects.values()));
+    let real = order.steps.iter().any(|step| step.reversibility != Reversibility::NoEffect);
+    let regrouped = base.filter(|_| !real).and_then(|base| regrouped(wanted, base, &order.kept));
+    let regroups = regrouped.is_some();
+    notes.extend(regrouped);
     notes.sort();
     notes.dedup();
-    let real = order.steps.iter().any(|step| step.reversibility != Reversibility::NoEffect);
     Ok(Plan {
         format: PLAN_FORMAT,
         project: wanted.project.clone(),
@@ -99,6 +102,7 @@ pub fn plan(
         // Checks and gates of a release that changes nothing have nothing to say.
         steps: if real { order.steps } else { Vec::new() },
         unchanged: order.kept,
+        regroups,
         notes,
         digest: String::new(),
     }
@@ -123,6 +127,13 @@ pub(super) fn scaled_workloads(wanted: &Wanted, observed: &Observed) -> BTreeSet
         .collect()
 }
 
+/// Two steps of one name would be one in a journal.
+fn one_name(steps: &[Step]) -> impl Iterator<Item = PlanProblem> {
+    let mut seen = BTreeSet::new();
+    let twice = steps.iter().filter(move |step| !seen.insert(&step.id));
+    twice.map(|step| PlanProblem::SameStep { id: step.id.clone() })
+}
+
 fn twice(wanted: &Wanted) -> Vec<PlanProblem> {
     let mut owners: BTreeMap<&ObjectKey, &str> = BTreeMap::new();
     let mut problems = Vec::new();
@@ -140,81 +151,16 @@ fn twice(wanted: &Wanted) -> Vec<PlanProblem> {
     problems
 }
 
-fn cycles(wanted: &Wanted) -> Option<PlanProblem> {
-    fn visit<'a>(
-        wanted: &'a Wanted,
-        name: &'a str,
-        path: &mut Vec<&'a str>,
-        done: &mut BTreeSet<&'a str>,
-    ) -> Option<String> {
-        if let Some(start) = path.iter().position(|seen| *seen == name) {
-            let mut circle: Vec<&str> = path[start..].to_vec();
-            circle.push(name);
-            return Some(circle.join(" -> "));
-        }
-        if !done.insert(name) {
-            return None;
-        }
-        path.push(name);
-        let needs = wanted.services.get(name).map(|service| service.needs.as_slice()).unwrap_or_default();
-        let found = needs.iter().find_map(|need| visit(wanted, need, path, done));
-        path.pop();
-        found
-    }
-    let mut done = BTreeSet::new();
-    wanted
-        .services
-        .keys()
-        .find_map(|name| visit(wanted, name, &mut Vec::new(), &mut done))
-        .map(|path| PlanProblem::Cycle { path })
-}
-
-/// A need on a service of a later phase is satisfied by the one that runs already, if it serves.
-fn later_needs(wanted: &Wanted, phase: &WantedPhase, later: &[&str], comparison: &mut Comparison<'_>) {
-    for name in &phase.services {
-        let Some(service) = wanted.services.get(name) else { continue };
-        for need in service.needs.iter().filter(|need| later.contains(&need.as_str())) {
-            let objects = wanted.services.get(need).map(|service| service.objects.as_slice());
-            let live: Vec<&Object> = objects
-                .unwrap_or_default()
-                .iter()
-                .filter(|object| is_workload(object))
-                .filter_map(|object| comparison.observed.objects.get(object.key()))
-                .collect();
-            let (service, need) = (name.clone(), need.clone());
-            if live.is_empty() {
-                comparison.problems.push(PlanProblem::NeedLater { service, need });
-            } else if let Some(why) = live.into_iter().find_map(not_ready) {
-                comparison.problems.push(PlanProblem::NeedNotReady { service, need, why });
-            }
-        }
-    }
-}
-
-/// Why a live workload does not serve, by the rules that follow a rollout.
-fn not_ready(live: &Object) -> Option<String> {
-    let target = Target::pin(live)?;
-    let key = live.key().short();
-    match judge(&target, &Evidence { live: Some(live), ..Evidence::default() }) {
-        Health::Done => None,
-        Health::Waiting { why, .. } => Some(format!("{key}: {why}")),
-        Health::Failed(reason) => Some(reason.message),
-        Health::Ask(_) => Some(format!("{key}: some of its pods fail")),
-    }
-}
-
-fn is_workload(object: &Object) -> bool {
-    matches!(object.kind(), "Deployment" | "StatefulSet" | "DaemonSet")
-}
-
 struct Order<'a> {
     environment: &'a str,
     steps: Vec<Step>,
     kept: Vec<Kept>,
     /// What everything of the present phase waits for.
     entry: BTreeSet<StepId>,
-    /// The last step of each service so far.
-    last: BTreeMap<String, StepId>,
+    /// Steps of earlier phases. What stands before all phases belongs to the first.
+    begun: usize,
+    /// What waits for a service waits for these: its last step, or where it does not change those of what it needs.
+    last: BTreeMap<String, BTreeSet<StepId>>,
     /// Steps of the present phase that nothing waits for yet.
     ends: BTreeSet<StepId>,
     timeout_s: u64,
@@ -271,13 +217,12 @@ impl Order<'_> {
         options: &PlanOptions,
         comparison: &mut Comparison<'_>,
     ) {
-        let before = self.steps.len();
-        for name in in_order_of_needs(wanted, phase) {
+        for name in needs::in_order(wanted, phase) {
             if let Some(service) = wanted.services.get(name) {
                 self.service(phase, name, service, options, comparison);
             }
         }
-        if self.steps.len() == before {
+        if self.steps.len() == self.begun {
             return;
         }
         let services = std::mem::take(&mut self.ends);
@@ -301,7 +246,8 @@ impl Order<'_> {
             });
         }
         let needs = if phase.gates.is_empty() { services } else { std::mem::take(&mut self.ends) };
-        let id = StepId::new(self.environment, "phase", &phase.name);
+        // No service has a step of this name, whatever it and the phase are called.
+        let id = StepId::new(self.environment, &phase.name, "phase-end");
         self.add(Step {
             id: id.clone(),
             service: None,
@@ -311,6 +257,7 @@ impl Order<'_> {
             timeout_s: self.timeout_s,
             work: Work::Barrier {},
         });
+        self.begun = self.steps.len();
         self.entry = BTreeSet::from([id]);
     }
 
@@ -328,12 +275,16 @@ impl Order<'_> {
             let shown = comparison.base.and_then(|base| base.head.frontends.get(name));
             released != Some(&service.version) || shown != options.frontends.get(name)
         });
+        let behind: BTreeSet<StepId> =
+            service.needs.iter().filter_map(|need| self.last.get(need)).flatten().cloned().collect();
         if changes.is_empty() && frontend.is_none() {
+            self.last.insert(name.to_owned(), behind);
             return;
         }
         let mut needs = self.entry.clone();
-        needs.extend(service.needs.iter().filter_map(|need| self.last.get(need)).cloned());
-        let service_s = if service.timeout_s == 0 { self.timeout_s } else { service.timeout_s };
+        needs.extend(behind);
+        let own_s = Some(service.timeout_s).filter(|own_s| *own_s > 0);
+        let service_s = options.timeout_s.or(own_s).unwrap_or(self.timeout_s);
         let step = |verb: &str,
                     needs: BTreeSet<StepId>,
                     reversibility: Reversibility,
@@ -377,7 +328,7 @@ impl Order<'_> {
             chain(format!("job/{}", spec.name), reversibility(spec), job(spec), spec.timeout_s);
         }
         if let Some(last) = steps.last() {
-            self.last.insert(name.to_owned(), last.id.clone());
+            self.last.insert(name.to_owned(), BTreeSet::from([last.id.clone()]));
         }
         for step in steps {
             self.add(step);
@@ -393,16 +344,14 @@ impl Order<'_> {
         let services = wanted.services.iter().filter(|(name, _)| planned.contains(name.as_str()));
         let owned = services.flat_map(|(_, service)| &service.objects);
         let wished: BTreeSet<&ObjectKey> = owned.chain(&wanted.shared).map(Object::key).collect();
-        // Who takes nothing of it away keeps it on record: whoever does has to find it there.
-        let stays = |key: &ObjectKey| !wanted.prune_shared && !wished.contains(key);
-        for released in base.objects.values() {
+        for (key, released) in &base.objects {
+            let stays = match released.service.as_deref() {
+                // Who takes nothing of it away keeps it on record: whoever does has to find it there.
+                None => !wanted.prune_shared,
+                Some(service) => !planned.contains(service) && wanted.services.contains_key(service),
+            };
             // What was one service's and would be shared from now on stays with the one.
-            let fixed = left_out.contains(released.desired.key())
-                || released.service.as_deref().map_or_else(
-                    || stays(released.desired.key()),
-                    |service| !planned.contains(service) && wanted.services.contains_key(service),
-                );
-            if fixed {
+            if left_out.contains(key) || stays && !wished.contains(key) {
                 self.kept.push(Kept {
                     service: released.service.clone(),
                     desired: released.desired.clone(),
@@ -441,7 +390,9 @@ impl Order<'_> {
         }
         let needs = std::mem::take(&mut self.ends);
         for (owner, changes) in by_owner {
-            let id = StepId::new(self.environment, owner.unwrap_or("shared"), "prune");
+            // A service may be called `shared`: no step of one has this name.
+            let (subject, verb) = owner.map_or(("shared", "remove"), |service| (service, "prune"));
+            let id = StepId::new(self.environment, subject, verb);
             self.steps.push(Step {
                 id,
                 service: owner.map(str::to_owned),
@@ -461,31 +412,4 @@ fn reversibility(spec: &JobSpec) -> Reversibility {
 
 fn job(spec: &JobSpec) -> Work {
     Work::Job { job: spec.job.clone(), undo: spec.undo.clone() }
-}
-
-/// The phase's services, each after those that it needs.
-fn in_order_of_needs<'a>(wanted: &'a Wanted, phase: &'a WantedPhase) -> Vec<&'a str> {
-    fn visit<'a>(
-        wanted: &'a Wanted,
-        phase: &'a WantedPhase,
-        name: &'a str,
-        seen: &mut BTreeSet<&'a str>,
-        out: &mut Vec<&'a str>,
-    ) {
-        if !phase.services.iter().any(|service| service == name) || !seen.insert(name) {
-            return;
-        }
-        if let Some(service) = wanted.services.get(name) {
-            for need in &service.needs {
-                visit(wanted, phase, need, seen, out);
-            }
-        }
-        out.push(name);
-    }
-    let mut seen = BTreeSet::new();
-    let mut out = Vec::new();
-    for name in &phase.services {
-        visit(wanted, phase, name, &mut seen, &mut out);
-    }
-    out
 }

@@ -2,7 +2,25 @@
 
 use std::fmt;
 
-use crate::object::ObjectKey;
+use crate::{engine::StepId, object::ObjectKey};
+
+/// Where what is needed is, seen from who needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NeedPlace {
+    /// In a later phase of the plan.
+    Later,
+    /// In no phase of the plan.
+    Outside,
+}
+
+impl fmt::Display for NeedPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Later => "which comes in a later phase and",
+            Self::Outside => "which this plan does not bring and which",
+        })
+    }
+}
 
 /// One reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,23 +92,33 @@ pub enum PlanProblem {
         /// By whom else.
         second: String,
     },
-    /// A need cannot be satisfied.
-    #[error("{service} needs {need}, which comes in a later phase and does not run yet")]
-    NeedLater {
+    /// A need is met by nothing that runs.
+    #[error("{service} needs {need}, {place} does not run yet")]
+    NeedAbsent {
         /// Who needs.
         service: String,
         /// What.
         need: String,
+        /// Where that is.
+        place: NeedPlace,
     },
-    /// A need on a service of a later phase is met by the one that runs, and that one does not serve.
-    #[error("{service} needs {need}, which comes in a later phase and is not ready now: {why}")]
+    /// A need is met by what runs, and that does not serve.
+    #[error("{service} needs {need}, {place} is not ready now: {why}")]
     NeedNotReady {
         /// Who needs.
         service: String,
         /// What.
         need: String,
+        /// Where that is.
+        place: NeedPlace,
         /// What the rollout rules say of it.
         why: String,
+    },
+    /// Two steps would have one name.
+    #[error("the plan would have step {id} twice")]
+    SameStep {
+        /// The name.
+        id: StepId,
     },
     /// Needs form a circle.
     #[error("needs form a cycle: {path}")]
@@ -131,12 +159,14 @@ impl PlanProblem {
                 "install the CustomResourceDefinition first, or put it into the project".to_owned()
             }
             Self::Twice { .. } => "keep it in one place".to_owned(),
-            Self::NeedLater { need, .. } => {
-                format!("release `{need}` in an earlier phase first, or drop the need")
-            }
-            Self::NeedNotReady { need, .. } => format!(
-                "see why with `mailyctl logs {need}`, release `{need}` in an earlier phase, or drop the need"
+            Self::NeedAbsent { need, .. } => format!(
+                "release `{need}` first, with `--components {need}`; else move it to an earlier phase, or drop the need"
             ),
+            Self::NeedNotReady { need, .. } => format!(
+                "see why with `mailyctl logs {need}`; a deploy with `--components {need}` brings it alone; else move it to \
+                 an earlier phase, or drop the need"
+            ),
+            Self::SameStep { .. } => "give one of the jobs behind it another name".to_owned(),
             Self::Cycle { .. } => "drop one of the needs".to_owned(),
         }
     }

@@ -42,6 +42,7 @@ fn state(steps: Vec<Step>) -> RunState {
             versions: BTreeMap::new(),
             steps,
             unchanged: Vec::new(),
+            regroups: false,
             notes: Vec::new(),
             digest: String::new(),
         }

@@ -67,7 +67,7 @@ impl Rendering<'_> {
         let name = service.name.to_string();
         let mut wanted = WantedService {
             version: self.request.version.to_string(),
-            needs: service.needs.iter().map(ToString::to_string).collect(),
+            needs: self.request.resolved.needs(service),
             timeout_s: self.request.timeout_s.or(service.timeout.map(|t| t.0)).unwrap_or(TIMEOUT.0),
             ..WantedService::default()
         };

@@ -1,0 +1,149 @@
+//! Needs of services on others: their order, circles, and what has to run already.
+
+use std::collections::BTreeSet;
+
+use super::{
+    change::Comparison,
+    problem::{NeedPlace, PlanProblem},
+    wanted::{Wanted, WantedPhase},
+};
+use crate::{
+    engine::{Goal, Note, Step},
+    object::{Object, ObjectKey},
+    rollout::{Evidence, Health, Target, judge},
+};
+
+/// A circle of needs.
+pub(super) fn cycles(wanted: &Wanted) -> Option<PlanProblem> {
+    fn visit<'a>(
+        wanted: &'a Wanted,
+        name: &'a str,
+        path: &mut Vec<&'a str>,
+        done: &mut BTreeSet<&'a str>,
+    ) -> Option<String> {
+        if let Some(start) = path.iter().position(|seen| *seen == name) {
+            let mut circle: Vec<&str> = path[start..].to_vec();
+            circle.push(name);
+            return Some(circle.join(" -> "));
+        }
+        if !done.insert(name) {
+            return None;
+        }
+        path.push(name);
+        let needs = wanted.services.get(name).map(|service| service.needs.as_slice()).unwrap_or_default();
+        let found = needs.iter().find_map(|need| visit(wanted, need, path, done));
+        path.pop();
+        found
+    }
+    let mut done = BTreeSet::new();
+    wanted
+        .services
+        .keys()
+        .find_map(|name| visit(wanted, name, &mut Vec::new(), &mut done))
+        .map(|path| PlanProblem::Cycle { path })
+}
+
+/// The phase's services, each after those that it needs.
+pub(super) fn in_order<'a>(wanted: &'a Wanted, phase: &'a WantedPhase) -> Vec<&'a str> {
+    fn visit<'a>(
+        wanted: &'a Wanted,
+        phase: &'a WantedPhase,
+        name: &'a str,
+        seen: &mut BTreeSet<&'a str>,
+        out: &mut Vec<&'a str>,
+    ) {
+        if !phase.services.iter().any(|service| service == name) || !seen.insert(name) {
+            return;
+        }
+        if let Some(service) = wanted.services.get(name) {
+            for need in &service.needs {
+                visit(wanted, phase, need, seen, out);
+            }
+        }
+        out.push(name);
+    }
+    let mut seen = BTreeSet::new();
+    let mut out = Vec::new();
+    for name in &phase.services {
+        visit(wanted, phase, name, &mut seen, &mut out);
+    }
+    out
+}
+
+/// Looks at what services that change need and the plan does not bring before them: it is met by the one that runs
+/// already, if that serves. A way back is told and not refused: what does not serve may be what it mends.
+pub(super) fn look_at(wanted: &Wanted, steps: &[Step], comparison: &mut Comparison<'_>) {
+    let changing: BTreeSet<&str> = steps.iter().filter_map(|step| step.service.as_deref()).collect();
+    let planned: BTreeSet<&str> =
+        wanted.phases.iter().flat_map(|phase| phase.services.iter().map(String::as_str)).collect();
+    let goes_back = matches!(wanted.goal, Goal::Rollback { .. });
+    let is_part = matches!(wanted.goal, Goal::Deploy { only: Some(_), .. });
+    let mut before: BTreeSet<&str> = BTreeSet::new();
+    for phase in &wanted.phases {
+        before.extend(phase.services.iter().map(String::as_str));
+        for name in phase.services.iter().filter(|name| changing.contains(name.as_str())) {
+            let Some(service) = wanted.services.get(name) else { continue };
+            for need in service.needs.iter().filter(|need| !before.contains(need.as_str())) {
+                let place =
+                    if planned.contains(need.as_str()) { NeedPlace::Later } else { NeedPlace::Outside };
+                // What a whole version, or a release of then, does without is not missing.
+                if place == NeedPlace::Outside && !is_part && !wanted.services.contains_key(need) {
+                    continue;
+                }
+                let Some(unmet) = unmet(wanted, name, need, place, comparison) else { continue };
+                let is_other = matches!(unmet, PlanProblem::NeedNotReady { place: NeedPlace::Outside, .. });
+                // Who brings a part may be mending something else first.
+                if goes_back || is_other {
+                    comparison.notes.push(Note { topic: "needs".into(), text: unmet.to_string() });
+                } else {
+                    comparison.problems.push(unmet);
+                }
+            }
+        }
+    }
+}
+
+/// Why what runs does not meet a need. Of a service without workloads it counts whether it was released.
+fn unmet(
+    wanted: &Wanted,
+    name: &str,
+    need: &str,
+    place: NeedPlace,
+    comparison: &Comparison<'_>,
+) -> Option<PlanProblem> {
+    let released = comparison.base.filter(|base| base.head.versions.contains_key(need));
+    let workloads: Vec<&ObjectKey> = match released {
+        Some(base) => {
+            let of_need = base.objects.values().filter(|object| object.service.as_deref() == Some(need));
+            of_need.map(|released| &released.desired).filter(is_workload).map(Object::key).collect()
+        }
+        None => {
+            let objects = wanted.services.get(need).into_iter().flat_map(|service| &service.objects);
+            objects.filter(is_workload).map(Object::key).collect()
+        }
+    };
+    let (service, need) = (name.to_owned(), need.to_owned());
+    let mut live = workloads.iter().filter_map(|key| comparison.observed.objects.get(*key)).peekable();
+    let is_there = if workloads.is_empty() { released.is_some() } else { live.peek().is_some() };
+    if !is_there {
+        return Some(PlanProblem::NeedAbsent { service, need, place });
+    }
+    let why = live.find_map(not_ready)?;
+    Some(PlanProblem::NeedNotReady { service, need, place, why })
+}
+
+/// Why a live workload does not serve, by the rules that follow a rollout.
+fn not_ready(live: &Object) -> Option<String> {
+    let target = Target::pin(live)?;
+    let key = live.key().short();
+    match judge(&target, &Evidence { live: Some(live), ..Evidence::default() }) {
+        Health::Done => None,
+        Health::Waiting { why, .. } => Some(format!("{key}: {why}")),
+        Health::Failed(reason) => Some(reason.message),
+        Health::Ask(_) => Some(format!("{key}: some of its pods fail")),
+    }
+}
+
+fn is_workload(object: &&Object) -> bool {
+    matches!(object.kind(), "Deployment" | "StatefulSet" | "DaemonSet")
+}
