@@ -173,6 +173,10 @@ impl From<SourceErrors> for CliError {
 impl From<RollbackError> for CliError {
     fn from(error: RollbackError) -> Self {
         let help = match &error {
+            RollbackError::Frontend(_) => Some(
+                "the project file says where a frontend is shown: write it there again; `--components` brings the other services back"
+                    .to_owned(),
+            ),
             RollbackError::VersionForgotten { version, others, .. } if !others.is_empty() => Some(format!(
                 "`mailyctl rollback --components {} --to-version {version}` brings what can be brought",
                 others.join(",")

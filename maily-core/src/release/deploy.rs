@@ -4,6 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
+use super::{
+    claims::{give_way, take_shared},
+    remove::keep_frontends,
+};
 use crate::{
     engine::{
         Goal,
@@ -39,20 +43,29 @@ pub fn deploy(
     let complete = phases.iter().all(in_scope) && scope.components.is_none();
     phases.retain(in_scope);
     let planned: BTreeSet<String> = phases.iter().flat_map(|phase| phase.services.iter().cloned()).collect();
-    let Rendered { mut services, mut shared, notes, hooks, .. } = rendered;
+    let Rendered { mut services, mut shared, mut notes, hooks, .. } = rendered;
     let objects = services.values_mut().flat_map(|service| &mut service.objects);
     share_with(base, objects.chain(&mut shared));
     add_hooks(&mut services, hooks, base);
     services.retain(|name, _| planned.contains(name));
     let only = (!complete).then(|| planned.iter().cloned().collect());
+    let mut left_out = Vec::new();
+    if complete {
+        notes.extend(keep_frontends(&mut services, resolved, base));
+    } else {
+        shared.extend(take_shared(&mut services, base));
+        if scope.components.is_some() {
+            left_out = std::mem::take(&mut shared);
+        }
+        sort(&mut shared);
+        add_kept(&mut services, base);
+        notes.extend(give_way(&mut services, &planned, &shared));
+    }
     let mut prune = planned;
     if complete {
         // What the file or the new version lacks goes, too.
         prune.extend(owners(base));
-    } else {
-        add_kept(&mut services, base);
     }
-    let left_out = if scope.components.is_some() { std::mem::take(&mut shared) } else { Vec::new() };
     Wanted {
         project: resolved.project.name.to_string(),
         environment: resolved.environment.name.to_string(),

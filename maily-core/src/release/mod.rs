@@ -1,6 +1,7 @@
 //! From a wish (deploy, roll back, remove) to what the planner takes, and from records and live objects to reports.
 
 mod chosen;
+mod claims;
 mod deploy;
 mod frontends;
 mod images;

@@ -2,9 +2,13 @@
 
 use indexmap::IndexMap;
 
-use super::deploy::add_kept;
+use super::deploy::{add_kept, of_release};
 use crate::{
-    engine::{Goal, Note, history::Release, planner::Wanted},
+    engine::{
+        Goal, Note,
+        history::{Release, Released},
+        planner::{Wanted, WantedService},
+    },
     model::{Resolved, Source},
 };
 
@@ -25,6 +29,61 @@ pub enum RemoveError {
     },
 }
 
+impl RemoveError {
+    /// A frontend that the project file does not tell of.
+    pub(super) fn frontend(name: &str, version: String) -> Self {
+        Self::Frontend { name: name.to_owned(), version, domain: None, project: None }
+    }
+}
+
+/// Leaves frontends of the release in force in it that the file has no more: their host shows them on, whatever a
+/// release says.
+pub(super) fn keep_frontends(
+    services: &mut IndexMap<String, WantedService>,
+    resolved: &Resolved,
+    base: Option<&Release>,
+) -> Vec<Note> {
+    let Some(base) = base else { return Vec::new() };
+    let mut notes = Vec::new();
+    // Under another name it is no other frontend.
+    let is_called = |now: &String, name: &String| {
+        let known = resolved.services.get(now.as_str());
+        now == name || known.is_some_and(|known| known.aliases.contains(name))
+    };
+    let left = |name: &&String| {
+        was_frontend(base, name)
+            && !is_frontend(resolved, name)
+            && !services.keys().any(|now| is_called(now, name))
+    };
+    let left: Vec<&String> = base.head.frontends.keys().filter(left).collect();
+    for name in left {
+        let Some(version) = base.head.versions.get(name) else { continue };
+        services.insert(name.clone(), of_release(base, name, version));
+        notes.push(stays(name, version, None));
+    }
+    notes
+}
+
+/// Whether the file has a frontend of this name.
+pub(super) fn is_frontend(resolved: &Resolved, name: &str) -> bool {
+    let described = resolved.services.get(name).map(|service| &service.source);
+    matches!(described, Some(Source::Frontend { .. }))
+}
+
+/// Whether a release has a frontend of this name. A service that has become another kind has objects.
+pub(super) fn was_frontend(release: &Release, name: &str) -> bool {
+    let is_of = |object: &Released| object.service.as_deref() == Some(name);
+    release.head.frontends.contains_key(name) && !release.objects.values().any(is_of)
+}
+
+fn stays(name: &str, version: &str, domain: Option<&String>) -> Note {
+    let place = place(domain);
+    let text = format!(
+        "{name} keeps serving {version} at {place}: it stays in the release until its host takes it away"
+    );
+    Note { topic: "frontend".to_owned(), text }
+}
+
 fn place(domain: Option<&String>) -> &str {
     domain.map_or("its domain", String::as_str)
 }
@@ -43,7 +102,7 @@ pub fn remove(resolved: &Resolved, base: &Release, names: Option<&[String]>) -> 
         }
         let host = match resolved.services.get(name.as_str()).map(|service| &service.source) {
             Some(Source::Frontend { project, domain }) => Some((Some(project.clone()), domain.clone())),
-            _ => base.head.frontends.contains_key(name).then_some((None, None)),
+            _ => was_frontend(base, name).then_some((None, None)),
         };
         match host {
             None => gone.push(name.clone()),
@@ -51,13 +110,7 @@ pub fn remove(resolved: &Resolved, base: &Release, names: Option<&[String]>) -> 
                 let (name, version) = (name.clone(), version.clone());
                 return Err(RemoveError::Frontend { name, version, domain, project });
             }
-            Some((_, domain)) => {
-                let text = format!(
-                    "{name} keeps serving {version} at {}: it stays in the release until its host takes it away",
-                    place(domain.as_ref())
-                );
-                notes.push(Note { topic: "frontend".to_owned(), text });
-            }
+            Some((_, domain)) => notes.push(stays(name, version, domain.as_ref())),
         }
     }
     let of_file: Vec<&str> =

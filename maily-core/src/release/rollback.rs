@@ -7,10 +7,12 @@ use indexmap::IndexMap;
 
 use super::{
     chosen::{origin, to_release, to_version},
+    claims::{give_way, settle, take_shared},
     deploy::{add_kept, of_release, phases, share_with},
     images::in_words,
     last_good::last_good,
     past::Past,
+    remove::{RemoveError, is_frontend, keep_frontends, was_frontend},
 };
 use crate::{
     engine::{
@@ -100,6 +102,9 @@ pub enum RollbackError {
         /// The component; none: all of them.
         component: Option<String>,
     },
+    /// Its host shows what it shows, and the project file does not say where.
+    #[error(transparent)]
+    Frontend(#[from] RemoveError),
     /// The records failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -152,7 +157,7 @@ async fn wanted(
     let mut past = Past::new(records, head);
     let complete = components.is_none();
     let mut notes = Vec::new();
-    let (text, chosen) = match to {
+    let (text, mut chosen) = match to {
         RollbackTo::Version(version) => {
             let chosen = to_version(&mut past, base, version, components, &mut notes).await?;
             (version.clone(), chosen)
@@ -173,14 +178,25 @@ async fn wanted(
     };
     let mut origins = Origins::new();
     let mut services = IndexMap::new();
+    // Frontends that the file has no more.
+    let mut unknown = BTreeSet::new();
     for (name, id) in &chosen.from {
         let release = past.release(*id).await?.ok_or(RollbackError::UnknownRelease(*id))?;
         let Some(version) = release.head.versions.get(name) else {
             return Err(RollbackError::NotInRelease { component: name.clone(), release: *id });
         };
+        if (was_frontend(base, name) || was_frontend(&release, name)) && !is_frontend(resolved, name) {
+            unknown.insert(name.clone());
+            if !complete {
+                let version = base.head.versions.get(name).unwrap_or(version).clone();
+                return Err(RemoveError::frontend(name, version).into());
+            }
+            continue;
+        }
         insert(&mut services, resolved, &release, name, version);
         origins.insert(name.clone(), origin(&mut past, *id, name).await?);
     }
+    chosen.from.retain(|name, _| !unknown.contains(name));
     notes.extend(unchecked(resolved, base, &services));
     let (mut shared, mut left_out) = (Vec::new(), Vec::new());
     if complete {
@@ -191,6 +207,7 @@ async fn wanted(
             origins.insert(name.clone(), origin(&mut past, chosen.shared, name).await?);
         }
     } else {
+        left_out = take_shared(&mut services, Some(base));
         for id in chosen.from.values().collect::<BTreeSet<_>>() {
             left_out.extend(past.release(*id).await?.iter().flat_map(|release| shared_of(release)));
         }
@@ -201,6 +218,7 @@ async fn wanted(
             .collect();
         left_out.retain(|object| !own.contains(object.key()));
     }
+    notes.extend(settle(&mut services, &chosen.from, &shared));
     let objects = services.values_mut().flat_map(|service| &mut service.objects);
     share_with(Some(base), objects.chain(&mut shared));
     notes.extend(services.values().flat_map(|service| &service.objects).filter_map(partition_note));
@@ -213,8 +231,11 @@ async fn wanted(
         services.retain(|_, service: &mut WantedService| {
             !service.objects.is_empty() || service.frontend.is_some()
         });
+        notes.extend(keep_frontends(&mut services, resolved, Some(base)));
     } else {
+        let part = services.keys().cloned().collect();
         add_kept(&mut services, Some(base));
+        notes.extend(give_way(&mut services, &part, &[]));
     }
     sort(&mut shared);
     for (name, service) in &services {
@@ -311,7 +332,7 @@ fn insert(
 ) {
     let mut service = of_release(release, name, version);
     if let Some(known) = resolved.services.get(name) {
-        service.needs = known.needs.iter().map(ToString::to_string).collect();
+        service.needs = resolved.needs(known);
         service.timeout_s = known.timeout.map_or(0, |timeout| timeout.0);
         if let Source::Frontend { project, domain } = &known.source {
             let existing = release.head.frontends.get(name).cloned();

@@ -12,13 +12,17 @@ use std::{
 
 use async_trait::async_trait;
 use maily_core::{
-    engine::{Outcome, RunEnd},
+    engine::{Outcome, RunEnd, planner::PlanOptions},
     provider::{ErrorKind, FrontendDeployment, FrontendHost, Production, ProviderError},
+    release::RollbackTo,
     runtime::Runtime,
 };
 use maily_testkit::sim::SimFrontend;
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    setup::{Setup, fault, succeeded},
+    shop::{Shop, notes},
+};
 
 const SITE: &str = "
 maily: 1
@@ -188,4 +192,86 @@ async fn a_promotion_without_an_answer_does_not_land_in_a_later_run() {
     assert!(succeeded(&setup.deploy("v3").await));
     setup.runtime.sleep(Duration::from_secs(120)).await;
     assert_eq!(host.shown().await.as_deref(), Some("v3"));
+}
+
+const WITHOUT_SITE: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+";
+
+/// A shop that has had v1 and v2 of its site.
+async fn shop(seed: u64) -> (Shop, SimFrontend) {
+    let mut shop = Shop::new(SITE, seed);
+    let host = SimFrontend::new(Arc::clone(&shop.setup.shared), "production");
+    shop.setup.frontend = Some(Arc::new(host.clone()));
+    for version in ["v1", "v2"] {
+        assert!(succeeded(&shop.deploy(version).await));
+    }
+    (shop, host)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frontend_that_the_file_has_no_more_stays_in_the_release_with_a_word() {
+    let (mut shop, host) = shop(75).await;
+    let deployment = shop.released().await.head.frontends["site"].clone();
+    shop.setup.project = WITHOUT_SITE;
+    let stays = "site keeps serving v2 at its domain: it stays in the release until its host takes it away";
+    let planned = shop.plan("v3").await.expect("can be planned");
+    assert_eq!(notes(&planned, "frontend"), [stays]);
+    assert!(succeeded(&shop.run(planned).await));
+    for (to, version) in
+        [(RollbackTo::LastGood, "v2"), (RollbackTo::LastGood, "v1"), (RollbackTo::Version("v2".into()), "v2")]
+    {
+        let planned = shop.back(to, None, PlanOptions::default()).await.expect("can be planned");
+        assert_eq!(notes(&planned, "frontend"), [stays]);
+        assert!(succeeded(&shop.run(planned).await));
+        let head = shop.released().await.head;
+        assert_eq!(head.versions["api"], version);
+        assert_eq!((&*head.versions["site"], &head.frontends["site"]), ("v2", &deployment));
+    }
+    let shown = host.production("site", None).await.expect("can be read").shown;
+    assert_eq!(shown.map(|shown| shown.id), Some(deployment));
+}
+
+const RENAMED: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  store: {aliases: [site], vercel: {project: site}}
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_frontend_under_another_name_is_no_other_one() {
+    let (mut shop, _host) = shop(77).await;
+    shop.setup.project = RENAMED;
+    let planned = shop.plan("v3").await.expect("can be planned");
+    assert_eq!(notes(&planned, "frontend"), [""; 0]);
+    assert!(succeeded(&shop.run(planned).await));
+    let names: Vec<String> = shop.released().await.head.versions.into_keys().collect();
+    assert_eq!(names, ["api", "store"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frontend_that_the_file_has_no_more_is_not_said_to_go_back() {
+    let (mut shop, _host) = shop(76).await;
+    shop.setup.project = WITHOUT_SITE;
+    for components in [&["site"][..], &["api", "site"]] {
+        let to = RollbackTo::Version("v1".into());
+        let refused = shop.back(to, Some(components), PlanOptions::default()).await;
+        let error = refused.expect_err("cannot be shown");
+        assert!(error.to_string().starts_with("`site` is a frontend: its host keeps serving v2"), "{error}");
+    }
+    let to = RollbackTo::Version("v1".into());
+    let planned = shop.back(to, Some(&["api"]), PlanOptions::default()).await.expect("can be planned");
+    assert!(succeeded(&shop.run(planned).await));
+    assert_eq!(shop.released().await.head.versions["site"], "v2");
 }

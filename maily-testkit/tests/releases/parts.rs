@@ -5,13 +5,16 @@ use std::time::Duration;
 use maily_core::{
     engine::{Depth, EnvironmentError, Planned, RunEnd, Storage, Wish, planner::PlanOptions},
     object::{Object, ObjectKey},
-    release::{DeployScope, deploy},
+    release::{DeployScope, RollbackTo, deploy},
     runtime::within,
     source::{ProgramTools, RenderRequest, render},
 };
 use serde_json::json;
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    setup::{Setup, fault, succeeded},
+    shop::{Shop, components, deployment, notes, phases},
+};
 
 const GATED: &str = "
 maily: 1
@@ -114,4 +117,155 @@ async fn a_run_that_ends_while_it_takes_an_old_gate_again_goes_on_afterwards() {
     assert_eq!(smoke(), 1, "the gate is being taken again");
     let end = take_over().await;
     assert!(succeeded(&end), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_phase_in_which_only_shared_objects_change_has_its_gates() {
+    let setup = Setup::of(GATED, 313);
+    let planned = plan(&setup, "v1", None, &["one"]).await.expect("can be planned");
+    assert!(succeeded(&carry_out(&setup, planned).await));
+    let planned = plan(&setup, "v1", None, &["one", "two"]).await.expect("can be planned");
+    let steps: Vec<&str> = planned.plan.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(
+        steps,
+        ["production/shared/apply", "production/first/gate/smoke", "production/first/phase-end"]
+    );
+    assert!(succeeded(&carry_out(&setup, planned).await));
+    let planned = plan(&setup, "v1", None, &["one", "two"]).await.expect("can be planned");
+    assert!(planned.plan.is_empty(), "nothing changes, and nothing looks");
+}
+
+const MANIFESTS: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+sources:
+  all: {manifests: '{version}.yaml'}
+services:
+  api: {critical: true, from: all}
+  web: {from: all}
+phases:
+  - {name: first, environment: production, services: non-critical}
+  - {name: second, environment: production, services: critical}
+";
+
+/// Manifests in which these read `settings`, if it is there, and each has an image of the version.
+fn reading(shop: &Shop, version: &str, api: bool, web: bool) {
+    let reads = |reads: bool| if reads { &["settings"][..] } else { &[] };
+    let mut objects = vec![deployment("api", reads(api)), deployment("web", reads(web))];
+    for object in &mut objects {
+        let name = object["metadata"]["name"].as_str().expect("has one").to_owned();
+        object["spec"]["template"]["spec"]["containers"][0]["image"] =
+            json!(format!("registry.example/{name}:{version}"));
+    }
+    if api || web {
+        objects.push(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"},
+            "data": {"of": version}}));
+    }
+    shop.write(version, &objects);
+}
+
+fn settings(shop: &Shop) -> Option<String> {
+    let live = shop.live("v1", "ConfigMap", Some("shop"), "settings")?;
+    live.text("/data/of").map(str::to_owned)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_leaves_what_others_share_also_where_it_would_have_it_alone() {
+    let shop = Shop::new(MANIFESTS, 314);
+    reading(&shop, "v0", false, true);
+    reading(&shop, "v1", true, true);
+    reading(&shop, "v2", false, true);
+    reading(&shop, "v3", false, false);
+    assert!(succeeded(&shop.deploy("v0").await));
+    assert_eq!(shop.owner("settings").await, Some(Some("web".to_owned())));
+    assert!(succeeded(&shop.deploy("v1").await));
+    assert_eq!(shop.owner("settings").await, Some(None));
+    let planned = shop.part("v2", components(&["web"])).await.expect("can be planned");
+    let said = notes(&planned, "shared-left-out");
+    assert!(matches!(&said[..], [said] if said.contains("ConfigMap/settings would change")), "{said:?}");
+    assert!(succeeded(&shop.run(planned).await));
+    // A way back of a part does the same.
+    let to = RollbackTo::Version("v0".into());
+    let planned = shop.back(to, Some(&["web"]), PlanOptions::default()).await.expect("can be planned");
+    assert!(succeeded(&shop.run(planned).await));
+    assert_eq!((shop.owner("settings").await, settings(&shop).as_deref()), (Some(None), Some("v1")));
+    let planned = shop.part("v3", components(&["web"])).await.expect("can be planned");
+    assert!(succeeded(&shop.run(planned).await));
+    assert_eq!((shop.owner("settings").await, settings(&shop).as_deref()), (Some(None), Some("v1")));
+    // All of a version decides anew.
+    assert!(succeeded(&shop.deploy("v2").await));
+    assert_eq!(shop.owner("settings").await, Some(Some("web".to_owned())));
+    assert!(succeeded(&shop.deploy("v3").await));
+    assert_eq!((shop.owner("settings").await, settings(&shop)), (None, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn some_phases_leave_shared_what_they_would_have_alone() {
+    let shop = Shop::new(MANIFESTS, 315);
+    reading(&shop, "v1", true, true);
+    reading(&shop, "v2", false, true);
+    reading(&shop, "v3", false, false);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let planned = shop.part("v2", phases(&["first"])).await.expect("can be planned");
+    assert!(succeeded(&shop.run(planned).await));
+    assert_eq!((shop.owner("settings").await, settings(&shop).as_deref()), (Some(None), Some("v2")));
+    let planned = shop.part("v3", phases(&["first"])).await.expect("can be planned");
+    assert!(succeeded(&shop.run(planned).await));
+    assert_eq!(settings(&shop).as_deref(), Some("v2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_part_brings_and_another_service_had_moves_with_a_word() {
+    let shop = Shop::new(MANIFESTS, 316);
+    reading(&shop, "v1", true, false);
+    reading(&shop, "v2", true, true);
+    reading(&shop, "v3", false, true);
+    // To be shared from now on.
+    assert!(succeeded(&shop.deploy("v1").await));
+    let planned = shop.part("v2", phases(&["first"])).await.expect("can be planned");
+    let said = notes(&planned, "moves");
+    assert_eq!(said, ["ConfigMap/settings moves from api to the shared objects"]);
+    assert!(succeeded(&shop.run(planned).await));
+    assert_eq!((shop.owner("settings").await, settings(&shop).as_deref()), (Some(None), Some("v2")));
+    // To another service.
+    for scope in [phases(&["first"]), components(&["web"])] {
+        assert!(succeeded(&shop.deploy("v1").await));
+        let before = shop.released().await.head.id;
+        let planned = shop.part("v3", scope).await.expect("can be planned");
+        assert_eq!(notes(&planned, "moves"), ["ConfigMap/settings moves from api to web"]);
+        assert!(succeeded(&shop.run(planned).await));
+        let owner = shop.owner("settings").await;
+        assert_eq!((owner, settings(&shop).as_deref()), (Some(Some("web".to_owned())), Some("v3")));
+        // And back.
+        let to = RollbackTo::Release(before);
+        let planned = shop.back(to, Some(&["api"]), PlanOptions::default()).await.expect("can be planned");
+        assert_eq!(notes(&planned, "moves"), ["ConfigMap/settings moves from web to api"]);
+        assert!(succeeded(&shop.run(planned).await));
+        let owner = shop.owner("settings").await;
+        assert_eq!((owner, settings(&shop).as_deref()), (Some(Some("api".to_owned())), Some("v1")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_out_of_several_releases_has_every_object_once() {
+    let shop = Shop::new(MANIFESTS, 317);
+    reading(&shop, "v1", true, false);
+    reading(&shop, "v2", false, false);
+    assert!(succeeded(&shop.deploy("v1").await));
+    assert!(succeeded(&shop.deploy("v2").await));
+    reading(&shop, "v1", false, true);
+    let planned = shop.part("v1", components(&["web"])).await.expect("can be planned");
+    assert!(succeeded(&shop.run(planned).await));
+    assert!(succeeded(&shop.deploy("v2").await));
+    // Of the newer release is web, of the older one api, and both had it.
+    let to = RollbackTo::Version("v1".into());
+    let planned = shop.back(to, None, PlanOptions::default()).await.expect("can be planned");
+    assert_eq!(
+        notes(&planned, "moves"),
+        ["ConfigMap/settings was of api and of web in their releases: it is of web"]
+    );
+    assert!(succeeded(&shop.run(planned).await));
+    assert_eq!(shop.owner("settings").await, Some(Some("web".to_owned())));
 }
