@@ -324,3 +324,25 @@ fn a_fault_of_no_service_is_refused_also_where_services_come_from_manifests() {
     assert!(refused.err.contains("wroker") && refused.err.contains("`worker`"), "{}", refused.err);
     desk.sandbox(&["sandbox", "fault", "add", "image-missing", "worker@v1.2.0"]).expect(0);
 }
+
+#[test]
+fn a_container_without_a_name_ends_in_an_error_with_its_place() {
+    let desk = Desk::with(&services("  api: {manifests: m.yaml}"));
+    for list in ["containers", "initContainers"] {
+        let named = "containers: [{name: api, image: 'registry.example/api:v0'}]";
+        let pods = match list {
+            "containers" => "containers: [{image: 'registry.example/api:v0'}]".to_owned(),
+            _ => format!("initContainers: [{{image: 'busybox:1.36'}}], {named}"),
+        };
+        desk.write(
+            "m.yaml",
+            &format!(
+                "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: api}}\nspec: {{selector: {{matchLabels: {{a: b}}}}, template: {{metadata: {{labels: {{a: b}}}}, spec: {{{pods}}}}}}}\n"
+            ),
+        );
+        refused_at(
+            &desk,
+            &["`m.yaml:1`: a container of Deployment/api has no name", "help: write `name: …`"],
+        );
+    }
+}

@@ -89,8 +89,10 @@ pub(super) fn write_pull_policies(object: &mut Object) {
 pub(super) fn set_image(object: &mut Object, name: &str, image: &str) {
     let Some(pointer) = pod_specs(object.kind()) else { return };
     object.edit(|body| {
-        for container in containers(body, pointer).into_iter().filter(|container| container["name"] == name) {
-            container.insert("image".to_owned(), image.into());
+        for container in containers(body, pointer) {
+            if container.get("name").and_then(Value::as_str) == Some(name) {
+                container.insert("image".to_owned(), image.into());
+            }
         }
     });
 }

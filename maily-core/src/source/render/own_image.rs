@@ -48,6 +48,11 @@ impl Rendering<'_> {
             self.refuse_object(&object, message, help);
         }
         for (container, image) in images(&object) {
+            if container.is_empty() {
+                let message = format!("a container of {} has no name", object.key().short());
+                self.refuse_object(&object, message, "write `name: …`");
+                return None;
+            }
             let Some(parts) = reference(&image) else {
                 let message = format!("container `{container}`: `{image}` is no image");
                 self.refuse_object(&object, message, "write it like `registry/name:version`");
