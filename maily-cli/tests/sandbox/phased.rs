@@ -105,3 +105,16 @@ fn a_reason_goes_on_without_a_question_and_on_record() {
     let run = desk.sandbox(&["show", "run", "--env", "production"]).expect(0).out;
     assert!(run.contains("staging is being rebuilt"), "{run}");
 }
+
+#[test]
+fn a_job_is_part_of_its_service_when_staging_is_asked_for_a_version() {
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nimages: 'registry.example/{service}:{version}'\n\
+         environments: {staging: {namespace: shop-staging}, production: {namespace: shop}}\n\
+         services:\n  api: {workload: {port: 80}}\n  migrate: {before: api, job: {command: [up]}}\n",
+    );
+    desk.sandbox(&["deploy", "--env", "staging", "--version", "v1", "--yes"]).expect(0);
+    let told = phased(&desk, &["--start-phase", "2"]).expect(0);
+    assert!(!told.err.contains("was never seen"), "{}", told.err);
+    assert!(released(&desk));
+}

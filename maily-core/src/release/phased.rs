@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     engine::{Head, history, journal::JournalError},
-    model::{EnvironmentName, Phase, PhaseName, Project, ServiceName, UnknownEnvironment, Version},
+    model::{EnvironmentName, Phase, PhaseName, Project, ServiceName, Source, UnknownEnvironment, Version},
     provider::RecordStore,
 };
 
@@ -141,7 +141,8 @@ pub fn past_staging(project: &Project, parts: &[Part]) -> Result<BTreeSet<Servic
     Ok(released.intersection(&on_staging).cloned().collect())
 }
 
-/// Services that phases of an environment release; those of all its phases where none are named.
+/// Services that phases of an environment release; those of all its phases where none are named. A job is part of its
+/// service, and in no release by itself.
 fn services(
     project: &Project,
     environment: &str,
@@ -151,7 +152,8 @@ fn services(
     let chosen = resolved.phases.iter().filter(|phase| phases.is_none_or(|some| some.contains(&phase.name)));
     let taken =
         chosen.flat_map(|phase| resolved.services.values().filter(|service| phase.services.takes(service)));
-    Ok(taken.map(|service| service.name.clone()).collect())
+    let released = taken.filter(|service| !matches!(service.source, Source::Job(_)));
+    Ok(released.map(|service| service.name.clone()).collect())
 }
 
 /// Those of `services` of which no release on record of an environment, whose records and head these are, had the
