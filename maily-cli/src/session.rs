@@ -103,8 +103,8 @@ pub(crate) fn components(wired: &Wired, names: &[String]) -> Result<Option<Vec<S
     if names.is_empty() || (names.len() == 1 && names[0] == "all") {
         return Ok(None);
     }
-    let found = wired.resolved.project.find_services(names);
-    found.map(Some).map_err(|error| CliError::usage(error.to_string()).help(error.help))
+    let found = wired.resolved.project.find_components(names);
+    found.map(Some).map_err(|error| CliError::usage(error.to_string()).help(error.help()))
 }
 
 /// Makes a plan from what is wanted.

@@ -147,8 +147,8 @@ fn released(wired: &Wired, seen: &session::Seen, names: &[String]) -> Result<Opt
         if on_record(name) {
             found.push(name.clone());
         } else {
-            let known = wired.resolved.project.find_services(std::slice::from_ref(name));
-            let known = known.map_err(|error| CliError::usage(error.to_string()).help(error.help))?;
+            let known = wired.resolved.project.find_components(std::slice::from_ref(name));
+            let known = known.map_err(|error| CliError::usage(error.to_string()).help(error.help()))?;
             found.extend(known.iter().map(ToString::to_string));
         }
     }

@@ -346,3 +346,22 @@ fn a_container_without_a_name_ends_in_an_error_with_its_place() {
         );
     }
 }
+
+#[test]
+fn a_job_is_no_component_and_its_service_is_named() {
+    let desk = Desk::with(&services(
+        "  api: {workload: {port: 1}}\n  migrate: {before: api, job: {command: [up]}}\n  warm: {after: api, job: {command: [up]}}",
+    ));
+    for job in ["migrate", "warm"] {
+        for command in [
+            &["deploy", "--version", "v1", "--yes"][..],
+            &["plan", "--version", "v1"],
+            &["rollback", "--to-version", "v1", "--yes"],
+            &["remove", "--yes"],
+        ] {
+            let refused = desk.sandbox(&[command, &["--components", job]].concat()).expect(2).err;
+            assert!(refused.contains(&format!("`{job}` is a job")), "{command:?}: {refused}");
+            assert!(refused.contains("help: name the service that it runs beside: `api`"), "{refused}");
+        }
+    }
+}

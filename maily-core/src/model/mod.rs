@@ -30,7 +30,7 @@ pub use project::{
     Project, Retention, Selection,
 };
 pub use quantity::{Percent, Port, Quantity, Seconds, Status};
-pub use resolve::{Resolved, UnknownEnvironment};
+pub use resolve::{NoComponent, Resolved, UnknownEnvironment, UnknownService};
 pub use schema::schema;
 pub use service::{Check, JobSource, Service, Source, TIMEOUT};
 pub use workload::{Health, Ingress, Permission, Scale, SecretRef, Volume, VolumeSource, Workload};

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::{
-    Environment, EnvironmentName, Phase, Project, Service, ServiceName,
+    Environment, EnvironmentName, Phase, Project, Service, ServiceName, Source,
     fields::{Errors, nearest},
     parse::{merge, service},
 };
@@ -49,6 +49,22 @@ impl Project {
         let phases =
             self.phases.iter().filter(|phase| phase.environment == environment.name).cloned().collect();
         Ok(Resolved { project: self.clone(), environment: environment.clone(), services, phases })
+    }
+
+    /// What is released by itself, by name or alias: services, and no jobs, which run beside one.
+    ///
+    /// # Errors
+    /// The first name of none, with the nearest known one, or with the service of a job.
+    pub fn find_components(&self, names: &[String]) -> Result<Vec<ServiceName>, NoComponent> {
+        let found = self.find_services(names)?;
+        for (name, asked) in found.iter().zip(names) {
+            let Some(Service { source: Source::Job(_), before, after, .. }) = self.services.get(name) else {
+                continue;
+            };
+            let service = before.as_ref().or(after.as_ref()).map(ToString::to_string).unwrap_or_default();
+            return Err(NoComponent::Job { name: asked.clone(), service });
+        }
+        Ok(found)
     }
 
     /// Services by name or alias.
@@ -100,6 +116,32 @@ pub struct UnknownService {
     pub name: String,
     /// What to do.
     pub help: String,
+}
+
+/// Something that cannot be released by itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoComponent {
+    /// There is none of this name.
+    #[error(transparent)]
+    Unknown(#[from] UnknownService),
+    /// It is a job.
+    #[error("`{name}` is a job")]
+    Job {
+        /// The name.
+        name: String,
+        /// The service that it runs beside.
+        service: String,
+    },
+}
+
+impl NoComponent {
+    /// What to do.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Unknown(error) => error.help.clone(),
+            Self::Job { service, .. } => format!("name the service that it runs beside: `{service}`"),
+        }
+    }
 }
 
 impl EnvironmentName {
