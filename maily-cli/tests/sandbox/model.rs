@@ -211,3 +211,29 @@ fn a_rollout_that_its_own_strategy_ends_early_is_told() {
     let back = desk.sandbox(&["rollback", "--last-good", "--dry-run"]).expect(0).out;
     assert!(back.contains(told), "{back}");
 }
+
+#[test]
+fn what_belongs_to_a_service_is_refused_beside_a_job() {
+    let beside = |words: &str, said: &[&str]| {
+        let file = services(&format!(
+            "  migrate: {{before: api, {words}, job: {{command: [up]}}}}\n  api: {{workload: {{port: 80}}}}\n  auth: {{workload: {{port: 80}}}}"
+        ));
+        refused(&file, said)
+    };
+    let said =
+        ["maily.yaml:7:26: `timeout` beside a `job` would do nothing", "help: write it inside of `job`"];
+    beside("timeout: 1h", &said);
+    for (words, key) in [
+        ("needs: [auth]", "needs"),
+        ("checks: [{http: 'https://a.example'}]", "checks"),
+        ("critical: true", "critical"),
+    ] {
+        let said = format!("maily.yaml:7:26: `{key}` beside a `job` would do nothing");
+        beside(words, &[&said, "help: write it at `api`"]);
+    }
+    let override_of = format!(
+        "{}services:\n  api: {{workload: {{port: 80}}}}\n  migrate: {{before: api, job: {{command: [up]}}}}\n",
+        BASE.replace("{namespace: shop}", "{services: {migrate: {timeout: 1h}}}")
+    );
+    refused(&override_of, &["maily.yaml:5:37: `timeout` beside a `job`"]);
+}

@@ -17,10 +17,13 @@ use crate::yaml::{Content, Node, Place};
 
 /// Keys of later parts that have their place already.
 const LATER_SERVICE: &[&str] = &["flags", "monitors", "slo"];
+/// Keys that a job has from the service that it runs beside, or of its own.
+const BESIDE_NO_JOB: [&str; 4] = ["critical", "needs", "timeout", "checks"];
 
 /// A service by its node.
 pub(in crate::model) fn service(name: &ServiceName, node: &Node, errors: &Errors<'_>) -> Option<Service> {
     let mut fields = Fields::of(node, "a service", errors)?;
+    let of_services = BESIDE_NO_JOB.map(|key| (key, fields.key_place(key)));
     let aliases = fields.words("aliases").into_iter().map(|(text, _)| text).collect();
     let critical = fields.flag("critical").unwrap_or(false);
     let needs = fields
@@ -59,6 +62,18 @@ pub(in crate::model) fn service(name: &ServiceName, node: &Node, errors: &Errors
         before,
         after,
     };
+    if let Source::Job(_) = &service.source {
+        let owner = service.before.as_ref().or(service.after.as_ref());
+        for (key, place) in of_services {
+            let help = match owner {
+                _ if key == "timeout" => Some("write it inside of `job`".to_owned()),
+                owner => owner.map(|owner| format!("write it at `{owner}`")),
+            };
+            if let Some(place) = place {
+                errors.add(place, format!("`{key}` beside a `job` would do nothing"), help);
+            }
+        }
+    }
     let beside = [&service.before, &service.after].into_iter().flatten().count();
     match (&service.source, beside) {
         (Source::Job(_), 0) => errors.add(
