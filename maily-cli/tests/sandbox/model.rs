@@ -237,3 +237,24 @@ fn what_belongs_to_a_service_is_refused_beside_a_job() {
     );
     refused(&override_of, &["maily.yaml:5:37: `timeout` beside a `job`"]);
 }
+
+#[test]
+fn words_that_mean_nothing_at_their_place_are_refused() {
+    for (service, said) in [
+        ("port: 80, scale: {range: 3, cpu: 50%}}", "`cpu` belongs to a range of replicas"),
+        ("port: 80}, checks: [{command: [look], expect: 204}]", "`expect` belongs to `http`"),
+    ] {
+        refused(&services(&format!("  a: {{workload: {{{service}}}")), &["maily.yaml:7:", said]);
+    }
+    let gates = |gate: &str, said: &str| {
+        let file = format!(
+            "{BASE}services: {{a: {{workload: {{port: 80}}}}}}\ngates: {{g: {gate}}}\nphases: [{{name: p, environment: production, gates: [g]}}]\n"
+        );
+        refused(&file, &["maily.yaml:7:", said]);
+    };
+    gates("{command: [look], expect: 204}", "`expect` belongs to `http`");
+    gates("{job: {image: 'e2e:1'}, expect: 204}", "`expect` belongs to `http`");
+    gates("{job: {image: 'e2e:1', undo: [down]}}", "a gate's job has no `undo`");
+    gates("{command: [look, '{service}']}", "`{service}` means nothing here");
+    gates("{http: 'https://{service}.example'}", "`{service}` means nothing here");
+}

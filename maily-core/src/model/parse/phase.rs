@@ -7,11 +7,10 @@ use super::{
         EnvironmentName, GateName, PhaseName, ServiceName,
         fields::{Errors, Fields, nearest, value},
         project::{Gate, GateLook, Phase, Project, Selection},
-        quantity::Status,
         service::Check,
     },
     project::{name_at, named, unknown},
-    service::{job, phrases},
+    service::{IN_GATES, expected, job, phrases_with, placeholders},
 };
 use crate::yaml::{Content, Node};
 
@@ -21,16 +20,23 @@ pub(super) fn gates(fields: &mut Fields<'_, '_>) -> IndexMap<GateName, Gate> {
     for (name, node) in named::<GateName>(fields.map("gates"), errors) {
         let Some(mut fields) = Fields::of(&node, "a gate", errors) else { continue };
         let timeout = fields.timeout();
-        let job = fields.take("job").and_then(|node| job(node, errors));
+        let job = fields.take("job").and_then(|node| {
+            if let Some(undo) = node.get("undo") {
+                let help = "take it out: a gate looks, and a way back runs none";
+                errors.add(undo.place, "a gate's job has no `undo`", Some(help.into()));
+            }
+            job(node, errors)
+        });
         let url = fields.text("http").map(|(url, place)| {
             if !url.starts_with("http://") && !url.starts_with("https://") {
                 let help = "write `https://…`: a gate belongs to no service whose path it could be";
                 errors.add(place, format!("`{url}` is no full URL"), Some(help.into()));
             }
+            placeholders(&url, place, &IN_GATES, errors);
             url
         });
-        let expect = fields.value::<Status>("expect").map_or(200, |status| status.0);
-        let command = phrases(&mut fields, "command");
+        let expect = expected(&mut fields, url.is_some());
+        let command = phrases_with(&mut fields, "command", &IN_GATES);
         fields.finish();
         let timeout = timeout.or(job.as_ref().and_then(|job| job.timeout));
         let look = match (job, url, command.is_empty()) {

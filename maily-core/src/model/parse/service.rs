@@ -162,7 +162,7 @@ pub(super) fn checks(fields: &mut Fields<'_, '_>) -> Vec<Check> {
 pub(super) fn check(node: &Node, errors: &Errors<'_>) -> Option<Check> {
     let mut fields = Fields::of(node, "a check", errors)?;
     let url = fields.text("http");
-    let expect = fields.value::<Status>("expect").map_or(200, |status| status.0);
+    let expect = expected(&mut fields, url.is_some());
     let command = phrases(&mut fields, "command");
     fields.finish();
     match (url, command.is_empty()) {
@@ -171,7 +171,7 @@ pub(super) fn check(node: &Node, errors: &Errors<'_>) -> Option<Check> {
                 let help = "write a path of the service, like `/health`, or a full URL";
                 errors.add(place, format!("`{url}` is neither a path nor a URL"), Some(help.into()));
             }
-            placeholders(&url, place, errors);
+            placeholders(&url, place, &IN_SERVICES, errors);
             Some(Check::Http { url, expect })
         }
         (None, false) => Some(Check::Command(command)),
@@ -199,26 +199,43 @@ pub(super) fn job(node: &Node, errors: &Errors<'_>) -> Option<JobSource> {
     Some(JobSource { image, command, args, undo, env, secrets, cpu, memory, timeout })
 }
 
+/// The status that an HTTP request shall answer; nothing else answers one.
+pub(super) fn expected(fields: &mut Fields<'_, '_>, is_http: bool) -> u16 {
+    let place = fields.key_place("expect");
+    if let Some(place) = place.filter(|_| !is_http) {
+        fields.errors().add(place, "`expect` belongs to `http`", Some("take it out".into()));
+    }
+    fields.value::<Status>("expect").map_or(200, |status| status.0)
+}
+
+/// What means something where a single service is looked at.
+const IN_SERVICES: Placeholders<'_> = Placeholders { service: Some(""), ..IN_GATES };
+/// What means something where no service is.
+pub(super) const IN_GATES: Placeholders<'_> =
+    Placeholders { version: Some(""), environment: Some(""), service: None, project: Some(""), images: None };
+
 /// Refuses placeholders that mean nothing in a text that may have braces of its own.
-fn placeholders(text: &str, place: Place, errors: &Errors<'_>) {
-    let known = Placeholders {
-        version: Some(""),
-        environment: Some(""),
-        service: Some(""),
-        project: Some(""),
-        images: None,
-    };
-    if let Err(message) = expand_words(text, &known) {
+pub(super) fn placeholders(text: &str, place: Place, known: &Placeholders<'_>, errors: &Errors<'_>) {
+    if let Err(message) = expand_words(text, known) {
         let help = "braces around other text than a lower-case word stay as they are";
         errors.add(place, message, Some(help.into()));
     }
 }
 
-/// Words in which placeholders may stand.
+/// Words in which the placeholders of a service may stand.
 pub(super) fn phrases(fields: &mut Fields<'_, '_>, name: &'static str) -> Vec<String> {
+    phrases_with(fields, name, &IN_SERVICES)
+}
+
+/// Words in which these placeholders may stand.
+pub(super) fn phrases_with(
+    fields: &mut Fields<'_, '_>,
+    name: &'static str,
+    known: &Placeholders<'_>,
+) -> Vec<String> {
     let errors = fields.errors();
     let words = fields.words(name);
-    words.iter().for_each(|(text, place)| placeholders(text, *place, errors));
+    words.iter().for_each(|(text, place)| placeholders(text, *place, known, errors));
     words.into_iter().map(|(text, _)| text).collect()
 }
 
@@ -230,7 +247,7 @@ pub(super) fn phrase_pairs(fields: &mut Fields<'_, '_>, name: &'static str) -> V
         .iter()
         .filter_map(|(key, node)| {
             let text = scalar(node, &key.name, errors)?;
-            placeholders(&text, node.place, errors);
+            placeholders(&text, node.place, &IN_SERVICES, errors);
             Some((key.name.clone(), text))
         })
         .collect()

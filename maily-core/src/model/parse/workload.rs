@@ -178,6 +178,7 @@ fn patch(fields: &mut Fields<'_, '_>) -> Vec<(String, serde_json::Value)> {
 }
 
 pub(super) fn scale(node: &Node, errors: &Errors<'_>) -> Option<workload::Scale> {
+    let share = node.get("cpu");
     let (range, cpu) = match &node.content {
         Content::Map(_) => {
             let mut fields = Fields::of(node, "a scale", errors)?;
@@ -205,6 +206,10 @@ pub(super) fn scale(node: &Node, errors: &Errors<'_>) -> Option<workload::Scale>
             format!("`{range}` is no number of replicas"),
             Some("write `3`, or `2..20` for an autoscaler".into()),
         );
+    }
+    if let (Some(workload::Scale::Fixed(_)), Some(share)) = (&parsed, share) {
+        let help = "write a range, such as `2..20`, or take it out";
+        errors.add(share.place, "`cpu` belongs to a range of replicas", Some(help.into()));
     }
     parsed
 }
