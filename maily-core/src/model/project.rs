@@ -186,6 +186,13 @@ pub struct Gate {
     pub timeout: Option<Seconds>,
 }
 
+impl Gate {
+    /// What its Job is called, where it has one: no job of the file may be called the same.
+    pub(crate) fn job_name(&self) -> Option<String> {
+        matches!(self.look, GateLook::Job(_)).then(|| format!("gate-{}", self.name))
+    }
+}
+
 /// How a gate looks.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GateLook {

@@ -3,7 +3,9 @@
 use indexmap::IndexMap;
 
 use super::{
-    super::{ServiceName, fields::Errors, project::Project, service::Service, service::Source},
+    super::{
+        ServiceName, fields::Errors, project::Gate, project::Project, service::Service, service::Source,
+    },
     project::unknown,
 };
 use crate::yaml::{Content, Node, Place};
@@ -66,6 +68,7 @@ pub(super) fn references(scope: &Scope<'_>, errors: &Errors<'_>) {
         peers(scope, name, service, node, errors);
         aliases(scope, name, service, node, errors);
         neighbours(scope, service, node, errors);
+        of_gates(scope, name, service, node, errors);
         if let Source::From(source) = &service.source
             && !scope.project.sources.contains_key(source)
         {
@@ -150,6 +153,16 @@ fn neighbours(scope: &Scope<'_>, service: &Service, node: &Node, errors: &Errors
             None if scope.project.raw.contains_key(other) => {}
             None => unknown(errors, place, "service", other, scope.names()),
         }
+    }
+}
+
+/// A run tells its Jobs apart by their names.
+fn of_gates(scope: &Scope<'_>, name: &ServiceName, service: &Service, node: &Node, errors: &Errors<'_>) {
+    let same = |gate: &&Gate| gate.job_name().as_deref() == Some(&**name);
+    let gate = scope.project.gates.values().find(same);
+    if let (Source::Job(_), Some(gate)) = (&service.source, gate) {
+        let message = format!("`{name}` is the Job of gate `{}`, too", gate.name);
+        errors.add(node.place, message, Some("give one of them another name".into()));
     }
 }
 

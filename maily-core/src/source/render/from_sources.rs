@@ -1,11 +1,11 @@
 //! Services from manifests, kustomizations and charts: of their own, out of a shared source, or taken along.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{own_image::OwnImage, rendering::Rendering};
 use crate::{
     engine::planner::{JobSpec, WantedService},
-    model::{Bundle, Service, SourceName, TIMEOUT},
+    model::{Bundle, Service, Source, SourceName, TIMEOUT},
     object::{Object, Scopes},
     run::Note,
     source::{
@@ -217,19 +217,28 @@ impl Rendering<'_> {
         }
     }
 
-    /// A Job of a chart and one of the file need names of their own.
+    /// A Job of a chart and one of the file, beside whichever service or as a gate, need names of their own: a run tells
+    /// its Jobs apart by them.
     pub(super) fn same_jobs(&mut self) {
-        let mut twice = Vec::new();
-        for (name, hooks) in &self.rendered.hooks {
-            let Some(service) = self.rendered.services.get(name) else { continue };
-            let own: BTreeSet<&str> =
-                service.before.iter().chain(&service.after).map(|job| job.name.as_str()).collect();
-            twice.extend(hooks.iter().filter(|hook| own.contains(hook.spec.name.as_str())).cloned());
-        }
-        for hook in twice {
-            let message =
-                format!("Job {0} is a Helm hook, and `{0}` is a job of the file, too", hook.spec.name);
-            self.refuse_object(&hook.spec.job, message, "give the job of the file another name");
+        let resolved = self.request.resolved;
+        let is_job = |service: &&Service| matches!(service.source, Source::Job(_));
+        let jobs = resolved.services.values().filter(is_job).map(|job| {
+            let what = format!("`{}` is a job of the file, too", job.name);
+            (job.name.to_string(), (what, "give the job of the file another name"))
+        });
+        let gates = resolved.project.gates.values().filter_map(|gate| {
+            let name = gate.job_name()?;
+            let what = format!("`{name}` is the Job of gate `{}`, too", gate.name);
+            Some((name, (what, "give the gate another name")))
+        });
+        let known: BTreeMap<String, (String, &str)> = jobs.chain(gates).collect();
+        let hooks: Vec<Object> =
+            self.rendered.hooks.values().flatten().map(|hook| hook.spec.job.clone()).collect();
+        for job in hooks {
+            if let Some((what, help)) = known.get(job.name()) {
+                let message = format!("Job {} is a Helm hook, and {what}", job.name());
+                self.refuse_object(&job, message, help);
+            }
         }
     }
 }

@@ -51,11 +51,13 @@ impl Rendering<'_> {
         let resolved = self.request.resolved;
         let used: BTreeSet<_> = resolved.phases.iter().flat_map(|phase| &phase.gates).collect();
         for name in used {
-            let Some(GateModel { look, timeout, .. }) = resolved.project.gates.get(name) else { continue };
+            let Some(gate) = resolved.project.gates.get(name) else { continue };
+            let GateModel { look, timeout, .. } = gate;
             let look = match look {
                 GateLook::Job(job) => {
                     let job = JobSource { timeout: *timeout, ..(**job).clone() };
-                    self.job(&format!("gate-{name}"), &job, None).map(|spec| Look::Job(spec.job))
+                    let name = gate.job_name().unwrap_or_default();
+                    self.job(&name, &job, None).map(|spec| Look::Job(spec.job))
                 }
                 GateLook::Check(Check::Command(argv)) => Some(Look::Probe(self.command(argv, None))),
                 GateLook::Check(Check::Http { url, expect }) => {
