@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     engine::{
-        ENVIRONMENT, Environment, EnvironmentError, FenceSight, LeaseSight, Operation, PROJECT, ReleaseId,
-        RunId, Sealer, Storage, drifted, epoch_of, forward_run_of,
+        Environment, EnvironmentError, FenceSight, LeaseSight, NAMESPACE, Operation, ReleaseId, RunId,
+        Sealer, Storage, drifted, epoch_of, foreign_labels, forward_run_of,
         history::{Release, Released, Unfinished},
         patiently, read_objects, released_view, run_of, sight_of_lease, told, told_added,
     },
@@ -165,6 +165,7 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
         run,
         project: &environment.project,
         environment: &environment.name,
+        namespace: &environment.namespace,
     };
     status.services =
         release.head.versions.iter().map(|(name, version)| look.service(name, version)).collect();
@@ -181,6 +182,7 @@ struct Look<'a> {
     run: Option<&'a Unfinished>,
     project: &'a str,
     environment: &'a str,
+    namespace: &'a str,
 }
 
 fn told_run(run: &Unfinished, lease: &LeaseSight, now: Timestamp) -> UnfinishedRun {
@@ -334,14 +336,12 @@ impl Look<'_> {
                 found.push(format!("{} was deleted", key.short()));
                 continue;
             };
-            for (label, ours) in [(PROJECT, self.project), (ENVIRONMENT, self.environment)] {
-                if live.label(label) != Some(ours) {
-                    let now = live.label(label).map_or("gone".to_owned(), |other| format!("`{other}`"));
-                    found.push(format!(
-                        "{}: its label {label} is {now}: maily does not take it for its own",
-                        key.short()
-                    ));
-                }
+            for (label, now) in foreign_labels(live, self.project, self.environment, self.namespace) {
+                let follows = match label {
+                    NAMESPACE => "no fence judges it",
+                    _ => "maily does not take it for its own",
+                };
+                found.push(format!("{}: its label {label} is {now}: {follows}", key.short()));
             }
             if let Some(added) = told_added(live, &released.desired) {
                 found.push(format!("{}: {added}", key.short()));

@@ -32,5 +32,5 @@ pub use stamp::{
     STAMP, Stamp, epoch_of, run_of,
 };
 pub(crate) use stamp::{
-    beyond_any_epoch, epoch_from, forward_run_of, strip_bookkeeping, without_bookkeeping,
+    beyond_any_epoch, epoch_from, foreign_labels, forward_run_of, strip_bookkeeping, without_bookkeeping,
 };

@@ -85,6 +85,21 @@ pub(crate) fn beyond_any_epoch(object: &mut Object) {
     object.set_annotation(EPOCH, Some("999999999999999"));
 }
 
+/// Labels by which an object belongs to an environment, and a fence judges it, that are not as they should be: each with
+/// what it is now.
+pub(crate) fn foreign_labels(
+    live: &Object,
+    project: &str,
+    environment: &str,
+    namespace: &str,
+) -> Vec<(&'static str, String)> {
+    [(PROJECT, project), (ENVIRONMENT, environment), (NAMESPACE, namespace)]
+        .into_iter()
+        .filter(|(label, ours)| live.label(label) != Some(ours))
+        .map(|(label, _)| (label, live.label(label).map_or("gone".to_owned(), |other| format!("`{other}`"))))
+        .collect()
+}
+
 /// The run that wrote an object last.
 pub fn run_of(object: &Object) -> Option<RunId> {
     object.annotation(STAMP)?.split(' ').next().map(RunId::from)

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use maily_core::{
     engine::{
-        Depth, Storage,
+        Depth, Outcome, RunEnd, Storage,
         planner::{PlanOptions, WantedService},
     },
     object::{Object, ObjectKey, ObjectKind},
@@ -238,4 +238,30 @@ async fn a_label_that_somebody_has_changed_is_told() {
     let drift = drift.to_string();
     assert!(drift.contains("its label maily.dev/project is `other`"), "{drift}");
     assert!(drift.contains("its label maily.dev/environment is gone"), "{drift}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_that_is_gone_is_told_and_written_again_by_the_next_deploy() {
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "web");
+    for label in ["maily.dev/project", "maily.dev/environment", "maily.dev/namespace"] {
+        let setup = Setup::fenced(61).await;
+        assert!(succeeded(&setup.deploy("v1").await));
+        let gone = json!({"metadata": {"labels": {label: null}}});
+        setup.shared.world().edit_as("kubectl-label", &key, gone).expect("a person may");
+        let (.., drift) = service(&setup, "web").await;
+        assert!(drift.to_string().contains(&format!("its label {label} is gone")), "{drift}");
+        for depth in [Depth::Read, Depth::DryRun] {
+            let planned = setup.plan("v1", depth).await.expect("can be planned");
+            let changed: Vec<&ObjectKey> = planned.plan.changes().map(|change| &change.key).collect();
+            assert_eq!(changed, [&key], "{label}, {depth:?}");
+            let told = planned.plan.notes.iter().any(|note| note.text.contains(label));
+            assert!(told || label == "maily.dev/project", "{label}: {:?}", planned.plan.notes);
+        }
+        let end = setup.deploy("v1").await;
+        assert!(succeeded(&end), "{label}: {end:?}");
+        assert_eq!(service(&setup, "web").await.3, json!([]), "{label}");
+        let again = setup.deploy("v1").await;
+        let unchanged = RunEnd::Over { run: None, outcome: Outcome::Unchanged };
+        assert_eq!(again, unchanged, "{label}");
+    }
 }

@@ -8,7 +8,7 @@ use super::{
     wanted::Wanted,
 };
 use crate::{
-    engine::{Sealer, history::Release, object_digest, without_bookkeeping},
+    engine::{Sealer, foreign_labels, history::Release, object_digest, without_bookkeeping},
     object::{FieldSet, Object},
 };
 
@@ -27,10 +27,11 @@ pub(crate) fn to_ask_about<'a>(
             return false;
         };
         let desired = settled(object, sealer, &scaled);
+        let labels = foreign_labels(live, &wanted.project, &wanted.environment, &wanted.namespace);
         // The digest is dear: it decides last.
-        known.desired == desired && {
+        labels.is_empty() && known.desired == desired && {
             let scope = without_bookkeeping(FieldSet::of(&desired));
-            is_in_force(known, live, &desired, &object_digest(&sealer.view(live, &scope)))
+            is_in_force(known, &desired, &object_digest(&sealer.view(live, &scope)))
         }
     };
     // Services of no phase stay as they are, whatever became of them.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     engine::{
         Before, Change, ENVIRONMENT, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, Sealer,
-        difference, digest_of_all, drifted,
+        difference, digest_of_all, drifted, foreign_labels,
         history::{Release, Released},
         object_digest, strip_bookkeeping, told, told_added, without_bookkeeping,
     },
@@ -60,6 +60,7 @@ pub(super) enum Verdict {
 pub(super) struct Comparison<'a> {
     pub(super) project: &'a str,
     pub(super) environment: &'a str,
+    pub(super) namespace: &'a str,
     pub(super) observed: &'a Observed,
     pub(super) base: Option<&'a Release>,
     pub(super) sealer: &'a Sealer,
@@ -93,11 +94,10 @@ pub(super) fn settled(wanted: &Object, sealer: &Sealer, scaled: &BTreeSet<(Strin
     desired
 }
 
-/// Whether an object is still ours, and just as a release with the same wish has left it: nothing of it is written.
-pub(super) fn is_in_force(known: &Released, live: &Object, desired: &Object, fingerprint: &str) -> bool {
-    live.label(PROJECT).is_some()
-        && known.desired == *desired
-        && known.fingerprint.as_deref() == Some(fingerprint)
+/// Whether an object is just as a release with the same wish has left it: nothing of it is written, but labels that are
+/// gone.
+pub(super) fn is_in_force(known: &Released, desired: &Object, fingerprint: &str) -> bool {
+    known.desired == *desired && known.fingerprint.as_deref() == Some(fingerprint)
 }
 
 impl Comparison<'_> {
@@ -159,7 +159,15 @@ impl Comparison<'_> {
             let text = format!("{key}: {added}, which the release does not set: it stays");
             self.notes.push(Note { topic: "foreign".into(), text });
         }
-        if known.is_some_and(|known| is_in_force(known, live, &desired, &fingerprint)) {
+        let labels = foreign_labels(live, self.project, self.environment, self.namespace);
+        let labelled = labels.is_empty();
+        if !adopted {
+            self.notes.extend(labels.into_iter().map(|(label, now)| {
+                let text = format!("{key}: its label {label} is {now}: it is written again");
+                Note { topic: "label".into(), text }
+            }));
+        }
+        if labelled && known.is_some_and(|known| is_in_force(known, &desired, &fingerprint)) {
             return Some(self.keep(service, live, desired, fingerprint));
         }
         if let Some(known) = known {
@@ -179,7 +187,7 @@ impl Comparison<'_> {
             Some(after) => *after == before,
             None => owned_only.is_empty() && covers_all(&before, &desired),
         };
-        if unchanged && !adopted {
+        if unchanged && labelled {
             return Some(self.keep(service, live, desired, fingerprint));
         }
         if let (true, Some(DryRun::Immutable(message))) =

@@ -33,6 +33,7 @@ pub fn plan(
     let mut comparison = Comparison {
         project: &wanted.project,
         environment: &wanted.environment,
+        namespace: &wanted.namespace,
         observed,
         base,
         sealer,
