@@ -255,8 +255,17 @@ async fn dry_run(
     Ok(Some((object.key().clone(), answer)))
 }
 
+/// Words by which servers refuse a change in place, by the kind of the object.
+const IMMUTABLE: [&str; 5] = [
+    "immutable",
+    "updates to statefulset spec for fields other than",
+    "pod updates may not change fields other than",
+    "may not be changed in an update",
+    "may not change once set",
+];
+
 fn immutable(message: &str) -> bool {
-    message.contains("immutable") || message.contains("updates to statefulset spec for fields other than")
+    IMMUTABLE.iter().any(|words| message.contains(words))
 }
 
 /// The deployment that each frontend service shows now.
@@ -356,6 +365,25 @@ fn touched(sealer: &Sealer, live: &Object, all: Option<&str>) -> Option<String> 
 mod tests {
     use super::*;
     use crate::engine::planner::{Frontend, WantedService};
+
+    #[test]
+    fn what_cannot_be_changed_in_place_is_known_by_the_words_of_the_server() {
+        for message in [
+            "Deployment.apps \"a\" is invalid: spec.selector: Invalid value: {}: field is immutable",
+            "StatefulSet.apps \"a\" is invalid: spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'template' are forbidden",
+            "Pod \"a\" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`",
+            "PriorityClass.scheduling.k8s.io \"a\" is invalid: value: Forbidden: may not be changed in an update.",
+            "Service \"a\" is invalid: spec.loadBalancerClass: Invalid value: \"b\": may not change once set",
+        ] {
+            assert!(immutable(message), "{message}");
+        }
+        for message in [
+            "Service \"a\" is invalid: spec.ports: Required value",
+            "admission webhook \"b\" denied the request: replicas may not be changed by night",
+        ] {
+            assert!(!immutable(message), "{message}");
+        }
+    }
 
     #[tokio::test]
     async fn a_frontend_without_a_host_names_a_command_that_goes_without_it() {
