@@ -248,16 +248,19 @@ impl Look<'_> {
         let Some(target) = Target::pin(live) else { return };
         let pods = self.pods.iter().filter(|pod| target.selects(pod)).collect();
         let wanted = u32::try_from(live.int("/spec/replicas").unwrap_or(1)).unwrap_or_default();
-        let calm = matches!(state.state, ServiceHealth::Serving | ServiceHealth::Unknown);
+        let calm =
+            matches!(state.state, ServiceHealth::Serving | ServiceHealth::Stopped | ServiceHealth::Unknown);
         match judge(&target, &Evidence { live: Some(live), pods, replica_sets: Vec::new() }) {
             Health::Done => {
                 let daemons = live.int("/status/desiredNumberScheduled");
                 let count = daemons.and_then(|n| u32::try_from(n).ok()).unwrap_or(wanted);
                 state.ready += count;
                 state.desired += count;
-                if count == 0 && calm {
+                if state.state == ServiceHealth::Unknown && count == 0 {
                     let why = format!("{} is to have no pods", key.short());
                     (state.state, state.why) = (ServiceHealth::Stopped, Some(why));
+                } else if state.state == ServiceHealth::Stopped && count > 0 {
+                    (state.state, state.why) = (ServiceHealth::Serving, None);
                 } else if state.state == ServiceHealth::Unknown && state.why.is_none() {
                     state.state = ServiceHealth::Serving;
                 }

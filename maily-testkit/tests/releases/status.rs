@@ -265,3 +265,40 @@ async fn a_label_that_is_gone_is_told_and_written_again_by_the_next_deploy() {
         assert_eq!(again, unchanged, "{label}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_of_which_one_workload_has_no_pods_is_not_stopped() {
+    for (seed, name) in [(62, "api-batch"), (63, "a-batch")] {
+        let setup = Setup::new(seed);
+        let environment = setup.environment();
+        let mut wanted = setup.wanted("v1").await;
+        let objects = &mut wanted.services["api"].objects;
+        let own = objects.iter().find(|object| object.kind() == "Deployment").expect("has one");
+        let mut body = own.to_value();
+        body["metadata"]["name"] = json!(name);
+        body["spec"]["replicas"] = json!(0);
+        body["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"] = json!(name);
+        body["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"] = json!(name);
+        objects.push(Object::from_value(body).expect("is an object"));
+        let head = environment.head().await.expect("can be read");
+        let options = PlanOptions::default();
+        let planned = environment.plan(&wanted, head, None, &options, Depth::Read, Storage::Lasting).await;
+        let end = environment.run(planned.expect("can be planned"), &setup.options("tester")).await;
+        assert!(succeeded(&end.expect("runs")));
+        let (state, why, ..) = service(&setup, "api").await;
+        assert_eq!((state, &*why), (json!("serving"), ""), "beside {name}");
+        // What rolls is not hidden either.
+        let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api");
+        setup
+            .shared
+            .world()
+            .edit_as("kubectl", &key, json!({"spec": {"replicas": 5}}))
+            .expect("a person may");
+        let (state, why, ..) = service(&setup, "api").await;
+        assert_eq!(state, json!("progressing"), "beside {name}: {why}");
+        let off = json!({"spec": {"replicas": 0}});
+        setup.shared.world().edit_as("kubectl-scale", &key, off).expect("a person may");
+        setup.runtime.sleep(Duration::from_secs(60)).await;
+        assert_eq!(service(&setup, "api").await.0, json!("stopped"), "beside {name}");
+    }
+}
