@@ -314,3 +314,16 @@ fn a_hook_and_a_job_of_another_service_or_a_gate_have_names_of_their_own() {
     assert!(refused.contains("`gate-x` is the Job of gate `x`, too"), "{refused}");
     assert!(refused.contains("help: give one of them another name"), "{refused}");
 }
+
+#[test]
+fn a_value_of_a_chart_arrives_as_it_is_written() {
+    let desk = Desk::with(&services(
+        r#"  search: {helm: {chart: charts/search, set: {dir: 'C:\x', opts: '{"a":1,"b":[]}', last: 'a\', inner: 'a{B}'}}}"#,
+    ));
+    script(&desk, "helm", &format!("printf '%s\\n' \"$@\" > helm.called\ncat <<'END'\n{MANIFEST}END\n"));
+    plan(&desk).expect(0);
+    let called = called(&desk, "helm");
+    let set: Vec<&str> = called.lines().filter(|line| line.contains('=')).collect();
+    let wanted = [r"dir=C:\\x", r#"opts=\{"a":1\,"b":[]}"#, r"last=a\\", r"inner=a{B}"];
+    assert_eq!(set, wanted);
+}

@@ -144,6 +144,13 @@ async fn output(
     Ok((text, Some(Note { topic: "warnings".to_owned(), text: said })))
 }
 
+/// A value that helm's `--set` leaves as it is: a comma would begin the next value, a brace in front a list, and a
+/// backslash goes unless it stands twice.
+fn escaped(value: &str) -> String {
+    let escaped = value.replace('\\', "\\\\").replace(',', "\\,");
+    if escaped.starts_with('{') { format!("\\{escaped}") } else { escaped }
+}
+
 /// Reads a bundle, perhaps with something to know about it. `name` stands for the release where a chart names none.
 pub(super) async fn read(
     bundle: &Bundle,
@@ -196,8 +203,7 @@ pub(super) async fn read(
                     message,
                     help: "correct the placeholder".to_owned(),
                 })?;
-                // A comma would begin the next value.
-                args.extend(["--set".to_owned(), format!("{path}={}", value.replace(',', "\\,"))]);
+                args.extend(["--set".to_owned(), format!("{path}={}", escaped(&value))]);
             }
             let (text, note) = output(tools, "helm", &args, folder).await?;
             (read_manifests(&format!("helm template {}", chart.chart), &text)?, note)
