@@ -145,8 +145,8 @@ impl NoComponent {
 }
 
 impl EnvironmentName {
-    /// Whether environments of this name ask for approval unless the file says otherwise.
-    pub fn is_production(&self) -> bool {
+    /// Whether an environment of this name that is written into a file gets `approval: required`.
+    pub(super) fn is_production(&self) -> bool {
         matches!(&**self, "production" | "prod")
     }
 }
