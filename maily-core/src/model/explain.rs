@@ -88,7 +88,7 @@ impl Resolved {
     /// The file and line of a key.
     fn origin_of(&self, path: &[&str]) -> Option<String> {
         let text = &self.project.text;
-        let parsed = crate::yaml::parse(&self.project.origin, text, super::edit::LIMITS).ok()?;
+        let parsed = crate::yaml::parse(&self.project.origin, text, super::project::LIMITS).ok()?;
         let found = path.iter().try_fold(parsed.first()?, |node, key| node.get(key))?;
         Some(format!("{}:{}", self.project.origin, found.place.line))
     }

@@ -9,7 +9,10 @@ use super::{
     SourceName,
     service::{Check, JobSource},
 };
-use crate::{provider::ClusterIdentity, yaml::Node};
+use crate::{
+    provider::ClusterIdentity,
+    yaml::{Limits, Node},
+};
 
 /// A project file, read and checked.
 #[derive(Clone, Debug)]
@@ -225,8 +228,9 @@ pub enum LoadError {
     Errors(#[from] ProjectErrors),
 }
 
-/// Longest project file in bytes.
-const LIMIT: u64 = 4 * 1024 * 1024;
+/// What a project file may have.
+pub(super) const LIMITS: Limits =
+    Limits { bytes: 4 * 1024 * 1024, nodes: 200_000, depth: 32, documents: 1, aliases: false };
 
 impl Project {
     /// Reads a project file.
@@ -236,14 +240,15 @@ impl Project {
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let read = |source| LoadError::Read { path: path.to_owned(), source };
         let length = std::fs::metadata(path).map_err(read)?.len();
-        if length > LIMIT {
+        let most = LIMITS.bytes as u64;
+        if length > most {
             return Err(LoadError::TooLarge(path.to_owned(), length));
         }
         // A device has no length, and no end.
         let file = std::fs::File::open(path).map_err(read)?;
         let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::Read::take(file, LIMIT + 1), &mut bytes).map_err(read)?;
-        if bytes.len() as u64 > LIMIT {
+        std::io::Read::read_to_end(&mut std::io::Read::take(file, most + 1), &mut bytes).map_err(read)?;
+        if bytes.len() > LIMITS.bytes {
             return Err(LoadError::TooLarge(path.to_owned(), bytes.len() as u64));
         }
         let text = String::from_utf8(bytes).map_err(|_| LoadError::NotUtf8(path.to_owned()))?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::references::pod_references;
+use super::{pods::template, references::pod_references};
 use crate::object::Object;
 
 /// Objects by owner.
@@ -23,12 +23,7 @@ fn is_workload(object: &Object) -> bool {
 
 /// Labels of the pods that a workload makes.
 fn pod_labels(object: &Object) -> Option<&serde_json::Map<String, Value>> {
-    let path = match object.kind() {
-        "Pod" => "/metadata/labels",
-        "CronJob" => "/spec/jobTemplate/spec/template/metadata/labels",
-        _ => "/spec/template/metadata/labels",
-    };
-    object.at(path)?.as_object()
+    object.at(&format!("{}/metadata/labels", template(object.kind())))?.as_object()
 }
 
 fn selects(selector: Option<&Value>, labels: &serde_json::Map<String, Value>) -> bool {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::pods::specification;
 use crate::object::Object;
 
 /// Where containers stand in a pod.
@@ -51,16 +52,20 @@ impl Reference<'_> {
     }
 }
 
-/// Where containers stand in an object.
-fn pod_specs(kind: &str) -> Option<&'static str> {
-    Some(match kind {
-        "Pod" => "/spec",
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job" | "ReplicationController" => {
-            "/spec/template/spec"
-        }
-        "CronJob" => "/spec/jobTemplate/spec/template/spec",
-        _ => return None,
-    })
+/// Where the specification of the pods stands in an object of Kubernetes' own kinds.
+fn pod_specs(kind: &str) -> Option<String> {
+    let known = matches!(
+        kind,
+        "Pod"
+            | "Deployment"
+            | "StatefulSet"
+            | "DaemonSet"
+            | "ReplicaSet"
+            | "ReplicationController"
+            | "Job"
+            | "CronJob"
+    );
+    known.then(|| specification(kind))
 }
 
 /// Writes out the pull policy that the server would give a container by its image.
@@ -70,7 +75,7 @@ fn pod_specs(kind: &str) -> Option<&'static str> {
 pub(super) fn write_pull_policies(object: &mut Object) {
     let Some(pointer) = pod_specs(object.kind()) else { return };
     object.edit(|body| {
-        for container in containers(body, pointer) {
+        for container in containers(body, &pointer) {
             let Some(policy) =
                 container.get("image").and_then(Value::as_str).and_then(reference).map(|parts| {
                     let latest =
@@ -89,7 +94,7 @@ pub(super) fn write_pull_policies(object: &mut Object) {
 pub(super) fn set_image(object: &mut Object, name: &str, image: &str) {
     let Some(pointer) = pod_specs(object.kind()) else { return };
     object.edit(|body| {
-        for container in containers(body, pointer) {
+        for container in containers(body, &pointer) {
             if container.get("name").and_then(Value::as_str) == Some(name) {
                 container.insert("image".to_owned(), image.into());
             }

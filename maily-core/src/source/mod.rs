@@ -14,6 +14,7 @@ mod order;
 mod partition;
 mod patch;
 mod pattern;
+mod pods;
 mod references;
 mod render;
 mod reserved;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::pods::specification;
 use crate::object::Object;
 
 /// A name that stands in a pod.
@@ -32,11 +33,7 @@ pub(crate) enum Need {
 
 /// The specification of the pods that a workload makes.
 fn pod_spec(object: &Object) -> Option<&Value> {
-    object.at(match object.kind() {
-        "Pod" => "/spec",
-        "CronJob" => "/spec/jobTemplate/spec/template/spec",
-        _ => "/spec/template/spec",
-    })
+    object.at(&specification(object.kind()))
 }
 
 /// What the pods of a workload refer to.

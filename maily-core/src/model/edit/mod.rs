@@ -9,10 +9,10 @@ use self::{
     layout::layout,
     patch::{Patch, Want},
 };
-use super::{EnvironmentName, Fencing, Project, ProjectErrors, ServiceName};
+use super::{EnvironmentName, Fencing, Project, ProjectErrors, ServiceName, project::LIMITS};
 use crate::{
     provider::ClusterIdentity,
-    yaml::{Limits, Node, parse, to_json},
+    yaml::{Node, parse, to_json},
 };
 
 /// Why a text could not be edited.
@@ -25,9 +25,6 @@ pub enum EditError {
     #[error("`{0}` is written in a form that cannot be edited safely: write it as a block, one entry a line")]
     Layout(String),
 }
-
-pub(in crate::model) const LIMITS: Limits =
-    Limits { bytes: 4 * 1024 * 1024, nodes: 200_000, depth: 32, documents: 1, aliases: false };
 
 /// Binds an environment to a cluster; makes the environment if it is absent.
 ///

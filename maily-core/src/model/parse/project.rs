@@ -8,7 +8,7 @@ use super::{
     super::{
         NameError, ProjectErrors, ProjectName, ServiceName,
         fields::{Errors, Fields, nearest},
-        project::{Project, Retention},
+        project::{LIMITS, Project, Retention},
         service::Service,
     },
     environment::environments,
@@ -16,10 +16,8 @@ use super::{
     references::{Scope, references},
     service::{bundle_of, service},
 };
-use crate::yaml::{Content, Limits, Node, Place, parse_repeated};
+use crate::yaml::{Content, Node, Place, parse_repeated};
 
-const LIMITS: Limits =
-    Limits { bytes: 4 * 1024 * 1024, nodes: 200_000, depth: 32, documents: 1, aliases: false };
 /// Keys of later parts that have their place already.
 const LATER_TOP: &[&str] = &["secrets", "backups", "freeze"];
 
