@@ -3,10 +3,14 @@
 use super::{DeployScope, deploy};
 use crate::{
     engine::{
-        Depth, Environment, EnvironmentError, Note, Planned, RunId, RunOptions, Storage, planner::PlanOptions,
+        Depth, ENVIRONMENT, Environment, EnvironmentError, Note, PROJECT, Planned, RunId, RunOptions,
+        Storage, patiently,
+        planner::{PlanOptions, WantedService},
     },
     model::{Resolved, Version},
-    source::{RenderRequest, SourceErrors, Tools, render},
+    object::Object,
+    provider::ErrorKind,
+    source::{Occasion, RenderRequest, Rendered, SourceErrors, Tools, render},
 };
 
 /// What shall be brought to an environment, and how closely to look before.
@@ -93,18 +97,20 @@ pub async fn prepare(
         accept_new: *accept_new,
         timeout_s: options.timeout_s,
     };
-    let rendered = render(&rendering, tools).await?;
+    let mut rendered = render(&rendering, tools).await?;
     if !rendered.new_services.is_empty() && !accept_new {
         return Err(PrepareError::NewServices { version: version.clone(), names: rendered.new_services });
     }
     // Before it begins a run has no name.
     let environment = &environment.heard(&run.listener, &RunId::from("-"));
     let (head, base) = if *anew {
-        if scope.components.is_some() {
+        if scope.components.is_some() || scope.phases.is_some() {
             return Err(PrepareError::NotAnew("it says nothing of the other services"));
         }
         let whole = PrepareError::NotAnew("the records are whole");
-        (environment.begin_anew().await?.ok_or(whole)?, None)
+        let head = environment.begin_anew().await?.ok_or(whole)?;
+        upgrade_what_is_there(environment, &mut rendered).await?;
+        (head, None)
     } else {
         let head = environment.turn(run).await?;
         let base = environment.released(&head).await?;
@@ -117,4 +123,47 @@ pub async fn prepare(
         wanted.notes.push(Note { topic: "anew".to_owned(), text: text.to_owned() });
     }
     Ok(environment.plan(&wanted, head, base.as_ref(), options, *depth, *storage).await?)
+}
+
+/// Jobs of charts, where no release tells which services were there before: what is there was installed.
+async fn upgrade_what_is_there(
+    environment: &Environment,
+    rendered: &mut Rendered,
+) -> Result<(), EnvironmentError> {
+    let Rendered { services, hooks, notes, .. } = rendered;
+    for (name, jobs) in hooks {
+        let Some(service) = services.get(name) else { continue };
+        if !is_there(environment, service).await? {
+            continue;
+        }
+        for job in jobs.iter().filter(|job| job.occasion == Occasion::Install) {
+            let text = format!(
+                "Job {} is for the first release of `{name}`, which is there: it does not run",
+                job.spec.name
+            );
+            notes.push(Note { topic: "anew".to_owned(), text });
+        }
+        jobs.retain(|job| job.occasion != Occasion::Install);
+        jobs.iter_mut().for_each(|job| job.occasion = Occasion::Every);
+    }
+    Ok(())
+}
+
+/// Whether the cluster has something of a service that a release has brought.
+async fn is_there(environment: &Environment, service: &WantedService) -> Result<bool, EnvironmentError> {
+    let cluster = &*environment.providers.cluster;
+    let of_release = |live: &Object| {
+        live.label(PROJECT) == Some(&*environment.project)
+            && live.label(ENVIRONMENT) == Some(&*environment.name)
+    };
+    for object in &service.objects {
+        match patiently(&*environment.runtime, || cluster.get(object.key())).await {
+            Ok(Some(live)) if of_release(&live) => return Ok(true),
+            Ok(_) => {}
+            // Its kind may come with this very release.
+            Err(error) if error.kind() == ErrorKind::Unsupported => {}
+            Err(error) => return Err(EnvironmentError::Provider(error)),
+        }
+    }
+    Ok(false)
 }

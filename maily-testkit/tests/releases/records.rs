@@ -110,6 +110,66 @@ async fn an_environment_whose_release_lost_its_journal_can_be_begun_anew() {
     assert_eq!(wanted.expect("is on record").services["api"].version, "v2");
 }
 
+/// What the lost release had installed is there: a database is not seeded a second time.
+#[tokio::test(start_paused = true)]
+async fn whoever_begins_anew_upgrades_what_is_there_and_installs_what_is_not() {
+    let folder = tempfile::tempdir().expect("can be made");
+    let pods = "{containers: [{name: x, image: 'registry.example/shop/x:v0'}]}";
+    let job = |name: &str, moment: &str| {
+        format!(
+            "---\napiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}, annotations: {{helm.sh/hook: {moment}}}}}\nspec: {{template: {{spec: {pods}}}}}\n"
+        )
+    };
+    for name in ["api", "web"] {
+        let app = format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec: {{selector: {{matchLabels: {{app: {name}}}}}, template: {{metadata: {{labels: {{app: {name}}}}}, spec: {pods}}}}}\n"
+        );
+        let jobs = [
+            job(&format!("{name}-seed"), "pre-install"),
+            job(&format!("{name}-convert"), "pre-upgrade"),
+            job(&format!("{name}-warm"), "'post-install,post-upgrade'"),
+        ];
+        std::fs::write(folder.path().join(format!("{name}.yaml")), app + &jobs.concat()).expect("is written");
+    }
+    let project = |services: &[&str]| -> &'static str {
+        let services = services
+            .iter()
+            .map(|name| format!("  {name}: {{manifests: '{}/{name}.yaml'}}\n", folder.path().display()));
+        let services: String = services.collect();
+        let head = "maily: 1\nproject: shop\nimages: 'registry.example/shop/x:{version}'\nenvironments: {production: {namespace: shop}}\nservices:\n";
+        Box::leak(format!("{head}{services}").into_boxed_str())
+    };
+    let mut setup = Setup::of(project(&["api"]), 104);
+    let options = setup.options("tester");
+    let environment = setup.environment();
+    let request = DeployRequest::new("v1".parse().expect("a version"));
+    let planned = prepare(&environment, &setup.resolved(), &request, &ProgramTools, &options).await;
+    let end = environment.run(planned.expect("is planned"), &options).await.expect("runs");
+    assert!(succeeded(&end), "{end:?}");
+    let run = run_of(&runs(&*environment.records, 9).await.expect("can be read"), 1);
+    environment.records.delete(&format!("run/{run}/000000")).await.expect("is deleted");
+    setup.project = project(&["api", "web"]);
+    let mut anew = DeployRequest { anew: true, ..DeployRequest::new("v2".parse().expect("a version")) };
+    let planned = prepare(&environment, &setup.resolved(), &anew, &ProgramTools, &options).await;
+    let planned = planned.expect("is planned");
+    let mut jobs: Vec<&str> = planned
+        .plan
+        .steps
+        .iter()
+        .filter_map(|step| step.id.as_str().split_once("/job/"))
+        .map(|(_, job)| job)
+        .collect();
+    jobs.sort_unstable();
+    assert_eq!(jobs, ["api-convert", "api-warm", "web-seed", "web-warm"]);
+    let end = environment.run(planned, &options).await.expect("runs");
+    assert!(succeeded(&end), "{end:?}");
+    // A part says nothing of the rest, by phases as little as by services.
+    anew.scope.phases = Some(vec!["release".parse().expect("a name")]);
+    let refused = prepare(&environment, &setup.resolved(), &anew, &ProgramTools, &options).await;
+    let said = refused.expect_err("is refused").to_string();
+    assert!(said.contains("it says nothing of the other services"), "{said}");
+}
+
 async fn setup_error(setup: &Setup) -> EnvironmentError {
     let environment = setup.environment();
     let head = environment.head().await.expect("can be read");
