@@ -3,7 +3,7 @@
 use super::{DeployScope, deploy};
 use crate::{
     engine::{
-        Depth, Environment, EnvironmentError, Note, Planned, RunId, RunOptions, Storage, planner::PlanOptions,
+        Depth, Environment, EnvironmentError, Note, Planned, RunOptions, Storage, planner::PlanOptions,
     },
     model::{Resolved, Version},
     source::{RenderRequest, SourceErrors, Tools, render},
@@ -97,8 +97,7 @@ pub async fn prepare(
     if !rendered.new_services.is_empty() && !accept_new {
         return Err(PrepareError::NewServices { version: version.clone(), names: rendered.new_services });
     }
-    // Before it begins a run has no name.
-    let environment = &environment.heard(&run.listener, &RunId::from("-"));
+    let environment = &environment.told_to(&run.listener);
     let (head, base) = if *anew {
         if scope.components.is_some() {
             return Err(PrepareError::NotAnew("it says nothing of the other services"));
