@@ -3,7 +3,9 @@
 use std::{fmt, process::ExitCode};
 
 use maily_core::{
-    engine::{EnvironmentError, FenceError, LeaseError, Outcome, PlanFileError, RunEnd},
+    engine::{
+        EnvironmentError, FenceError, LeaseError, Outcome, PlanFileError, RunEnd, journal::JournalError,
+    },
     model::LoadError,
     provider::{ProviderError, with_causes},
     release::{PhaseError, PrepareError, RemoveError, RollbackError},
@@ -115,9 +117,7 @@ impl From<EnvironmentError> for CliError {
         let code = match &error {
             EnvironmentError::Lease(LeaseError::Held { .. } | LeaseError::Lost { .. })
             | EnvironmentError::Unfinished { .. } => Code::Held,
-            EnvironmentError::Journal(maily_core::engine::journal::JournalError::NotHolder { .. }) => {
-                Code::Held
-            }
+            EnvironmentError::Journal(JournalError::NotHolder { .. }) => Code::Held,
             EnvironmentError::OutOfDate(_) => Code::OutOfDate,
             EnvironmentError::OtherEnvironment { .. }
             | EnvironmentError::Unbound(_)
@@ -170,30 +170,46 @@ impl From<SourceErrors> for CliError {
     }
 }
 
-impl From<RollbackError> for CliError {
-    fn from(error: RollbackError) -> Self {
-        let help = match &error {
-            RollbackError::Frontend(_) => Some(
-                "the project file says where a frontend is shown: write it there again; `--components` brings the other services back"
-                    .to_owned(),
-            ),
-            RollbackError::VersionForgotten { version, others, .. } if !others.is_empty() => Some(format!(
-                "`mailyctl rollback --components {} --to-version {version}` brings what can be brought",
-                others.join(",")
-            )),
-            RollbackError::NeverHad { had, .. } if !had.is_empty() => {
-                Some(format!("it had {}", had.join(", ")))
+impl CliError {
+    /// Why there is no way back in this environment.
+    pub(crate) fn of_rollback(error: RollbackError, environment: &str) -> Self {
+        let error = match error {
+            // That of the release in force could be read: to begin anew is no way out.
+            RollbackError::Journal(error @ JournalError::Damaged { .. }) => {
+                let help = format!(
+                    "bring it back from a backup of the namespace's Secrets, or go back to another release: `mailyctl history \
+                     --env {environment}` lists them"
+                );
+                return Self::from(error).help(help);
             }
-            RollbackError::VersionForgotten { had, .. } if !had.is_empty() => {
-                Some(format!("on record are {}", had.join(", ")))
-            }
-            RollbackError::NothingBefore { component } => Some(format!(
-                "`mailyctl remove --components {}` takes it out, by a plan",
-                component.as_deref().unwrap_or("all")
-            )),
-            _ => Some("`mailyctl history` lists what is on record; `history` in the project file says how long it stays".to_owned()),
+            RollbackError::Journal(error) => return error.into(),
+            error => error,
         };
-        Self { code: Code::Usage, message: with_causes(&error), help }
+        let help = match &error {
+            RollbackError::Frontend(_) => {
+                "the project file says where a frontend is shown: write it there again; \
+                                           `--components` brings the other services back"
+                    .to_owned()
+            }
+            RollbackError::VersionForgotten { version, others, .. } if !others.is_empty() => format!(
+                "`mailyctl rollback --env {environment} --components {} --to-version {version}` brings what can be \
+                 brought",
+                others.join(",")
+            ),
+            RollbackError::NeverHad { had, .. } if !had.is_empty() => format!("it had {}", had.join(", ")),
+            RollbackError::VersionForgotten { had, .. } if !had.is_empty() => {
+                format!("on record are {}", had.join(", "))
+            }
+            RollbackError::NothingBefore { component } => format!(
+                "`mailyctl remove --env {environment} --components {}` takes it out, by a plan",
+                component.as_deref().unwrap_or("all")
+            ),
+            _ => format!(
+                "`mailyctl history --env {environment}` lists what is on record; `history` in the project file says how \
+                 long it stays"
+            ),
+        };
+        Self::usage(with_causes(&error)).help(help)
     }
 }
 
@@ -259,8 +275,8 @@ impl From<SandboxError> for CliError {
     }
 }
 
-impl From<maily_core::engine::journal::JournalError> for CliError {
-    fn from(error: maily_core::engine::journal::JournalError) -> Self {
+impl From<JournalError> for CliError {
+    fn from(error: JournalError) -> Self {
         Self::from(EnvironmentError::from(error))
     }
 }
@@ -268,9 +284,7 @@ impl From<maily_core::engine::journal::JournalError> for CliError {
 #[cfg(test)]
 mod tests {
     use maily_core::{
-        engine::{
-            Epoch, Failure, ReleaseId, RunId, StepId, Stuck, journal::JournalError, planner::PlanProblems,
-        },
+        engine::{Epoch, Failure, ReleaseId, RunId, StepId, Stuck, planner::PlanProblems},
         provider::ErrorKind,
     };
 
@@ -303,6 +317,24 @@ mod tests {
             (RunEnd::Paused { run: run(), why: "interrupted".to_owned() }, 130),
         ] {
             assert_eq!(Code::of(&end) as u8, code, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_way_back_that_cannot_be_read_is_no_wrong_use() {
+        let damaged = || JournalError::Damaged { key: "release/1".to_owned(), message: "cut".to_owned() };
+        for (error, code) in [
+            (RollbackError::Journal(JournalError::Store(refusal())), 1),
+            (RollbackError::Journal(damaged()), 1),
+            (RollbackError::Journal(JournalError::Newer { key: "release/1".to_owned(), format: 9 }), 1),
+            (RollbackError::NoRelease, 2),
+            (RollbackError::UnknownRelease(ReleaseId(9)), 2),
+        ] {
+            let said = error.to_string();
+            let told = CliError::of_rollback(error, "production");
+            assert_eq!(told.code as u8, code, "{said}");
+            // The release in force is whole, so that nothing is begun anew.
+            assert!(!told.help.unwrap_or_default().contains("--anew"), "{said}");
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use futures::FutureExt as _;
 use maily_core::{
     engine::{
         Depth, EnvironmentError, Event, Goal, Head, Listener, Note, Outcome, Planned, ReleaseId, RunEnd,
@@ -50,14 +51,10 @@ pub(crate) async fn in_turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<H
 fn turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<RunOptions, CliError> {
     let mut options = RunOptions::new(whoami());
     options.wait = waiting(wait)?;
-    let (name, tells) = (wired.environment.name.clone(), ui.teller());
+    let (name, tells, hears) = (wired.environment.name.clone(), ui.teller(), hearing(ui));
     let last = std::sync::Mutex::new(String::new());
-    options.listener = std::sync::Arc::new(move |event: &maily_core::engine::Event| {
-        let holder = match &event.what {
-            maily_core::engine::What::Queued { holder } => holder,
-            maily_core::engine::What::Waiting { why } => return tells(&format!("waits: {why}")),
-            _ => return,
-        };
+    options.listener = Arc::new(move |event: &Event| {
+        let What::Queued { holder } = &event.what else { return hears.event(event) };
         let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *last != *holder {
             holder.clone_into(&mut last);
@@ -66,6 +63,16 @@ fn turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<RunOptions, CliError>
         }
     });
     Ok(options)
+}
+
+/// Tells what a cluster that does not answer keeps waiting.
+pub(crate) fn hearing(ui: &Ui) -> Arc<dyn Listener> {
+    let tells = ui.teller();
+    Arc::new(move |event: &Event| {
+        if let What::Waiting { why } = &event.what {
+            tells(&format!("waits: {}", crate::render::plain(why)));
+        }
+    })
 }
 
 /// Makes the plan of a deploy.
@@ -225,8 +232,8 @@ pub(crate) async fn carry_out(
 /// Says where a way back brought other images than there were. The run is over: what cannot be read now is told by
 /// `show release` another time.
 async fn tell_moved(ui: &Ui, wired: &Wired, id: ReleaseId) {
-    let records = &*wired.environment.records;
-    for image in release::moved_images_of(records, id).await.unwrap_or_default() {
+    let moved = wired.environment.read(|records| release::moved_images_of(records, id).boxed()).await;
+    for image in moved.unwrap_or_default() {
         ui.tell(&format!("{} {}", ui.paint.warn("!"), image.told()));
     }
 }

@@ -23,16 +23,23 @@ pub(crate) async fn allowed(wire: &Wire, permissions: &[Permission]) -> Result<V
 }
 
 async fn review(wire: &Wire, permission: &Permission) -> Result<Access, ProviderError> {
-    let about = About { operation: "review access to", resource: &permission.resource };
-    let (resource, part) = permission.resource.split_once('/').unwrap_or((&permission.resource, ""));
+    let resource = permission.path.as_ref().unwrap_or(&permission.resource);
+    let about = About { operation: "review access to", resource };
+    let spec = match &permission.path {
+        Some(path) => json!({"nonResourceAttributes": {"verb": permission.verb, "path": path}}),
+        None => {
+            let (resource, part) = resource.split_once('/').unwrap_or((resource, ""));
+            json!({"resourceAttributes": {
+                "verb": permission.verb, "group": permission.group, "resource": resource, "subresource": part,
+                "namespace": permission.namespace.clone().unwrap_or_default(),
+                "name": permission.name.clone().unwrap_or_default(),
+            }})
+        }
+    };
     let body = json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {
-            "verb": permission.verb, "group": permission.group, "resource": resource, "subresource": part,
-            "namespace": permission.namespace.clone().unwrap_or_default(),
-            "name": permission.name.clone().unwrap_or_default(),
-        }},
+        "spec": spec,
     });
     let uri = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     let body = Some((Content::Json, body.to_string().into_bytes()));

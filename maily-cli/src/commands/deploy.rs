@@ -98,10 +98,10 @@ pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand)
         let plan = async || {
             let seen = look(ui, wired, &args.run.turn.wait).await?;
             let only = released(wired, &seen, &args.components)?;
-            let (environment, base) = (&wired.environment, seen.base.as_ref());
+            let (environment, base) = (&wired.environment.told_to(&session::hearing(ui)), seen.base.as_ref());
             let wanted =
-                release::rollback(environment, &wired.resolved, &seen.head, base, &to, only.as_deref())
-                    .await?;
+                release::rollback(environment, &wired.resolved, &seen.head, base, &to, only.as_deref()).await;
+            let wanted = wanted.map_err(|error| CliError::of_rollback(error, &environment.name))?;
             session::plan(wired, seen, &wanted, &args.plan, how).await
         };
         fulfil(ui, wired, &args.run, args.dry_run, LOOK_FIRST, plan).await
@@ -126,7 +126,8 @@ pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> 
                 None => look(ui, wired, &args.run.turn.wait).await?,
             };
             let only = released(wired, &seen, &args.components)?;
-            let base = seen.base.as_ref().ok_or(RollbackError::NoRelease)?;
+            let base = seen.base.as_ref().ok_or(RollbackError::NoRelease);
+            let base = base.map_err(|error| CliError::of_rollback(error, &wired.environment.name))?;
             let wanted = release::remove(&wired.resolved, base, only.as_deref())?;
             session::plan(wired, seen, &wanted, &PlanArgs::default(), how).await
         };

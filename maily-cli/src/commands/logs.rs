@@ -14,6 +14,7 @@ use crate::{
     args::{Globals, LogsCommand},
     exit::{CliError, Code},
     render::{Ui, plain},
+    session::hearing,
     wire::{Workshop, span},
 };
 
@@ -26,16 +27,17 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
         previous: args.previous,
     };
     let wired = Workshop::open(globals, Mode::Read)?.wire(args.env.env.as_deref()).await?;
+    let environment = wired.environment.told_to(&hearing(ui));
     let known = wired.resolved.project.find_services(std::slice::from_ref(&args.service));
     let service = match &known {
         Ok(names) => names.first().map(ToString::to_string).unwrap_or_default(),
         // The release may have a service that the file has lost, and hooks and gates are no services.
         Err(_) => args.service.clone(),
     };
-    wired.environment.check().await?;
-    let Some(mut lines) = release::logs(&wired.environment, &service, &options).await? else {
+    environment.check().await?;
+    let Some(mut lines) = release::logs(&environment, &service, &options).await? else {
         if let Err(error) = known {
-            let head = wired.environment.head().await?;
+            let head = environment.head().await?;
             let released = head.release.as_ref();
             if !released.is_some_and(|(_, release)| release.versions.contains_key(&args.service)) {
                 return Err(CliError::usage(error.to_string()).help(error.help));
@@ -43,7 +45,7 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
         }
         let message = format!("`{service}` has nothing in the release in force that runs in pods");
         return Err(CliError::new(Code::Failed, message)
-            .help(format!("`mailyctl status --env {}`", wired.environment.name)));
+            .help(format!("`mailyctl status --env {}`", environment.name)));
     };
     let mut any = false;
     // Each container has a colour by its turn: by its name two of a service might have the same.

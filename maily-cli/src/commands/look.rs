@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::future::join;
+use futures::{FutureExt as _, future::join};
 use maily_core::{
     engine::{ReleaseId, RunId, history as releases},
     release,
@@ -14,14 +14,17 @@ use crate::{
     args::{EnvArg, Globals, HistoryCommand, StatusCommand},
     exit::{CliError, Code},
     render::{self, Ui},
+    session::hearing,
     wire::{Wired, Workshop, runtime},
 };
 
 /// Time between two looks of `status --watch`.
 const LOOK: Duration = Duration::from_secs(2);
 
-async fn wired(globals: &Globals, env: &EnvArg) -> Result<Wired, CliError> {
-    Workshop::open(globals, Mode::Read)?.wire(env.env.as_deref()).await
+/// An environment to look at: what a command waits for is told.
+async fn wired(ui: &Ui, globals: &Globals, env: &EnvArg) -> Result<Wired, CliError> {
+    let wired = Workshop::open(globals, Mode::Read)?.wire(env.env.as_deref()).await?;
+    Ok(Wired { environment: wired.environment.told_to(&hearing(ui)), ..wired })
 }
 
 pub(super) async fn status(ui: &Ui, globals: &Globals, args: &StatusCommand) -> Result<Code, CliError> {
@@ -56,7 +59,7 @@ async fn watch(ui: &Ui, globals: &Globals, args: &StatusCommand) -> Result<Code,
 /// Looks once, and shows it.
 async fn shown(ui: &Ui, globals: &Globals, args: &StatusCommand) -> Result<(), CliError> {
     // A sandbox that another process works on is read anew; a cluster's connection would serve again and again.
-    let wired = wired(globals, &args.env).await?;
+    let wired = wired(ui, globals, &args.env).await?;
     let status = release::status(&wired.environment, &wired.resolved).await?;
     if ui.is_json() {
         return ui.document("status", &status);
@@ -68,8 +71,8 @@ async fn shown(ui: &Ui, globals: &Globals, args: &StatusCommand) -> Result<(), C
 }
 
 pub(super) async fn history(ui: &Ui, globals: &Globals, args: &HistoryCommand) -> Result<Code, CliError> {
-    let wired = wired(globals, &args.env).await?;
-    let read = release::runs(&*wired.environment.records, args.limit);
+    let wired = wired(ui, globals, &args.env).await?;
+    let read = wired.environment.read(|records| release::runs(records, args.limit).boxed());
     let (checked, runs) = join(wired.environment.check(), read).await;
     // Records of another cluster are none of this environment.
     checked?;
@@ -88,17 +91,18 @@ pub(super) async fn run(
     env: &EnvArg,
     id: Option<&str>,
 ) -> Result<Code, CliError> {
-    let wired = wired(globals, env).await?;
-    let records = &*wired.environment.records;
+    let wired = wired(ui, globals, env).await?;
+    let environment = &wired.environment;
     let read = async {
         let id = match id {
             Some(id) => RunId::from(id),
-            None => match release::runs(records, 1).await?.pop() {
+            None => match environment.read(|records| release::runs(records, 1).boxed()).await?.pop() {
                 Some(newest) => newest.run,
                 None => return Err(CliError::usage("there is no run on record yet")),
             },
         };
-        let found = release::run(records, &id).await?;
+        let wanted = &id;
+        let found = environment.read(move |records| release::run(records, wanted).boxed()).await?;
         Ok((id, found))
     };
     let (checked, read) = join(wired.environment.check(), read).await;
@@ -124,7 +128,7 @@ pub(super) async fn release(
     env: &EnvArg,
     id: Option<u64>,
 ) -> Result<Code, CliError> {
-    let wired = wired(globals, env).await?;
+    let wired = wired(ui, globals, env).await?;
     // Before the records are read: what is missing among them is written again.
     wired.environment.check().await?;
     let head = wired.environment.head().await?;
@@ -132,13 +136,14 @@ pub(super) async fn release(
     let Some(id) = id.map(ReleaseId).or(in_force) else {
         return Err(CliError::usage("nothing was released to this environment yet"));
     };
-    let Some(found) = releases::release(&*wired.environment.records, id).await? else {
+    let read = |records| releases::release(records, id).boxed();
+    let Some(found) = wired.environment.read(read).await? else {
         let known: Vec<String> = head.releases.iter().map(ToString::to_string).collect();
         return Err(
             CliError::usage(format!("there is no release {id} on record")).help(render::there_are(&known))
         );
     };
-    let moved = release::moved_images(&*wired.environment.records, &found).await?;
+    let moved = wired.environment.read(|records| release::moved_images(records, &found).boxed()).await?;
     if ui.is_json() {
         let objects: Vec<_> = found
             .objects

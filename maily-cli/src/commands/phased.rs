@@ -1,7 +1,11 @@
 //! `phased-deploy`: phase by phase, one plan and one run per environment.
 
+use std::collections::BTreeSet;
+
+use futures::FutureExt as _;
 use maily_core::{
-    model::Version,
+    engine::EnvironmentError,
+    model::{ServiceName, Version},
     release::{Part, PhaseChoice, PhaseError, STAGING, never_had, parts, past_staging},
 };
 use maily_testkit::sim::Mode;
@@ -11,7 +15,7 @@ use crate::{
     args::{Globals, PhasedCommand},
     exit::{CliError, Code},
     render::Ui,
-    session::ask,
+    session::{ask, hearing},
     wire::Workshop,
 };
 
@@ -120,21 +124,21 @@ async fn seen_on_staging(
         return Ok(());
     }
     let count = services.len();
-    let staging = workshop.wire(Some(STAGING)).await?.environment;
-    // What another cluster has seen says nothing.
-    staging.check().await?;
-    let head = staging.head().await?;
-    let missing = never_had(&*staging.records, &head, version, services).await?;
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let what = if missing.len() == count {
-        format!("version {version}")
-    } else {
-        let names: Vec<&str> = missing.iter().map(|name| &**name).collect();
-        format!("version {version} of {}", names.join(", "))
+    let (message, help) = match missing_on_staging(ui, workshop, version, services).await? {
+        Ok(missing) if missing.is_empty() => return Ok(()),
+        Ok(missing) => {
+            let what = if missing.len() == count {
+                format!("version {version}")
+            } else {
+                let names: Vec<&str> = missing.iter().map(|name| &**name).collect();
+                format!("version {version} of {}", names.join(", "))
+            };
+            (format!("{what} was never seen to succeed on staging"), None)
+        }
+        Err(error) => {
+            (format!("version {version} could not be looked for on staging: {}", error.message), error.help)
+        }
     };
-    let message = format!("{what} was never seen to succeed on staging");
     if args.run.yes && args.run.turn.reason.is_some() {
         ui.tell(&format!("{} {message}", ui.paint.warn("!")));
         return Ok(());
@@ -145,6 +149,29 @@ async fn seen_on_staging(
             false => Err(CliError::new(Code::Failed, "not approved: nothing was changed")),
         };
     }
-    Err(CliError::new(Code::Approval, message)
-        .help("deploy it to staging first, or say `--yes --reason TEXT`"))
+    let first = help.unwrap_or_else(|| "deploy it to staging first".to_owned());
+    Err(CliError::new(Code::Approval, message).help(format!("{first}, or say `--yes --reason TEXT`")))
+}
+
+/// What staging has not seen of a version; or why that cannot be found out: it may be away, which is what going past it
+/// is for. What another cluster has seen says nothing, and is no reason to go on either.
+async fn missing_on_staging(
+    ui: &Ui,
+    workshop: &Workshop,
+    version: &Version,
+    services: BTreeSet<ServiceName>,
+) -> Result<Result<BTreeSet<ServiceName>, CliError>, CliError> {
+    let staging = match workshop.wire(Some(STAGING)).await {
+        Ok(staging) => staging.environment.told_to(&hearing(ui)),
+        Err(error) => return Ok(Err(error)),
+    };
+    let seen = async {
+        staging.check().await?;
+        let head = staging.head().await?;
+        staging.read(|records| never_had(records, &head, version, services.clone()).boxed()).await
+    };
+    match seen.await {
+        Err(error @ EnvironmentError::WrongCluster { .. }) => Err(error.into()),
+        seen => Ok(seen.map_err(CliError::from)),
+    }
 }

@@ -119,10 +119,10 @@ fn the_last_good_release_is_never_nothing_and_never_one_too_far() {
     for to in [&["--last-good"][..], &["--release", "0"]] {
         let refused = rollback(to).expect(2);
         assert!(refused.err.contains("nothing was there before release 1"), "{}", refused.err);
-        assert!(refused.err.contains("remove --components all"), "{}", refused.err);
+        assert!(refused.err.contains("remove --env production --components all"), "{}", refused.err);
     }
     let refused = rollback(&["--last-good", "--components", "api"]).expect(2);
-    assert!(refused.err.contains("remove --components api"), "{}", refused.err);
+    assert!(refused.err.contains("remove --env production --components api"), "{}", refused.err);
     assert_eq!(version(&desk, "api"), "v1.0.0");
 
     desk.sandbox(&["deploy", "--env", "production", "--version", "v1.1.0", "--yes"]).expect(0);
@@ -132,7 +132,7 @@ fn the_last_good_release_is_never_nothing_and_never_one_too_far() {
         let already = rollback(more).expect(0);
         let told = format!("{}{}", already.out, already.err);
         assert!(told.contains("release 2 is in force and the last good one"), "{told}");
-        assert!(told.contains("rollback --release 1"), "{told}");
+        assert!(told.contains("rollback --env production --release 1"), "{told}");
     }
     assert_eq!(version(&desk, "api"), "v1.1.0");
 
@@ -351,7 +351,10 @@ fn requests_are_told_to_who_asks_for_them() {
          clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\nusers: [{name: u, user: {token: hidden-token}}]\n",
     );
     let quiet = desk.run(&["--kubeconfig", "kubeconfig", "status"]).expect(1);
-    assert!(quiet.err.starts_with("error: "), "{}", quiet.err);
+    // What is waited for before it is given up, and no requests.
+    let (waits, error) = quiet.err.split_once('\n').expect("has lines");
+    assert!(waits.starts_with("waits: ") && error.starts_with("error: "), "{}", quiet.err);
+    assert!(!quiet.err.contains("method="), "{}", quiet.err);
     assert!(quiet.err.contains("the API server at 127.0.0.1:9 could not be reached"), "{}", quiet.err);
     let told = desk.run(&["-v", "--kubeconfig", "kubeconfig", "status"]).expect(1);
     assert!(told.err.contains("method=GET path=\"/"), "{}", told.err);

@@ -158,3 +158,27 @@ fn a_rollout_that_is_never_ready_names_the_pod_and_where_its_log_is() {
     assert!(told.contains("last lines of its log:"), "{told}");
     assert!(told.contains("`mailyctl --sandbox logs --env staging web`"), "{told}");
 }
+
+/// With several environments a command without `--env` asks which one.
+#[test]
+fn what_is_said_of_a_way_back_that_is_not_there_names_the_environment() {
+    let desk = Desk::with(&format!("{TWO}history: {{releases: 1, age: 1s}}\n"));
+    let run = |args: &[&str]| desk.sandbox(&[args, &["--env", "production", "--yes"]].concat());
+    run(&["deploy", "--version", "v1"]).expect(0);
+    let told = run(&["rollback", "--release", "7"]).expect(2).err;
+    desk.run(&command(&told, "history")).expect(0);
+    let told = run(&["rollback", "--last-good"]).expect(2).err;
+    let mut remove = command(&told, "remove");
+    remove.push("--dry-run");
+    desk.run(&remove).expect(0);
+    // Of two services only one can be brought to a version whose release is forgotten for the other.
+    run(&["deploy", "--version", "v2", "--components", "web"]).expect(0);
+    for version in ["v3", "v4", "v5"] {
+        std::thread::sleep(std::time::Duration::from_millis(1_100));
+        run(&["deploy", "--version", version, "--components", "worker"]).expect(0);
+    }
+    let told = run(&["rollback", "--to-version", "v2"]).expect(2).err;
+    let mut back = command(&told, "rollback");
+    back.push("--dry-run");
+    desk.run(&back).expect(0);
+}

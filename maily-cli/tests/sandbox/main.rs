@@ -23,6 +23,7 @@ mod named_runs;
 mod new_services;
 mod own_images;
 mod ownership;
+mod patience;
 mod phased;
 mod saved_plans;
 mod screens;

@@ -1,8 +1,16 @@
 //! A phased deploy that ends on the way.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use serde_json::Value;
 
-use crate::desk::{Desk, Done};
+use crate::{
+    desk::{Desk, Done},
+    server::{kubeconfig, refuse, serve},
+};
 
 const PROJECT: &str = "maily: 1
 project: shop
@@ -117,4 +125,42 @@ fn a_job_is_part_of_its_service_when_staging_is_asked_for_a_version() {
     let told = phased(&desk, &["--start-phase", "2"]).expect(0);
     assert!(!told.err.contains("was never seen"), "{}", told.err);
     assert!(released(&desk));
+}
+
+/// Staging is away, which is what going past it is for: a person has to say so, and the rest goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_staging_that_cannot_be_looked_at_is_gone_past_with_a_reason() {
+    for (staging, why) in [
+        ("{namespace: staging}", "environment `staging` is not bound to a cluster"),
+        ("{namespace: staging, cluster: {context: gone, identity: {uid: u}}}", "gone"),
+        ("{namespace: staging, cluster: {context: c, identity: {uid: u}}}", "no entry"),
+    ] {
+        let reached = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&reached);
+        let server = serve("u", move |request| {
+            seen.fetch_or(request.path.contains("/namespaces/shop/"), Ordering::Relaxed);
+            let refused = request.path == "/api/v1/namespaces/staging";
+            refused.then(|| refuse(403, "Forbidden", "no entry"))
+        })
+        .await;
+        let desk = Desk::with(&format!(
+            "maily: 1\nproject: shop\nenvironments:\n  staging: {staging}\n\
+             \x20 production: {{namespace: shop, cluster: {{context: c, identity: {{uid: u}}}}}}\n\
+             services: {{web: {{image: 'r.example/web:{{version}}', workload: {{port: 80}}}}}}\n"
+        ));
+        desk.write("kubeconfig", &kubeconfig(&server.url()));
+        let skip = ["--kubeconfig", "kubeconfig", "phased-deploy", "--version", "v1", "--skip-staging"];
+        let message = "version v1 could not be looked for on staging: ";
+        for more in [&[][..], &["--yes"]] {
+            let refused = desk.run(&[&skip[..], more].concat()).expect(7).err;
+            assert!(refused.contains(message) && refused.contains(why), "{refused}");
+            assert!(refused.contains("`--yes --reason TEXT`"), "{refused}");
+        }
+        let asked = desk.on_terminal(&skip, Some("n")).expect(1).out;
+        assert!(asked.contains("Go on? [y/N]") && asked.contains(message), "{asked}");
+        assert!(!reached.load(Ordering::Relaxed), "{why}");
+        let told = desk.run(&[&skip[..], &["--yes", "--reason", "staging is being rebuilt"]].concat()).err;
+        assert!(told.contains(&format!("! {message}")) && told.contains(why), "{told}");
+        assert!(reached.load(Ordering::Relaxed), "{told}");
+    }
 }

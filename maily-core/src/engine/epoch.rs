@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::FutureExt as _;
+use futures::{
+    FutureExt as _, StreamExt as _, TryStreamExt as _,
+    future::{BoxFuture, ready},
+    stream::{self, BoxStream},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -64,20 +68,38 @@ pub(crate) async fn claim_of(records: &dyn RecordStore, epoch: Epoch) -> Result<
     unpack(&key, &bytes).map(Some)
 }
 
-/// The runs that claimed the environment after this one did for the last time, newest first. Their ids would not tell:
-/// clocks of two machines differ, and one second holds several runs.
+/// The runs that claimed the environment, whoever did last first, each as often as it did; none for a claim that is
+/// damaged. Their ids would not tell the order: clocks of two machines differ, and one second holds several runs.
+///
+/// # Errors
+/// When the claims cannot be read. So many of them are read at once.
+pub(crate) async fn claimants(
+    records: &dyn RecordStore,
+    at_once: usize,
+) -> Result<BoxStream<'_, Result<Option<RunId>, JournalError>>, JournalError> {
+    let epochs = claimed(records).await?;
+    let reads: Vec<BoxFuture<'_, _>> =
+        epochs.into_iter().rev().map(|epoch| claim_of(records, epoch).boxed()).collect();
+    let claimant = |read: Result<Option<Claim>, JournalError>| match read {
+        Ok(claim) => claim.map(|claim| Ok(Some(claim.run))),
+        Err(JournalError::Damaged { .. }) => Some(Ok(None)),
+        Err(error) => Some(Err(error)),
+    };
+    Ok(stream::iter(reads).buffered(at_once).filter_map(move |read| ready(claimant(read))).boxed())
+}
+
+/// The runs that claimed the environment after this one did for the last time, newest first.
 ///
 /// # Errors
 /// When the claims cannot be read.
 pub(crate) async fn runs_after(records: &dyn RecordStore, run: &RunId) -> Result<Vec<RunId>, JournalError> {
     let mut after = Vec::new();
-    for epoch in claimed(records).await?.into_iter().rev() {
-        let Some(claim) = claim_of(records, epoch).await? else { continue };
-        if claim.run == *run {
-            break;
-        }
-        if !after.contains(&claim.run) {
-            after.push(claim.run);
+    let mut claimants = claimants(records, 1).await?;
+    while let Some(claimant) = claimants.try_next().await? {
+        match claimant {
+            Some(claimant) if claimant == *run => break,
+            Some(claimant) if !after.contains(&claimant) => after.push(claimant),
+            _ => {}
         }
     }
     Ok(after)

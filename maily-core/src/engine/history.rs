@@ -113,7 +113,15 @@ pub(crate) async fn read_head(
         if last_epoch == Some(*epoch) {
             break;
         }
-        let Some(claim) = claim_of(records, *epoch).await? else { continue };
+        let claim = match claim_of(records, *epoch).await {
+            // Whose run it was, and whether that has ended, is not known.
+            Err(error @ JournalError::Damaged { .. }) => {
+                damage = Some(error);
+                break;
+            }
+            claim => claim?,
+        };
+        let Some(claim) = claim else { continue };
         let read = journal::read(records, &claim.run).await;
         if let Err(JournalError::Damaged { .. }) = &read {
             damage = read.err();
@@ -170,7 +178,7 @@ pub async fn restore_releases(records: &dyn RecordStore) -> Result<Vec<ReleaseId
         known.extend(record.map(|record| record.epoch));
     }
     for epoch in claimed(records).await?.into_iter().filter(|epoch| !known.contains(epoch)) {
-        let Some(claim) = claim_of(records, epoch).await? else { continue };
+        let Some(claim) = forgive(claim_of(records, epoch).await, &mut None)? else { continue };
         let recorded = match journal::read(records, &claim.run).await {
             Ok(Some(recorded)) => recorded,
             Ok(None) | Err(JournalError::Damaged { .. }) => continue,

@@ -24,7 +24,7 @@ mod takeover;
 
 pub use environment::{Environment, EnvironmentError, Loss, LostValue, Planned, RunOptions, StoredValues};
 pub use epoch::Claim;
-pub(crate) use epoch::{claim_of, claimed, runs_after};
+pub(crate) use epoch::{claimants, runs_after};
 pub use fence::{FENCE_POLICY, Fence, FenceError, FenceSight, FenceState, fence_manifest, fence_objects};
 pub(crate) use foreign::{digest_of_all, told_added};
 pub use history::Head;

@@ -17,8 +17,9 @@ use super::{EVENT_FORMAT, Environment, Event, Listener, RunId, What};
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterInfo, Created, Deleted, ListQuery, LogOptions, LogStream,
-        Permission, Precondition, ProviderError, RecordStore, WatchEvent, WatchStream, WriteOptions,
+        Access, ApiResource, Cluster, ClusterInfo, Created, Deleted, ListQuery, LogLine, LogOptions,
+        LogStream, Permission, Precondition, ProviderError, RecordStore, WatchEvent, WatchStream,
+        WriteOptions,
     },
     runtime::{Moment, Runtime},
 };
@@ -85,6 +86,12 @@ impl Voice {
 }
 
 impl Environment {
+    /// The same environment, which tells a listener what it waits for: whoever only looks has no run that would.
+    #[must_use]
+    pub fn told_to(&self, listener: &Arc<dyn Listener>) -> Self {
+        self.heard(listener, &RunId::from("-"))
+    }
+
     /// The same environment, whose listener hears when the cluster or the records keep it waiting.
     #[must_use]
     pub(crate) fn heard(&self, listener: &Arc<dyn Listener>, run: &RunId) -> Self {
@@ -157,7 +164,14 @@ impl Cluster for HeardCluster {
     }
 
     async fn logs(&self, pod: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError> {
-        self.cluster.logs(pod, options).await
+        let stream = self.voice.hear(|| format!("reads the log of {pod}"), self.cluster.logs(pod, options));
+        let (voice, pod) = (Arc::clone(&self.voice), pod.clone());
+        let told = move |line: &Result<LogLine, ProviderError>| {
+            if let Err(error) = line {
+                voice.say(|| format!("the log of {pod} broke off: {error}"));
+            }
+        };
+        Ok(stream.await?.inspect(told).boxed())
     }
 }
 

@@ -8,6 +8,7 @@ mod managed;
 mod manifest;
 mod schema;
 mod scope;
+mod selector;
 
 pub use fields::FieldSet;
 pub(crate) use key::by_kind;
@@ -16,3 +17,4 @@ pub(crate) use managed::{edited_at, editors, last_editor, managers};
 pub use manifest::{Object, ObjectError};
 pub use schema::{ListKind, list_kind};
 pub use scope::Scopes;
+pub use selector::LabelSelector;

@@ -231,6 +231,8 @@ pub struct Permission {
     pub name: Option<String>,
     /// `get`, `list`, `watch`, `create`, `patch`, `delete`.
     pub verb: String,
+    /// A path of the API server that is no resource, such as `/metrics`, instead of one.
+    pub path: Option<String>,
 }
 
 /// Whether something is allowed.

@@ -3,7 +3,7 @@
 use super::{past::Past, rollback::RollbackError};
 use crate::{
     engine::{
-        Goal, Head, Note, Outcome, ReleaseId, RunId,
+        Environment, Goal, Head, Note, Outcome, ReleaseId, RunId,
         history::Release,
         journal::{self, JournalError},
         last_good as last_good_of, runs_after,
@@ -16,11 +16,11 @@ use crate::{
 /// What was found comes before the first release.
 pub(super) async fn last_good(
     past: &mut Past<'_>,
-    records: &dyn RecordStore,
+    environment: &Environment,
     head: &Head,
     components: Option<&[String]>,
-    kept: u32,
 ) -> Result<(ReleaseId, Option<Note>), RollbackError> {
+    let (records, kept) = (&*environment.records, environment.retention.releases);
     let heads = past.until(|heads| last_good_of(heads, components).is_some()).await?;
     let before = last_good_of(heads, components);
     let cut = past.is_cut();
@@ -31,7 +31,9 @@ pub(super) async fn last_good(
         };
     };
     let further = match before {
-        Some(before) => format!("`mailyctl rollback --release {before}` goes further back"),
+        Some(before) => {
+            format!("`mailyctl rollback --env {} --release {before}` goes further back", environment.name)
+        }
         None if cut => "no earlier one is on record".to_owned(),
         None => "before it there is only what was found".to_owned(),
     };

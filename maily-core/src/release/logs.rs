@@ -7,21 +7,21 @@ use std::{
 };
 
 use futures::{
-    FutureExt as _, StreamExt as _,
+    FutureExt as _, StreamExt as _, TryStreamExt as _,
     stream::{self, BoxStream, SelectAll},
 };
 use serde_json::Value;
 
 use crate::{
     engine::{
-        Environment, EnvironmentError, claim_of, claimed,
+        Environment, EnvironmentError, claimants,
         journal::{self, JournalError},
         patiently,
     },
-    object::{Object, ObjectKey, ObjectKind},
+    object::{LabelSelector, Object, ObjectKey, ObjectKind},
     provider::{
-        Cluster, ErrorKind, Follow, ListQuery, LogLine, LogOptions, LogStream, ProviderError, WatchEvent,
-        WatchStream,
+        Cluster, ErrorKind, Follow, ListQuery, LogLine, LogOptions, LogStream, ProviderError, RecordStore,
+        WatchEvent, WatchStream,
     },
     run::{Direction, Work},
     runtime::Runtime,
@@ -105,21 +105,22 @@ pub async fn logs(
 /// Names of the Jobs that the last run which had one of this name has started for it, in both directions. The last run
 /// is the one that claimed the environment last: ids follow the clocks of those who began, and clocks differ.
 async fn jobs(environment: &Environment, name: &str) -> Result<BTreeSet<String>, EnvironmentError> {
-    let records = &*environment.records;
-    let epochs = patiently(&*environment.runtime, || {
-        async { Ok::<_, EnvironmentError>(claimed(records).await?) }.boxed()
-    })
-    .await?;
+    environment.read(|records| find_jobs(records, name).boxed()).await
+}
+
+/// So many claims are read at once.
+const CLAIMS: usize = 4;
+
+async fn find_jobs(records: &dyn RecordStore, name: &str) -> Result<BTreeSet<String>, JournalError> {
     let mut seen = BTreeSet::new();
-    for epoch in epochs.into_iter().rev() {
-        let Some(run) = on_record(claim_of(records, epoch).await)?.map(|claim| claim.run) else { continue };
-        if !seen.insert(run.clone()) {
-            continue;
-        }
-        if seen.len() > RUNS {
-            break;
-        }
-        let plan = on_record(journal::read_plan(records, &run).await)?;
+    let mut claimants = claimants(records, CLAIMS).await?;
+    // A record that is damaged does not hide the others.
+    while let Some(claimant) = claimants.try_next().await? {
+        let Some(run) = claimant.filter(|run| seen.insert(run.clone())) else { continue };
+        let plan = match journal::read_plan(records, &run).await {
+            Err(JournalError::Damaged { .. }) => continue,
+            plan => plan?,
+        };
         let steps = plan.iter().flat_map(|plan| &plan.steps);
         let named: BTreeSet<String> = steps
             .filter_map(|step| match &step.work {
@@ -136,16 +137,6 @@ async fn jobs(environment: &Environment, name: &str) -> Result<BTreeSet<String>,
     Ok(BTreeSet::new())
 }
 
-/// A record that is damaged does not hide the others.
-fn on_record<T>(read: Result<Option<T>, JournalError>) -> Result<Option<T>, JournalError> {
-    match read {
-        Err(JournalError::Damaged { .. }) => Ok(None),
-        read => read,
-    }
-}
-
-/// Runs that are looked through for a job: what is older is cleared away.
-const RUNS: usize = 20;
 /// By which the pods of a Job are found.
 const JOB_NAME: &str = "job-name";
 
@@ -153,7 +144,7 @@ const JOB_NAME: &str = "job-name";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Owner {
     /// A workload, by the labels that it selects.
-    Selector(BTreeMap<String, String>),
+    Selector(LabelSelector),
     /// A Job.
     Job(String),
     /// The Jobs of a CronJob.
@@ -167,10 +158,7 @@ impl Owner {
         let name = workload.name().to_owned();
         match workload.kind() {
             "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => {
-                let labels = workload.at("/spec/selector/matchLabels")?.as_object()?.iter();
-                let labels =
-                    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-                Some(Self::Selector(labels.collect()))
+                Some(Self::Selector(LabelSelector::parse(workload.at("/spec/selector")?)))
             }
             "Job" => Some(Self::Job(name)),
             "CronJob" => Some(Self::CronJob(name)),
@@ -182,7 +170,7 @@ impl Owner {
     /// What the server can narrow the pods by: nothing that its Jobs of unknown names have, or a name alone.
     fn labels(&self) -> BTreeMap<String, String> {
         match self {
-            Self::Selector(labels) => labels.clone(),
+            Self::Selector(selector) => selector.labels().clone(),
             Self::Job(name) => BTreeMap::from([(JOB_NAME.to_owned(), name.clone())]),
             Self::CronJob(_) | Self::Pod(_) => BTreeMap::new(),
         }
@@ -227,6 +215,23 @@ fn follow(reader: Reader, watches: SelectAll<WatchStream>) -> PodLines {
     .boxed()
 }
 
+/// Reads a Job. Whoever follows waits for it as long as it takes.
+async fn find_job(
+    cluster: &dyn Cluster,
+    runtime: &dyn Runtime,
+    follow: Follow,
+    key: &ObjectKey,
+) -> Result<Option<Object>, ProviderError> {
+    loop {
+        match patiently(runtime, || cluster.get(key)).await {
+            Err(error) if follow == Follow::Yes && error.is_transient() => {
+                runtime.sleep(LONGEST_PAUSE).await;
+            }
+            found => return found,
+        }
+    }
+}
+
 struct Reader {
     cluster: Arc<dyn Cluster>,
     runtime: Arc<dyn Runtime>,
@@ -244,7 +249,7 @@ impl Reader {
     /// Whether a pod is one of those that are asked for.
     async fn is_wanted(&mut self, pod: &Object) -> Result<bool, ProviderError> {
         let by_sight = self.owners.iter().any(|wanted| match wanted {
-            Owner::Selector(labels) => labels.iter().all(|(key, value)| pod.label(key) == Some(value)),
+            Owner::Selector(selector) => selector.selects(pod),
             Owner::Job(name) => pod.label(JOB_NAME) == Some(name),
             Owner::Pod(name) => pod.name() == name,
             Owner::CronJob(_) => false,
@@ -255,7 +260,8 @@ impl Reader {
         let Some(job) = owner(pod, "Job") else { return Ok(false) };
         if !self.cron_jobs.contains_key(job) {
             let kind = ObjectKind::new("batch/v1", "Job");
-            let found = self.cluster.get(&ObjectKey::new(kind, pod.namespace(), job)).await?;
+            let key = ObjectKey::new(kind, pod.namespace(), job);
+            let found = find_job(&*self.cluster, &*self.runtime, self.options.follow, &key).await?;
             let of = found.as_ref().and_then(|job| owner(job, "CronJob")).map(str::to_owned);
             self.cron_jobs.insert(job.to_owned(), of);
         }

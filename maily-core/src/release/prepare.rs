@@ -3,8 +3,8 @@
 use super::{DeployScope, deploy};
 use crate::{
     engine::{
-        Depth, ENVIRONMENT, Environment, EnvironmentError, Note, PROJECT, Planned, RunId, RunOptions,
-        Storage, patiently,
+        Depth, ENVIRONMENT, Environment, EnvironmentError, Note, PROJECT, Planned, RunOptions, Storage,
+        patiently,
         planner::{PlanOptions, WantedService},
     },
     model::{Resolved, Version},
@@ -101,8 +101,7 @@ pub async fn prepare(
     if !rendered.new_services.is_empty() && !accept_new {
         return Err(PrepareError::NewServices { version: version.clone(), names: rendered.new_services });
     }
-    // Before it begins a run has no name.
-    let environment = &environment.heard(&run.listener, &RunId::from("-"));
+    let environment = &environment.told_to(&run.listener);
     let (head, base) = if *anew {
         if scope.components.is_some() || scope.phases.is_some() {
             return Err(PrepareError::NotAnew("it says nothing of the other services"));

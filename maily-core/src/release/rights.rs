@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     engine::{
-        Environment,
+        Environment, patiently,
         planner::{Look, WantedService},
     },
     model::{Fencing, Resolved, ServiceName, Source, Version},
@@ -150,7 +150,8 @@ impl Found {
         let everything = || self.objects.iter().chain(&self.jobs);
         let kinds: BTreeSet<ObjectKind> = everything().map(|object| object.key().kind.clone()).collect();
         let kinds: Vec<ObjectKind> = kinds.into_iter().collect();
-        let served = environment.providers.cluster.resources(&kinds).await?;
+        let cluster = &environment.providers.cluster;
+        let served = patiently(&*environment.runtime, || cluster.resources(&kinds)).await?;
         let served: BTreeMap<ObjectKind, ApiResource> =
             served.into_iter().map(|resource| (resource.kind.clone(), resource)).collect();
         let namespace = environment.namespace.as_str();
@@ -204,6 +205,9 @@ impl Found {
             };
             let verbs = words("verbs");
             let verbs: Vec<&str> = verbs.iter().map(String::as_str).collect();
+            for path in words("nonResourceURLs") {
+                wanted.add_path(&path, &verbs);
+            }
             for group in words("apiGroups") {
                 for resource in words("resources") {
                     for name in &names {
@@ -267,6 +271,20 @@ impl Wanted {
                 resource: resource.to_owned(),
                 name: name.map(str::to_owned),
                 verb: (*verb).to_owned(),
+                path: None,
+            });
+        }
+    }
+
+    fn add_path(&mut self, path: &str, verbs: &[&str]) {
+        for verb in verbs {
+            self.0.insert(Permission {
+                namespace: None,
+                group: String::new(),
+                resource: String::new(),
+                name: None,
+                verb: (*verb).to_owned(),
+                path: Some(path.to_owned()),
             });
         }
     }
@@ -288,6 +306,7 @@ impl Rights {
             resource: "namespaces".to_owned(),
             name: Some(name.to_owned()),
             verb: "get".to_owned(),
+            path: None,
         });
         places.entry(None).or_default().extend(&seen);
         let mut text = format!("# What releases of `{environment}` need, by {}.\n", self.from.join(" and "));
@@ -313,22 +332,28 @@ impl Rights {
     }
 }
 
-/// Group, name of the one object, and verbs.
-type Rule<'a> = (&'a str, Option<&'a str>, BTreeSet<&'a str>);
+/// What a rule is about: a group and the name of the one object, or paths.
+type About<'a> = Option<(&'a str, Option<&'a str>)>;
 
 /// Rules of a role, one a line: what has the same verbs stands together.
 fn rules(permissions: &[&Permission]) -> Vec<String> {
-    let mut verbs: BTreeMap<(&str, Option<&str>, &str), BTreeSet<&str>> = BTreeMap::new();
-    for Permission { group, resource, name, verb, .. } in permissions {
-        verbs.entry((group, name.as_deref(), resource)).or_default().insert(verb);
+    let mut verbs: BTreeMap<(About<'_>, &str), BTreeSet<&str>> = BTreeMap::new();
+    for Permission { group, resource, name, verb, path, .. } in permissions {
+        let about = match path {
+            Some(path) => (None, path.as_str()),
+            None => (Some((group.as_str(), name.as_deref())), resource.as_str()),
+        };
+        verbs.entry(about).or_default().insert(verb);
     }
-    let mut rules: BTreeMap<Rule<'_>, Vec<&str>> = BTreeMap::new();
-    for ((group, name, resource), verbs) in verbs {
-        rules.entry((group, name, verbs)).or_default().push(resource);
+    let mut rules: BTreeMap<(About<'_>, BTreeSet<&str>), Vec<&str>> = BTreeMap::new();
+    for ((about, of), verbs) in verbs {
+        rules.entry((about, verbs)).or_default().push(of);
     }
     let list = |words: &[&str]| {
         // Anything but a plain word, such as `*` and the core group's empty name, is quoted.
-        let plain = |word: &str| word.starts_with(|c: char| c.is_ascii_lowercase());
+        let plain = |word: &str| {
+            word.starts_with(|c: char| c.is_ascii_lowercase() || c == '/') && !word.ends_with('*')
+        };
         let words: Vec<String> = words
             .iter()
             .map(|word| if plain(word) { (*word).to_owned() } else { format!("{word:?}") })
@@ -337,13 +362,16 @@ fn rules(permissions: &[&Permission]) -> Vec<String> {
     };
     rules
         .into_iter()
-        .map(|((group, name, verbs), resources)| {
+        .map(|((about, verbs), of)| {
             let verbs: Vec<&str> = verbs.into_iter().collect();
+            let Some((group, name)) = about else {
+                return format!("{{nonResourceURLs: {}, verbs: {}}}", list(&of), list(&verbs));
+            };
             let names = name.map(|name| format!("resourceNames: {}, ", list(&[name]))).unwrap_or_default();
             format!(
                 "{{apiGroups: {}, resources: {}, {names}verbs: {}}}",
                 list(&[group]),
-                list(&resources),
+                list(&of),
                 list(&verbs)
             )
         })

@@ -167,7 +167,7 @@ async fn wanted(
             let id = match to {
                 RollbackTo::Release(id) => *id,
                 _ => {
-                    let (id, note) = last_good(&mut past, records, head, components, kept).await?;
+                    let (id, note) = last_good(&mut past, environment, head, components).await?;
                     notes.extend(note);
                     id
                 }

@@ -12,8 +12,9 @@ use maily_core::{
     engine::{Depth, RunEnd, Storage, planner::PlanOptions},
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterInfo, Deleted, Follow, ListQuery, LogLine, LogOptions,
-        LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream, WriteOptions,
+        Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, Follow, ListQuery, LogLine,
+        LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream,
+        WriteOptions,
     },
     release::{self, DeployRequest},
     runtime::{Moment, Runtime, Task},
@@ -56,7 +57,7 @@ fn started_by(cron: &Object, name: &str) -> Object {
 
 #[tokio::test(start_paused = true)]
 async fn a_cron_job_a_job_and_a_pod_of_their_own_have_logs() {
-    let setup = Setup::new(111);
+    let mut setup = Setup::new(111);
     let environment = setup.environment();
     let mut wanted = setup.wanted("v1").await;
     let nightly = json!({"schedule": "0 3 * * *",
@@ -101,6 +102,17 @@ async fn a_cron_job_a_job_and_a_pod_of_their_own_have_logs() {
     setup.runtime.sleep(Duration::from_secs(5)).await;
     let nightly = read(&setup, "nightly", &all).await.expect("has pods");
     assert_eq!(nightly.keys().collect::<Vec<_>>(), ["nightly-1-0", "nightly-2-0"]);
+    // To whom a Job belongs is asked again where the API server is away for a moment.
+    setup.cluster = Some(Arc::new(Scripted {
+        cluster: SimCluster::new(Arc::clone(&setup.shared)),
+        states: Mutex::default(),
+        asked: Mutex::default(),
+        restarts: Mutex::default(),
+        away: Mutex::new(2),
+    }));
+    let again = read(&setup, "nightly", &all).await.expect("has pods");
+    assert_eq!(again, nightly);
+    setup.cluster = None;
     // A service without anything that runs has none, and neither has nobody.
     assert_eq!(read(&setup, "nobody", &all).await, None);
 }
@@ -164,6 +176,18 @@ async fn jobs_and_gates_of_the_last_run_that_had_them_have_logs() {
     assert!(told.keys().any(|pod| pod.contains("-undo-")), "{told:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_job_is_found_behind_any_number_of_runs_without_it() {
+    let setup = Setup::of(JOBS, 115);
+    assert!(succeeded(&deploy(&setup, "v1", &[]).await));
+    for number in 2..24 {
+        assert!(succeeded(&deploy(&setup, &format!("v{number}"), &["web"]).await));
+    }
+    let told = read(&setup, "migrate", &LogOptions::default()).await.expect("has run");
+    let lines: Vec<String> = told.into_values().flatten().collect();
+    assert_eq!(lines, ["starting registry.example/shop/migrate:v1"]);
+}
+
 /// Somebody whose clock is an hour behind.
 #[derive(Debug)]
 struct Behind(Arc<dyn Runtime>);
@@ -204,7 +228,7 @@ async fn the_last_run_is_the_one_that_claimed_last_whatever_its_clock_said() {
     );
 }
 
-/// A cluster with one pod by script: what each container says, by the number of its restarts.
+/// A cluster with one pod by script, where there is one: what each container says, by the number of its restarts.
 #[derive(Debug)]
 struct Scripted {
     cluster: SimCluster,
@@ -212,6 +236,8 @@ struct Scripted {
     states: Mutex<Vec<Value>>,
     asked: Mutex<Vec<LogOptions>>,
     restarts: Mutex<i64>,
+    /// So often a Job is not told at once.
+    away: Mutex<usize>,
 }
 
 impl Scripted {
@@ -237,14 +263,22 @@ impl Cluster for Scripted {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
+        if key.kind.kind == "Job" {
+            let mut away = self.away.lock().expect("not poisoned");
+            if let Some(left) = away.checked_sub(1) {
+                *away = left;
+                let name = key.to_string();
+                return Err(ProviderError::new(ErrorKind::Unavailable, "test", "get", name, "restarts"));
+            }
+        }
         self.cluster.get(key).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
-        if query.kind.kind != "Pod" {
+        let states = self.states.lock().expect("not poisoned").clone();
+        if query.kind.kind != "Pod" || states.is_empty() {
             return self.cluster.list(query).await;
         }
-        let states = self.states.lock().expect("not poisoned").clone();
         Ok(states.last().map(|status| self.pod(&query.labels, status)).into_iter().collect())
     }
 
@@ -271,7 +305,10 @@ impl Cluster for Scripted {
         Ok(stream::iter(events.into_iter().map(Ok)).chain(stream::pending()).boxed())
     }
 
-    async fn logs(&self, _: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError> {
+    async fn logs(&self, pod: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError> {
+        if self.states.lock().expect("not poisoned").is_empty() {
+            return self.cluster.logs(pod, options).await;
+        }
         self.asked.lock().expect("not poisoned").push(options.clone());
         let mut restarts = self.restarts.lock().expect("not poisoned");
         let text = format!("instance {restarts} of {}", options.container.as_deref().unwrap_or("?"));
@@ -294,6 +331,7 @@ async fn scripted(seed: u64, states: Vec<Value>) -> (Setup, Arc<Scripted>) {
         states: Mutex::new(states),
         asked: Mutex::default(),
         restarts: Mutex::default(),
+        away: Mutex::default(),
     });
     setup.cluster = Some(Arc::clone(&scripted) as Arc<dyn Cluster>);
     (setup, scripted)
@@ -335,4 +373,51 @@ async fn an_earlier_instance_is_read_of_containers_that_had_one() {
     let names: Vec<&str> = asked.iter().filter_map(|options| options.container.as_deref()).collect();
     assert_eq!(names, ["init", "main"], "one that never ended has no earlier instance");
     assert!(asked.iter().all(|options| options.previous && options.tail == Some(5)), "{asked:?}");
+}
+
+/// Labels are one half of what a workload chooses its pods by.
+#[tokio::test(start_paused = true)]
+async fn a_selector_of_expressions_finds_its_pods_and_no_others() {
+    let setup = Setup::new(116);
+    let environment = setup.environment();
+    let mut wanted = setup.wanted("v1").await;
+    let mut service = |name: &str, spec: Value| {
+        let mut service = wanted.services["worker"].clone();
+        let spec = object("apps/v1", "StatefulSet", name, spec);
+        (service.objects, service.needs) = (vec![spec], Vec::new());
+        wanted.services.insert(name.to_owned(), service);
+        wanted.phases[0].services.push(name.to_owned());
+        wanted.prune.insert(name.to_owned());
+    };
+    let expressions = json!([
+        {"key": "tier", "operator": "NotIn", "values": ["front"]},
+        {"key": "canary", "operator": "DoesNotExist"},
+    ]);
+    service(
+        "store",
+        json!({"replicas": 1, "selector": {"matchLabels": {"app": "store"}, "matchExpressions": expressions},
+            "template": {"metadata": {"labels": {"app": "store"}}, "spec": pods("store", "Always")}}),
+    );
+    let head = environment.head().await.expect("can be read");
+    let options = PlanOptions::default();
+    let planned = environment
+        .plan(&wanted, head, None, &options, Depth::Read, Storage::Lasting)
+        .await
+        .expect("can be planned");
+    let end = environment.run(planned, &setup.options("tester")).await.expect("runs");
+    assert!(succeeded(&end), "{end:?}");
+    let cluster = SimCluster::new(Arc::clone(&setup.shared));
+    for (name, labels) in [
+        ("front", json!({"app": "store", "tier": "front"})),
+        ("canary", json!({"app": "store", "canary": "yes"})),
+        ("back", json!({"app": "store", "tier": "back"})),
+    ] {
+        let mut pod = object("v1", "Pod", name, pods("other", "Always")).to_value();
+        pod["metadata"]["labels"] = labels;
+        let pod = Object::from_value(pod).expect("is an object");
+        cluster.write(&pod, &WriteOptions::apply("other", Precondition::Absent)).await.expect("is made");
+    }
+    setup.runtime.sleep(Duration::from_secs(5)).await;
+    let told = read(&setup, "store", &LogOptions::default()).await.expect("has pods");
+    assert_eq!(told.keys().collect::<Vec<_>>(), ["back", "store-0"]);
 }

@@ -7,7 +7,8 @@ use maily_core::{
     },
     model::{Project, Retention, Seconds},
     object::{ObjectKey, ObjectKind},
-    release::{DeployRequest, PrepareError, RollbackTo, prepare, rollback, runs, status},
+    provider::RecordStore,
+    release::{self, DeployRequest, PrepareError, RollbackTo, prepare, rollback, runs, status},
     source::ProgramTools,
 };
 use serde_json::json;
@@ -60,6 +61,8 @@ async fn a_journal_that_no_list_has_any_more_is_told() {
     let known = runs(&*environment.records, 9).await.expect("can be read");
     let damaged = known.first().and_then(|run| run.damaged.clone()).expect("is told");
     assert!(known[0].run == run && damaged.contains("labels of its object are gone"), "{damaged}");
+    let error = release::run(&*environment.records, &run).await.expect_err("it is not unknown");
+    assert!(matches!(&error, JournalError::Damaged { .. }), "{error}");
     for key in &segments {
         let name = format!("maily-production.{}", key.replace('/', "."));
         let key = ObjectKey::new(ObjectKind::new("v1", "Secret"), Some("shop"), name);
@@ -88,7 +91,7 @@ async fn an_environment_whose_release_lost_its_journal_can_be_begun_anew() {
     let error = setup_error(&setup).await;
     assert!(matches!(error, EnvironmentError::Journal(JournalError::Damaged { .. })), "{error}");
     let hint = error.hint().expect("says what to do");
-    assert!(hint.contains("mailyctl deploy --version VERSION --anew"), "{hint}");
+    assert!(hint.contains("mailyctl deploy --env NAME --version VERSION --anew"), "{hint}");
     let before = setup.content();
     // Everything is as it should be: what is missing is a release that says so.
     let planned = prepare(&environment, &resolved, &anew, &ProgramTools, &options).await.expect("is planned");
@@ -229,4 +232,70 @@ async fn a_damaged_old_release_does_not_keep_the_others_on_record() {
     let said =
         |what: &What| matches!(what, What::Waiting { why } if why.contains("written by a newer maily"));
     assert!(told.iter().any(said), "{told:?}");
+}
+
+/// Leaves of a record what says nothing.
+async fn damage(records: &dyn RecordStore, key: &str) {
+    records.delete(key).await.expect("is deleted");
+    records.create(key, b"{}").await.expect("is written");
+}
+
+/// Two good releases, and two deploys that failed after them.
+async fn failed_twice(seed: u64) -> Setup {
+    let setup = Setup::new(seed);
+    for version in ["v1", "v2"] {
+        assert!(succeeded(&setup.deploy(version).await));
+    }
+    for version in ["v3", "v4"] {
+        setup.shared.world().faults.push(crate::setup::fault(&format!("crash api@{version}")));
+        let end = setup.deploy(version).await;
+        assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    }
+    setup.shared.world().faults.clear();
+    setup
+}
+
+/// Whose run it was nobody knows, and neither whether it has ended.
+#[tokio::test(start_paused = true)]
+async fn an_environment_whose_last_claim_is_damaged_can_be_begun_anew() {
+    let setup = failed_twice(100).await;
+    let environment = setup.environment();
+    let claims = environment.records.list("epoch/").await.expect("can be read");
+    let last = claims.last().expect("was claimed");
+    damage(&*environment.records, last).await;
+    let error = environment.head().await.expect_err("is damaged");
+    let named = |error: &EnvironmentError| matches!(error, EnvironmentError::Journal(JournalError::Damaged { key, .. }) if key == last);
+    assert!(named(&error) && error.hint().is_some_and(|hint| hint.contains("--anew")), "{error}");
+    let (resolved, options) = (setup.resolved(), setup.options("tester"));
+    let anew = DeployRequest { anew: true, ..DeployRequest::new("v5".parse().expect("a version")) };
+    let planned = prepare(&environment, &resolved, &anew, &ProgramTools, &options).await.expect("is planned");
+    let end = environment.run(planned, &options).await.expect("runs");
+    assert!(succeeded(&end), "{end:?}");
+    let head = environment.head().await.expect("can be read");
+    assert_eq!(head.release.expect("is in force").1.id, ReleaseId(3));
+    assert!(succeeded(&setup.deploy("v6").await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_claim_of_an_old_run_stands_in_no_way_back() {
+    let setup = failed_twice(101).await;
+    let environment = setup.environment();
+    let records = &*environment.records;
+    let claims = records.list("epoch/").await.expect("can be read");
+    damage(records, &claims[2]).await;
+    let resolved = setup.resolved();
+    let head = environment.head().await.expect("the last claim tells enough");
+    let base = environment.released(&head).await.expect("can be read");
+    // The last deploy failed on top of the release in force.
+    let back = rollback(&environment, &resolved, &head, base.as_ref(), &RollbackTo::LastGood, None).await;
+    assert_eq!(back.expect("is on record").services["api"].version, "v2");
+    // Where a release is missing, all claims are looked at.
+    records.delete("release/000000001").await.expect("is deleted");
+    let to = RollbackTo::Version("v1".to_owned());
+    let back = rollback(&environment, &resolved, &head, base.as_ref(), &to, None).await;
+    assert_eq!(back.expect("is written again").services["api"].version, "v1");
+    // Neither run is hidden: the one whose claim is damaged stands where it claimed.
+    let known = runs(records, 9).await.expect("can be read");
+    let brought: Vec<&str> = known.iter().map(|run| run.versions["api"].as_str()).collect();
+    assert_eq!(brought, ["v4", "v3", "v2", "v1"]);
 }

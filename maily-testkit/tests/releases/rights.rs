@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -12,8 +15,8 @@ use maily_core::{
     model::{Fencing, Version},
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterInfo, Deleted, ListQuery, LogOptions, LogStream, Permission,
-        Precondition, ProviderError, WatchStream, WriteMode, WriteOptions,
+        Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, ListQuery, LogOptions, LogStream,
+        Permission, Precondition, ProviderError, WatchStream, WriteMode, WriteOptions,
     },
     release::{self, DeployRequest, Rights, RollbackTo},
     source::ProgramTools,
@@ -52,6 +55,8 @@ services:
 struct Asked {
     cluster: SimCluster,
     asked: Mutex<BTreeSet<Permission>>,
+    /// So often the API server says which kinds it serves not at once.
+    away: AtomicUsize,
 }
 
 impl Asked {
@@ -70,6 +75,7 @@ impl Asked {
                 resource: resource.to_owned(),
                 name: None,
                 verb: (*verb).to_owned(),
+                path: None,
             });
         }
     }
@@ -82,6 +88,10 @@ impl Cluster for Asked {
     }
 
     async fn resources(&self, kinds: &[ObjectKind]) -> Result<Vec<ApiResource>, ProviderError> {
+        let again = |left: usize| left.checked_sub(1);
+        if self.away.fetch_update(Ordering::SeqCst, Ordering::SeqCst, again).is_ok() {
+            return Err(ProviderError::new(ErrorKind::Unavailable, "test", "discover", "kinds", "restarts"));
+        }
         self.cluster.resources(kinds).await
     }
 
@@ -139,7 +149,7 @@ impl Cluster for Asked {
 fn asking(seed: u64) -> (Setup, Arc<Asked>) {
     let mut setup = Setup::of(PROJECT, seed);
     let cluster = SimCluster::new(Arc::clone(&setup.shared));
-    let asked = Arc::new(Asked { cluster, asked: Mutex::default() });
+    let asked = Arc::new(Asked { cluster, asked: Mutex::default(), away: AtomicUsize::new(0) });
     setup.cluster = Some(Arc::clone(&asked) as Arc<dyn Cluster>);
     (setup, asked)
 }
@@ -148,6 +158,13 @@ async fn needed(setup: &Setup, version: Option<&str>) -> Rights {
     let version: Option<Version> = version.map(|version| version.parse().expect("is one"));
     let (environment, resolved) = (setup.environment(), setup.resolved());
     release::rights(&environment, &resolved, version.as_ref(), &ProgramTools).await.expect("can be told")
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_away_for_a_moment_is_asked_again() {
+    let (setup, asked) = asking(107);
+    asked.away.store(2, Ordering::SeqCst);
+    assert!(!needed(&setup, Some("v1")).await.permissions.is_empty());
 }
 
 async fn deploy(setup: &Setup, version: &str) -> RunEnd {
@@ -321,6 +338,7 @@ async fn the_role_to_ask_for_has_every_permission_once() {
                         resource: resource.clone(),
                         name,
                         verb: verb.clone(),
+                        path: None,
                     };
                     assert!(given.insert(permission.clone()), "{permission:?} twice");
                 }

@@ -1,6 +1,9 @@
 //! What is on record: releases, runs, and the values of Secrets that a way back needs.
 
-use maily_core::engine::{Head, Loss, LostValue, ReleaseId, history, journal::JournalError};
+use futures::FutureExt as _;
+use maily_core::engine::{
+    EnvironmentError, Head, Loss, LostValue, ReleaseId, history, journal::JournalError,
+};
 
 use super::Findings;
 use crate::wire::Wired;
@@ -36,10 +39,13 @@ pub(super) async fn records(wired: &Wired, findings: &mut Findings) {
 
 /// Records of earlier releases that cannot be read.
 async fn releases(wired: &Wired, head: &Head, findings: &mut Findings) {
-    let records = &*wired.environment.records;
-    let reads = head.releases.iter().map(|id| history::release_head(records, *id));
+    let environment = &wired.environment;
+    let reads = head.releases.iter().map(|id| {
+        let id = *id;
+        environment.read(move |records| history::release_head(records, id).boxed())
+    });
     for read in futures::future::join_all(reads).await {
-        if let Err(error @ JournalError::Damaged { .. }) = read {
+        if let Err(EnvironmentError::Journal(error @ JournalError::Damaged { .. })) = read {
             let help = "there is no way back to it unless it is brought back from a backup of the namespace; it goes \
                         with the releases that are forgotten after it";
             findings.add("warn", "release", error.to_string(), Some(help));
@@ -49,15 +55,19 @@ async fn releases(wired: &Wired, head: &Head, findings: &mut Findings) {
 
 /// Journals that cannot be read whole, and one that does not tell of the release that it made.
 async fn journals(wired: &Wired, head: &Head, findings: &mut Findings) {
-    let runs = match maily_core::release::runs(&*wired.environment.records, usize::MAX / 2).await {
+    let all = |records| maily_core::release::runs(records, usize::MAX).boxed();
+    let runs = match wired.environment.read(all).await {
         Ok(runs) => runs,
         Err(error) => return findings.unseen("journals", error),
     };
     for run in &runs {
         if let Some(damaged) = &run.damaged {
-            let help = "bring it back from a backup of the namespace; where it is of the release in force and there is none, \
-                        `mailyctl deploy --version VERSION --anew` begins again from what is in the cluster";
-            findings.add("bad", "journal", damaged.clone(), Some(help));
+            let help = format!(
+                "bring it back from a backup of the namespace; where it is of the release in force and there is none, \
+                 `mailyctl deploy --env {} --version VERSION --anew` begins again from what is in the cluster",
+                wired.environment.name
+            );
+            findings.add("bad", "journal", damaged.clone(), Some(&help));
         }
     }
     let Some((released, release)) = &head.release else { return };

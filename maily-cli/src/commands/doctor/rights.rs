@@ -74,7 +74,10 @@ pub(super) async fn permissions(
 
 /// A permission as a Role says it, with its place where it is not the environment's namespace.
 fn told(permission: &Permission, own: &str) -> String {
-    let Permission { verb, group, resource, name, namespace } = permission;
+    let Permission { verb, group, resource, name, namespace, path } = permission;
+    if let Some(path) = path {
+        return format!("{verb} {path}");
+    }
     let group = if group.is_empty() { String::new() } else { format!(".{group}") };
     let name = name.as_ref().map(|name| format!(" `{name}`")).unwrap_or_default();
     let place = match namespace.as_deref() {

@@ -98,8 +98,7 @@ pub enum EnvironmentError {
 }
 
 /// The way out where records are gone for good.
-const ANEW: &str =
-    "without one, `mailyctl deploy --version VERSION --anew` begins again from what is in the cluster";
+const ANEW: &str = "without one, `mailyctl deploy --env NAME --version VERSION --anew` begins again from what is in the cluster";
 
 impl EnvironmentError {
     /// What a person can do.

@@ -7,7 +7,7 @@ mod turn;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future::BoxFuture};
 
 use super::{
     Plan, Sealer, Storage,
@@ -107,7 +107,18 @@ impl Environment {
     /// # Errors
     /// When they cannot be read.
     pub async fn head(&self) -> Result<Head, EnvironmentError> {
-        patiently(&*self.runtime, || async { Ok(history::head(&*self.records).await?) }.boxed()).await
+        self.read(|records| history::head(records).boxed()).await
+    }
+
+    /// Reads something of the records, again while they cannot be reached for the moment.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn read<'a, T>(
+        &'a self,
+        read: impl Fn(&'a dyn RecordStore) -> BoxFuture<'a, Result<T, JournalError>> + Send + Sync,
+    ) -> Result<T, EnvironmentError> {
+        Ok(patiently(&*self.runtime, || read(&*self.records)).await?)
     }
 
     /// The state of the records where those of the release in force, or of the last run, are damaged or lost: what
@@ -117,8 +128,7 @@ impl Environment {
     /// When they cannot be reached, and when a run has to be resumed or aborted first; else like [`Self::check`].
     pub async fn begin_anew(&self) -> Result<Option<Head>, EnvironmentError> {
         let cluster = Some(self.check().await?);
-        let read = || async { Ok::<_, EnvironmentError>(history::read_head(&*self.records).await?) }.boxed();
-        let (head, damage) = patiently(&*self.runtime, read).await?;
+        let (head, damage) = self.read(|records| history::read_head(records).boxed()).await?;
         if let Some(unfinished) = &head.unfinished {
             return Err(self.unfinished(&unfinished.recorded.run));
         }
@@ -141,9 +151,9 @@ impl Environment {
     /// When the records cannot be read.
     pub async fn released(&self, head: &Head) -> Result<Option<Release>, EnvironmentError> {
         let Some((run, head)) = &head.release else { return Ok(None) };
-        let read = || history::with_objects(&*self.records, run.clone(), head.clone()).boxed();
+        let read = |records| history::with_objects(records, run.clone(), head.clone()).boxed();
         // Without its objects everything of it would look like somebody else's.
-        let Some(release) = patiently(&*self.runtime, read).await? else {
+        let Some(release) = self.read(read).await? else {
             return Err(EnvironmentError::ReleaseLost { release: head.id, run: run.clone() });
         };
         self.is_of(&release.project)?;
