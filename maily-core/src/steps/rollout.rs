@@ -112,9 +112,6 @@ fn goes_along(change: &Change) -> bool {
 
 /// Brings the objects back to what was captured, the last one first.
 pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], past: Past) -> End {
-    if past == Past::Nothing {
-        return End::Done(context.result(&step.id));
-    }
     let deadline = context.runtime.now() + time_for(step, Direction::Back);
     let mut writer = Writer::new(context, step, Direction::Back, deadline, past);
     let mut rest = changes.iter().rev();
