@@ -153,7 +153,6 @@ impl Writer<'_> {
     /// Sends a delete of exactly what was read; `false` where it has to be looked at again.
     pub(super) async fn delete(&mut self, change: &Change, live: &Object) -> Result<bool, Trouble> {
         let permit = self.turn().await?;
-        self.effect = Effect::Unknown;
         let precondition = exactly(live);
         let answer = self.context.providers.cluster.delete(&change.key, &precondition).await;
         drop(permit);
