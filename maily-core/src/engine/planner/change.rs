@@ -32,6 +32,8 @@ pub struct Observed {
     pub autoscalers: Option<Vec<Object>>,
     /// ConfigMaps and Secrets that pods refer to, and that neither the plan brings nor the cluster has.
     pub missing: BTreeSet<ObjectKey>,
+    /// What a run has made that was ended as it was, and no release has; with its service.
+    pub left: BTreeMap<ObjectKey, Option<String>>,
     /// What the server would make of the wanted objects, where it was asked.
     pub dry_runs: BTreeMap<ObjectKey, DryRun>,
     /// Somebody reads the plan before it is carried out: it holds for exactly what was observed.
@@ -282,7 +284,7 @@ impl Comparison<'_> {
             return None;
         }
         // What lost our labels, or got somebody else's, is not ours any more.
-        if live.label(PROJECT) != Some(self.project) || live.label(ENVIRONMENT) != Some(self.environment) {
+        if !self.is_ours(live) {
             let text =
                 format!("{key} was in the last release but does not carry our labels any more: it stays");
             self.notes.push(Note { topic: "kept".into(), text });
@@ -298,6 +300,11 @@ impl Comparison<'_> {
             return None;
         }
         Some(self.delete(key.clone(), live))
+    }
+
+    /// Whether an object carries the labels of this project and environment.
+    pub(super) fn is_ours(&self, live: &Object) -> bool {
+        live.label(PROJECT) == Some(self.project) && live.label(ENVIRONMENT) == Some(self.environment)
     }
 
     fn delete(&self, key: ObjectKey, live: &Object) -> Change {
