@@ -165,10 +165,11 @@ pub(crate) async fn restored(context: &Context, steps: &[Step]) -> Option<Vec<Fa
 
 async fn serves_again(context: &Context, step: &Step, change: &Change) -> Result<(), Trouble> {
     let limit = Duration::from_secs(step.timeout_s).clamp(Duration::from_secs(LEAST_BACK_S), RESTORED_LIMIT);
+    let deadline = context.runtime.now() + limit;
     let live = match context.seen(&change.key) {
         Some(live) => Some(live),
         // A former process has taken it back.
-        None => context.read(&change.key).await.map_err(|error| Failure::of(&error))?,
+        None => Writer::new(context, step, Direction::Back, deadline, Past::Known).find(&change.key).await?,
     };
     let Some(live) = live else {
         let message = format!("{} was deleted meanwhile", change.key);
@@ -176,7 +177,7 @@ async fn serves_again(context: &Context, step: &Step, change: &Change) -> Result
     };
     let Some(target) = Target::pin(&live) else { return Ok(()) };
     let follower = context.watcher.follow(target);
-    wait(context, step, Direction::Back, &follower, context.runtime.now() + limit).await
+    wait(context, step, Direction::Back, &follower, deadline).await
 }
 
 /// What a step that could not be taken back has written as well, and did not come to.
