@@ -189,6 +189,14 @@ impl Comparison<'_> {
         {
             frozen.push(message.clone());
         }
+        if adopted {
+            let from = if migrate.is_empty() {
+                String::new()
+            } else {
+                format!(" from {}", migrate.iter().cloned().collect::<Vec<_>>().join(", "))
+            };
+            self.notes.push(Note { topic: "adopt".into(), text: format!("{key} is taken over{from}") });
+        }
         if !frozen.is_empty() {
             let fields = self.fields(&before, None, &desired, &owned_only);
             return self.replace(key, live, desired, frozen, fields);
@@ -200,14 +208,6 @@ impl Comparison<'_> {
         }
         let fields = self.fields(&before, after.as_ref(), &desired, &owned_only);
         let operation = if adopted { Operation::Adopt } else { Operation::Update };
-        if adopted {
-            let from = if migrate.is_empty() {
-                String::new()
-            } else {
-                format!(" from {}", migrate.iter().cloned().collect::<Vec<_>>().join(", "))
-            };
-            self.notes.push(Note { topic: "adopt".into(), text: format!("{key} is taken over{from}") });
-        }
         let hand_over = scaled && owned.contains(&["spec", "replicas"]);
         Some(Verdict::Change(Box::new(Change {
             operation,
@@ -359,6 +359,7 @@ impl Comparison<'_> {
             object,
             all: self.all(live),
             served: serves(live),
+            adopted: live.label(PROJECT).is_none(),
         }
     }
 
