@@ -151,8 +151,9 @@ fn remedy(failure: &Failure, base: Option<ReleaseId>) -> String {
                      the Job that does; if not, `mailyctl abort --leave` ends the run with everything as it is, so \
                      that the next deploy or rollback brings a whole release"
             .to_owned(),
-        NO_WAY_BACK => "take the domain away from the deployment at the host, then `mailyctl resume`, which takes the \
-                        rest back too; or `mailyctl abort --leave`, which ends the run with everything as it is"
+        NO_WAY_BACK => "unset at its host what is shown, then `mailyctl resume`, which takes the rest back too; or \
+                        `mailyctl abort --leave`, which ends the run with everything as it is, so that the next \
+                        deploy or rollback brings a whole release"
             .to_owned(),
         _ => "mend the cause, then `mailyctl resume`".to_owned(),
     }
