@@ -206,7 +206,10 @@ pub(crate) async fn carry_out(
     } else {
         // Of a plan that changes nothing only the reason for that is worth a line.
         let told = |note: &&Note| {
-            matches!(note.topic.as_str(), "last-good" | "version" | "frontend" | "option" | "shared-left-out")
+            matches!(
+                note.topic.as_str(),
+                "last-good" | "version" | "frontend" | "option" | "shared-left-out" | "left"
+            )
         };
         for note in planned.plan.notes.iter().filter(told) {
             let text = ui.tool.in_text(&crate::render::plain(&note.text));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Claim, Epoch, Outcome, Plan, ReleaseId, RunId,
+    Claim, Epoch, Operation, Outcome, Plan, ReleaseId, RunId,
     epoch::{claim_of, claimed},
     journal::{self, JournalError, JournalEvent, Recorded, ReleaseHead, pack, unpack},
 };
@@ -290,6 +290,23 @@ pub(crate) async fn with_objects(
     head: ReleaseHead,
 ) -> Result<Option<Release>, JournalError> {
     Ok(journal::read_plan(records, &run).await?.map(|plan| made_by(run, head, plan)))
+}
+
+/// What the last run has made, or found left by the one before it, where it made no release: of no release, and whose
+/// service it is. What was there before a run of ours is nobody's to take away, and not among it.
+pub(super) fn left(head: &Head, base: Option<&Release>) -> BTreeMap<ObjectKey, Option<String>> {
+    let plan = head.ended.as_ref().and_then(|ended| ended.plan.as_ref());
+    let mut left = BTreeMap::new();
+    for step in plan.into_iter().flat_map(|plan| &plan.steps) {
+        for change in step.work.changes() {
+            let made = matches!(change.operation, Operation::Create | Operation::Delete);
+            let released = base.is_some_and(|base| base.objects.contains_key(&change.key));
+            if made && !released {
+                left.insert(change.key.clone(), step.service.clone());
+            }
+        }
+    }
+    left
 }
 
 fn made_by(run: RunId, head: ReleaseHead, plan: Plan) -> Release {

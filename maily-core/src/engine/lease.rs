@@ -182,7 +182,7 @@ impl Lease {
         let key = key_of(request);
         let begun = runtime.now();
         let mut seen: Option<(String, Moment)> = None;
-        let mut tries = 0;
+        let (mut tries, mut conflicts) = (0, 0);
         let taking = Taking {
             holder: request.holder.clone(),
             run: request.run.clone(),
@@ -212,6 +212,7 @@ impl Lease {
                                 return Err(LeaseError::Held { environment, holder });
                             }
                             queued(&holder);
+                            conflicts = 0;
                             runtime.sleep(Duration::from_millis(500)).await;
                             continue;
                         }
@@ -222,7 +223,11 @@ impl Lease {
             let sent = runtime.now();
             match cluster.write(&wanted(request, &taking, &key, &*runtime), &options(precondition)).await {
                 Ok(object) => return Ok(Self::start(cluster, runtime, key, taking, &object, sent)),
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                // Somebody was faster, which the next look shows. A webhook may say so for ever.
+                Err(error) if error.kind() == ErrorKind::Conflict && conflicts < TRIES => {
+                    conflicts += 1;
+                    runtime.sleep(Duration::from_millis(100)).await;
+                }
                 Err(error) if error.is_transient() && tries < TRIES => {
                     tries += 1;
                     runtime.sleep(error.retry_after().unwrap_or(Duration::from_millis(500))).await;

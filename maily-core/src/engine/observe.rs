@@ -29,7 +29,7 @@ pub enum Depth {
     DryRun,
 }
 
-/// Reads the live state of everything wanted and everything of the last release.
+/// Reads the live state of everything wanted, of everything of the last release, and of what a run left beside it.
 ///
 /// # Errors
 /// When something cannot be read, or the cluster does not serve a kind.
@@ -37,6 +37,7 @@ pub(super) async fn observe(
     cluster: &dyn Cluster,
     wanted: &Wanted,
     base: Option<&Release>,
+    left: &BTreeMap<ObjectKey, Option<String>>,
     depth: Depth,
 ) -> Result<Observed, EnvironmentError> {
     let objects = objects(wanted);
@@ -46,6 +47,7 @@ pub(super) async fn observe(
         .map(|(_, object)| object.key())
         .filter(|key| served.contains(&key.kind))
         .chain(base.into_iter().flat_map(|base| base.objects.keys()))
+        .chain(left.keys())
         .collect();
     let referred = to_look_for(wanted);
     let (read, autoscalers, missing) = futures::future::try_join3(
@@ -55,7 +57,8 @@ pub(super) async fn observe(
     )
     .await?;
     let closely = depth == Depth::DryRun;
-    Ok(Observed { objects: read, autoscalers, missing, closely, ..Observed::default() })
+    let left = left.clone();
+    Ok(Observed { objects: read, autoscalers, missing, left, closely, ..Observed::default() })
 }
 
 /// What is wanted, by service.

@@ -13,7 +13,7 @@ use futures::{
     future::{Either, select},
 };
 
-use super::{EVENT_FORMAT, Environment, Event, Listener, RunId, What};
+use super::{Environment, Event, Listener, RunId, What};
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
@@ -53,14 +53,8 @@ impl Voice {
         }
         *last = Some(now);
         drop(last);
-        self.listener.event(&Event {
-            format: EVENT_FORMAT,
-            at: self.runtime.wall(),
-            run: self.run.clone(),
-            environment: self.environment.clone(),
-            replayed: false,
-            what: What::Waiting { why: why() },
-        });
+        let (at, what) = (self.runtime.wall(), What::Waiting { why: why() });
+        self.listener.event(&Event::new(self.run.clone(), &self.environment, at, what));
     }
 
     async fn hear<T>(

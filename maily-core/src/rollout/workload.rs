@@ -11,6 +11,7 @@ use super::{
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     planted::{Defect, is_planted},
+    run::JOB_FAILED,
 };
 
 pub(crate) const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -268,14 +269,7 @@ pub(super) fn job(live: &Object, evidence: &Evidence<'_>) -> Health {
         let object = pod.map_or_else(|| live.key().clone(), |pod| pod.key().clone());
         let at = time(condition, "lastTransitionTime");
         let hint = "read the log of its pod";
-        return Health::Failed(Box::new(Reason {
-            cause: "job-failed",
-            message,
-            object,
-            container,
-            at,
-            hint,
-        }));
+        return Health::Failed(Box::new(Reason { cause: JOB_FAILED, message, object, container, at, hint }));
     }
     if holds("Complete").is_some() {
         return Health::Done;

@@ -30,6 +30,13 @@ pub struct Event {
     pub what: What,
 }
 
+impl Event {
+    /// What happens now, for the first time.
+    pub fn new(run: RunId, environment: impl Into<String>, at: Timestamp, what: What) -> Self {
+        Self { format: EVENT_FORMAT, at, run, environment: environment.into(), replayed: false, what }
+    }
+}
+
 /// A step as a reader of events needs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepInfo {

@@ -23,8 +23,8 @@ pub use plan::{
     Before, Change, FieldChange, Goal, Kept, Note, Operation, PLAN_FORMAT, Plan, PlanFileError,
     Reversibility, Step, Work,
 };
-pub(crate) use result::VANISHED;
 pub use result::{Begun, Digests, StepResult, Written};
+pub(crate) use result::{JOB_FAILED, NO_WAY_BACK, VANISHED};
 pub(crate) use seal::decoded;
 pub use seal::{Sealer, Storage, is_secret};
 pub use stamp::{

@@ -283,6 +283,9 @@ pub struct Before {
     /// Whether it served when it was found: who goes back sees to it that it serves again. None where nothing tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<bool>,
+    /// It was not ours: whoever goes back takes our marks off it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
 }
 
 /// One change of one object.

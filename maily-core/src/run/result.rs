@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 /// Cause of a failure: it was begun, nobody saw how it ended, and it is not there any more.
 pub(crate) const VANISHED: &str = "vanished";
 
+/// Cause of a failure: a Job has ended, and not well.
+pub(crate) const JOB_FAILED: &str = "job-failed";
+
+/// Cause of a failure: a domain showed nothing before, and its host knows no way to have it so again.
+pub(crate) const NO_WAY_BACK: &str = "no-way-back";
+
 /// What a step has begun and of which no answer is on record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Begun {

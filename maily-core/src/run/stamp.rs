@@ -112,14 +112,18 @@ pub(crate) fn forward_run_of(object: &Object) -> Option<RunId> {
     (words.nth(1) == Some("forward")).then(|| RunId::from(run))
 }
 
-/// Takes out of a field set what no comparison may depend on: our own bookkeeping, and kubectl's copy of what it
-/// applied last, which holds the values of Secrets in plain text.
+/// What controllers of workloads count on them. They write it themselves after every write, also of what is made again.
+const OF_CONTROLLERS: [&str; 2] =
+    ["deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation"];
+
+/// Takes out of a field set what no comparison may depend on: our own bookkeeping, that of controllers, and kubectl's
+/// copy of what it applied last, which holds the values of Secrets in plain text.
 pub(crate) fn without_bookkeeping(fields: FieldSet) -> FieldSet {
     let mut fields = fields;
     for label in [ENVIRONMENT, NAMESPACE, PROJECT, SERVICE] {
         fields = fields.without(&["metadata", "labels", label]);
     }
-    for annotation in [EPOCH, STAMP, LAST_APPLIED] {
+    for annotation in [EPOCH, STAMP, LAST_APPLIED].into_iter().chain(OF_CONTROLLERS) {
         fields = fields.without(&["metadata", "annotations", annotation]);
     }
     fields
@@ -130,7 +134,7 @@ pub(crate) fn strip_bookkeeping(object: &mut Object) {
     for label in [ENVIRONMENT, NAMESPACE, PROJECT, SERVICE] {
         object.set_label(label, None);
     }
-    for annotation in [EPOCH, STAMP, LAST_APPLIED] {
+    for annotation in [EPOCH, STAMP, LAST_APPLIED].into_iter().chain(OF_CONTROLLERS) {
         object.set_annotation(annotation, None);
     }
     let maps = [("labels", "/metadata/labels"), ("annotations", "/metadata/annotations")];

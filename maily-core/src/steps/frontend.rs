@@ -6,7 +6,7 @@ use super::context::{Context, End, Past, Trouble};
 use crate::{
     planted::{Defect, is_planted},
     provider::{Effect, FrontendDeployment, FrontendHost, FrontendState, Production, ProviderError},
-    run::{Direction, Failure, RunId, Step, What},
+    run::{Direction, Failure, NO_WAY_BACK, RunId, Step, What},
     runtime::Moment,
 };
 
@@ -251,7 +251,7 @@ impl Presenting<'_> {
             }
             (shown, None) if shown == ours || shown == wish.existing => {
                 let why = "the domain showed nothing before, and the host cannot unset it";
-                return Err(Failure::new("no-way-back", why).into());
+                return Err(Failure::new(NO_WAY_BACK, why).into());
             }
             (shown, _) => {
                 let message = format!("the domain shows {} meanwhile", shown.unwrap_or("nothing"));

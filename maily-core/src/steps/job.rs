@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::{
     context::{Context, End, Past, Trouble},
     rollout::{time_for, wait},
-    writer::Writer,
+    writer::{Writer, is_suspended},
 };
 use crate::{
     object::{Object, ObjectKey},
     provider::Effect,
     rollout::Target,
-    run::{Change, Direction, Failure, Operation, Reversibility, RunId, Step, VANISHED, sha256},
+    run::{Change, Direction, Failure, JOB_FAILED, Operation, Reversibility, RunId, Step, VANISHED, sha256},
     runtime::Moment,
 };
 
@@ -27,19 +27,29 @@ const CLOCKS_S: i64 = 3_600;
 /// Takes a step back: the Job that undoes it runs after the forward one, and only if that ever ran.
 pub(super) async fn undo(context: &Context, step: &Step, job: &Object, undo: &Object, past: Past) -> End {
     let deadline = context.runtime.now() + time_for(step, Direction::Back);
-    let ran = match past {
-        Past::Nothing => Ok(false),
-        Past::Known | Past::Unknown => settled(context, step, job, past, deadline).await,
-    };
-    match ran {
-        Ok(true) => run(context, step, undo, Direction::Back, past).await,
-        Ok(false) => End::Done(context.result(&step.id)),
+    match settled(context, step, job, past, deadline).await {
+        Ok(Forward::NeverRan) => End::Done(context.result(&step.id)),
+        Ok(Forward::Ended) => run(context, step, undo, Direction::Back, past).await,
+        Ok(Forward::Suspended) => match run(context, step, undo, Direction::Back, past).await {
+            End::Done(_) => end(context, step, job, past).await,
+            end => end,
+        },
         Err(Trouble::Halted) => End::Halted,
         Err(Trouble::Failed(failure)) => End::Failed(failure, context.result(&step.id)),
     }
 }
 
-/// Ends a Job that only looks, with its pods: nothing of it outlives a run that has turned.
+/// How a forward Job is when what takes it back may run.
+enum Forward {
+    /// It never ran.
+    NeverRan,
+    /// It has ended.
+    Ended,
+    /// It had not ended, and is suspended: it bears witness that it ran until it is taken back.
+    Suspended,
+}
+
+/// Deletes a Job with its pods: of one that only looks nothing outlives a run that has turned.
 pub(super) async fn end(context: &Context, step: &Step, job: &Object, past: Past) -> End {
     let deadline = context.runtime.now() + time_for(step, Direction::Back);
     let change = change(context, job, Direction::Forward);
@@ -50,44 +60,48 @@ pub(super) async fn end(context: &Context, step: &Step, job: &Object, past: Past
     }
 }
 
-/// Waits until the forward Job has ended, however; `false` where it never ran.
+/// Waits until the forward Job has ended; one that does not end by itself is suspended.
 async fn settled(
     context: &Context,
     step: &Step,
     job: &Object,
     past: Past,
     deadline: Moment,
-) -> Result<bool, Trouble> {
-    let key = change(context, job, Direction::Forward).key;
+) -> Result<Forward, Trouble> {
+    let change = change(context, job, Direction::Forward);
     let mut writer = Writer::new(context, step, Direction::Back, deadline, past);
-    let Some(live) = writer.find(&key).await? else { return ran(context, step, job, past).await };
-    let Some(target) = Target::pin(&live) else { return Ok(true) };
-    let follower = context.watcher.follow(target);
-    match wait(context, step, Direction::Back, &follower, deadline).await {
-        Err(Trouble::Halted) => Err(Trouble::Halted),
-        // It had its time twice, or somebody deletes it just then: what takes it back must not run beside it.
-        Err(Trouble::Failed(failure)) if matches!(failure.cause.as_str(), "deadline" | "gone") => {
-            let limit = context.runtime.now() + ENDING;
-            let change = change(context, job, Direction::Forward);
-            Writer::new(context, step, Direction::Back, limit, past).end_job(&change).await.map(|()| true)
+    let Some(live) = writer.find(&change.key).await? else { return ran(context, step, job, past).await };
+    let Some(target) = Target::pin(&live) else { return Ok(Forward::Ended) };
+    if !is_suspended(&live) {
+        let follower = context.watcher.follow(target);
+        match wait(context, step, Direction::Back, &follower, deadline).await {
+            Err(Trouble::Halted) => return Err(Trouble::Halted),
+            Ok(()) => return Ok(Forward::Ended),
+            // A migration that failed half-way is what the other Job is for.
+            Err(Trouble::Failed(failure)) if failure.cause == JOB_FAILED => return Ok(Forward::Ended),
+            // It had its time twice, cannot begin for now, is being deleted, or nobody may watch it.
+            Err(Trouble::Failed(_)) => {}
         }
-        // A migration that failed half-way is what the other Job is for.
-        Ok(()) | Err(Trouble::Failed(_)) => Ok(true),
     }
+    // What takes it back must not run beside it; and whoever finds it deleted could not tell that it ever ran.
+    let limit = context.runtime.now() + ENDING;
+    Writer::new(context, step, Direction::Back, limit, past).suspend_job(&change).await?;
+    Ok(Forward::Suspended)
 }
 
 /// Whether a forward Job that is not there ever ran. Jobs go some time after their end, and people delete them.
-async fn ran(context: &Context, step: &Step, job: &Object, past: Past) -> Result<bool, Trouble> {
+async fn ran(context: &Context, step: &Step, job: &Object, past: Past) -> Result<Forward, Trouble> {
     let change = change(context, job, Direction::Forward);
     let made = context.written(&step.id, &change.key).is_some();
     let told = past == Past::Unknown && context.begun(&step.id).told;
     if !made && !told {
         let doubtful = past == Past::Unknown && may_have_gone(context, step, job, Direction::Forward);
-        return if doubtful { Err(vanished(&change).into()) } else { Ok(false) };
+        return if doubtful { Err(vanished(&change).into()) } else { Ok(Forward::NeverRan) };
     }
     // Whoever deleted it may have left its pods, beside which nothing takes it back.
     let limit = context.runtime.now() + ENDING;
-    Writer::new(context, step, Direction::Back, limit, past).end_job(&change).await.map(|()| true)
+    Writer::new(context, step, Direction::Back, limit, past).end_job(&change).await?;
+    Ok(Forward::Ended)
 }
 
 /// Whether a Job that a former process may have made would be gone by now if it had ended: its absence says nothing.

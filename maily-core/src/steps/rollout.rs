@@ -112,9 +112,6 @@ fn goes_along(change: &Change) -> bool {
 
 /// Brings the objects back to what was captured, the last one first.
 pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], past: Past) -> End {
-    if past == Past::Nothing {
-        return End::Done(context.result(&step.id));
-    }
     let deadline = context.runtime.now() + time_for(step, Direction::Back);
     let mut writer = Writer::new(context, step, Direction::Back, deadline, past);
     let mut rest = changes.iter().rev();
@@ -168,10 +165,11 @@ pub(crate) async fn restored(context: &Context, steps: &[Step]) -> Option<Vec<Fa
 
 async fn serves_again(context: &Context, step: &Step, change: &Change) -> Result<(), Trouble> {
     let limit = Duration::from_secs(step.timeout_s).clamp(Duration::from_secs(LEAST_BACK_S), RESTORED_LIMIT);
+    let deadline = context.runtime.now() + limit;
     let live = match context.seen(&change.key) {
         Some(live) => Some(live),
         // A former process has taken it back.
-        None => context.read(&change.key).await.map_err(|error| Failure::of(&error))?,
+        None => Writer::new(context, step, Direction::Back, deadline, Past::Known).find(&change.key).await?,
     };
     let Some(live) = live else {
         let message = format!("{} was deleted meanwhile", change.key);
@@ -179,7 +177,7 @@ async fn serves_again(context: &Context, step: &Step, change: &Change) -> Result
     };
     let Some(target) = Target::pin(&live) else { return Ok(()) };
     let follower = context.watcher.follow(target);
-    wait(context, step, Direction::Back, &follower, context.runtime.now() + limit).await
+    wait(context, step, Direction::Back, &follower, deadline).await
 }
 
 /// What a step that could not be taken back has written as well, and did not come to.

@@ -11,6 +11,9 @@ use crate::run::{Direction, Step, Work};
 /// Does or undoes a step.
 pub(crate) async fn execute(context: &Context, step: &Step, direction: Direction, past: Past) -> End {
     let done = || End::Done(context.result(&step.id));
+    if (direction, past) == (Direction::Back, Past::Nothing) {
+        return done();
+    }
     match (&step.work, direction) {
         (Work::Rollout { changes } | Work::Prune { changes }, Direction::Forward) => {
             rollout::apply(context, step, changes, past).await
@@ -25,16 +28,12 @@ pub(crate) async fn execute(context: &Context, step: &Step, direction: Direction
         (Work::Frontend { project, domain, version, existing, before }, direction) => {
             let (domain, existing, before) = (domain.as_deref(), existing.as_deref(), before.as_deref());
             let wish = Wish { project, domain, version, existing, before };
-            match (direction, past) {
-                (Direction::Back, Past::Nothing) => done(),
-                _ => frontend::run(context, step, &wish, direction, past).await,
-            }
+            frontend::run(context, step, &wish, direction, past).await
         }
         (Work::Check { probe, gate }, Direction::Forward) => check::run(context, step, probe, *gate).await,
-        (Work::Job { job, undo: None }, Direction::Back) if past != Past::Nothing => {
-            job::end(context, step, job, past).await
+        (Work::Job { job, undo: None }, Direction::Back) => job::end(context, step, job, past).await,
+        (Work::Check { .. } | Work::Barrier {}, Direction::Back) | (Work::Barrier {}, Direction::Forward) => {
+            done()
         }
-        (Work::Check { .. } | Work::Barrier {} | Work::Job { undo: None, .. }, Direction::Back)
-        | (Work::Barrier {}, Direction::Forward) => done(),
     }
 }

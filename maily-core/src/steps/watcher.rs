@@ -342,7 +342,9 @@ impl Follower {
     /// Which images it runs, as far as its pods report it.
     pub(super) fn digests(&self) -> Digests {
         let store = lock(&self.store);
-        let Some(live) = store.live(&self.target) else { return Digests::new() };
+        // Of a pod the store has its state alone, and nobody changes what it runs.
+        let written = Some(self.target.written()).filter(|written| written.kind() == "Pod");
+        let Some(live) = written.or_else(|| store.live(&self.target)) else { return Digests::new() };
         digests(live, &store.pods_of(self.id).collect::<Vec<_>>())
     }
 

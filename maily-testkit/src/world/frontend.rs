@@ -49,6 +49,12 @@ fn refuse<T>(kind: ErrorKind, message: &str) -> Result<T, Refusal> {
 }
 
 impl Frontend {
+    /// A person unsets what its domains show.
+    pub fn unset(&mut self) {
+        self.production = None;
+        self.domains.clear();
+    }
+
     fn domain(&self, name: Option<&str>, now: Timestamp) -> Domain {
         let before = || Domain { shown: self.production.clone(), coming: None };
         self.domains.get(name.unwrap_or_default()).map_or_else(before, |domain| domain.at(now))

@@ -1,6 +1,6 @@
 //! Jobs.
 
-use maily_core::object::Object;
+use maily_core::{object::Object, provider::Precondition};
 use serde_json::{Value, json};
 
 use super::World;
@@ -8,11 +8,21 @@ use super::World;
 impl World {
     /// Brings a Job on.
     pub(super) fn job(&mut self, job: &Object) {
-        let over = job.items("/status/conditions").iter().any(|c| c["status"] == "True");
-        if over || job.at("/spec/suspend") == Some(&json!(true)) {
+        let ended = |condition: &Value| condition["status"] == "True" && condition["type"] != "Suspended";
+        let over = job.items("/status/conditions").iter().any(ended);
+        if over {
             return;
         }
         let pods = self.pods_of(job);
+        let suspended = job.at("/spec/suspend") == Some(&json!(true));
+        let over = |pod: &Object| matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
+        let (ended, running): (Vec<Object>, Vec<Object>) = pods.into_iter().partition(over);
+        if suspended {
+            for pod in &running {
+                let _ = self.delete(pod.key(), &Precondition::Any);
+            }
+        }
+        let pods = if suspended { ended } else { ended.into_iter().chain(running).collect() };
         let count = |phase: &str| pods.iter().filter(|pod| pod.text("/status/phase") == Some(phase)).count();
         let (succeeded, failed) = (count("Succeeded"), count("Failed"));
         let wanted = usize::try_from(job.int("/spec/completions").unwrap_or(1)).unwrap_or(1);
@@ -30,6 +40,8 @@ impl World {
         } else if failed > limit {
             status["conditions"] =
                 condition("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit");
+        } else if suspended {
+            status["conditions"] = condition("Suspended", "JobSuspended", "Job suspended");
         } else if active == 0 {
             let template: Value = job.at("/spec/template").cloned().unwrap_or_default();
             let name = format!("{}-{}", job.name(), pods.len());

@@ -1,7 +1,7 @@
 //! Objects that others had made, taken over and given back.
 
 use maily_core::{
-    engine::{Outcome, RunEnd},
+    engine::{Depth, Outcome, RunEnd, Storage, planner::PlanOptions},
     object::{Object, ObjectKey, ObjectKind},
     provider::{Precondition, WriteOptions},
 };
@@ -24,10 +24,11 @@ fn service() -> ObjectKey {
     ObjectKey::new(ObjectKind::new("v1", "Service"), Some("shop"), "api")
 }
 
-/// An object without what the server keeps on it.
-fn content(setup: &Setup) -> Object {
+/// An object without what the server and its controllers keep on it.
+fn content(setup: &Setup, key: &ObjectKey) -> Object {
     let world = setup.shared.world();
-    let mut object = world.get(&service()).expect("is there").clone().without_server_fields();
+    let mut object = world.get(key).expect("is there").clone().without_server_fields();
+    object.set_annotation("deployment.kubernetes.io/revision", None);
     object.edit(|body| {
         if let Some(spec) = body.get_mut("spec").and_then(|spec| spec.as_object_mut()) {
             spec.remove("clusterIP");
@@ -45,9 +46,42 @@ async fn what_was_adopted_is_given_back_without_our_marks() {
     .expect("an object");
     let options = WriteOptions::apply("kubectl", Precondition::Absent);
     setup.shared.world().write(&theirs, &options).expect("can be made");
-    let before = content(&setup);
+    let before = content(&setup, &service());
     setup.shared.world().faults.push(fault("crash web"));
     let end = setup.deploy("v1").await;
     assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
-    assert_eq!(content(&setup), before);
+    assert_eq!(content(&setup, &service()), before);
+}
+
+/// What is ours only because it was made again is given back like anything else that was adopted.
+#[tokio::test(start_paused = true)]
+async fn what_was_adopted_by_making_it_again_is_given_back_without_our_marks() {
+    let setup = Setup::of(SHOP, 62);
+    let theirs = Object::from_value(json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "api", "namespace": "shop", "labels": {"team": "shop"}},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "old"}},
+            "template": {"metadata": {"labels": {"app": "old"}},
+                "spec": {"containers": [{"name": "api", "image": "registry.example/old:1"}]}}}}))
+    .expect("an object");
+    let key = theirs.key().clone();
+    let options = WriteOptions::apply("kubectl", Precondition::Absent);
+    setup.shared.world().write(&theirs, &options).expect("can be made");
+    setup.runtime.sleep(std::time::Duration::from_secs(5)).await;
+    let before = content(&setup, &key);
+    setup.shared.world().faults.push(fault("crash web"));
+    let environment = setup.environment();
+    let wanted = setup.wanted("v1").await;
+    let mut options = PlanOptions::default();
+    options.replace.insert("Deployment/api".to_owned());
+    let head = environment.head().await.expect("can be read");
+    let planned = environment.plan(&wanted, head, None, &options, Depth::Read, Storage::Lasting).await;
+    let planned = planned.expect("can be planned");
+    let adopts = |note: &maily_core::engine::Note| {
+        note.topic == "adopt" && note.text.starts_with("Deployment shop/api is taken over")
+    };
+    let told = planned.plan.notes.iter().any(adopts);
+    let end = environment.run(planned, &setup.options("tester")).await.expect("runs");
+    assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    assert_eq!(content(&setup, &key), before);
+    assert!(told);
 }

@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use maily_core::{
-    engine::{Outcome, RunEnd, planner::PlanOptions},
+    engine::{Outcome, RunEnd, Wish, planner::PlanOptions},
     provider::{ErrorKind, FrontendDeployment, FrontendHost, Production, ProviderError},
     release::RollbackTo,
     runtime::Runtime,
@@ -274,4 +274,39 @@ async fn a_frontend_that_the_file_has_no_more_is_not_said_to_go_back() {
     let planned = shop.back(to, Some(&["api"]), PlanOptions::default()).await.expect("can be planned");
     assert!(succeeded(&shop.run(planned).await));
     assert_eq!(shop.released().await.head.versions["site"], "v2");
+}
+
+const FIRST: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  site: {vercel: {project: site}}
+  api: {needs: [site], workload: {port: 8000, scale: 1}}
+";
+
+/// A host cannot unset what is shown where nothing was: a person does, and is told so.
+#[tokio::test(start_paused = true)]
+async fn what_a_host_cannot_take_back_a_person_unsets() {
+    let mut setup = Setup::of(FIRST, 69);
+    let host = Lossy::new(&setup);
+    setup.frontend = Some(host.clone());
+    setup.shared.world().faults.push(fault("crash api"));
+    let end = setup.deploy("v1").await;
+    let RunEnd::Stuck { items, .. } = &end else { panic!("{end:?}") };
+    let [item] = &items[..] else { panic!("{items:?}") };
+    assert_eq!(item.why.cause, "no-way-back", "{item:?}");
+    assert!(
+        item.remedy.starts_with("unset at its host") && item.remedy.contains("abort --leave"),
+        "{item:?}"
+    );
+    for project in setup.shared.world().frontends.values_mut() {
+        project.unset();
+    }
+    let resumed = setup.environment().take_over(None, Wish::Resume, &setup.options("second")).await;
+    let end = resumed.expect("goes on").expect("was unfinished");
+    assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    assert_eq!((host.shown().await, host.versions().await.len()), (None, 0));
 }

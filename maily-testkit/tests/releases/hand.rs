@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use maily_core::{
-    engine::{Depth, RunEnd, Storage, Wish, planner::PlanOptions},
+    engine::{Depth, Outcome, Planned, RunEnd, Storage, Wish, planner::PlanOptions},
     object::{Object, ObjectKey, ObjectKind},
     provider::{Precondition, WriteOptions},
+    runtime::within,
 };
+use serde_json::json;
 
 use crate::setup::{Setup, fault, succeeded};
 
@@ -26,6 +28,12 @@ fn deployment() -> ObjectKey {
 
 /// Deploys a version whose configuration is its own, as its image is.
 async fn deploy(setup: &Setup, version: &str) -> RunEnd {
+    let planned = planned(setup, version, None).await;
+    setup.environment().run(planned, &setup.options("tester")).await.expect("runs")
+}
+
+/// The same as a plan, with one more object.
+async fn planned(setup: &Setup, version: &str, more: Option<&Object>) -> Planned {
     let environment = setup.environment();
     let mut wanted = setup.wanted(version).await;
     for object in &mut wanted.services["queue"].objects {
@@ -33,12 +41,13 @@ async fn deploy(setup: &Setup, version: &str) -> RunEnd {
             object.edit(|body| body["data"]["q.conf"] = format!("size of {version}").into());
         }
     }
+    wanted.services["queue"].objects.extend(more.cloned());
     let head = environment.head().await.expect("can be read");
     let base = environment.released(&head).await.expect("can be read");
     let options = PlanOptions::default();
     let planned =
         environment.plan(&wanted, head, base.as_ref(), &options, Depth::Read, Storage::Lasting).await;
-    environment.run(planned.expect("can be planned"), &setup.options("tester")).await.expect("runs")
+    planned.expect("can be planned")
 }
 
 /// A run of v2 in whose middle somebody deletes the Deployment; with what it was, as somebody else would apply it.
@@ -99,4 +108,61 @@ async fn what_a_person_made_differently_is_left_alone_and_named() {
     assert!(items[0].why.message.contains("containers"), "{items:?}");
     let live = setup.shared.world().get(&deployment()).cloned().expect("is there");
     assert!(live.body()["spec"].to_string().contains("evil:9"));
+}
+
+/// One object more, which a version brings that has it.
+fn extra() -> Object {
+    Object::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "1"},
+        "metadata": {"name": "extra", "namespace": "shop"}}))
+    .expect("is an object")
+}
+
+/// Every call on it was refused: there is nothing of it to take back, and nobody has to be asked.
+#[tokio::test(start_paused = true)]
+async fn what_a_person_edits_before_it_is_taken_away_stays_and_the_rest_goes_back() {
+    let setup = Setup::of(SHOP, 93);
+    let first = planned(&setup, "v1", Some(&extra())).await;
+    let end = setup.environment().run(first, &setup.options("tester")).await.expect("runs");
+    assert!(succeeded(&end), "{end:?}");
+    let second = planned(&setup, "v2", None).await;
+    let edit = json!({"data": {"a": "mine"}});
+    setup.shared.world().edit_as("kubectl-edit", extra().key(), edit).expect("is there");
+    let before = setup.content();
+    let end = setup.environment().run(second, &setup.options("tester")).await.expect("runs");
+    let RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, .. } = &end else { panic!("{end:?}") };
+    assert!(why.message.contains("ConfigMap shop/extra: it was changed meanwhile"), "{why:?}");
+    assert_eq!(setup.content(), before);
+}
+
+/// Whoever leaves a run as it is has what it made; the next release does away with what it has not.
+#[tokio::test(start_paused = true)]
+async fn what_a_run_made_that_was_left_as_it_is_goes_with_the_next_release() {
+    for first_one in [false, true] {
+        let setup = Setup::of(SHOP, 94);
+        if !first_one {
+            assert!(succeeded(&deploy(&setup, "v1").await));
+        }
+        let planned_v2 = planned(&setup, "v2", Some(&extra())).await;
+        setup.shared.world().faults.push(fault("never-ready queue@v2"));
+        let run = setup.environment();
+        let options = setup.options("tester");
+        let dies = within(&*setup.runtime, Duration::from_secs(5), run.run(planned_v2, &options)).await;
+        assert!(dies.is_none());
+        setup.shared.world().faults.clear();
+        let left = setup.environment().take_over(None, Wish::Leave, &setup.options("second")).await;
+        let end = left.expect("ends").expect("was unfinished");
+        let RunEnd::Over { outcome: Outcome::Stuck { items }, .. } = &end else { panic!("{end:?}") };
+        assert!(items.iter().any(|item| item.remedy.contains("ConfigMap/extra")), "{items:?}");
+        assert!(setup.shared.world().get(extra().key()).is_some());
+        // A run that goes back in between puts it back, and forgets it as little.
+        setup.shared.world().faults.push(fault("crash queue@v3"));
+        let end = deploy(&setup, "v3").await;
+        assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+        setup.shared.world().faults.clear();
+        assert!(setup.shared.world().get(extra().key()).is_some());
+        assert!(succeeded(&deploy(&setup, "v1").await));
+        assert!(setup.shared.world().get(extra().key()).is_none(), "after the first one: {first_one}");
+        let again = deploy(&setup, "v1").await;
+        assert_eq!(again, RunEnd::Over { run: None, outcome: Outcome::Unchanged });
+    }
 }

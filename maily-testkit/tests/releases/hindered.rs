@@ -1,6 +1,12 @@
 //! A cluster some of whose answers come late, or not any more.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, stream};
@@ -34,12 +40,15 @@ pub(crate) struct Hindered {
     pub(crate) lists_take: Duration,
     /// When and how watches of Deployments end.
     pub(crate) cut: Option<(Moment, Cut)>,
+    /// Every write of a Lease is a conflict, as a webhook may call it; so many were.
+    pub(crate) conflicts: Option<AtomicU32>,
 }
 
 impl Hindered {
     pub(crate) fn of(setup: &Setup) -> Self {
         let cluster = SimCluster::new(Arc::clone(&setup.shared));
-        Self { cluster, runtime: Arc::clone(&setup.runtime), lists_take: Duration::ZERO, cut: None }
+        let runtime = Arc::clone(&setup.runtime);
+        Self { cluster, runtime, lists_take: Duration::ZERO, cut: None, conflicts: None }
     }
 
     async fn listing(&self, query: &ListQuery) {
@@ -82,6 +91,12 @@ impl Cluster for Hindered {
     }
 
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
+        if let (Some(conflicts), "Lease") = (&self.conflicts, object.kind()) {
+            conflicts.fetch_add(1, Ordering::Relaxed);
+            self.runtime.sleep(Duration::from_millis(10)).await;
+            let said = "the webhook says no";
+            return Err(ProviderError::new(ErrorKind::Conflict, "kubernetes", "apply", "leases", said));
+        }
         self.cluster.write(object, options).await
     }
 

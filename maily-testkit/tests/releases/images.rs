@@ -2,8 +2,11 @@
 
 use maily_core::{
     engine::{Depth, ReleaseId, RunEnd, Storage, history::Release, planner::PlanOptions},
+    object::Object,
     release::{MovedImage, RollbackTo, moved_images, moved_images_of, rollback},
 };
+
+use serde_json::json;
 
 use crate::setup::{Setup, succeeded};
 
@@ -94,4 +97,22 @@ async fn a_way_back_to_the_same_images_tells_nothing() {
     assert!(succeeded(&back(&setup, RollbackTo::LastGood).await));
     assert_eq!(recorded(&setup, 3, IMAGE).await, recorded(&setup, 1, IMAGE).await);
     assert!(moved(&setup, 3).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_pod_of_its_own_reports_is_in_the_release_too() {
+    const ALONE: &str = "registry.example/others/alone:3";
+    let setup = Setup::of(PROJECT, 94);
+    let environment = setup.environment();
+    let mut wanted = setup.wanted("v1").await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "alone", "namespace": "shop"},
+        "spec": {"containers": [{"name": "alone", "image": ALONE}]}});
+    wanted.services["api"].objects.push(Object::from_value(pod).expect("is an object"));
+    let head = environment.head().await.expect("can be read");
+    let options = PlanOptions::default();
+    let planned = environment.plan(&wanted, head, None, &options, Depth::Read, Storage::Lasting).await;
+    let planned = planned.expect("can be planned");
+    assert!(succeeded(&environment.run(planned, &setup.options("tester")).await.expect("runs")));
+    let digests = recorded(&setup, 1, ALONE).await;
+    assert!(matches!(&*digests, [digest] if digest.starts_with("sha256:")), "{digests:?}");
 }

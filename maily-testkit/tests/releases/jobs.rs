@@ -37,6 +37,18 @@ services:
   schema: {before: api, job: {image: 'registry.example/shop/schema:{version}', command: [up]}}
 ";
 
+const BESIDE: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  web: {workload: {port: 8080, scale: 1}}
+  schema: {before: api, job: {image: 'registry.example/shop/schema:{version}', command: [up], undo: [down]}}
+";
+
 /// Longer than Jobs stay after their end.
 const WEEKEND: Duration = Duration::from_secs(60 * 3_600);
 
@@ -134,6 +146,67 @@ async fn nothing_takes_a_migration_back_while_its_job_is_still_going() {
     let (end, ()) = futures::future::join(setup.deploy("v2"), going).await;
     assert!(went_back(&end), "{end:?}");
     assert!(undone(&setup), "{:?}", jobs(&setup));
+}
+
+/// A migration whose pod never began is still alive: whoever pushes its image would let it run beside what takes it
+/// back, and under the old version.
+#[tokio::test(start_paused = true)]
+async fn a_migration_that_could_not_begin_is_ended_before_it_is_taken_back() {
+    for trouble in ["image-missing schema@v2", "config-error schema@v2"] {
+        let setup = Setup::of(MIGRATED, 309);
+        assert!(succeeded(&setup.deploy("v1").await));
+        clear_away(&setup);
+        setup.shared.world().faults.push(fault(trouble));
+        let pushed = async {
+            while !jobs(&setup).iter().any(|(name, _)| name.ends_with("-undo")) {
+                setup.runtime.sleep(Duration::from_millis(50)).await;
+            }
+            let at_rest = |job: &&Object| job.at("/spec/suspend") == Some(&json!(true));
+            let resting = setup.shared.world().of_kind("Job").into_iter().filter(at_rest).count();
+            assert_eq!((resting, jobs(&setup).len()), (1, 2), "{trouble}: {:?}", jobs(&setup));
+            let pods: Vec<_> =
+                setup.shared.world().of_kind("Pod").iter().map(|pod| pod.name().to_owned()).collect();
+            let forward = |pod: &&String| pod.starts_with("schema-") && !pod.contains("-undo");
+            assert_eq!(pods.iter().filter(forward).count(), 0, "{trouble}: {pods:?}");
+            setup.shared.world().faults.clear();
+        };
+        let (end, ()) = futures::future::join(setup.deploy("v2"), pushed).await;
+        assert!(went_back(&end), "{trouble}: {end:?}");
+        setup.runtime.sleep(Duration::from_secs(60)).await;
+        let left = jobs(&setup);
+        assert!(matches!(&left[..], [(name, true)] if name.ends_with("-undo")), "{trouble}: {left:?}");
+    }
+}
+
+/// It was under way when something beside it failed. Once it is ended nothing may forget that it ran.
+#[tokio::test(start_paused = true)]
+async fn a_migration_that_was_ended_is_taken_back_also_by_another_process() {
+    let setup = Setup::of(BESIDE, 310);
+    assert!(succeeded(&setup.deploy("v1").await));
+    clear_away(&setup);
+    setup.shared.world().faults.extend([fault("crash web@v2"), fault("never-ready schema@v2")]);
+    let ended = async {
+        let runs = |job: &Object| job.at("/spec/suspend") != Some(&json!(true));
+        while jobs(&setup).is_empty() {
+            setup.runtime.sleep(Duration::from_millis(5)).await;
+        }
+        while setup.shared.world().of_kind("Job").into_iter().any(runs) {
+            setup.runtime.sleep(Duration::from_millis(5)).await;
+        }
+    };
+    {
+        let deploy = setup.deploy("v2");
+        futures::pin_mut!(deploy, ended);
+        let first = futures::future::select(deploy, ended).await;
+        assert!(matches!(first, futures::future::Either::Right(_)), "it dies as soon as the Job is ended");
+    }
+    assert!(!jobs(&setup).iter().any(|(name, _)| name.ends_with("-undo")), "{:?}", jobs(&setup));
+    setup.shared.world().faults.clear();
+    let end = take_over(&setup, Wish::Resume).await;
+    assert!(went_back(&end), "{end:?}");
+    setup.runtime.sleep(Duration::from_secs(60)).await;
+    let left = jobs(&setup);
+    assert!(matches!(&left[..], [(name, true)] if name.ends_with("-undo")), "{left:?}");
 }
 
 #[tokio::test(start_paused = true)]

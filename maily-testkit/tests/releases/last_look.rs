@@ -112,6 +112,42 @@ async fn an_edit_while_the_old_state_starts_is_told() {
     assert_eq!(failure.cause, "superseded", "{failure:?}");
 }
 
+/// Whoever takes the run over has seen nothing yet, and one refusal is no sign that something does not serve.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_does_not_make_it_look_as_if_nothing_served() {
+    let setup = Setup::of(KEEPER, 81);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.extend([fault("crash keeper@v2"), fault("unschedulable keeper@v1")]);
+    let environment = setup.environment();
+    let options = setup.options("tester");
+    let undone = |what: &What| matches!(what, What::Undone { step, .. } if step.as_str().contains("/api/"));
+    let dies = async {
+        while !setup.told.lock().expect("not poisoned").iter().any(undone) {
+            setup.runtime.sleep(Duration::from_millis(100)).await;
+        }
+        setup.runtime.sleep(Duration::from_secs(1)).await;
+    };
+    {
+        let run = environment.run(planned, &options);
+        futures::pin_mut!(run, dies);
+        let first = futures::future::select(run, dies).await;
+        assert!(matches!(first, futures::future::Either::Right(_)), "it dies while it looks");
+    }
+    setup.shared.world().faults.clear();
+    let mut options = setup.options("another");
+    let shared = Arc::clone(&setup.shared);
+    options.listener = Arc::new(move |event: &maily_core::engine::Event| {
+        if matches!(event.what, What::Resumed { .. }) {
+            shared.world().faults.push(fault("api-down 2"));
+        }
+    });
+    let end = setup.environment().take_over(None, Wish::Resume, &options).await;
+    let end = end.expect("goes on").expect("was unfinished");
+    assert!(not_serving(&end).is_empty(), "{end:?}");
+    assert_eq!(setup.shared.world().faults, [], "somebody was refused");
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_stops_that_look_leaves_it_to_resume() {
     let setup = Setup::of(KEEPER, 75);

@@ -1,6 +1,12 @@
 //! The lease: whose it is.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use maily_core::{
     engine::{EnvironmentError, Lease, LeaseError, LeaseRequest, MayWrite, RunId, Wish},
@@ -12,7 +18,10 @@ use maily_core::{
 use maily_testkit::sim::SimCluster;
 use serde_json::json;
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    hindered::Hindered,
+    setup::{Setup, fault, succeeded},
+};
 
 /// Process ids come again, and containers have few of them.
 #[tokio::test(start_paused = true)]
@@ -43,6 +52,29 @@ async fn another_run_of_a_holder_of_the_same_name_is_another_holder() {
         .get(&key)
         .and_then(|lease| lease.text("/spec/holderIdentity").map(str::to_owned));
     assert_eq!(holder.as_deref(), Some("ci@runner/1"));
+}
+
+/// A webhook may call its refusal a conflict, and say so for ever.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_nobody_holds_and_that_cannot_be_taken_is_given_up() {
+    let setup = Setup::new(45);
+    let hindered = Arc::new(Hindered { conflicts: Some(AtomicU32::default()), ..Hindered::of(&setup) });
+    let request = LeaseRequest {
+        environment: "production".into(),
+        namespace: "shop".into(),
+        holder: "tester".into(),
+        run: RunId::from("first"),
+        wait: None,
+    };
+    let cluster: Arc<dyn Cluster> = Arc::clone(&hindered) as _;
+    let queued = |_: &str| {};
+    let taken = Lease::acquire(cluster, Arc::clone(&setup.runtime), &request, &queued);
+    let taken = within(&*setup.runtime, Duration::from_secs(60), taken).await;
+    let asked = hindered.conflicts.as_ref().map(|conflicts| conflicts.load(Ordering::Relaxed));
+    let error = taken.unwrap_or_else(|| panic!("goes on for ever: {asked:?}")).expect_err("is refused");
+    let LeaseError::Provider(error) = error else { panic!("{error:?}") };
+    assert!(error.to_string().contains("the webhook says no"), "{error}");
+    assert!(asked.is_some_and(|asked| asked <= 10), "{asked:?}");
 }
 
 async fn unfinished(setup: &Setup) -> UnfinishedRun {

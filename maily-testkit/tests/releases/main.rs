@@ -26,6 +26,7 @@ mod parts;
 mod queue;
 mod records;
 mod refused;
+mod replay;
 mod rights;
 mod scopes;
 mod setup;

@@ -190,7 +190,8 @@ impl Environment {
             let ask = || placed::scopes(cluster, wanted, base).boxed();
             let scopes = patiently(&*self.runtime, ask).await?;
             let (wanted, base) = (placed::wanted(wanted, &scopes), placed::base(base, &scopes));
-            let observe = || observe::observe(cluster, &wanted, base.as_deref(), depth).boxed();
+            let left = history::left(&head, base.as_deref());
+            let observe = || observe::observe(cluster, &wanted, base.as_deref(), &left, depth).boxed();
             let observed = patiently(&*self.runtime, observe).await?;
             Ok::<_, EnvironmentError>((wanted, base, observed))
         };

@@ -56,14 +56,8 @@ impl Environment {
 
     /// Tells the listener of a run that has not begun yet.
     pub(in crate::engine) fn tell_before(&self, run: &RunId, options: &RunOptions, what: What) {
-        options.listener.event(&crate::engine::Event {
-            format: crate::engine::EVENT_FORMAT,
-            at: self.runtime.wall(),
-            run: run.clone(),
-            environment: self.name.clone(),
-            replayed: false,
-            what,
-        });
+        let event = crate::engine::Event::new(run.clone(), &self.name, self.runtime.wall(), what);
+        options.listener.event(&event);
     }
 
     /// The fence, where the environment has one: to be read before the claim, and shut behind it.

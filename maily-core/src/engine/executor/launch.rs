@@ -12,7 +12,7 @@ use crate::{
         state::{Course, Next},
     },
     planted::{Defect, is_planted},
-    run::VANISHED,
+    run::{NO_WAY_BACK, VANISHED},
     steps::{self, End, Halt, Past},
 };
 
@@ -150,6 +150,10 @@ fn remedy(failure: &Failure, base: Option<ReleaseId>) -> String {
         VANISHED => "see in what it changes how it ended: if there is something to take back, `mailyctl resume` runs \
                      the Job that does; if not, `mailyctl abort --leave` ends the run with everything as it is, so \
                      that the next deploy or rollback brings a whole release"
+            .to_owned(),
+        NO_WAY_BACK => "unset at its host what is shown, then `mailyctl resume`, which takes the rest back too; or \
+                        `mailyctl abort --leave`, which ends the run with everything as it is, so that the next \
+                        deploy or rollback brings a whole release"
             .to_owned(),
         _ => "mend the cause, then `mailyctl resume`".to_owned(),
     }

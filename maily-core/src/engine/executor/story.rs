@@ -1,5 +1,9 @@
 //! The story of a run as listeners hear it: told from the very entries of the journal, once they are durable.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
 use super::Executor;
 use crate::{
     engine::{StepId, StepInfo, What, journal::JournalEvent},
@@ -9,6 +13,11 @@ use crate::{
 impl Executor {
     /// What a journal entry is to a listener.
     pub(super) fn story(&self, event: &JournalEvent) -> Option<What> {
+        self.told(event, |step| self.state.of(step)?.started_at)
+    }
+
+    /// The same where steps began at these times.
+    fn told(&self, event: &JournalEvent, began: impl Fn(&StepId) -> Option<Timestamp>) -> Option<What> {
         Some(match event {
             JournalEvent::RunStarted { .. } => {
                 let plan = self.state.plan();
@@ -32,7 +41,9 @@ impl Executor {
             JournalEvent::EpochClaimed { epoch, by, .. } => What::Resumed { epoch: *epoch, by: by.clone() },
             JournalEvent::StepStarted { step, .. } => What::StepStarted { step: step.clone() },
             JournalEvent::StepApplied { step, at, .. } => {
-                What::StepApplied { step: step.clone(), took_ms: self.took(step, *at) }
+                let took = began(step).map(|began| at.duration_since(began).as_millis());
+                let took_ms = took.and_then(|took| u64::try_from(took).ok()).unwrap_or_default();
+                What::StepApplied { step: step.clone(), took_ms }
             }
             JournalEvent::StepFailed { step, failure, .. } => {
                 What::StepFailed { step: step.clone(), failure: failure.clone() }
@@ -54,19 +65,17 @@ impl Executor {
         })
     }
 
-    fn took(&self, step: &StepId, at: jiff::Timestamp) -> u64 {
-        let started = self.state.of(step).and_then(|state| state.started_at);
-        started
-            .and_then(|started| u64::try_from(at.duration_since(started).as_millis()).ok())
-            .unwrap_or_default()
-    }
-
     /// Tells again what an earlier process of the run did, and when. An entry without a time has that of the one before.
     pub(crate) fn replay(&self, events: &[JournalEvent]) {
         let mut at = events.iter().find_map(JournalEvent::at).unwrap_or_else(|| self.context.runtime.wall());
+        // The state knows when a step began last; it may have begun before.
+        let mut began = BTreeMap::new();
         for event in events {
             at = event.at().unwrap_or(at);
-            if let Some(what) = self.story(event) {
+            if let JournalEvent::StepStarted { step, at } = event {
+                began.insert(step, *at);
+            }
+            if let Some(what) = self.told(event, |step| began.get(step).copied()) {
                 self.context.tell_again(what, !is_planted(Defect::ReplayUnmarked), at);
             }
         }

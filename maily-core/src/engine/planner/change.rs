@@ -32,6 +32,8 @@ pub struct Observed {
     pub autoscalers: Option<Vec<Object>>,
     /// ConfigMaps and Secrets that pods refer to, and that neither the plan brings nor the cluster has.
     pub missing: BTreeSet<ObjectKey>,
+    /// What a run has made that was ended as it was, and no release has; with its service.
+    pub left: BTreeMap<ObjectKey, Option<String>>,
     /// What the server would make of the wanted objects, where it was asked.
     pub dry_runs: BTreeMap<ObjectKey, DryRun>,
     /// Somebody reads the plan before it is carried out: it holds for exactly what was observed.
@@ -195,6 +197,14 @@ impl Comparison<'_> {
         {
             frozen.push(message.clone());
         }
+        if adopted {
+            let from = if migrate.is_empty() {
+                String::new()
+            } else {
+                format!(" from {}", migrate.iter().cloned().collect::<Vec<_>>().join(", "))
+            };
+            self.notes.push(Note { topic: "adopt".into(), text: format!("{key} is taken over{from}") });
+        }
         if !frozen.is_empty() {
             let fields = self.fields(&before, None, &desired, &owned_only);
             return self.replace(key, live, desired, frozen, fields);
@@ -206,14 +216,6 @@ impl Comparison<'_> {
         }
         let fields = self.fields(&before, after.as_ref(), &desired, &owned_only);
         let operation = if adopted { Operation::Adopt } else { Operation::Update };
-        if adopted {
-            let from = if migrate.is_empty() {
-                String::new()
-            } else {
-                format!(" from {}", migrate.iter().cloned().collect::<Vec<_>>().join(", "))
-            };
-            self.notes.push(Note { topic: "adopt".into(), text: format!("{key} is taken over{from}") });
-        }
         let hand_over = scaled && owned.contains(&["spec", "replicas"]);
         Some(Verdict::Change(Box::new(Change {
             operation,
@@ -290,7 +292,7 @@ impl Comparison<'_> {
             return None;
         }
         // What lost our labels, or got somebody else's, is not ours any more.
-        if live.label(PROJECT) != Some(self.project) || live.label(ENVIRONMENT) != Some(self.environment) {
+        if !self.is_ours(live) {
             let text =
                 format!("{key} was in the last release but does not carry our labels any more: it stays");
             self.notes.push(Note { topic: "kept".into(), text });
@@ -306,6 +308,11 @@ impl Comparison<'_> {
             return None;
         }
         Some(self.delete(key.clone(), live))
+    }
+
+    /// Whether an object carries the labels of this project and environment.
+    pub(super) fn is_ours(&self, live: &Object) -> bool {
+        live.label(PROJECT) == Some(self.project) && live.label(ENVIRONMENT) == Some(self.environment)
     }
 
     fn delete(&self, key: ObjectKey, live: &Object) -> Change {
@@ -360,6 +367,7 @@ impl Comparison<'_> {
             object,
             all: self.all(live),
             served: serves(live),
+            adopted: live.label(PROJECT).is_none(),
         }
     }
 

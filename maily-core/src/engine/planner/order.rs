@@ -368,7 +368,6 @@ impl Order<'_> {
     }
 
     fn prune(&mut self, wanted: &Wanted, base: Option<&Release>, comparison: &mut Comparison<'_>) {
-        let Some(base) = base else { return };
         let kept: BTreeSet<&ObjectKey> = wanted
             .services
             .values()
@@ -378,8 +377,26 @@ impl Order<'_> {
             .map(Object::key)
             .collect();
         let mut by_owner: BTreeMap<Option<&str>, Vec<Change>> = BTreeMap::new();
+        let observed = comparison.observed;
+        // What no release has goes with whatever covers everything, also where its service is of none.
+        for (key, owner) in observed.left.iter().rev() {
+            let owner = owner.as_deref();
+            let ours = observed.objects.get(key).is_some_and(|live| comparison.is_ours(live));
+            if !ours || kept.contains(key) {
+                continue;
+            }
+            if wanted.prune_shared || owner.is_some_and(|service| wanted.prune.contains(service)) {
+                by_owner.entry(owner).or_default().extend(comparison.unwanted(key));
+            } else {
+                let text = format!(
+                    "{key} is of a run that was ended as it was, and of no release: as this one does not bring all \
+                     services, it stays; delete it by hand"
+                );
+                comparison.notes.push(crate::engine::Note { topic: "left".into(), text });
+            }
+        }
         // The other way round than they were made.
-        for (key, released) in base.objects.iter().rev() {
+        for (key, released) in base.into_iter().flat_map(|base| base.objects.iter().rev()) {
             let owner = released.service.as_deref();
             let may = owner.map_or(wanted.prune_shared, |service| wanted.prune.contains(service));
             if !may || kept.contains(key) {

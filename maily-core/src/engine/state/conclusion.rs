@@ -2,7 +2,7 @@
 
 use super::{Course, Progress, RunState, StepState};
 use crate::{
-    engine::{Failure, StepId, Stuck},
+    engine::{Failure, Operation, Step, StepId, Stuck},
     planted::{Defect, is_planted},
     run::VANISHED,
 };
@@ -110,8 +110,23 @@ impl RunState {
             .map(|step| Stuck {
                 step: step.id.clone(),
                 why: Failure::new("left", "a person ended the run with everything as it is"),
-                remedy: "none: `mailyctl status` shows what differs from the last release".to_owned(),
+                remedy: after_leaving(step),
             })
             .collect()
     }
+}
+
+/// What is to be done where a step stays as it is.
+fn after_leaving(step: &Step) -> String {
+    let made = step.work.changes().iter().filter(|change| change.operation == Operation::Create);
+    let made: Vec<String> = made.map(|change| change.key.short()).collect();
+    let seen = "none: `mailyctl status` shows what differs from the last release";
+    if made.is_empty() {
+        return seen.to_owned();
+    }
+    format!(
+        "{seen}; what the run made beside it, the next deploy or rollback of all services takes away, unless it brings \
+         it, too: {}",
+        made.join(", ")
+    )
 }

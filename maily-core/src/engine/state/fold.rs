@@ -4,7 +4,7 @@ use super::{Course, Progress, RunState, StepState};
 use crate::{
     engine::{Epoch, Failure, StepId, journal::JournalEvent},
     provider::Effect,
-    run::VANISHED,
+    run::{JOB_FAILED, VANISHED},
 };
 
 impl RunState {
@@ -123,5 +123,5 @@ impl RunState {
 
 /// Whether a failure says how all that was begun has ended.
 fn is_answer(failure: &Failure) -> bool {
-    failure.effect == Effect::None || failure.cause == "job-failed"
+    failure.effect == Effect::None || failure.cause == JOB_FAILED
 }

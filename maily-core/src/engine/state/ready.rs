@@ -1,6 +1,6 @@
 //! What may begin now, and what a former process had begun.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{Course, Next, Progress, RunState};
 use crate::{
@@ -19,7 +19,9 @@ impl RunState {
             return Vec::new();
         }
         match &self.course {
-            Course::Forward if self.paused().is_some() || self.alone().is_some() => Vec::new(),
+            Course::Forward if self.paused().is_some() => Vec::new(),
+            // Gates that are taken again come before everything, also before what a former process had begun.
+            Course::Forward if self.alone().is_some() && !self.takes_gates_again() => Vec::new(),
             Course::Forward => self.beginning(),
             Course::Back { .. } => self
                 .plan
@@ -87,10 +89,19 @@ impl RunState {
     }
 
     fn is_open_behind(&self, step: &StepId) -> bool {
-        self.dependents.get(step).into_iter().flatten().any(|dependent| {
-            self.steps.get(dependent).is_some_and(|state| state.progress != Progress::Applied)
-                || self.is_open_behind(dependent)
-        })
+        let mut known = BTreeSet::new();
+        let mut rest = vec![step];
+        while let Some(step) = rest.pop() {
+            for dependent in self.dependents.get(step).into_iter().flatten() {
+                if self.steps.get(dependent).is_some_and(|state| state.progress != Progress::Applied) {
+                    return true;
+                }
+                if known.insert(dependent) {
+                    rest.push(dependent);
+                }
+            }
+        }
+        false
     }
 
     /// Whether gates are being taken again: until they have passed, nothing else goes on.

@@ -181,3 +181,43 @@ fn a_gate_that_is_taken_again_holds_everything_up() {
     assert_eq!(state.outdated_gates(after(9_999)), []);
     assert_eq!(state.conclusion(), Conclusion::Succeeded);
 }
+
+#[test]
+fn a_gate_that_fails_when_it_is_taken_again_begins_anew_beside_a_step_that_cannot_be_undone() {
+    let mut state = state(vec![
+        undoable("api", &[]),
+        step("gate", &["api"], Reversibility::NoEffect, true),
+        irreversible("migrate", &["gate"]),
+    ]);
+    state.starts("api").applies("api").starts("gate").applies("gate").starts("migrate");
+    state.claimed(2).starts("gate").fails("gate", Effect::Done);
+    assert!(state.paused().is_some());
+    assert_eq!(state.may_start(), [""; 0]);
+    assert_eq!(state.claimed(3).may_start(), ["gate"]);
+    assert_eq!(state.starts("gate").may_start(), [""; 0]);
+    state.applies("gate");
+    assert_eq!(state.may_start(), [""; 0]);
+    assert_eq!(state.interrupted(), [Next::Start(id("migrate"))]);
+    assert_eq!(state.applies("migrate").conclusion(), Conclusion::Succeeded);
+}
+
+/// Many ways lead past a gate to the end of a plan, and all of it was done: none of it has to be looked at twice.
+#[test]
+fn what_stands_behind_a_gate_is_looked_at_once() {
+    let mut steps = vec![step("gate", &[], Reversibility::NoEffect, true)];
+    let (mut left, mut right) = ("gate".to_owned(), "gate".to_owned());
+    for layer in 0..32 {
+        let needs = [left.as_str(), right.as_str()];
+        let (one, other) = (format!("left-{layer}"), format!("right-{layer}"));
+        steps.extend([undoable(&one, &needs), undoable(&other, &needs)]);
+        (left, right) = (one, other);
+    }
+    let names: Vec<String> = steps.iter().map(|step| step.id.to_string()).collect();
+    let mut state = state(steps);
+    for name in names {
+        let name = name.split('/').nth(1).expect("has a name").to_owned();
+        state.starts(&name).applies(&name);
+    }
+    let later = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(9_999);
+    assert_eq!(state.outdated_gates(later), []);
+}

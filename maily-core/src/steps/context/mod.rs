@@ -19,8 +19,8 @@ use crate::{
     planted::{Defect, is_planted},
     provider::{Cluster, FrontendHost, Precondition, Prober, ProviderError},
     run::{
-        Begun, Change, Digests, Direction, ENVIRONMENT, EVENT_FORMAT, Epoch, Event, Failure, Listener,
-        NAMESPACE, PROJECT, Plan, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
+        Begun, Change, Digests, Direction, ENVIRONMENT, Epoch, Event, Failure, Listener, NAMESPACE, PROJECT,
+        Plan, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
     },
     runtime::{Moment, Runtime},
 };
@@ -170,14 +170,8 @@ impl Context {
 
     /// Tells a listener, perhaps of something from before.
     pub(crate) fn tell_again(&self, what: What, replayed: bool, at: jiff::Timestamp) {
-        self.listener.event(&Event {
-            format: EVENT_FORMAT,
-            at,
-            run: self.run.clone(),
-            environment: self.environment.clone(),
-            replayed,
-            what,
-        });
+        let event = Event::new(self.run.clone(), &self.environment, at, what);
+        self.listener.event(&Event { replayed, ..event });
     }
 
     /// A stamp for the next attempt of a step.

@@ -22,7 +22,7 @@ fn handed_over(change: &Change, live: &Object) -> bool {
 
 /// Whether an object that was not ours before this change carries our marks.
 fn adopted(change: &Change, live: &Object) -> bool {
-    change.operation == Operation::Adopt && live.label(PROJECT).is_some()
+    change.before.as_ref().is_some_and(|before| before.adopted) && live.label(PROJECT).is_some()
 }
 
 impl Writer<'_> {
@@ -45,7 +45,9 @@ impl Writer<'_> {
                 }
                 (Standing::Absent, _, Some(before)) if deleted => {
                     let object = self.open(&before.object).await?;
-                    if self.send(change, object, Precondition::Absent).await?.is_some() {
+                    if let Some(answer) = self.send(change, object, Precondition::Absent).await?
+                        && self.give_back(change, &answer).await?
+                    {
                         return Ok(());
                     }
                 }
@@ -111,7 +113,12 @@ impl Writer<'_> {
                 None => return Ok(false),
             }
         }
-        if adopted(change, &answer) {
+        self.give_back(change, &answer).await
+    }
+
+    /// Takes our marks off what was not ours before this change; `false` where the object has to be looked at again.
+    async fn give_back(&mut self, change: &Change, answer: &Object) -> Result<bool, Trouble> {
+        if adopted(change, answer) {
             // It was not ours. Under the name of the records: it ends without an epoch, which a fence would refuse.
             let labels =
                 [ENVIRONMENT, NAMESPACE, PROJECT, SERVICE].map(|name| (name.to_owned(), Value::Null));
@@ -120,7 +127,7 @@ impl Writer<'_> {
                 "labels": serde_json::Map::from_iter(labels),
                 "annotations": serde_json::Map::from_iter(annotations),
             }});
-            let options = WriteOptions::merge(RECORDS_MANAGER, exactly(&answer));
+            let options = WriteOptions::merge(RECORDS_MANAGER, exactly(answer));
             return Ok(self.follow_up(change, marks, options).await?.is_some());
         }
         Ok(true)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Writer, look::Standing};
 use crate::{
@@ -16,6 +16,23 @@ use crate::{
 const ORDINARY: Duration = Duration::from_secs(1);
 /// Between two looks there is at least so long.
 const SHORTEST: Duration = Duration::from_millis(20);
+
+/// Whether the controller of a Job runs no pods of it for now.
+pub(crate) fn is_suspended(job: &Object) -> bool {
+    job.at("/spec/suspend") == Some(&Value::Bool(true))
+}
+
+/// Whether the controller of a Job says that one of these holds.
+fn says(job: &Object, conditions: &[&str]) -> bool {
+    let holds = |condition: &Value| {
+        condition["status"] == "True" && conditions.iter().any(|name| condition["type"] == *name)
+    };
+    job.items("/status/conditions").iter().any(holds)
+}
+
+fn pod_has_ended(pod: &Object) -> bool {
+    matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"))
+}
 
 impl Writer<'_> {
     /// Deletes an object and waits until it is gone.
@@ -55,14 +72,11 @@ impl Writer<'_> {
     pub(crate) async fn clear_ended(&mut self, change: &Change, however: bool) -> Result<(), Trouble> {
         loop {
             let Some(live) = self.look(change, false).await? else { return Ok(()) };
-            let ended = |condition: &Value| {
-                (condition["type"] == "Failed" || (however && condition["type"] == "Complete"))
-                    && condition["status"] == "True"
-            };
+            let ended: &[&str] = if however { &["Failed", "Complete"] } else { &["Failed"] };
             if live.is_terminating() {
                 return self.wait_gone(change, &live).await;
             }
-            if !self.is_ours(&live) || !live.items("/status/conditions").iter().any(ended) {
+            if !self.is_ours(&live) || !says(&live, ended) {
                 return Ok(());
             }
             if self.delete(change, &live).await? {
@@ -82,22 +96,51 @@ impl Writer<'_> {
                 return Err(self.foreign(change, Some(&live)));
             }
         }
+        self.until_no_pod_runs(change).await
+    }
+
+    /// Suspends this run's own Job unless it has ended, and waits until none of its pods runs.
+    pub(crate) async fn suspend_job(&mut self, change: &Change) -> Result<(), Trouble> {
+        while let Some(live) = self.find(&change.key).await? {
+            if live.is_terminating() {
+                self.wait_gone(change, &live).await?;
+            } else if !self.is_ours(&live) {
+                return Err(self.foreign(change, Some(&live)));
+            } else if says(&live, &["Suspended", "Complete", "Failed"]) {
+                break;
+            } else if !is_suspended(&live) {
+                self.patch(change, &live, json!({"spec": {"suspend": true}})).await?;
+            } else if self.context.runtime.now() >= self.deadline {
+                let message = format!("{}: its controller does not suspend it", change.key);
+                return Err(Failure::new("not-gone", message).with_object(change.key.to_string()).into());
+            } else {
+                // Before its controller has heard of it, it may still make a pod.
+                self.context.pause(self.direction, Duration::from_millis(100)).await?;
+            }
+        }
+        self.until_no_pod_runs(change).await
+    }
+
+    /// Waits until no pod of a Job runs. One that has ended stays with a Job that is not deleted.
+    async fn until_no_pod_runs(&mut self, change: &Change) -> Result<(), Trouble> {
         let kind = ObjectKind::new("v1", "Pod");
         let query =
             ListQuery::new(kind, change.key.namespace.as_deref()).label("job-name", change.key.name.clone());
         let mut pause = Duration::from_millis(50);
         let mut waited = Waited::new(self.context, &self.step.id);
         loop {
-            match self.context.providers.cluster.list(&query).await {
-                Ok(pods) if pods.is_empty() => return Ok(()),
-                Ok(pods) if self.context.runtime.now() >= self.deadline => {
-                    let message = format!("{} of its pods are still there", pods.len());
+            let listed = self.context.providers.cluster.list(&query).await;
+            let running = listed.map(|pods| pods.iter().filter(|pod| !pod_has_ended(pod)).count());
+            match running {
+                Ok(0) => return Ok(()),
+                Ok(running) if self.context.runtime.now() >= self.deadline => {
+                    let message = format!("{running} of its pods are still there");
                     return Err(Failure::new("not-gone", format!("{}: {message}", change.key))
                         .with_object(change.key.to_string())
                         .into());
                 }
-                Ok(pods) => {
-                    let why = format!("{} of the pods of {} still run", pods.len(), change.key.short());
+                Ok(running) => {
+                    let why = format!("{running} of the pods of {} still run", change.key.short());
                     waited.tell(None, None, &why);
                 }
                 Err(error) => self.after(error).await?,
@@ -110,7 +153,6 @@ impl Writer<'_> {
     /// Sends a delete of exactly what was read; `false` where it has to be looked at again.
     pub(super) async fn delete(&mut self, change: &Change, live: &Object) -> Result<bool, Trouble> {
         let permit = self.turn().await?;
-        self.effect = Effect::Unknown;
         let precondition = exactly(live);
         let answer = self.context.providers.cluster.delete(&change.key, &precondition).await;
         drop(permit);

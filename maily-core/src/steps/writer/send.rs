@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::SemaphorePermit;
 
 use super::{QUIET_AFTER, Writer};
@@ -10,7 +11,7 @@ use crate::{
     object::Object,
     planted::{Defect, is_planted},
     provider::{Effect, ErrorKind, Precondition, ProviderError, WriteOptions, exactly, patch_of},
-    run::{Change, Failure, MANAGER, STAMP, What, epoch_of, run_of},
+    run::{Change, Failure, MANAGER, STAMP, What, epoch_of},
     steps::context::Trouble,
 };
 
@@ -22,29 +23,42 @@ impl<'a> Writer<'a> {
             if live.is_terminating() || epoch_of(&live) == Some(self.context.epoch) {
                 return Ok(());
             }
-            let mut patch = patch_of(&change.key, serde_json::json!({}))
-                .map_err(|error| Failure::new("internal", error.to_string()))?;
-            self.context.label(&mut patch, self.step);
-            // The run's own mark is kept: it tells a later look that the content is ours.
-            let ours = run_of(&live).is_some_and(|run| run == self.context.run);
-            let mut stamp = self.stamped(patch);
-            if !ours {
-                stamp.set_annotation(STAMP, None);
-            }
-            let permit = self.turn().await?;
-            let precondition = exactly(&live);
-            let options = WriteOptions::merge(MANAGER, precondition.clone());
-            let answer = self.context.providers.cluster.write(&stamp, &options).await;
-            drop(permit);
-            match answer {
-                Ok(answer) => {
-                    self.context.remember(&change.key, Some(answer));
-                    return Ok(());
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => self.after_write(change, &precondition, error).await?,
+            if self.patch(change, &live, serde_json::json!({})).await? {
+                return Ok(());
             }
         }
+    }
+
+    /// Sends some fields onto exactly what was read, with our epoch; `false` where it has to be looked at again.
+    pub(super) async fn patch(
+        &mut self,
+        change: &Change,
+        live: &Object,
+        fields: Value,
+    ) -> Result<bool, Trouble> {
+        let mut patch =
+            patch_of(&change.key, fields).map_err(|error| Failure::new("internal", error.to_string()))?;
+        self.context.label(&mut patch, self.step);
+        // The run's own mark is kept: it tells a later look that the content is ours.
+        let ours = self.is_ours(live);
+        let mut patch = self.stamped(patch);
+        if !ours {
+            patch.set_annotation(STAMP, None);
+        }
+        let permit = self.turn().await?;
+        let precondition = exactly(live);
+        let options = WriteOptions::merge(MANAGER, precondition.clone());
+        let answer = self.context.providers.cluster.write(&patch, &options).await;
+        drop(permit);
+        match answer {
+            Ok(answer) => {
+                self.context.remember(&change.key, Some(answer));
+                return Ok(true);
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => self.after_write(change, &precondition, error).await?,
+        }
+        Ok(false)
     }
 
     pub(super) fn stamped(&self, object: Object) -> Object {
