@@ -104,7 +104,7 @@ pub async fn prepare(
             return Err(PrepareError::NotAnew("it says nothing of the other services"));
         }
         let whole = PrepareError::NotAnew("the records are whole");
-        (environment.begin_anew().await?.ok_or(whole)?, None)
+        (environment.begin_anew(run).await?.ok_or(whole)?, None)
     } else {
         let head = environment.turn(run).await?;
         let base = environment.released(&head).await?;

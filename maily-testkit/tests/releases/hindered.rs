@@ -1,6 +1,12 @@
 //! A cluster some of whose answers come late, or not any more.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, stream};
@@ -34,12 +40,20 @@ pub(crate) struct Hindered {
     pub(crate) lists_take: Duration,
     /// When and how watches of Deployments end.
     pub(crate) cut: Option<(Moment, Cut)>,
+    /// So many writes of leases are refused as those of a webhook are that always conflicts.
+    pub(crate) lease_conflicts: AtomicU32,
 }
 
 impl Hindered {
     pub(crate) fn of(setup: &Setup) -> Self {
         let cluster = SimCluster::new(Arc::clone(&setup.shared));
-        Self { cluster, runtime: Arc::clone(&setup.runtime), lists_take: Duration::ZERO, cut: None }
+        Self {
+            cluster,
+            runtime: Arc::clone(&setup.runtime),
+            lists_take: Duration::ZERO,
+            cut: None,
+            lease_conflicts: AtomicU32::new(0),
+        }
     }
 
     async fn listing(&self, query: &ListQuery) {
@@ -82,6 +96,13 @@ impl Cluster for Hindered {
     }
 
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
+        let one_less = |left: u32| left.checked_sub(1);
+        if object.kind() == "Lease"
+            && self.lease_conflicts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+        {
+            let kind = ErrorKind::Conflict;
+            return Err(ProviderError::new(kind, "kubernetes", "write", "Lease", "a webhook says no"));
+        }
         self.cluster.write(object, options).await
     }
 

@@ -1,6 +1,12 @@
 //! The lease: whose it is.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use maily_core::{
     engine::{EnvironmentError, Lease, LeaseError, LeaseRequest, MayWrite, RunId, Wish},
@@ -12,7 +18,10 @@ use maily_core::{
 use maily_testkit::sim::SimCluster;
 use serde_json::json;
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    hindered::Hindered,
+    setup::{Setup, fault, succeeded},
+};
 
 /// Process ids come again, and containers have few of them.
 #[tokio::test(start_paused = true)]
@@ -117,4 +126,25 @@ async fn a_run_whose_lease_is_deleted_stops_at_its_next_renewal() {
     let error = end.expect_err("has lost its lease");
     assert_eq!(error.to_string(), "the lease of environment `production` was lost: somebody deleted it");
     assert!(setup.runtime.now().since(at) <= Duration::from_secs(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_free_and_always_conflicts_is_given_up() {
+    let setup = Setup::new(45);
+    let hindered = Hindered { lease_conflicts: AtomicU32::new(5_000), ..Hindered::of(&setup) };
+    let hindered = Arc::new(hindered);
+    let request = LeaseRequest {
+        environment: "production".into(),
+        namespace: "shop".into(),
+        holder: "ci@runner/1".into(),
+        run: RunId::from("first"),
+        wait: None,
+    };
+    let cluster: Arc<dyn Cluster> = Arc::clone(&hindered) as _;
+    let asked = setup.runtime.now();
+    let lease = Lease::acquire(cluster, Arc::clone(&setup.runtime), &request, &|_: &str| {}).await;
+    assert!(matches!(lease, Err(LeaseError::Provider(_))), "{lease:?}");
+    let tries = 5_000 - hindered.lease_conflicts.load(Ordering::SeqCst);
+    assert!((2..100).contains(&tries), "{tries}");
+    assert!(setup.runtime.now().since(asked) <= Duration::from_secs(30));
 }

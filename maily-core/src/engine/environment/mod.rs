@@ -113,15 +113,18 @@ impl Environment {
     /// The state of the records where those of the release in force, or of the last run, are damaged or lost: what
     /// cannot be read counts as not there. `None` where nothing is wrong with them.
     ///
+    /// Waits for one's turn as [`Self::turn`] does.
+    ///
     /// # Errors
-    /// When they cannot be reached, and when a run has to be resumed or aborted first; else like [`Self::check`].
-    pub async fn begin_anew(&self) -> Result<Option<Head>, EnvironmentError> {
+    /// When they cannot be reached; else like [`Self::turn`].
+    pub async fn begin_anew(&self, options: &RunOptions) -> Result<Option<Head>, EnvironmentError> {
+        options.before_any_change(self.begins_anew(options)).await
+    }
+
+    async fn begins_anew(&self, options: &RunOptions) -> Result<Option<Head>, EnvironmentError> {
         let cluster = Some(self.check().await?);
-        let read = || async { Ok::<_, EnvironmentError>(history::read_head(&*self.records).await?) }.boxed();
-        let (head, damage) = patiently(&*self.runtime, read).await?;
-        if let Some(unfinished) = &head.unfinished {
-            return Err(self.unfinished(&unfinished.recorded.run));
-        }
+        let read = || async { Ok(history::read_head(&*self.records).await?) }.boxed();
+        let (head, damage) = self.in_line(options, || patiently(&*self.runtime, read).boxed()).await?;
         if damage.is_none() {
             match self.released(&head).await {
                 Ok(_) => return Ok(None),
@@ -306,7 +309,7 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Depth, takeover::Wish};
+    use crate::engine::{Depth, Wish};
 
     fn send<T: Send>(_: T) {}
 
