@@ -115,7 +115,12 @@ impl From<clap::Error> for CliError {
 impl From<EnvironmentError> for CliError {
     fn from(error: EnvironmentError) -> Self {
         let code = match &error {
-            EnvironmentError::Lease(LeaseError::Held { .. } | LeaseError::Lost { .. })
+            EnvironmentError::Interrupted => Code::Interrupted,
+            EnvironmentError::Asked { because, .. } if matches!(**because, EnvironmentError::Interrupted) => {
+                Code::Interrupted
+            }
+            EnvironmentError::Asked { .. }
+            | EnvironmentError::Lease(LeaseError::Held { .. } | LeaseError::Lost { .. })
             | EnvironmentError::Unfinished { .. } => Code::Held,
             EnvironmentError::Journal(JournalError::NotHolder { .. }) => Code::Held,
             EnvironmentError::OutOfDate(_) => Code::OutOfDate,
@@ -132,7 +137,9 @@ impl From<EnvironmentError> for CliError {
         };
         let message = match &error {
             // Who is waited for is named everywhere in the same words.
-            EnvironmentError::Lease(LeaseError::Held { .. }) => by_the_clock(&with_causes(&error)),
+            EnvironmentError::Lease(LeaseError::Held { .. }) | EnvironmentError::Asked { .. } => {
+                by_the_clock(&with_causes(&error))
+            }
             _ => with_causes(&error),
         };
         Self { code, message, help: error.hint() }
@@ -343,6 +350,11 @@ mod tests {
         let (environment, text) = (|| "production".to_owned(), || "-".to_owned());
         let run = || RunId::from("r");
         let fence = EnvironmentError::Fence;
+        let asked = |because| EnvironmentError::Asked {
+            environment: environment(),
+            run: run(),
+            because: Box::new(because),
+        };
         for (error, code) in [
             (EnvironmentError::Unbound(environment()), 2),
             (EnvironmentError::OtherEnvironment { found: environment(), project: text() }, 2),
@@ -377,6 +389,16 @@ mod tests {
             (EnvironmentError::Lease(LeaseError::Held { environment: environment(), holder: text() }), 5),
             (EnvironmentError::Lease(LeaseError::Lost { environment: environment(), how: text() }), 5),
             (EnvironmentError::Journal(JournalError::NotHolder { epoch: Epoch(1), other: None }), 5),
+            (
+                asked(EnvironmentError::Lease(LeaseError::Held {
+                    environment: environment(),
+                    holder: text(),
+                })),
+                5,
+            ),
+            (asked(EnvironmentError::Interrupted), 130),
+            (EnvironmentError::Interrupted, 130),
+            (EnvironmentError::TooLate { environment: environment(), run: run(), release: ReleaseId(2) }, 1),
             (EnvironmentError::OutOfDate(Vec::new()), 6),
             (EnvironmentError::NoReturn(run()), 4),
             (fence(FenceError::Open { environment: environment(), namespace: text(), parameter: text() }), 4),

@@ -1,6 +1,7 @@
 //! From a wish to its end: look, plan, ask, run, report.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, Write as _},
     sync::{
         Arc,
@@ -52,15 +53,12 @@ fn turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<RunOptions, CliError>
     let mut options = RunOptions::new(whoami());
     options.wait = waiting(wait)?;
     let (name, tells, hears) = (wired.environment.name.clone(), ui.teller(), hearing(ui));
-    let last = std::sync::Mutex::new(String::new());
-    options.listener = Arc::new(move |event: &Event| {
-        let What::Queued { holder } = &event.what else { return hears.event(event) };
-        let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if *last != *holder {
-            holder.clone_into(&mut last);
+    options.listener = Arc::new(move |event: &Event| match &event.what {
+        What::Queued { holder } => {
             let holder = crate::render::by_the_clock(&crate::render::plain(holder));
             tells(&format!("waits for {holder} to end with {name}"));
         }
+        _ => hears.event(event),
     });
     Ok(options)
 }
@@ -308,6 +306,8 @@ pub(crate) async fn consent(ui: &Ui, wired: &Wired, wish: Wish) -> Result<(), Cl
     if wish == Wish::Resume || (wish == Wish::Abort && !needed) {
         return Ok(());
     }
+    // Before the records are read: what is missing among them is written again.
+    wired.environment.check().await?;
     let Some(unfinished) = wired.environment.head().await?.unfinished else { return Ok(()) };
     let run = &unfinished.recorded.run;
     if !ui.can_ask() {
@@ -328,6 +328,13 @@ pub(crate) async fn consent(ui: &Ui, wired: &Wired, wish: Wish) -> Result<(), Cl
     }
 }
 
+/// The versions in force, where they can be read; what cannot, the run itself tells.
+async fn versions(wired: &Wired) -> Option<BTreeMap<String, String>> {
+    wired.environment.check().await.ok()?;
+    let head = wired.environment.head().await.ok()?;
+    head.release.map(|(_, release)| release.versions)
+}
+
 /// Goes on with, or takes back, a run that has not ended.
 pub(crate) async fn take_over(
     ui: &Ui,
@@ -343,8 +350,7 @@ pub(crate) async fn take_over(
         Wish::Leave => "leave",
     };
     // Only a tree shows them, and nobody else pays for the look.
-    let head = if ui.form == Form::Live { wired.environment.head().await.ok() } else { None };
-    let before = head.and_then(|head| head.release).map(|(_, release)| release.versions);
+    let before = if ui.form == Form::Live { versions(wired).await } else { None };
     let show = ui.show(title, name, before);
     let begun = Begun::default();
     let under_way = run_under_way(ui);
@@ -448,7 +454,7 @@ mod tests {
         heard.event(&event(What::Queued { holder: "somebody".to_owned() }));
         heard.event(&event(What::Waiting { why: "no answer".to_owned() }));
         assert!(!begun.0.load(Ordering::Relaxed));
-        heard.event(&event(What::Paused { why: String::new() }));
+        heard.event(&event(What::Paused { why: String::new(), items: Vec::new() }));
         assert!(begun.0.load(Ordering::Relaxed));
     }
 }

@@ -139,13 +139,13 @@ impl Log {
             What::Turned { why, .. } => format!("{} goes back: {}", paint.warn("turn "), plain(&why.message)),
             What::UndoStarted { step } => format!("{} {}", paint.warn("undo "), name(step)),
             What::Undone { step } => format!("{} {}", paint.warn("undid"), name(step)),
-            What::UndoFailed { step, failure } => {
+            What::UndoFailed { step, failure, .. } => {
                 format!("{} {} cannot be undone: {}", paint.bad("stuck"), name(step), failed(failure))
             }
             What::GateDecided { step, verdict, evidence } => {
                 format!("{} {}: {verdict}: {}", paint.strong("gate "), name(step), plain(evidence))
             }
-            What::Paused { why } => format!("{} {}", paint.warn("pause"), plain(why)),
+            What::Paused { why, .. } => format!("{} {}", paint.warn("pause"), plain(why)),
             What::RunFinished { outcome, release } => {
                 let release =
                     release.map(|release| format!(", release {release} is in force")).unwrap_or_default();

@@ -206,7 +206,7 @@ impl Tree {
                 row.ready = None;
                 row.until = Some(at);
             }),
-            What::UndoFailed { step, failure } => self.touch(step, |row, _| {
+            What::UndoFailed { step, failure, .. } => self.touch(step, |row, _| {
                 row.mark = Mark::Failed;
                 row.failed = true;
                 row.stuck = Some(step.clone());
@@ -217,7 +217,7 @@ impl Tree {
             }),
             // Who goes on with a run hears of the pause from before.
             What::Paused { .. } if event.replayed => {}
-            What::Paused { why } => {
+            What::Paused { why, .. } => {
                 self.notice = None;
                 self.headline = Some(format!("paused: {}", plain(why)));
                 self.ended = Some(at);
@@ -511,11 +511,11 @@ mod tests {
             steps: Vec::new(),
         };
         told(&mut tree, 100, true, began);
-        told(&mut tree, 100, true, What::Paused { why: "interrupted".to_owned() });
+        told(&mut tree, 100, true, What::Paused { why: "interrupted".to_owned(), items: Vec::new() });
         assert!(first_line(&tree, 120).ends_with("20s"), "{}", first_line(&tree, 120));
         told(&mut tree, 100, false, What::Resumed { epoch: Epoch(2), by: "ops".to_owned() });
         assert!(first_line(&tree, 130).ends_with("30s"));
-        told(&mut tree, 131, false, What::Paused { why: "interrupted".to_owned() });
+        told(&mut tree, 131, false, What::Paused { why: "interrupted".to_owned(), items: Vec::new() });
         assert!(first_line(&tree, 180).ends_with("31s"), "stands still while nobody goes on");
     }
 

@@ -1,9 +1,14 @@
 //! A kubeconfig that leads to another cluster than the bound one: its records are not taken for those of the environment.
 
+use std::sync::{Arc, Mutex};
+
 use maily_testkit::harness::{Loopback, Reply};
 use serde_json::{Value, json};
 
-use crate::desk::Desk;
+use crate::{
+    desk::Desk,
+    server::{bound, serve},
+};
 
 /// A server with the namespaces and without records, of the cluster `other`.
 async fn server() -> Loopback {
@@ -71,4 +76,40 @@ async fn the_records_of_another_cluster_are_not_shown_and_do_not_count() {
         "urgent",
     ]);
     assert!(refused.err.contains("`staging` is bound to another cluster"), "{}", refused.err);
+}
+
+/// Where what is missing among the records is written again, whoever reads them in another cluster writes there.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_command_reads_the_records_of_another_cluster() {
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hears = Arc::clone(&asked);
+    let server = serve("other", move |request| {
+        hears.lock().expect("not poisoned").push(format!("{} {}", request.method, request.path));
+        None
+    });
+    let server = server.await;
+    let desk = bound(&server);
+    for (command, by_hand) in [
+        (&["abort"][..], false),
+        (&["abort", "--leave"], false),
+        (&["abort", "--yes"], false),
+        (&["resume"], false),
+        (&["resume"], true),
+        (&["abort"], true),
+        (&["doctor"], false),
+        (&["deploy", "--version", "v1", "--yes"], false),
+        (&["deploy", "--version", "v1", "--yes", "--anew"], false),
+        (&["plan", "--version", "v1"], false),
+        (&["rollback", "--last-good", "--yes"], false),
+        (&["remove", "--components", "all", "--yes"], false),
+    ] {
+        let args = [&["--kubeconfig", "kubeconfig"][..], command, &["--env", "production"]].concat();
+        let refused = if by_hand { desk.on_terminal(&args, None) } else { desk.run(&args) }.expect(1);
+        let said = format!("{}{}", refused.out, refused.err);
+        assert!(said.contains("another cluster"), "{command:?}: {said}");
+        let asked = std::mem::take(&mut *asked.lock().expect("not poisoned"));
+        let of_records = |asked: &&String| asked.contains("/secrets") || asked.contains("/leases");
+        let read: Vec<&String> = asked.iter().filter(of_records).collect();
+        assert!(read.is_empty() && !asked.is_empty(), "{command:?}: {read:?}");
+    }
 }

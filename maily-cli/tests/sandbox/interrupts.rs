@@ -147,6 +147,27 @@ fn a_second_interrupt_ends_at_once_and_the_run_can_be_taken_back() {
 }
 
 #[test]
+fn a_takeover_that_waits_for_a_lease_ends_at_once_and_has_taken_nothing() {
+    let desk = Desk::example();
+    let mut child = begun(&desk);
+    child.kill().expect("is killed");
+    child.wait().expect("is gone");
+    desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
+    let resume = desk.command(&["--sandbox", "resume", "--env", "production"]);
+    let waits =
+        hearing_hangups(&resume).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+    std::thread::sleep(Duration::from_secs(2));
+    let start = Instant::now();
+    interrupt(&waits);
+    let (code, err) = end(waits);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(code, 130, "{err}");
+    assert!(err.contains("interrupted before any change"), "{err}");
+    let told = desk.sandbox(&["resume", "--env", "production"]).expect(0).out;
+    assert_eq!(told.matches("taken over by").count(), 1, "{told}");
+}
+
+#[test]
 fn a_terminal_that_closes_stops_a_run_as_an_interrupt_does() {
     let desk = Desk::example();
     let child = begun(&desk);

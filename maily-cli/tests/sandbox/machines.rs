@@ -116,6 +116,34 @@ fn documents_and_events_fit_their_schemas() {
     check(&desk, "error", &serde_json::from_str(&error).expect("is JSON"));
 }
 
+/// Events of a command, each of which fits the schema.
+fn events(desk: &Desk, lines: &str) -> Vec<Value> {
+    let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect();
+    events.iter().for_each(|event| check(desk, "event", event));
+    events
+}
+
+#[test]
+fn every_end_is_the_last_event_and_says_what_a_person_has_to_do() {
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nimages: 'r.example/{service}:{version}'\nenvironments: {production: {}}\nservices:\n\
+         \x20 api: {workload: {port: 80}}\n\
+         \x20 schema: {before: api, job: {image: 'r.example/schema:{version}', command: [up]}}\n",
+    );
+    let production = |args: &[&str]| desk.sandbox(&[args, &["--env", "production", "-o", "json"]].concat());
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "schema@v1"]).expect(0);
+    // Past a step that cannot be undone only a person helps.
+    let stuck = events(&desk, &production(&["deploy", "--version", "v1", "--yes"]).expect(4).out);
+    let last = stuck.last().expect("has lines");
+    assert_eq!(last["event"], "paused", "{last}");
+    let item = &last["items"][0];
+    assert!(item["step"].as_str().is_some_and(|step| step.contains("schema")), "{last}");
+    assert!(item["remedy"].as_str().is_some_and(|remedy| remedy.contains("mailyctl resume")), "{last}");
+    let left = events(&desk, &production(&["abort", "--leave", "--yes"]).expect(4).out);
+    let last = left.last().expect("an end without a word is none");
+    assert_eq!((&last["event"], &last["outcome"]["result"]), (&json!("run-finished"), &json!("stuck")));
+}
+
 #[test]
 fn what_is_shown_fits_its_schema() {
     let desk = Desk::example();

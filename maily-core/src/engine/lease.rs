@@ -28,6 +28,8 @@ const RUN: &str = "maily.dev/run";
 const NONCE: &str = "maily.dev/nonce";
 /// How often taking a lease is tried again while the cluster cannot answer.
 const TRIES: u32 = 5;
+/// How often it is tried again where somebody has changed it meanwhile, or the server says so of a lease that is free.
+const CONFLICTS: u32 = 50;
 
 /// Why the lease was not obtained or kept.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +160,24 @@ pub(super) async fn look(
     }))
 }
 
+/// Whether a holder shows life. Clocks of two machines are never compared: what counts is how long, on our own, the
+/// lease has not changed.
+#[derive(Debug, Default)]
+pub(super) struct Pulse(Option<(String, Moment)>);
+
+impl Pulse {
+    /// For how long the lease has been as it is seen now.
+    pub(super) fn silence(&mut self, version: &str, now: Moment) -> Duration {
+        match &self.0 {
+            Some((known, since)) if known == version => now.since(*since),
+            _ => {
+                self.0 = Some((version.to_owned(), now));
+                Duration::ZERO
+            }
+        }
+    }
+}
+
 fn describe(object: &Object) -> Option<String> {
     let holder = object.text("/spec/holderIdentity").filter(|holder| !holder.is_empty())?;
     let since = object.text("/spec/acquireTime").unwrap_or("an unknown time");
@@ -168,8 +188,7 @@ fn describe(object: &Object) -> Option<String> {
 impl Lease {
     /// Takes the lease; waits for its turn where asked to, and tells `queued` whom it waits for.
     ///
-    /// Clocks of two machines are never compared: a lease counts as expired when it has not changed for its
-    /// duration on our own clock.
+    /// A lease counts as expired when it has not changed for its duration on our own clock.
     ///
     /// # Errors
     /// [`LeaseError::Held`] when somebody else keeps it for longer than we wait.
@@ -181,7 +200,7 @@ impl Lease {
     ) -> Result<Self, LeaseError> {
         let key = key_of(request);
         let begun = runtime.now();
-        let mut seen: Option<(String, Moment)> = None;
+        let mut pulse = Pulse::default();
         let (mut tries, mut conflicts) = (0, 0);
         let taking = Taking {
             holder: request.holder.clone(),
@@ -196,26 +215,17 @@ impl Lease {
                 // Our own, whose answer was lost.
                 Some(object) if taking.holds(object) => exactly(object),
                 Some(object) => {
-                    if let Some(holder) = describe(object) {
-                        let version = object.resource_version().unwrap_or_default();
-                        let since = match &seen {
-                            Some((known, since)) if known == version => *since,
-                            _ => now,
-                        };
-                        seen = Some((version.to_owned(), since));
-                        if now.since(since) <= LEASE {
-                            let patience = request.wait.unwrap_or_default();
-                            // Whether it lives shows only after a lease's time: who does not wait is told that it
-                            // is held.
-                            if request.wait.is_none() || now.since(begun) > patience {
-                                let environment = request.environment.clone();
-                                return Err(LeaseError::Held { environment, holder });
-                            }
-                            queued(&holder);
-                            conflicts = 0;
-                            runtime.sleep(Duration::from_millis(500)).await;
-                            continue;
+                    if let Some(holder) = describe(object)
+                        && pulse.silence(object.resource_version().unwrap_or_default(), now) <= LEASE
+                    {
+                        // Whether it lives shows only after a lease's time: who does not wait is told that it is held.
+                        if request.wait.is_none_or(|wait| now.since(begun) > wait) {
+                            let environment = request.environment.clone();
+                            return Err(LeaseError::Held { environment, holder });
                         }
+                        queued(&holder);
+                        runtime.sleep(Duration::from_millis(500)).await;
+                        continue;
                     }
                     exactly(object)
                 }
@@ -223,8 +233,7 @@ impl Lease {
             let sent = runtime.now();
             match cluster.write(&wanted(request, &taking, &key, &*runtime), &options(precondition)).await {
                 Ok(object) => return Ok(Self::start(cluster, runtime, key, taking, &object, sent)),
-                // Somebody was faster, which the next look shows. A webhook may say so for ever.
-                Err(error) if error.kind() == ErrorKind::Conflict && conflicts < TRIES => {
+                Err(error) if error.kind() == ErrorKind::Conflict && conflicts < CONFLICTS => {
                     conflicts += 1;
                     runtime.sleep(Duration::from_millis(100)).await;
                 }

@@ -10,6 +10,7 @@ mod fence;
 mod foreign;
 pub mod history;
 mod hold;
+mod interrupt;
 pub mod journal;
 mod lease;
 mod observe;
@@ -21,6 +22,7 @@ mod silence;
 mod state;
 mod sweep;
 mod takeover;
+mod wish;
 
 pub use environment::{Environment, EnvironmentError, Loss, LostValue, Planned, RunOptions, StoredValues};
 pub use epoch::Claim;
@@ -36,7 +38,7 @@ pub use origins::Origins;
 pub(crate) use origins::{is_exact, known_origins, last_good};
 pub(crate) use patience::{OfProvider, patiently};
 pub use state::{Conclusion, Course, GATE_VALID, Next, Progress, RunState, StepState};
-pub use takeover::Wish;
+pub use wish::Wish;
 
 pub use crate::run::{
     Before, Begun, Change, Digests, Direction, ENVIRONMENT, EPOCH, EVENT_FORMAT, Epoch, Event, Failure,

@@ -14,9 +14,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Epoch, ReleaseId, Sealer,
     epoch::{self, claim_of, claimed},
-    executor::abort_key,
     history::{forget_release, read_release},
     journal::{self, JournalError},
+    wish::forget_wish,
 };
 use crate::{
     model::Retention,
@@ -57,7 +57,7 @@ pub(super) async fn sweep_runs(
         };
         if let Some(claim) = claim {
             journal::sweep(records, &claim.run).await?;
-            records.delete(&abort_key(&claim.run)).await?;
+            forget_wish(records, &claim.run).await?;
         }
         // The claim goes last: it is what leads to the rest.
         records.delete(&epoch::key(epoch)).await?;

@@ -5,40 +5,56 @@ use std::{sync::Arc, time::Duration};
 use futures::FutureExt as _;
 
 use super::{
-    Direction, Environment, EnvironmentError, Failure, Lease, Outcome, RunEnd, RunId, RunOptions, Storage,
-    executor::{Executor, abort_key},
-    history::Unfinished,
+    Direction, Environment, EnvironmentError, Epoch, Lease, LeaseError, Outcome, RunEnd, RunId, RunOptions,
+    Sealer, StepId, Storage, What, epoch,
+    executor::Executor,
+    fence::Gate,
+    history::{Head, Unfinished},
     hold::Hold,
-    journal::{self, JournalEvent, pack},
-    lease,
+    interrupt::{UNANSWERED, paused, unless_cancelled, with_grace},
+    journal::{self, JournalEvent, Recorded, ReleaseHead},
     patience::patiently,
     state::{Course, Progress, RunState},
+    wish::{Wish, forget_wish, who_and_why, who_asked},
 };
 use crate::{
     planted::{Defect, is_planted},
-    provider::Created,
     steps::{Context, Halt, Trouble, stamp},
 };
 
-/// What to do with an unfinished run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// Go on in the direction that it has.
-    Resume,
-    /// Go back.
-    Abort,
-    /// End it with everything as it is now: for a run that a person has sorted out by hand.
-    Leave,
+/// How long the records may be out of reach.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A run that was claimed.
+enum Taken {
+    /// It has ended.
+    Over(Box<RunEnd>),
+    /// There is more to do.
+    Open(Box<Open>),
 }
 
-/// How long to wait for a former holder when nothing else was asked: its lease has to run out.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// What going on with a run needs.
+struct Open {
+    epoch: Epoch,
+    gate: Option<Gate>,
+    writer: journal::Writer,
+    /// What its processes have written down.
+    events: Vec<(Epoch, JournalEvent)>,
+    state: RunState,
+    /// At whose wish it turns now.
+    turn: Option<String>,
+    sealer: Sealer,
+}
 
 impl Environment {
     /// Takes an unfinished run over. `None` where there is none.
     ///
+    /// Without a time to wait, going on waits as long as a lease may take to run out; going back as long as a holder that
+    /// lives goes back itself.
+    ///
     /// # Errors
-    /// When another process holds it, or it was lost on the way.
+    /// When another process holds it, or it was lost on the way; [`EnvironmentError::Interrupted`] where nothing was done
+    /// yet. A wish to abort that is on record stays there: [`EnvironmentError::Asked`].
     pub async fn take_over(
         &self,
         only: Option<&RunId>,
@@ -47,27 +63,33 @@ impl Environment {
     ) -> Result<Option<RunEnd>, EnvironmentError> {
         let nameless = RunId::from("-");
         let heard = self.heard(&options.listener, only.unwrap_or(&nameless));
-        heard.check().await?;
-        let unfinished = heard.head().await?.unfinished;
-        let open = unfinished.as_ref().map(|unfinished| &unfinished.recorded.run);
-        if let Some(only) = only.filter(|only| open != Some(only)) {
-            let known = patiently(&*self.runtime, || journal::read(&*heard.records, only).boxed()).await?;
+        let Some(run) = options.before_any_change(heard.open_run(only)).await? else { return Ok(None) };
+        let heard = self.heard(&options.listener, &run);
+        let mut lease = None;
+        let end = heard.in_turn(&run, &mut lease, wish, options).await;
+        // Whatever was not handed on to a run is given back, also after an error: nobody has to wait for it to run out.
+        heard.give_back(&mut lease, options).await;
+        end.map_err(|because| match because {
+            EnvironmentError::Interrupted | EnvironmentError::Lease(LeaseError::Held { .. })
+                if wish == Wish::Abort =>
+            {
+                let environment = self.name.clone();
+                EnvironmentError::Asked { environment, run, because: Box::new(because) }
+            }
+            other => other,
+        })
+    }
+
+    /// The run that has not ended, where it is the one that is meant.
+    async fn open_run(&self, only: Option<&RunId>) -> Result<Option<RunId>, EnvironmentError> {
+        self.check().await?;
+        let unfinished = self.head().await?.unfinished;
+        let open = unfinished.map(|unfinished| unfinished.recorded.run);
+        if let Some(only) = only.filter(|only| open.as_ref() != Some(only)) {
+            let known = patiently(&*self.runtime, || journal::read(&*self.records, only).boxed()).await?;
             return if known.is_some() { Ok(None) } else { Err(EnvironmentError::NoRun(only.clone())) };
         }
-        let Some(run) = open.cloned() else { return Ok(None) };
-        let heard = self.heard(&options.listener, &run);
-        let mut options = options.clone();
-        if options.wait.is_none() {
-            options.wait = Some(PATIENCE);
-        }
-        if wish == Wish::Abort {
-            heard.ask_to_abort(&run, &options).await?;
-        }
-        let mut lease = Some(heard.lease(&run, &options).await?);
-        let end = heard.in_turn(&run, &mut lease, wish, &options).await;
-        // Whatever was not handed on to a run is given back, also after an error: nobody has to wait for it to run out.
-        lease::release(&mut lease).await;
-        end
+        Ok(open)
     }
 
     async fn in_turn(
@@ -77,19 +99,17 @@ impl Environment {
         wish: Wish,
         options: &RunOptions,
     ) -> Result<Option<RunEnd>, EnvironmentError> {
+        *lease = Some(options.before_any_change(self.lease_of_former(run, wish, options)).await?);
         // The holder may have ended it while we waited for our turn.
-        let head = self.head().await?;
+        let head = options.before_any_change(self.head()).await?;
         let Some(unfinished) = head.unfinished.clone().filter(|now| now.recorded.run == *run) else {
-            return self.ended(run).await;
+            return self.ended(run, wish, options).await;
         };
         self.go_on(unfinished, head, lease, wish, options).await.map(Some)
     }
 
     /// The newest epoch on the objects of a plan: a restored or copied stamp must not lock the run.
-    async fn newest_stamp(
-        &self,
-        plan: Option<&super::Plan>,
-    ) -> Result<Option<super::Epoch>, EnvironmentError> {
+    async fn newest_stamp(&self, plan: Option<&super::Plan>) -> Result<Option<Epoch>, EnvironmentError> {
         let Some(plan) = plan else { return Ok(None) };
         let keys: Vec<&crate::object::ObjectKey> = plan.changes().map(|change| &change.key).collect();
         let cluster = &*self.providers.cluster;
@@ -97,46 +117,92 @@ impl Environment {
         Ok(patiently(&*self.runtime, read).await?.values().filter_map(super::epoch_of).max())
     }
 
-    /// Leaves a request that a living holder obeys; a dead one's run is turned by whoever takes it over.
-    async fn ask_to_abort(&self, run: &RunId, options: &RunOptions) -> Result<(), EnvironmentError> {
-        let (key, wish) = (abort_key(run), pack(&who_and_why(options)));
-        // Who asks twice has asked.
-        match patiently(&*self.runtime, || self.records.create(&key, &wish)).await {
-            Ok(Created::Created | Created::Exists) => Ok(()),
-            Err(error) => Err(EnvironmentError::Provider(error)),
-        }
+    /// How the run ended that somebody else has carried out to its end.
+    async fn ended(
+        &self,
+        run: &RunId,
+        wish: Wish,
+        options: &RunOptions,
+    ) -> Result<Option<RunEnd>, EnvironmentError> {
+        let read =
+            async { Ok(patiently(&*self.runtime, || journal::read(&*self.records, run).boxed()).await?) };
+        let recorded = options.before_any_change(read).await?;
+        let Some((outcome, release)) = recorded.as_ref().and_then(Recorded::outcome) else { return Ok(None) };
+        self.over(run, outcome.clone(), release, wish, options).map(Some)
     }
 
-    async fn ended(&self, run: &RunId) -> Result<Option<RunEnd>, EnvironmentError> {
-        let recorded = patiently(&*self.runtime, || journal::read(&*self.records, run).boxed()).await?;
-        Ok(recorded.and_then(|recorded| {
-            let (outcome, _) = recorded.outcome()?;
-            Some(RunEnd::Over { run: Some(run.clone()), outcome: outcome.clone() })
-        }))
+    /// Tells how a run ended that needs nobody any more.
+    fn over(
+        &self,
+        run: &RunId,
+        outcome: Outcome,
+        release: Option<&ReleaseHead>,
+        wish: Wish,
+        options: &RunOptions,
+    ) -> Result<RunEnd, EnvironmentError> {
+        if let (Wish::Abort, Outcome::Succeeded { release }) = (wish, &outcome) {
+            let environment = self.name.clone();
+            return Err(EnvironmentError::TooLate { environment, run: run.clone(), release: *release });
+        }
+        let release = release.map(|release| release.id);
+        self.tell_before(run, options, What::RunFinished { outcome: outcome.clone(), release });
+        Ok(RunEnd::Over { run: Some(run.clone()), outcome })
     }
 
     async fn go_on(
         &self,
         unfinished: Unfinished,
-        head: super::history::Head,
+        head: Head,
         lease: &mut Option<Lease>,
         wish: Wish,
         options: &RunOptions,
     ) -> Result<RunEnd, EnvironmentError> {
-        if let Some(plan) = &unfinished.recorded.plan {
+        let plan = unfinished.recorded.plan.as_ref();
+        if let Some(plan) = plan {
             self.is_of(&plan.project)?;
         }
+        let look = async {
+            let gate = self.gate().await?;
+            let stamps = self.newest_stamp(plan).await?;
+            Ok((gate, stamps))
+        };
+        let seen = options.before_any_change(look).await?;
+        let taking = self.take(&unfinished, &head, seen, wish, options);
+        match unless_cancelled(&options.cancel, taking).await {
+            None => {
+                let run = unfinished.recorded.run;
+                let why = UNANSWERED.to_owned();
+                self.tell_before(&run, options, What::Paused { why: why.clone(), items: Vec::new() });
+                Ok(RunEnd::Paused { run, why })
+            }
+            Some(taken) => match taken? {
+                Taken::Over(end) => Ok(*end),
+                Taken::Open(open) => {
+                    let run = unfinished.recorded.run;
+                    let Some(lease) = lease.take() else { return Err(self.unfinished(&run)) };
+                    self.carry_on(run, *open, head, Hold::new(lease), options).await
+                }
+            },
+        }
+    }
+
+    /// Claims the environment for a run of another process, and sees what is to be done about it.
+    async fn take(
+        &self,
+        unfinished: &Unfinished,
+        head: &Head,
+        (mut gate, stamps): (Option<Gate>, Option<Epoch>),
+        wish: Wish,
+        options: &RunOptions,
+    ) -> Result<Taken, EnvironmentError> {
         let run = unfinished.recorded.run.clone();
-        let mut gate = self.gate().await?;
-        let seen = self.newest_stamp(unfinished.recorded.plan.as_ref()).await?;
-        let seen = seen.max(gate.as_ref().and_then(super::fence::Gate::epoch));
-        let epoch =
-            super::epoch::claim(&*self.records, &*self.runtime, head.epoch, seen, &run, &options.by).await?;
+        let seen = stamps.max(gate.as_ref().and_then(Gate::epoch));
+        let epoch = epoch::claim(&*self.records, &*self.runtime, head.epoch, seen, &run, &options.by).await?;
         if let Some(gate) = &mut gate {
-            let slow = |why| self.tell_before(&run, options, super::What::Waiting { why });
+            let slow = |why| self.tell_before(&run, options, What::Waiting { why });
             gate.shut(epoch, slow).await?;
         }
-        super::epoch::close(&self.records, &self.runtime, &head.pending, epoch, &options.by).await?;
+        epoch::close(&self.records, &self.runtime, &head.pending, epoch, &options.by).await?;
         let next = unfinished.recorded.next;
         let mut writer = journal::Writer::new(
             Arc::clone(&self.records),
@@ -152,10 +218,12 @@ impl Environment {
         let recorded = recorded.ok_or_else(|| self.unfinished(&run))?;
         if let Some((outcome, release)) = recorded.outcome() {
             if let Some(release) = release {
-                super::history::record_release(&*self.records, &run, epoch, release).await?;
+                // The journal is what counts; who finds this record missing writes it again.
+                let _ = super::history::record_release(&*self.records, &run, epoch, release).await;
             }
-            let outcome = outcome.clone();
-            return Ok(RunEnd::Over { run: Some(run), outcome });
+            return self
+                .over(&run, outcome.clone(), release, wish, options)
+                .map(|end| Taken::Over(Box::new(end)));
         }
         let newer = recorded.events.iter().find_map(|(_, event)| match event {
             JournalEvent::EpochClaimed { epoch: other, .. } if *other > epoch => Some(*other),
@@ -164,40 +232,55 @@ impl Environment {
         if newer.is_some() {
             return Err(journal::JournalError::NotHolder { epoch, other: newer }.into());
         }
-        let at = self.runtime.wall();
-        let Some(plan) = recorded.plan.clone() else {
-            // The plan never became durable, so that nothing else was done.
-            let outcome = Outcome::Cancelled { why: "it ended before its plan was stored".to_owned() };
-            let finished = JournalEvent::RunFinished { outcome: outcome.clone(), release: None, at };
-            writer.append(vec![finished], until).await?;
-            return Ok(RunEnd::Over { run: Some(run), outcome });
+        let plan = recorded.plan.clone();
+        let state = plan.map(|plan| {
+            let mut state = RunState::new(plan);
+            for (epoch, event) in &recorded.events {
+                state.fold(*epoch, event);
+            }
+            state
+        });
+        let state = match (state, wish) {
+            (Some(state), Wish::Resume | Wish::Abort) => state,
+            (state, _) => {
+                let outcome = match state {
+                    Some(state) => Outcome::Stuck { items: state.left_behind() },
+                    // The plan never became durable, so that nothing else was done.
+                    None => Outcome::Cancelled { why: "it ended before its plan was stored".to_owned() },
+                };
+                let at = self.runtime.wall();
+                let finished = JournalEvent::RunFinished { outcome: outcome.clone(), release: None, at };
+                writer.append(vec![finished], until).await?;
+                return self.over(&run, outcome, None, wish, options).map(|end| Taken::Over(Box::new(end)));
+            }
         };
-        let mut state = RunState::new(plan);
-        for (epoch, event) in &recorded.events {
-            state.fold(*epoch, event);
-        }
-        if wish == Wish::Leave {
-            let outcome = Outcome::Stuck { items: state.left_behind() };
-            let finished = JournalEvent::RunFinished { outcome: outcome.clone(), release: None, at };
-            writer.append(vec![finished], until).await?;
-            return Ok(RunEnd::Over { run: Some(run), outcome });
-        }
-        let wishes = abort_key(&run);
-        let asked = patiently(&*self.runtime, || self.records.get(&wishes)).await;
-        let asked = asked.map_err(EnvironmentError::Provider)?.is_some();
+        let asked = patiently(&*self.runtime, || who_asked(&*self.records, &run).boxed()).await?;
         let may_turn = state.course == Course::Forward && !state.past_return();
-        if asked && state.past_return() {
-            // A wish that cannot be granted must not stand in the way of going on.
-            let forget = patiently(&*self.runtime, || self.records.delete(&wishes)).await;
+        if asked.is_some() && state.past_return() {
+            let forget = patiently(&*self.runtime, || forget_wish(&*self.records, &run).boxed()).await;
             forget.map_err(EnvironmentError::Provider)?;
         }
         if wish == Wish::Abort && state.course == Course::Forward && !may_turn {
             return Err(EnvironmentError::NoReturn(run));
         }
-        let turn = may_turn && (wish == Wish::Abort || asked);
+        // Who asked first has asked, and need not be who takes the run over.
+        let asked = asked.or_else(|| (wish == Wish::Abort).then(|| who_and_why(options)));
         let sealer = self.sealer(Storage::Lasting).await?;
-        let Some(lease) = lease.take() else { return Err(self.unfinished(&run)) };
-        let hold = Hold::new(lease);
+        let turn = asked.filter(|_| may_turn);
+        let open = Open { epoch, gate, writer, events: recorded.events, state, turn, sealer };
+        Ok(Taken::Open(Box::new(open)))
+    }
+
+    /// Goes on with a run that was taken over, in its direction or back.
+    async fn carry_on(
+        &self,
+        run: RunId,
+        open: Open,
+        head: Head,
+        hold: Arc<Hold>,
+        options: &RunOptions,
+    ) -> Result<RunEnd, EnvironmentError> {
+        let Open { epoch, gate, writer, events, state, turn, sealer } = open;
         let context = Arc::new(Context::new(
             self.providers.clone(),
             Arc::clone(&self.runtime),
@@ -219,34 +302,30 @@ impl Environment {
                 context.recall(&step.id, &known.result);
             }
         }
-        for step in state.open() {
-            let back = matches!(
-                state.of(&step.id).map(|known| &known.progress),
-                Some(Progress::Undoing | Progress::UndoFailed(..))
-            );
-            let direction = if back { Direction::Back } else { Direction::Forward };
-            if is_planted(Defect::NoStampingBarrier) {
-                break;
+        let end = match with_grace(&context, &options.cancel, stamp_open(&context, &state)).await {
+            Some(Ok(())) => None,
+            Some(Err((_, Trouble::Halted))) if context.ordered() == Halt::Lost => {
+                Some(Err(journal::JournalError::NotHolder { epoch, other: None }))
             }
-            match stamp(&context, step, direction).await {
-                Ok(()) => {}
-                Err(Trouble::Halted) => {
-                    let lost = journal::JournalError::NotHolder { epoch, other: None };
-                    return self.finish(context, hold, Err(lost)).await;
-                }
-                Err(Trouble::Failed(failure)) => {
-                    let items = vec![super::Stuck {
-                        step: step.id.clone(),
-                        remedy: "mend the cause, then `mailyctl resume`".to_owned(),
-                        why: *failure,
-                    }];
-                    return self.finish(context, hold, Ok((RunEnd::Stuck { run, items }, None))).await;
-                }
+            Some(Err((_, Trouble::Halted))) => {
+                let why = context.why_interrupted().unwrap_or_else(|| "interrupted".to_owned());
+                Some(Ok((paused(&context, &why), None)))
             }
+            Some(Err((step, Trouble::Failed(why)))) => {
+                let remedy = "mend the cause, then `mailyctl resume`".to_owned();
+                let items = vec![super::Stuck { step, why: *why, remedy }];
+                let why = items[0].why.message.clone();
+                context.tell(What::Paused { why, items: items.clone() });
+                Some(Ok((RunEnd::Stuck { run, items }, None)))
+            }
+            None => Some(Ok((paused(&context, UNANSWERED), None))),
+        };
+        if let Some(end) = end {
+            return self.finish(context, hold, end).await;
         }
         let going_back = state.course != Course::Forward;
         // Our own claim is among them, and is told below: it is new.
-        let earlier = recorded.events.into_iter().filter(|(written_in, _)| *written_in != epoch);
+        let earlier = events.into_iter().filter(|(written_in, _)| *written_in != epoch);
         let events: Vec<JournalEvent> = earlier.map(|(_, event)| event).collect();
         let mut executor = Executor::new(
             Arc::clone(&context),
@@ -259,12 +338,12 @@ impl Environment {
             options.by.clone(),
         );
         executor.replay(&events);
-        context.tell(super::What::Resumed { epoch, by: options.by.clone() });
+        context.tell(What::Resumed { epoch, by: options.by.clone() });
         if going_back {
             context.halt(Halt::Turn);
         }
-        if turn {
-            executor.turn(Failure::new("aborted", format!("{} asked to abort", who_and_why(options))));
+        if let Some(by) = turn {
+            executor.turn(by);
         }
         executor.carry_on();
         let end = executor.run().await;
@@ -272,10 +351,15 @@ impl Environment {
     }
 }
 
-/// Who asks, with the reason where one was given: the one line that a request to abort keeps.
-fn who_and_why(options: &RunOptions) -> String {
-    match &options.reason {
-        Some(reason) => format!("{} ({reason})", options.by),
-        None => options.by.clone(),
+/// Stamps what a former process may still write.
+async fn stamp_open(context: &Context, state: &RunState) -> Result<(), (StepId, Trouble)> {
+    for step in state.open().into_iter().filter(|_| !is_planted(Defect::NoStampingBarrier)) {
+        let back = matches!(
+            state.of(&step.id).map(|known| &known.progress),
+            Some(Progress::Undoing | Progress::UndoFailed(..))
+        );
+        let direction = if back { Direction::Back } else { Direction::Forward };
+        stamp(context, step, direction).await.map_err(|trouble| (step.id.clone(), trouble))?;
     }
+    Ok(())
 }

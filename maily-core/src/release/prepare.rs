@@ -107,7 +107,7 @@ pub async fn prepare(
             return Err(PrepareError::NotAnew("it says nothing of the other services"));
         }
         let whole = PrepareError::NotAnew("the records are whole");
-        let head = environment.begin_anew().await?.ok_or(whole)?;
+        let head = environment.begin_anew(run).await?.ok_or(whole)?;
         upgrade_what_is_there(environment, &mut rendered).await?;
         (head, None)
     } else {

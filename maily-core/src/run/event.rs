@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Epoch, Failure, Outcome, ReleaseId, RunId, StepId};
+use super::{Epoch, Failure, Outcome, ReleaseId, RunId, StepId, Stuck};
 
 /// Version of the event format; raised when a reader of the old one would misread the new one.
 pub const EVENT_FORMAT: u32 = 1;
@@ -151,6 +151,9 @@ pub enum What {
         step: StepId,
         /// Why.
         failure: Failure,
+        /// What a person has to do.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        remedy: String,
     },
     /// A gate decided.
     GateDecided {
@@ -165,6 +168,9 @@ pub enum What {
     Paused {
         /// Why.
         why: String,
+        /// What needs a person first; none where it only has to be resumed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        items: Vec<Stuck>,
     },
     /// The run ended.
     RunFinished {

@@ -84,6 +84,13 @@ async fn what_a_person_deleted_and_put_back_counts_as_taken_back() {
     // The other object of the step has the new content still.
     assert!(said.contains("not taken back either: ConfigMap/queue-config"), "{said}");
     assert!(said.contains("as release 1 has it (`mailyctl show release 1 --output json`)"), "{said}");
+    // Who reads the events alone gets the same.
+    let told = serde_json::to_value(&*setup.told.lock().expect("not poisoned")).expect("is JSON");
+    let events = told.as_array().expect("a list");
+    let failed = events.iter().find(|what| what["event"] == "undo-failed").expect("was told");
+    assert_eq!(failed["remedy"], items[0].remedy, "{failed}");
+    let last = events.last().expect("was told");
+    assert_eq!((&last["event"], &last["items"]), (&json!("paused"), &json!(items)), "{last}");
     let options = WriteOptions::apply("kubectl", Precondition::Any);
     setup.shared.world().write(&put_back, &options).expect("is made");
     let resumed = setup.environment().take_over(None, Wish::Resume, &setup.options("second")).await;

@@ -40,15 +40,20 @@ pub(crate) struct Hindered {
     pub(crate) lists_take: Duration,
     /// When and how watches of Deployments end.
     pub(crate) cut: Option<(Moment, Cut)>,
-    /// Every write of a Lease is a conflict, as a webhook may call it; so many were.
-    pub(crate) conflicts: Option<AtomicU32>,
+    /// So many writes of leases are refused as those of a webhook are that always conflicts.
+    pub(crate) lease_conflicts: AtomicU32,
 }
 
 impl Hindered {
     pub(crate) fn of(setup: &Setup) -> Self {
         let cluster = SimCluster::new(Arc::clone(&setup.shared));
-        let runtime = Arc::clone(&setup.runtime);
-        Self { cluster, runtime, lists_take: Duration::ZERO, cut: None, conflicts: None }
+        Self {
+            cluster,
+            runtime: Arc::clone(&setup.runtime),
+            lists_take: Duration::ZERO,
+            cut: None,
+            lease_conflicts: AtomicU32::new(0),
+        }
     }
 
     async fn listing(&self, query: &ListQuery) {
@@ -91,11 +96,12 @@ impl Cluster for Hindered {
     }
 
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
-        if let (Some(conflicts), "Lease") = (&self.conflicts, object.kind()) {
-            conflicts.fetch_add(1, Ordering::Relaxed);
-            self.runtime.sleep(Duration::from_millis(10)).await;
-            let said = "the webhook says no";
-            return Err(ProviderError::new(ErrorKind::Conflict, "kubernetes", "apply", "leases", said));
+        let one_less = |left: u32| left.checked_sub(1);
+        if object.kind() == "Lease"
+            && self.lease_conflicts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+        {
+            let kind = ErrorKind::Conflict;
+            return Err(ProviderError::new(kind, "kubernetes", "write", "Lease", "a webhook says no"));
         }
         self.cluster.write(object, options).await
     }

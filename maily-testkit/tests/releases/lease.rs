@@ -54,29 +54,6 @@ async fn another_run_of_a_holder_of_the_same_name_is_another_holder() {
     assert_eq!(holder.as_deref(), Some("ci@runner/1"));
 }
 
-/// A webhook may call its refusal a conflict, and say so for ever.
-#[tokio::test(start_paused = true)]
-async fn a_lease_that_nobody_holds_and_that_cannot_be_taken_is_given_up() {
-    let setup = Setup::new(45);
-    let hindered = Arc::new(Hindered { conflicts: Some(AtomicU32::default()), ..Hindered::of(&setup) });
-    let request = LeaseRequest {
-        environment: "production".into(),
-        namespace: "shop".into(),
-        holder: "tester".into(),
-        run: RunId::from("first"),
-        wait: None,
-    };
-    let cluster: Arc<dyn Cluster> = Arc::clone(&hindered) as _;
-    let queued = |_: &str| {};
-    let taken = Lease::acquire(cluster, Arc::clone(&setup.runtime), &request, &queued);
-    let taken = within(&*setup.runtime, Duration::from_secs(60), taken).await;
-    let asked = hindered.conflicts.as_ref().map(|conflicts| conflicts.load(Ordering::Relaxed));
-    let error = taken.unwrap_or_else(|| panic!("goes on for ever: {asked:?}")).expect_err("is refused");
-    let LeaseError::Provider(error) = error else { panic!("{error:?}") };
-    assert!(error.to_string().contains("the webhook says no"), "{error}");
-    assert!(asked.is_some_and(|asked| asked <= 10), "{asked:?}");
-}
-
 async fn unfinished(setup: &Setup) -> UnfinishedRun {
     status(&setup.environment(), &setup.resolved())
         .await
@@ -149,4 +126,25 @@ async fn a_run_whose_lease_is_deleted_stops_at_its_next_renewal() {
     let error = end.expect_err("has lost its lease");
     assert_eq!(error.to_string(), "the lease of environment `production` was lost: somebody deleted it");
     assert!(setup.runtime.now().since(at) <= Duration::from_secs(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_free_and_always_conflicts_is_given_up() {
+    let setup = Setup::new(45);
+    let hindered = Hindered { lease_conflicts: AtomicU32::new(5_000), ..Hindered::of(&setup) };
+    let hindered = Arc::new(hindered);
+    let request = LeaseRequest {
+        environment: "production".into(),
+        namespace: "shop".into(),
+        holder: "ci@runner/1".into(),
+        run: RunId::from("first"),
+        wait: None,
+    };
+    let cluster: Arc<dyn Cluster> = Arc::clone(&hindered) as _;
+    let asked = setup.runtime.now();
+    let lease = Lease::acquire(cluster, Arc::clone(&setup.runtime), &request, &|_: &str| {}).await;
+    assert!(matches!(lease, Err(LeaseError::Provider(_))), "{lease:?}");
+    let tries = 5_000 - hindered.lease_conflicts.load(Ordering::SeqCst);
+    assert!((2..100).contains(&tries), "{tries}");
+    assert!(setup.runtime.now().since(asked) <= Duration::from_secs(30));
 }

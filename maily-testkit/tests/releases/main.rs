@@ -1,6 +1,7 @@
 //! Releases in the simulated world: to the new state, and back to the old one. How they survive their process is the
 //! matter of the drills.
 
+mod abort;
 mod adoption;
 mod autoscaler;
 mod clock;
@@ -13,10 +14,12 @@ mod hand;
 mod hindered;
 mod history;
 mod images;
+mod interrupted;
 mod jobs;
 mod kinds;
 mod last_look;
 mod lease;
+mod ledger;
 mod logs;
 mod missing;
 mod named;

@@ -1,16 +1,20 @@
 //! Two runs at once: the second waits for its turn, and begins from what the first has left.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use maily_core::{
     engine::{Depth, EnvironmentError, Planned, What, planner::PlanOptions},
     model::Project,
     object::Object,
-    release::{DeployRequest, prepare},
+    provider::ClusterIdentity,
+    release::{DeployRequest, PrepareError, prepare},
     source::ProgramTools,
 };
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    ledger::Ledger,
+    setup::{Setup, fault, succeeded},
+};
 
 /// What a plan found: the images of the Deployments that it changes, as they were captured.
 fn captured(planned: &Planned) -> Vec<String> {
@@ -78,4 +82,90 @@ async fn a_plan_that_another_run_has_overtaken_changes_nothing_and_is_made_anew(
     assert!(setup.environment().head().await.expect("can be read").unfinished.is_none());
     assert!(succeeded(&setup.deploy("v3").await));
     assert_eq!(setup.content(), fresh(95, "v3").await);
+}
+
+fn queued(setup: &Setup) -> usize {
+    let told = setup.told.lock().expect("not poisoned");
+    told.iter().filter(|what| matches!(what, What::Queued { .. })).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_while_whoever_waits_reads_of_it_is_not_called_unfinished() {
+    let setup = Setup::new(96);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("slow worker@v2"));
+    // It ends in the middle of the first look.
+    let reads_take = Duration::from_secs(60);
+    let (environment, _) = Ledger { reads_take, ..Ledger::of(&setup) }.open(&setup);
+    let mut options = setup.options("second");
+    options.wait = Some(Duration::from_secs(600));
+    let second = async {
+        setup.runtime.sleep(Duration::from_secs(1)).await;
+        environment.turn(&options).await.expect("gets its turn")
+    };
+    let (first, head) = futures::future::join(setup.deploy("v2"), second).await;
+    assert!(succeeded(&first), "{first:?}");
+    assert_eq!(head.release.expect("is in force").1.versions["api"], "v2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_looks_at_the_lease_alone_and_tells_it_once() {
+    let setup = Setup::new(98);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let (environment, ledger) = Ledger::of(&setup).open(&setup);
+    environment.head().await.expect("can be read");
+    let once = ledger.reads.swap(0, Ordering::SeqCst);
+    setup.shared.world().faults.push(fault("slow worker@v2"));
+    let mut options = setup.options("second");
+    options.wait = Some(Duration::from_secs(600));
+    let second = async {
+        setup.runtime.sleep(Duration::from_secs(1)).await;
+        environment.turn(&options).await.expect("gets its turn")
+    };
+    let (first, _) = futures::future::join(setup.deploy("v2"), second).await;
+    assert!(succeeded(&first), "{first:?}");
+    let reads = ledger.reads.load(Ordering::SeqCst);
+    assert!(reads <= 4 * once, "{reads} reads in half a minute, {once} for one look");
+    assert_eq!(queued(&setup), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_cluster_is_told_at_once_and_its_records_are_not_read() {
+    let setup = Setup::new(99);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("slow worker@v2"));
+    let (mut environment, ledger) = Ledger::of(&setup).open(&setup);
+    environment.identity = Some(ClusterIdentity { uid: "bound".to_owned(), ca: String::new() });
+    let mut options = setup.options("second");
+    options.wait = Some(Duration::from_secs(600));
+    let second = async {
+        setup.runtime.sleep(Duration::from_secs(1)).await;
+        let asked = setup.runtime.now();
+        let error = environment.turn(&options).await.expect_err("is another cluster");
+        assert!(matches!(error, EnvironmentError::WrongCluster { .. }), "{error}");
+        assert!(setup.runtime.now().since(asked) <= Duration::from_secs(1));
+        assert_eq!((ledger.reads.load(Ordering::SeqCst), queued(&setup)), (0, 0));
+    };
+    let (first, ()) = futures::future::join(setup.deploy("v2"), second).await;
+    assert!(succeeded(&first), "{first:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_begins_anew_waits_for_his_turn_too() {
+    let setup = Setup::new(100);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("slow worker@v2"));
+    let mut options = setup.options("second");
+    options.wait = Some(Duration::from_secs(600));
+    let (environment, resolved) = (setup.environment(), setup.resolved());
+    let request = DeployRequest { anew: true, ..DeployRequest::new("v3".parse().expect("a version")) };
+    let second = async {
+        setup.runtime.sleep(Duration::from_secs(1)).await;
+        prepare(&environment, &resolved, &request, &ProgramTools, &options).await
+    };
+    let (first, second) = futures::future::join(setup.deploy("v2"), second).await;
+    assert!(succeeded(&first), "{first:?}");
+    // It has ended well, so that there is nothing to begin anew.
+    assert!(matches!(second, Err(PrepareError::NotAnew(_))), "{second:?}");
+    assert_eq!(queued(&setup), 1);
 }

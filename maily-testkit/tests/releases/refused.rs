@@ -218,7 +218,13 @@ async fn a_record_whose_secret_was_emptied_is_damaged_and_hides_no_other() {
                     matches!(&error, EnvironmentError::Journal(JournalError::Damaged { key, .. }) if key == "release/000000002"),
                     "{error:?}"
                 );
-                assert!(environment.begin_anew().await.expect("can be begun anew").is_some());
+                assert!(
+                    environment
+                        .begin_anew(&setup.options("tester"))
+                        .await
+                        .expect("can be begun anew")
+                        .is_some()
+                );
             }
         }
     }

@@ -16,11 +16,11 @@ use maily_core::{
         Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, ListQuery, LogOptions, LogStream,
         Permission, Precondition, ProviderError, WatchStream, WriteOptions,
     },
-    runtime::{Moment, Runtime},
+    runtime::{Moment, Runtime, within},
 };
 use maily_testkit::sim::SimCluster;
 
-use crate::setup::Setup;
+use crate::setup::{Setup, fault, succeeded};
 
 /// Silent from the first write of a Deployment on, as long as it is broken.
 #[derive(Debug)]
@@ -145,4 +145,44 @@ async fn a_silent_server_is_told_within_seconds_and_an_interrupt_does_not_wait_f
     let end = environment.take_over(None, Wish::Resume, &setup.options("second")).await.expect("goes on");
     let Some(RunEnd::Over { outcome, .. }) = end else { panic!("{end:?}") };
     assert!(matches!(outcome, Outcome::Succeeded { .. }), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_does_not_wait_for_the_marks_of_a_takeover() {
+    let mut setup = Setup::new(82);
+    let silent = Arc::new(Silent {
+        cluster: SimCluster::new(Arc::clone(&setup.shared)),
+        runtime: Arc::clone(&setup.runtime),
+        broken: AtomicBool::new(false),
+        since: Mutex::default(),
+    });
+    setup.cluster = Some(Arc::clone(&silent) as Arc<dyn Cluster>);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("never-ready api@v2"));
+    let died = within(&*setup.runtime, Duration::from_secs(12), setup.deploy("v2")).await;
+    assert!(died.is_none());
+    setup.shared.world().faults.clear();
+    setup.runtime.sleep(Duration::from_secs(20)).await;
+    silent.broken.store(true, Ordering::SeqCst);
+    let environment = setup.environment();
+    let options = setup.options("second");
+    let cancel = options.cancel.clone();
+    let interrupt = async {
+        while silent.since.lock().expect("not poisoned").is_none() {
+            setup.runtime.sleep(Duration::from_millis(100)).await;
+        }
+        setup.runtime.sleep(Duration::from_secs(3)).await;
+        cancel.cancel();
+        setup.runtime.now()
+    };
+    let takes = async { (environment.take_over(None, Wish::Resume, &options).await, setup.runtime.now()) };
+    let ((end, ended), asked) = futures::future::join(takes, interrupt).await;
+    assert!(matches!(end, Ok(Some(RunEnd::Paused { .. }))), "{end:?}");
+    assert!(ended.since(asked) <= Duration::from_secs(1), "{:?}", ended.since(asked));
+    let told = setup.told.lock().expect("not poisoned").clone();
+    assert!(matches!(told.last(), Some(What::Paused { .. })), "{:?}", told.last());
+    silent.broken.store(false, Ordering::SeqCst);
+    setup.runtime.sleep(Duration::from_secs(30)).await;
+    let end = environment.take_over(None, Wish::Resume, &setup.options("third")).await.expect("goes on");
+    assert!(end.as_ref().is_some_and(succeeded), "{end:?}");
 }

@@ -66,8 +66,7 @@ pub(super) async fn doctor(ui: &Ui, globals: &Globals, args: &DoctorCommand) -> 
     let mut findings = Findings::default();
     let mut role = None;
     signals::unless_stopped(programs(&wired, &mut findings)).await?;
-    if server(&wired, &mut findings).await {
-        identity(&wired, globals.sandbox, &mut findings).await;
+    if server(&wired, &mut findings).await && identity(&wired, globals.sandbox, &mut findings).await {
         let rights = rights::permissions(&wired, version.as_ref(), &mut findings);
         if let Some(rights) = signals::unless_stopped(rights).await? {
             let (name, namespace) = (&wired.environment.name, &wired.environment.namespace);
@@ -193,7 +192,9 @@ fn version_and_clock(info: &ClusterInfo, findings: &mut Findings) {
     }
 }
 
-async fn identity(wired: &Wired, sandbox: bool, findings: &mut Findings) {
+/// Whether it is the cluster of the environment, as far as these credentials can tell: what another one has says nothing,
+/// and nothing is written there.
+async fn identity(wired: &Wired, sandbox: bool, findings: &mut Findings) -> bool {
     match wired.environment.check().await {
         Ok(_) => findings.add(
             "ok",
@@ -208,8 +209,13 @@ async fn identity(wired: &Wired, sandbox: bool, findings: &mut Findings) {
         Err(EnvironmentError::Provider(error)) if error.kind() == ErrorKind::PermissionDenied => {
             rights::namespaces(wired, error, findings).await;
         }
+        Err(error @ (EnvironmentError::WrongCluster { .. } | EnvironmentError::Unbound(_))) => {
+            findings.unseen("identity", error);
+            return false;
+        }
         Err(error) => findings.unseen("identity", error),
     }
+    true
 }
 
 /// The fence as it stands, and whether it refuses: asked by a dry run of an older epoch, which changes nothing.

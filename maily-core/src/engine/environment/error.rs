@@ -95,6 +95,29 @@ pub enum EnvironmentError {
     /// A run cannot go back any more.
     #[error("run {0} cannot go back: a step that cannot be undone has begun")]
     NoReturn(RunId),
+    /// A run succeeded before whoever carries it out heard of the wish to go back.
+    #[error("run {run} had succeeded before it could go back: release {release} is in force")]
+    TooLate {
+        /// The environment.
+        environment: String,
+        /// The run.
+        run: RunId,
+        /// The release that it made.
+        release: ReleaseId,
+    },
+    /// Nobody waits any more for a run to go back that was asked to.
+    #[error("{because}; run {run} was asked to go back, and that stands")]
+    Asked {
+        /// The environment.
+        environment: String,
+        /// The run.
+        run: RunId,
+        /// Why nobody waits for it.
+        because: Box<EnvironmentError>,
+    },
+    /// Interrupted before a run of ours had begun.
+    #[error("interrupted before any change")]
+    Interrupted,
 }
 
 /// The way out where records are gone for good.
@@ -141,7 +164,14 @@ impl EnvironmentError {
                 format!("bring it back from a backup of the namespace's Secrets; {ANEW}")
             }
             Self::Fence(error) => return error.hint(),
-            Self::NoReturn(_) => "mend the cause and `mailyctl resume`".to_owned(),
+            Self::NoReturn(_) => "it goes forward: where it has stopped, mend the cause and `mailyctl resume`".to_owned(),
+            Self::TooLate { environment, .. } => format!(
+                "`mailyctl rollback --env {environment} --last-good` plans the way back to the release before"
+            ),
+            Self::Asked { environment, .. } => format!(
+                "`mailyctl status --env {environment} --watch` shows it; if its process has died, \
+                 `mailyctl resume --env {environment}` takes it back"
+            ),
             Self::Provider(error)
             | Self::Lease(LeaseError::Provider(error))
             | Self::Journal(JournalError::Store(error)) => {
@@ -150,7 +180,7 @@ impl EnvironmentError {
             Self::Journal(JournalError::NotHolder { .. }) => {
                 "somebody else took the environment over: look with `mailyctl status`".to_owned()
             }
-            Self::Problems(_) | Self::Journal(_) => return None,
+            Self::Problems(_) | Self::Journal(_) | Self::Interrupted => return None,
         })
     }
 }

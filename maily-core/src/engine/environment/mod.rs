@@ -124,14 +124,18 @@ impl Environment {
     /// The state of the records where those of the release in force, or of the last run, are damaged or lost: what
     /// cannot be read counts as not there. `None` where nothing is wrong with them.
     ///
+    /// Waits for one's turn as [`Self::turn`] does.
+    ///
     /// # Errors
-    /// When they cannot be reached, and when a run has to be resumed or aborted first; else like [`Self::check`].
-    pub async fn begin_anew(&self) -> Result<Option<Head>, EnvironmentError> {
+    /// When they cannot be reached; else like [`Self::turn`].
+    pub async fn begin_anew(&self, options: &RunOptions) -> Result<Option<Head>, EnvironmentError> {
+        options.before_any_change(self.begins_anew(options)).await
+    }
+
+    async fn begins_anew(&self, options: &RunOptions) -> Result<Option<Head>, EnvironmentError> {
         let cluster = Some(self.check().await?);
-        let (head, damage) = self.read(|records| history::read_head(records).boxed()).await?;
-        if let Some(unfinished) = &head.unfinished {
-            return Err(self.unfinished(&unfinished.recorded.run));
-        }
+        let read = || self.read(|records| history::read_head(records).boxed()).boxed();
+        let (head, damage) = self.in_line(options, read).await?;
         if damage.is_none() {
             match self.released(&head).await {
                 Ok(_) => return Ok(None),
@@ -317,7 +321,7 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Depth, takeover::Wish};
+    use crate::engine::{Depth, Wish};
 
     fn send<T: Send>(_: T) {}
 

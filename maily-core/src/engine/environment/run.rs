@@ -7,18 +7,21 @@ use tokio_util::sync::CancellationToken;
 use super::{Environment, EnvironmentError, Planned};
 use crate::{
     engine::{
-        Lease, LeaseError, Listener, Outcome, ReleaseId, RunEnd, RunId, What,
+        Epoch, Lease, LeaseError, Listener, Outcome, ReleaseId, RunEnd, RunId, What, epoch,
         executor::Executor,
         fence::Gate,
         history::record_release,
         hold::Hold,
+        interrupt::{paused, with_grace},
         journal::{JournalError, JournalEvent, ReleaseHead},
         lease,
         state::RunState,
         sweep::{sweep_runs, sweep_values},
     },
     object::ObjectKey,
+    provider::Effect,
     run::seal::hashes,
+    runtime::within,
     steps::Context,
 };
 
@@ -26,6 +29,10 @@ use crate::{
 const LAST_RECORDS: Duration = Duration::from_secs(2);
 /// The same where somebody has interrupted the run, and waits for the command to come back.
 const LAST_RECORDS_INTERRUPTED: Duration = Duration::from_millis(150);
+
+fn last_records(interrupted: bool) -> Duration {
+    if interrupted { LAST_RECORDS_INTERRUPTED } else { LAST_RECORDS }
+}
 
 /// How a run is carried out.
 #[derive(Clone)]
@@ -65,8 +72,9 @@ impl Environment {
     /// Carries out a plan.
     ///
     /// # Errors
-    /// When it could not begin; when the environment was lost to another process on the way; and when the records could
-    /// not be written or the fence fell in the middle, whereupon the run has not ended: it can be resumed.
+    /// When it could not begin, or was interrupted before it had ([`EnvironmentError::Interrupted`]); when the
+    /// environment was lost to another process on the way; and when the records could not be written or the fence fell in
+    /// the middle, whereupon the run has not ended: it can be resumed.
     pub async fn run(&self, planned: Planned, options: &RunOptions) -> Result<RunEnd, EnvironmentError> {
         if planned.plan.is_empty() {
             return Ok(RunEnd::Over { run: None, outcome: Outcome::Unchanged });
@@ -76,40 +84,38 @@ impl Environment {
         }
         let run = RunId::new(&*self.runtime);
         let heard = self.heard(&options.listener, &run);
-        let mut lease = Some(heard.lease(&run, options).await?);
+        let mut lease = Some(options.before_any_change(heard.lease(&run, options)).await?);
         let end = heard.carry_out(run, planned, &mut lease, options).await;
-        lease::release(&mut lease).await;
+        heard.give_back(&mut lease, options).await;
         end
     }
 
-    async fn carry_out(
+    /// Gives a lease back that was not handed on to a run.
+    pub(in crate::engine) async fn give_back(&self, lease: &mut Option<Lease>, options: &RunOptions) {
+        let limit = last_records(options.cancel.is_cancelled());
+        let _ = within(&*self.runtime, limit, lease::release(lease)).await;
+    }
+
+    /// Claims the environment for a new run, and keeps what it needs.
+    async fn claim(
         &self,
-        run: RunId,
-        planned: Planned,
-        lease: &mut Option<Lease>,
+        run: &RunId,
+        planned: &Planned,
         options: &RunOptions,
-    ) -> Result<RunEnd, EnvironmentError> {
+    ) -> Result<(Option<Gate>, Epoch), EnvironmentError> {
         let mut gate = self.gate().await?;
         let stamps = planned.seen.values().filter_map(crate::engine::epoch_of).max();
         let seen = stamps.max(gate.as_ref().and_then(Gate::epoch));
-        let records = &*self.records;
-        let claimed = crate::engine::epoch::claim(
-            records,
-            &*self.runtime,
-            planned.head.epoch.or(Some(crate::engine::Epoch(0))),
-            seen,
-            &run,
-            &options.by,
-        )
-        .await;
+        let known = planned.head.epoch.or(Some(Epoch(0)));
+        let claimed = epoch::claim(&*self.records, &*self.runtime, known, seen, run, &options.by).await;
         if let (Ok(epoch), Some(gate)) = (&claimed, &mut gate) {
-            let slow = |why| self.tell_before(&run, options, What::Waiting { why });
+            let slow = |why| self.tell_before(run, options, What::Waiting { why });
             gate.shut(*epoch, slow).await?;
         }
         let closed = match &claimed {
             Ok(epoch) => {
                 let pending = &planned.head.pending;
-                crate::engine::epoch::close(&self.records, &self.runtime, pending, *epoch, &options.by).await
+                epoch::close(&self.records, &self.runtime, pending, *epoch, &options.by).await
             }
             Err(_) => Ok(()),
         };
@@ -121,7 +127,18 @@ impl Environment {
             }
             Err(error) => return Err(error.into()),
         };
-        self.keep_values(&planned).await?;
+        self.keep_values(planned).await?;
+        Ok((gate, epoch))
+    }
+
+    async fn carry_out(
+        &self,
+        run: RunId,
+        planned: Planned,
+        lease: &mut Option<Lease>,
+        options: &RunOptions,
+    ) -> Result<RunEnd, EnvironmentError> {
+        let (gate, epoch) = options.before_any_change(self.claim(&run, &planned, options)).await?;
         let Some(lease) = lease.take() else { return Err(self.unfinished(&run)) };
         let hold = Hold::new(lease);
         let plan = planned.plan;
@@ -148,7 +165,7 @@ impl Environment {
         let journal = crate::engine::journal::Writer::new(
             Arc::clone(&self.records),
             Arc::clone(&self.runtime),
-            run,
+            run.clone(),
             epoch,
             0,
         );
@@ -165,7 +182,22 @@ impl Environment {
             options.by.clone(),
         );
         let (by, reason) = (options.by.clone(), options.reason.clone());
-        executor.begin(JournalEvent::RunStarted { plan: digest, by, reason }).await?;
+        let first = JournalEvent::RunStarted { plan: digest, by, reason };
+        match with_grace(&context, &options.cancel, executor.begin(first)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                // What was refused is nowhere: nothing has begun, and nobody has to wait for the lease to run out.
+                if matches!(&error, JournalError::Store(refused) if refused.effect() == Effect::None) {
+                    self.give_back(&mut hold.take_lease(), options).await;
+                }
+                return self.finish(context, hold, Err(error)).await;
+            }
+            None => {
+                let why = "interrupted while its beginning was written down: `mailyctl status` tells whether it has begun";
+                let end = paused(&context, why);
+                return self.finish(context, hold, Ok((end, None))).await;
+            }
+        }
         let end = {
             let run = executor.run();
             let sweeping = self.sweep(&values, &context, &planned.head.releases);
@@ -235,7 +267,7 @@ impl Environment {
                 }
             };
             let rest = futures::future::join(record, release);
-            let limit = self.runtime.sleep(if interrupted { LAST_RECORDS_INTERRUPTED } else { LAST_RECORDS });
+            let limit = self.runtime.sleep(last_records(interrupted));
             futures::pin_mut!(rest);
             // Both are for whoever comes next to have it easier: neither is worth waiting for a server that is silent.
             let _ = futures::future::select(rest, limit).await;

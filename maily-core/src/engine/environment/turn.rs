@@ -1,14 +1,28 @@
 //! Whose turn it is: one run at a time works on an environment.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future::BoxFuture};
 
 use super::{Environment, EnvironmentError, RunOptions};
 use crate::{
-    engine::{Lease, LeaseError, LeaseRequest, RunId, What, fence::Gate, history::Head, patience::patiently},
+    engine::{
+        LEASE, Lease, LeaseError, LeaseRequest, RunId, What,
+        fence::Gate,
+        history::Head,
+        journal::JournalError,
+        lease::{self, Pulse},
+        patience::patiently,
+    },
     model::Fencing,
+    runtime::Moment,
 };
+
+/// How often whoever waits looks at the lease.
+const LOOK: Duration = Duration::from_millis(500);
 
 impl Environment {
     /// The state of the records of the right cluster, once nobody else works on the environment: waits for one's turn
@@ -18,39 +32,75 @@ impl Environment {
     /// [`LeaseError::Held`] when somebody works on it for longer than we wait, [`EnvironmentError::Unfinished`] when
     /// a run has to be resumed or aborted first; else like [`Self::check`].
     pub async fn turn(&self, options: &RunOptions) -> Result<Head, EnvironmentError> {
-        let (checked, head) = futures::future::join(self.check(), self.wait_for_turn(options)).await;
-        // What is wrong with the cluster as such is the better answer.
-        let cluster = Some(checked?);
-        Ok(Head { cluster, ..head? })
+        let turn = async {
+            // Before the records are read: what is missing among them is written again.
+            let cluster = Some(self.check().await?);
+            let read = || async { Ok((self.head().await?, None)) }.boxed();
+            let (head, _) = self.in_line(options, read).await?;
+            Ok(Head { cluster, ..head })
+        };
+        options.before_any_change(turn).await
     }
 
-    async fn wait_for_turn(&self, options: &RunOptions) -> Result<Head, EnvironmentError> {
+    /// Reads the records once nobody else works on the environment; with what is damaged in them.
+    pub(super) async fn in_line<'a>(
+        &self,
+        options: &RunOptions,
+        read: impl Fn() -> BoxFuture<'a, Result<(Head, Option<JournalError>), EnvironmentError>>,
+    ) -> Result<(Head, Option<JournalError>), EnvironmentError> {
         let begun = self.runtime.now();
-        let mut seen: Option<(String, crate::runtime::Moment)> = None;
+        let mut left = None;
         loop {
-            let head = self.head().await?;
-            let Some(unfinished) = &head.unfinished else { return Ok(head) };
+            let (head, damage) = read().await?;
+            let Some(unfinished) = &head.unfinished else { return Ok((head, damage)) };
             if let Some(plan) = &unfinished.recorded.plan {
                 self.is_of(&plan.project)?;
             }
             let run = unfinished.recorded.run.clone();
-            let look =
-                || crate::engine::lease::look(&*self.providers.cluster, &self.name, &self.namespace).boxed();
-            let found = patiently(&*self.runtime, look).await.map_err(EnvironmentError::Provider)?;
-            let Some((holder, version)) = found else { return Err(self.unfinished(&run)) };
-            let now = self.runtime.now();
-            let since = seen.as_ref().filter(|(known, _)| *known == version).map_or(now, |(_, since)| *since);
-            // The holder has died: his run is to be resumed or aborted.
-            if now.since(since) > crate::engine::lease::LEASE {
+            // Only what is read after its holder has gone tells whether a run was left: its end comes before that.
+            if left.as_ref() == Some(&run) {
                 return Err(self.unfinished(&run));
+            }
+            self.until_left(&run, begun, options).await?;
+            left = Some(run);
+        }
+    }
+
+    /// Waits until nobody works on the environment, or whoever did has died.
+    async fn until_left(
+        &self,
+        run: &RunId,
+        begun: Moment,
+        options: &RunOptions,
+    ) -> Result<(), EnvironmentError> {
+        let mut pulse = Pulse::default();
+        let queued = self.queued(run, options);
+        loop {
+            let look = || lease::look(&*self.providers.cluster, &self.name, &self.namespace).boxed();
+            let found = patiently(&*self.runtime, look).await.map_err(EnvironmentError::Provider)?;
+            let Some((holder, version)) = found else { return Ok(()) };
+            let now = self.runtime.now();
+            if pulse.silence(&version, now) > LEASE {
+                return Ok(());
             }
             if options.wait.is_none_or(|wait| now.since(begun) > wait) {
                 let environment = self.name.clone();
                 return Err(LeaseError::Held { environment, holder }.into());
             }
-            self.tell_before(&run, options, What::Queued { holder: holder.clone() });
-            seen = Some((version, since));
-            self.runtime.sleep(Duration::from_millis(500)).await;
+            queued(&holder);
+            self.runtime.sleep(LOOK).await;
+        }
+    }
+
+    /// Tells whom a run waits for, each one once.
+    fn queued(&self, run: &RunId, options: &RunOptions) -> impl Fn(&str) + Send + Sync {
+        let last = Mutex::new(String::new());
+        move |holder: &str| {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last != holder {
+                holder.clone_into(&mut last);
+                self.tell_before(run, options, What::Queued { holder: holder.to_owned() });
+            }
         }
     }
 
@@ -80,14 +130,7 @@ impl Environment {
             run: run.clone(),
             wait: options.wait,
         };
-        let last = std::sync::Mutex::new(String::new());
-        let queued = |holder: &str| {
-            let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if *last != holder {
-                holder.clone_into(&mut last);
-                self.tell_before(run, options, What::Queued { holder: holder.to_owned() });
-            }
-        };
+        let queued = self.queued(run, options);
         let cluster = Arc::clone(&self.providers.cluster);
         Ok(Lease::acquire(cluster, Arc::clone(&self.runtime), &request, &queued).await?)
     }

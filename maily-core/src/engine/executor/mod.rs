@@ -21,9 +21,11 @@ use tokio_util::sync::CancellationToken;
 use look::Look;
 
 use super::{
-    Direction, Epoch, Failure, ReleaseId, RunEnd, StepId,
+    Conclusion, Direction, Epoch, Failure, ReleaseId, RunEnd, StepId, What,
+    interrupt::{GRACE, UNANSWERED, paused},
     journal::{self, JournalError, JournalEvent, ReleaseHead},
     state::{Course, Next, RunState},
+    wish::{LOOK_FOR_REQUESTS, forget_wish, who_asked},
 };
 use crate::{
     planted::{Defect, is_planted},
@@ -35,10 +37,6 @@ use crate::{
 const HOLD: Duration = Duration::from_millis(100);
 /// How long an append is tried again while the records cannot be reached.
 const APPEND_LIMIT: Duration = Duration::from_secs(120);
-/// So long an interrupted run waits for answers. What is under way then is as after a crash, which a resume knows.
-const GRACE: Duration = Duration::from_millis(800);
-/// Time between looks for a request to abort.
-const LOOK_FOR_REQUESTS: Duration = Duration::from_secs(3);
 
 type StepFuture = BoxFuture<'static, (StepId, Direction, End)>;
 type Append = BoxFuture<'static, (journal::Writer, Vec<JournalEvent>, Vec<Next>, Result<(), JournalError>)>;
@@ -66,6 +64,8 @@ pub(crate) struct Executor {
     looked: bool,
     /// What does not serve now that everything is back.
     not_serving: Vec<Failure>,
+    /// Whose wish to go back could not be granted.
+    refused: Option<String>,
 }
 
 impl Executor {
@@ -97,6 +97,7 @@ impl Executor {
             running: FuturesUnordered::new(),
             looked: false,
             not_serving: Vec::new(),
+            refused: None,
         }
     }
 
@@ -120,12 +121,35 @@ impl Executor {
     }
 
     /// Turns the run back at a person's wish.
-    pub(crate) fn turn(&mut self, why: Failure) {
+    pub(crate) fn turn(&mut self, by: String) {
         let may_turn = self.state.finished.is_none() && !self.state.past_return();
         if self.state.course == Course::Forward && may_turn {
-            self.push(JournalEvent::Turned { why, step: None, by: self.by.clone() });
+            let why = Failure::new("aborted", format!("{by} asked to abort"));
+            self.push(JournalEvent::Turned { why, step: None, by });
             self.context.halt(Halt::Turn);
         }
+    }
+
+    /// Obeys a wish to go back, or takes it off the records: whoever asked sees there that it cannot be granted.
+    fn heed(&mut self, by: String) -> BoxFuture<'static, Option<String>> {
+        let forward = self.state.course == Course::Forward && self.state.finished.is_none();
+        if !(forward && self.state.past_return()) {
+            self.turn(by);
+            return self.next_look();
+        }
+        if self.refused.as_ref() != Some(&by) {
+            let why =
+                format!("{by} asked to abort: a step that cannot be undone has begun, so that it goes on");
+            self.context.tell(What::Waiting { why });
+            self.refused = Some(by);
+        }
+        let (records, run, next) = (Arc::clone(&self.records), self.context.run.clone(), self.next_look());
+        async move {
+            // What fails here is tried again with the next look.
+            let _ = forget_wish(&*records, &run).await;
+            next.await
+        }
+        .boxed()
     }
 
     /// Runs until there is nothing more to do for this process; with the release where one was made.
@@ -153,6 +177,8 @@ impl Executor {
             }
             let idle = self.running.is_empty() && self.launches.is_empty() && !appending && !looking;
             if idle && end.is_none() {
+                // The steps may have heard of it before: then they have all stopped.
+                let interrupted = interrupted || self.cancel.is_cancelled();
                 if let Some(due) = self.last_look().filter(|_| !interrupted) {
                     look = Some(due).into();
                     looking = true;
@@ -220,14 +246,13 @@ impl Executor {
                     grace = Some(async move { runtime.sleep(GRACE).await }.boxed()).into();
                 }
                 Some(()) = &mut grace, if interrupted => {
-                    let why = "interrupted before every call had its answer".to_owned();
-                    return Ok((RunEnd::Paused { run: self.context.run.clone(), why }, None));
+                    return Ok((paused(&self.context, UNANSWERED), None));
                 }
                 wish = &mut requests => {
-                    if let Some(why) = wish {
-                        self.turn(why);
-                    }
-                    requests = self.next_look();
+                    requests = match wish {
+                        Some(by) => self.heed(by),
+                        None => self.next_look(),
+                    };
                 }
             }
         }
@@ -237,14 +262,12 @@ impl Executor {
         JournalError::NotHolder { epoch: self.epoch(), other: None }
     }
 
-    /// Looks after a while whether somebody asked to abort the run.
-    fn next_look(&self) -> BoxFuture<'static, Option<Failure>> {
+    /// Looks after a while whether somebody asked to abort the run, and who.
+    fn next_look(&self) -> BoxFuture<'static, Option<String>> {
         let (context, records) = (Arc::clone(&self.context), Arc::clone(&self.records));
         async move {
             context.runtime.sleep(LOOK_FOR_REQUESTS).await;
-            let bytes = records.get(&abort_key(&context.run)).await.ok()??;
-            let by: String = journal::unpack("abort", &bytes).ok()?;
-            Some(Failure::new("aborted", format!("{by} asked to abort")))
+            who_asked(&*records, &context.run).await.ok()?
         }
         .boxed()
     }
@@ -272,17 +295,16 @@ impl Executor {
     /// The segment is durable: tell, and let the effects begin.
     fn committed(&mut self, events: &[JournalEvent], launches: Vec<Next>) {
         for event in events {
-            if let Some(what) = self.story(event) {
-                self.context.tell(what);
+            let Some(mut what) = self.story(event) else { continue };
+            if let What::Paused { items, .. } = &mut what
+                && let Conclusion::Stuck(stuck) = self.state.conclusion()
+            {
+                *items = stuck;
             }
+            self.context.tell(what);
         }
         for next in launches {
             self.launch(next);
         }
     }
-}
-
-/// Key of the record that asks the holder of a run to turn back.
-pub(crate) fn abort_key(run: &super::RunId) -> String {
-    format!("request/{run}/abort")
 }

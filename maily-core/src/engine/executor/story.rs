@@ -51,13 +51,13 @@ impl Executor {
             JournalEvent::Turned { why, step, .. } => What::Turned { why: why.clone(), step: step.clone() },
             JournalEvent::UndoStarted { step, .. } => What::UndoStarted { step: step.clone() },
             JournalEvent::Undone { step, .. } => What::Undone { step: step.clone() },
-            JournalEvent::UndoFailed { step, failure, .. } => {
-                What::UndoFailed { step: step.clone(), failure: failure.clone() }
+            JournalEvent::UndoFailed { step, failure, remedy, .. } => {
+                What::UndoFailed { step: step.clone(), failure: failure.clone(), remedy: remedy.clone() }
             }
             JournalEvent::GateDecided { step, verdict, evidence, .. } => {
                 What::GateDecided { step: step.clone(), verdict: verdict.clone(), evidence: evidence.clone() }
             }
-            JournalEvent::Paused { why } => What::Paused { why: why.clone() },
+            JournalEvent::Paused { why } => What::Paused { why: why.clone(), items: Vec::new() },
             JournalEvent::RunFinished { outcome, release, .. } => What::RunFinished {
                 outcome: outcome.clone(),
                 release: release.as_ref().map(|release| release.id),
