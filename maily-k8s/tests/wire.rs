@@ -139,13 +139,13 @@ async fn t11_a_closed_watch_goes_on_where_it_was_and_lost_history_is_listed_agai
     let mut told = Vec::new();
     for _ in 0..5 {
         told.push(match watch.next().await.expect("goes on").expect("is no error") {
-            WatchEvent::Listed(objects) => format!("listed {}", objects.len()),
+            WatchEvent::Listed { objects, version } => format!("listed {} at {version}", objects.len()),
             WatchEvent::Applied(object) => format!("applied {}", object.name()),
             WatchEvent::Deleted(object) => format!("deleted {}", object.name()),
             WatchEvent::Interrupted(why) => format!("interrupted {why}"),
         });
     }
-    assert_eq!(told, ["listed 1", "applied b", "listed 3", "deleted a", "listed 1"]);
+    assert_eq!(told, ["listed 1 at 5", "applied b", "listed 3 at 20", "deleted a", "listed 1 at 30"]);
     let asked = asked.lock().expect("is not poisoned").clone();
     let from: Vec<Option<&str>> = asked
         .iter()
@@ -369,7 +369,7 @@ async fn t11_history_that_is_lost_again_and_again_is_listed_with_pauses() {
         let mut watch = cluster.watch(&query()).await.expect("opens");
         for _ in 0..20 {
             let event = watch.next().await.expect("goes on").expect("is no error");
-            assert!(matches!(event, WatchEvent::Listed(_)), "{event:?}");
+            assert!(matches!(event, WatchEvent::Listed { .. }), "{event:?}");
         }
         let (took, asked) = (runtime.now().since(start), asked.lock().expect("is not poisoned").len());
         assert!(took > Duration::from_secs(60), "{asked} requests in {took:?}");

@@ -169,7 +169,12 @@ pub enum Deleted {
 #[derive(Clone, Debug)]
 pub enum WatchEvent {
     /// The complete present state: at the start, and again whenever history was lost. Replaces all that was known.
-    Listed(Vec<Object>),
+    Listed {
+        /// All there is.
+        objects: Vec<Object>,
+        /// The resource version of the list itself: what is known by a later one is younger than the list.
+        version: String,
+    },
     /// An object was added or changed.
     Applied(Object),
     /// An object is gone; its last state.
@@ -264,7 +269,8 @@ pub enum Access {
 /// 11. `delete` with a precondition that does not hold fails with `Conflict`; of an absent object it is
 ///     `AlreadyAbsent`; while finalizers hold the object it is `Pending`.
 /// 12. A watch begins with `Listed`, then tells every later change of what it selects at least by its last state, and
-///     outlives closed connections and lost history.
+///     outlives closed connections and lost history. No write that was answered before it was listed has a resource
+///     version higher than that of the list.
 /// 13. An apply after [`WriteMode::Migrate`] removes fields that the managers which were named had set, by update or by
 ///     apply, and the apply leaves out; those of a manager who was not named stay his.
 /// 14. `logs` yields the lines in order; of a pod that does not exist it fails with `NotFound`.

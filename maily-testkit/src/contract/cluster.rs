@@ -254,11 +254,20 @@ pub async fn deletes_say_what_became_of_them(place: &Place) {
 
 /// Sentence 12: a watch begins with all there is, and goes on.
 pub async fn a_watch_begins_with_all_and_goes_on(place: &Place) {
+    let number = |object: &Object| -> u64 {
+        object.resource_version().and_then(|version| version.parse().ok()).expect("a number")
+    };
     place.apply(&place.map("one", json!({"a": "1"}))).await;
+    let gone = place.apply(&place.map("three", json!({}))).await;
+    place.cluster.delete(&place.key("three"), &exactly(&gone)).await.expect("is deleted");
     let query = ListQuery::new(ObjectKind::new("v1", "ConfigMap"), Some(&place.namespace));
     let mut watch = place.cluster.watch(&query).await.expect("opens");
     match next(place, &mut watch).await {
-        WatchEvent::Listed(objects) => assert!(objects.iter().any(|object| object.key().name == "one")),
+        WatchEvent::Listed { objects, version } => {
+            assert!(objects.iter().any(|object| object.key().name == "one"));
+            let listed: u64 = version.parse().expect("a number");
+            assert!(listed >= number(&gone), "{listed} knows of the write of what is gone, {gone:?}");
+        }
         other => panic!("begins with {other:?}"),
     }
     place.apply(&place.map("one", json!({"a": "2"}))).await;
@@ -271,7 +280,7 @@ pub async fn a_watch_begins_with_all_and_goes_on(place: &Place) {
                 changed = object.text("/data/a") == Some("2")
             }
             WatchEvent::Deleted(object) if object.key().name == "two" => gone = true,
-            WatchEvent::Listed(objects) => {
+            WatchEvent::Listed { objects, .. } => {
                 // History may be told in one piece.
                 changed |= objects.iter().any(|object| object.text("/data/a") == Some("2"));
                 gone |= !objects.iter().any(|object| object.key().name == "two");

@@ -305,7 +305,8 @@ impl Watching {
                     let found: Vec<Object> =
                         world.objects().filter(|o| fits(&self.query, o)).cloned().collect();
                     self.known = found.iter().map(|object| object.key().clone()).collect();
-                    return vec![WatchEvent::Listed(found)];
+                    let version = world.version.to_string();
+                    return vec![WatchEvent::Listed { objects: found, version }];
                 };
                 if let Some(changes) = world.since(version) {
                     self.version = Some(world.version);

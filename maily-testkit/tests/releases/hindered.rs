@@ -23,6 +23,8 @@ pub(crate) enum Cut {
     Broken,
     /// They say that they go on, and say nothing more.
     Interrupted,
+    /// They say that they go on, and list all anew after ten seconds: their history was lost.
+    Forgotten,
 }
 
 /// The hindered cluster.
@@ -100,11 +102,19 @@ impl Cluster for Hindered {
         let runtime = Arc::clone(&self.runtime);
         let until = async move { runtime.sleep(left).await }.boxed();
         let before = self.cluster.watch(query).await?.take_until(until);
+        let interrupted = || stream::iter([Ok(WatchEvent::Interrupted("it breaks off".to_owned()))]);
         let after = match how {
             Cut::Broken => stream::iter([Err(broken())]).boxed(),
-            Cut::Interrupted => stream::iter([Ok(WatchEvent::Interrupted("it breaks off".to_owned()))])
-                .chain(stream::pending())
-                .boxed(),
+            Cut::Interrupted => interrupted().chain(stream::pending()).boxed(),
+            Cut::Forgotten => {
+                let (runtime, cluster, query) =
+                    (Arc::clone(&self.runtime), self.cluster.clone(), query.clone());
+                let anew = async move {
+                    runtime.sleep(Duration::from_secs(10)).await;
+                    cluster.watch(&query).await.expect("opens")
+                };
+                interrupted().chain(stream::once(anew).flatten()).boxed()
+            }
         };
         Ok(before.chain(after).boxed())
     }

@@ -266,7 +266,8 @@ impl Cluster for Scripted {
         }
         let states = self.states.lock().expect("not poisoned").clone();
         let pods: Vec<Object> = states.iter().map(|status| self.pod(&query.labels, status)).collect();
-        let mut events: Vec<WatchEvent> = vec![WatchEvent::Listed(pods[..1].to_vec())];
+        let mut events: Vec<WatchEvent> =
+            vec![WatchEvent::Listed { objects: pods[..1].to_vec(), version: "1".to_owned() }];
         events.extend(pods[1..].iter().cloned().map(WatchEvent::Applied));
         Ok(stream::iter(events.into_iter().map(Ok)).chain(stream::pending()).boxed())
     }
