@@ -24,6 +24,12 @@ pub(crate) fn is_made_by(deployment: &FrontendDeployment, run: &RunId) -> bool {
     deployment.tags.get(RUN_TAG).is_some_and(|made| **made == *run.to_string())
 }
 
+/// Somebody else had a domain show something.
+fn promoted(shown: Option<&str>) -> Failure {
+    let message = format!("the domain shows {} meanwhile", shown.unwrap_or("nothing"));
+    Failure::new("changed", message)
+}
+
 /// What a frontend step is about.
 pub(super) struct Wish<'a> {
     pub(super) project: &'a str,
@@ -82,10 +88,43 @@ impl Presenting<'_> {
     }
 
     async fn forward(&mut self, wish: &Wish<'_>, resumed: bool) -> Result<(), Trouble> {
+        if !resumed {
+            self.as_planned(wish).await?;
+        }
         let made = self.make(wish, resumed).await?;
         self.context.made(&self.step.id, &made.id);
         let ready = self.built(wish, made).await?;
+        if let Err(trouble) = self.as_planned(wish).await {
+            self.forget(wish, &ready.id, resumed).await?;
+            return Err(trouble);
+        }
         self.show(wish, &ready.id).await
+    }
+
+    /// Whether the domain still shows what it showed when the plan was made, or what this run brought: what somebody
+    /// else has promoted since is his.
+    async fn as_planned(&mut self, wish: &Wish<'_>) -> Result<(), Trouble> {
+        let shown = self.settled(wish).await?;
+        let id = shown.as_ref().map(|shown| shown.id.as_str());
+        let ours = shown.as_ref().is_some_and(|shown| is_made_by(shown, &self.context.run));
+        let wanted = id.is_some() && id == wish.existing;
+        if id == wish.before || ours || wanted {
+            return Ok(());
+        }
+        Err(promoted(id).into())
+    }
+
+    /// Removes what was made and never promoted, so that nothing of it has to be taken back. Where more may be left of
+    /// an unanswered call, or of a former process, the way back looks.
+    async fn forget(&mut self, wish: &Wish<'_>, made: &str, resumed: bool) -> Result<(), Trouble> {
+        if resumed || self.context.result(&self.step.id).unanswered {
+            return Ok(());
+        }
+        if wish.existing != Some(made) {
+            self.remove(wish, made).await?;
+        }
+        self.effect = Effect::None;
+        Ok(())
     }
 
     /// At most one deployment per run and step, whatever was lost.
@@ -242,7 +281,7 @@ impl Presenting<'_> {
             Some(found) => Some(found),
             None => self.remembered(wish).await?,
         };
-        let shown = self.settled(wish).await?;
+        let shown = self.settled(wish).await?.map(|shown| shown.id);
         let ours = made.as_ref().map(|made| made.id.as_str());
         match (shown.as_deref(), wish.before) {
             (shown, before) if shown == before => {}
@@ -253,10 +292,7 @@ impl Presenting<'_> {
                 let why = "the domain showed nothing before, and the host cannot unset it";
                 return Err(Failure::new("no-way-back", why).into());
             }
-            (shown, _) => {
-                let message = format!("the domain shows {} meanwhile", shown.unwrap_or("nothing"));
-                return Err(Failure::new("changed", message).into());
-            }
+            (shown, _) => return Err(promoted(shown).into()),
         }
         match made {
             Some(made) => self.remove(wish, &made.id).await,
@@ -276,10 +312,10 @@ impl Presenting<'_> {
     }
 
     /// What the domain shows once nothing is on its way there.
-    async fn settled(&mut self, wish: &Wish<'_>) -> Result<Option<String>, Trouble> {
+    async fn settled(&mut self, wish: &Wish<'_>) -> Result<Option<FrontendDeployment>, Trouble> {
         loop {
             match self.host.production(wish.project, wish.domain).await {
-                Ok(Production { shown, coming: None }) => return Ok(shown.map(|shown| shown.id)),
+                Ok(Production { shown, coming: None }) => return Ok(shown),
                 Ok(_) if self.context.runtime.now() >= self.deadline => {
                     return Err(Failure::new("deadline", "the domain is still being changed").into());
                 }

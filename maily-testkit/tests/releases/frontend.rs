@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use maily_core::{
-    engine::{Outcome, RunEnd, planner::PlanOptions},
+    engine::{Depth, EnvironmentError, Outcome, RunEnd, planner::PlanOptions},
     provider::{ErrorKind, FrontendDeployment, FrontendHost, Production, ProviderError},
     release::RollbackTo,
     runtime::Runtime,
@@ -274,4 +274,59 @@ async fn a_frontend_that_the_file_has_no_more_is_not_said_to_go_back() {
     let planned = shop.back(to, Some(&["api"]), PlanOptions::default()).await.expect("can be planned");
     assert!(succeeded(&shop.run(planned).await));
     assert_eq!(shop.released().await.head.versions["site"], "v2");
+}
+
+/// Somebody builds a version at the host itself; the id of what came of it.
+async fn build_by_hand(setup: &Setup, host: &Lossy) -> String {
+    let made = host.create("site", "by-hand", &BTreeMap::new()).await.expect("is made");
+    setup.runtime.sleep(Duration::from_secs(5)).await;
+    made.id
+}
+
+async fn promote_by_hand(setup: &Setup, host: &Lossy, id: &str) {
+    host.promote("site", id, None).await.expect("is taken");
+    setup.runtime.sleep(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_is_out_of_date_once_somebody_has_promoted_something() {
+    let (setup, host) = site(36).await;
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    let environment = setup.environment();
+    environment.adopt_plan(planned.plan.clone()).await.expect("fits still");
+    let id = build_by_hand(&setup, &host).await;
+    promote_by_hand(&setup, &host, &id).await;
+    let Err(EnvironmentError::OutOfDate(stale)) = environment.adopt_plan(planned.plan).await else {
+        panic!("it would be shown over what somebody has promoted")
+    };
+    assert!(stale.len() == 1 && stale[0].contains(&id), "{stale:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_has_promoted_since_the_plan_is_left_to_him() {
+    // Between the plan and the first step, and while the new version is built.
+    for meanwhile in [false, true] {
+        let (setup, host) = site(37).await;
+        let id = build_by_hand(&setup, &host).await;
+        let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+        let person = async {
+            while meanwhile && !host.versions().await.contains(&"v2".to_owned()) {
+                setup.runtime.sleep(Duration::from_millis(50)).await;
+            }
+            promote_by_hand(&setup, &host, &id).await;
+        };
+        let environment = setup.environment();
+        let options = setup.options("tester");
+        let end = if meanwhile {
+            futures::future::join(environment.run(planned, &options), person).await.0
+        } else {
+            person.await;
+            environment.run(planned, &options).await
+        };
+        let end = end.expect("runs");
+        let RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, .. } = &end else { panic!("{end:?}") };
+        assert_eq!(why.cause, "changed", "{why:?}");
+        assert_eq!(host.shown().await.as_deref(), Some("by-hand"), "meanwhile: {meanwhile}");
+        assert_eq!(host.versions().await, ["by-hand", "v1"], "nothing of the run is left");
+    }
 }
