@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::context::{Context, End, Past, Trouble};
+use super::{
+    context::{Context, End, Past, Trouble},
+    waited::Waited,
+};
 use crate::{
     planted::{Defect, is_planted},
     provider::{Effect, FrontendDeployment, FrontendHost, FrontendState, Production, ProviderError},
@@ -46,6 +49,7 @@ struct Presenting<'a> {
     direction: Direction,
     deadline: Moment,
     effect: Effect,
+    waited: Waited<'a>,
 }
 
 /// Brings the wanted version, or takes it back.
@@ -63,7 +67,8 @@ pub(super) async fn run(
     let deadline = context.runtime.now() + super::rollout::time_for(step, direction);
     let resumed = past == Past::Unknown;
     let effect = if resumed || direction == Direction::Back { Effect::Unknown } else { Effect::None };
-    let mut work = Presenting { context, step, host, direction, deadline, effect };
+    let waited = Waited::new(context, &step.id);
+    let mut work = Presenting { context, step, host, direction, deadline, effect, waited };
     let result = match direction {
         Direction::Forward => work.forward(wish, resumed).await,
         Direction::Back => work.back(wish, resumed || context.result(&step.id).unanswered).await,
@@ -137,7 +142,7 @@ impl Presenting<'_> {
         loop {
             if look {
                 // A create that was not answered may still land.
-                self.context.pause(self.direction, CALL_LIMIT).await?;
+                self.outlast().await?;
                 if let Some(found) = self.surplus(wish, &tags).await? {
                     return Ok(found);
                 }
@@ -221,9 +226,7 @@ impl Presenting<'_> {
                 let message = format!("the build is not through after {} s", self.step.timeout_s);
                 return Err(Failure::new("deadline", message).with_object(deployment.url.clone()).into());
             }
-            let why = format!("building {}", deployment.url);
-            let (ready, desired) = (None, None);
-            self.context.tell(What::StepProgress { step: self.step.id.clone(), ready, desired, why });
+            self.waited.tell(None, None, &format!("building {}", deployment.url));
             self.context.pause(self.direction, Duration::from_secs(1)).await?;
             match self.host.get(wish.project, &deployment.id).await {
                 Ok(Some(found)) => deployment = found,
@@ -247,7 +250,7 @@ impl Presenting<'_> {
                         self.after_change(error).await?;
                         if may_land {
                             // It must not land after the promotion of a later run.
-                            self.context.pause(self.direction, CALL_LIMIT).await?;
+                            self.outlast().await?;
                         }
                         continue;
                     }
@@ -267,6 +270,7 @@ impl Presenting<'_> {
                 let message = format!("the host does not show {id} although it accepted to");
                 return Err(Failure::new("deadline", message).into());
             }
+            self.waited.tell(None, None, &format!("the domain does not show {id} yet"));
             self.context.pause(self.direction, SWITCH).await?;
         }
     }
@@ -274,7 +278,7 @@ impl Presenting<'_> {
     async fn back(&mut self, wish: &Wish<'_>, unanswered: bool) -> Result<(), Trouble> {
         if unanswered {
             // What is looked up before an unanswered call has had its time may come after the look.
-            self.context.pause(self.direction, CALL_LIMIT).await?;
+            self.outlast().await?;
         }
         let tags = self.tags();
         let made = match self.surplus(wish, &tags).await? {
@@ -300,6 +304,19 @@ impl Presenting<'_> {
         }
     }
 
+    /// Waits until a call without an answer has had its effect or never will.
+    async fn outlast(&mut self) -> Result<(), Trouble> {
+        let until = self.context.runtime.now() + CALL_LIMIT;
+        while !self.context.left(until).is_zero() {
+            let why =
+                format!("waits {} s: a call without an answer may still take effect", CALL_LIMIT.as_secs());
+            self.waited.tell(None, None, &why);
+            let pause = self.context.left(until).min(self.waited.left());
+            self.context.pause(self.direction, pause).await?;
+        }
+        Ok(())
+    }
+
     /// Removes a deployment that no domain shows.
     async fn remove(&mut self, wish: &Wish<'_>, id: &str) -> Result<(), Trouble> {
         loop {
@@ -319,7 +336,10 @@ impl Presenting<'_> {
                 Ok(_) if self.context.runtime.now() >= self.deadline => {
                     return Err(Failure::new("deadline", "the domain is still being changed").into());
                 }
-                Ok(_) => self.context.pause(self.direction, SWITCH).await?,
+                Ok(_) => {
+                    self.waited.tell(None, None, "the domain is still being changed");
+                    self.context.pause(self.direction, SWITCH).await?;
+                }
                 Err(error) => self.after(error).await?,
             }
         }

@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use maily_core::{
     engine::{Depth, EnvironmentError, Outcome, RunEnd, planner::PlanOptions},
-    provider::{ErrorKind, FrontendDeployment, FrontendHost, Production, ProviderError},
+    provider::{ErrorKind, FrontendDeployment, FrontendHost, FrontendState, Production, ProviderError},
     release::RollbackTo,
     runtime::Runtime,
 };
@@ -22,6 +22,7 @@ use maily_testkit::sim::SimFrontend;
 use crate::{
     setup::{Setup, fault, succeeded},
     shop::{Shop, notes},
+    waiting::heard,
 };
 
 const SITE: &str = "
@@ -48,6 +49,8 @@ struct Lossy {
     lags: AtomicBool,
     /// Removals that fail before one works.
     stuck: AtomicU32,
+    /// Looks at a deployment that say that it is being built still.
+    slow: AtomicU32,
 }
 
 impl Lossy {
@@ -61,6 +64,7 @@ impl Lossy {
             late_promotion: AtomicU32::new(0),
             lags: AtomicBool::new(false),
             stuck: AtomicU32::new(0),
+            slow: AtomicU32::new(0),
         })
     }
 
@@ -102,7 +106,12 @@ impl FrontendHost for Lossy {
     }
 
     async fn get(&self, project: &str, id: &str) -> Result<Option<FrontendDeployment>, ProviderError> {
-        self.host.get(project, id).await
+        let found = self.host.get(project, id).await?;
+        let left = self.slow.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        Ok(found.map(|found| match left {
+            Ok(_) => FrontendDeployment { state: FrontendState::Building, ..found },
+            Err(_) => found,
+        }))
     }
 
     async fn find(
@@ -328,5 +337,28 @@ async fn what_somebody_has_promoted_since_the_plan_is_left_to_him() {
         assert_eq!(why.cause, "changed", "{why:?}");
         assert_eq!(host.shown().await.as_deref(), Some("by-hand"), "meanwhile: {meanwhile}");
         assert_eq!(host.versions().await, ["by-hand", "v1"], "nothing of the run is left");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_frontend_waits_for_is_told_soon_and_every_while() {
+    let (setup, host) = site(38).await;
+    // A build of forty seconds; then a create and a promotion without an answer.
+    let mut said = Vec::new();
+    for (version, slow, late) in [("v2", 40, 0), ("v3", 0, 20)] {
+        host.slow.store(slow, Ordering::SeqCst);
+        host.late.store(late, Ordering::SeqCst);
+        host.late_promotion.store(late, Ordering::SeqCst);
+        let planned = setup.plan(version, Depth::Read).await.expect("can be planned");
+        let (end, mut told) = heard(&setup, planned).await;
+        assert!(succeeded(&end), "{end:?}");
+        told.retain(|(_, step, _)| step.as_str() == "production/site/frontend");
+        let longest = told.windows(2).map(|pair| pair[1].0.since(pair[0].0)).max();
+        assert!(longest.is_some_and(|longest| longest <= Duration::from_secs(26)), "{told:?}");
+        said.extend(told);
+    }
+    for part in ["without an answer", "building", "does not show"] {
+        let told = said.iter().filter(|(.., why)| why.contains(part)).count();
+        assert!((1..=6).contains(&told), "{part} {told} times: {said:?}");
     }
 }

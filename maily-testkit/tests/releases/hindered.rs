@@ -1,14 +1,20 @@
 //! A cluster some of whose answers come late, or not any more.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, ListQuery, LogOptions, LogStream,
-        Permission, Precondition, ProviderError, WatchEvent, WatchStream, WriteOptions,
+        Access, ApiResource, Cluster, ClusterInfo, Deleted, Effect, ErrorKind, ListQuery, LogOptions,
+        LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream, WriteOptions,
     },
     runtime::{Moment, Runtime},
 };
@@ -36,12 +42,15 @@ pub(crate) struct Hindered {
     pub(crate) lists_take: Duration,
     /// When and how watches of Deployments end.
     pub(crate) cut: Option<(Moment, Cut)>,
+    /// Writes of the object of this name are conflicts whatever they carry, as a webhook may answer; how many were.
+    pub(crate) conflicts: Option<(&'static str, Arc<AtomicU32>)>,
 }
 
 impl Hindered {
     pub(crate) fn of(setup: &Setup) -> Self {
         let cluster = SimCluster::new(Arc::clone(&setup.shared));
-        Self { cluster, runtime: Arc::clone(&setup.runtime), lists_take: Duration::ZERO, cut: None }
+        let runtime = Arc::clone(&setup.runtime);
+        Self { cluster, runtime, lists_take: Duration::ZERO, cut: None, conflicts: None }
     }
 
     async fn listing(&self, query: &ListQuery) {
@@ -84,6 +93,14 @@ impl Cluster for Hindered {
     }
 
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
+        if let Some((name, count)) = &self.conflicts
+            && object.name() == *name
+        {
+            count.fetch_add(1, Ordering::SeqCst);
+            let message = "admission webhook \"quota.example.com\" denied the request: try again";
+            return Err(ProviderError::new(ErrorKind::Conflict, "kubernetes", "apply", *name, message)
+                .with_effect(Effect::None));
+        }
         self.cluster.write(object, options).await
     }
 
