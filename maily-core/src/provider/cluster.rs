@@ -209,6 +209,8 @@ pub struct LogOptions {
     pub tail: Option<u32>,
     /// The log of the container's previous instance.
     pub previous: bool,
+    /// Only about so many bytes from where it begins: it may end within a line.
+    pub bytes: Option<u32>,
 }
 
 /// One line of a log.
@@ -216,7 +218,7 @@ pub struct LogOptions {
 pub struct LogLine {
     /// When it was written, where the provider says.
     pub time: Option<jiff::Timestamp>,
-    /// The line without its end.
+    /// The line without its end; a provider may cut one that is longer than 64 KiB.
     pub text: String,
 }
 
@@ -296,6 +298,7 @@ pub enum Access {
 /// 21. `tail` and `since` leave out all but the last lines and all but the younger ones; of a `container` that the pod
 ///     does not have, and of a `previous` instance where there was none, it fails with `Invalid` or `NotFound`.
 /// 22. What is followed does not end while its container runs.
+/// 23. `bytes` ends a log after so many, in the middle of a line too.
 #[async_trait]
 pub trait Cluster: fmt::Debug + Send + Sync + 'static {
     /// Who the cluster is.

@@ -348,6 +348,8 @@ pub async fn logs_are_narrowed_by_their_options(place: &Place) {
     assert_eq!(none, []);
     let container = Some("main".to_owned());
     assert_eq!(lines(place, &key, LogOptions { container, ..LogOptions::default() }).await, all);
+    let all_bytes = LogOptions { bytes: Some(1 << 20), ..LogOptions::default() };
+    assert_eq!(lines(place, &key, all_bytes).await, all);
     // Nothing is said by a pod that only serves.
     place.runtime.sleep(Duration::from_secs(4)).await;
     let since = |seconds| LogOptions { since: Some(Duration::from_secs(seconds)), ..LogOptions::default() };
@@ -366,6 +368,15 @@ pub async fn logs_are_narrowed_by_their_options(place: &Place) {
         };
         assert!(matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound), "{options:?}: {error}");
     }
+}
+
+/// Sentence 23: a log ends after so many bytes.
+pub async fn a_log_ends_after_so_many_bytes(place: &Place) {
+    let key = place.pod("talks").await;
+    let all = lines(place, &key, LogOptions::default()).await;
+    let few = lines(place, &key, LogOptions { bytes: Some(3), ..LogOptions::default() }).await;
+    assert_eq!(few.len(), 1, "{few:?}");
+    assert!(few[0].text.len() <= 3 && !all[0].text.is_empty(), "{few:?}");
 }
 
 /// Sentence 22: a log that is followed goes on.

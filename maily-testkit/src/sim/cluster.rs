@@ -264,7 +264,10 @@ impl Cluster for SimCluster {
         let total = first.len();
         let tail =
             options.tail.map_or(0, |tail| total.saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX)));
-        let first: Vec<LogLine> = first.into_iter().skip(tail).collect();
+        let mut first: Vec<LogLine> = first.into_iter().skip(tail).collect();
+        if let Some(bytes) = options.bytes {
+            first = within_bytes(first, usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
         if options.follow == Follow::No {
             return Ok(stream::iter(first.into_iter().map(Ok)).boxed());
         }
@@ -286,6 +289,25 @@ impl Cluster for SimCluster {
 fn containers(pod: &Object) -> impl Iterator<Item = &str> {
     let all = pod.items("/spec/initContainers").iter().chain(pod.items("/spec/containers"));
     all.filter_map(|container| container.get("name")?.as_str())
+}
+
+/// As much of a log as fits into so many bytes; times are not counted.
+fn within_bytes(lines: Vec<LogLine>, bytes: usize) -> Vec<LogLine> {
+    let mut left = bytes;
+    let mut kept = Vec::new();
+    for mut line in lines {
+        if left == 0 {
+            break;
+        }
+        let mut end = line.text.len().min(left);
+        while !line.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        left = left.saturating_sub(line.text.len() + 1);
+        line.text.truncate(end);
+        kept.push(line);
+    }
+    kept
 }
 
 struct Watching {

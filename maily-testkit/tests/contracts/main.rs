@@ -58,6 +58,7 @@ cluster_sentences!(
     logs_come_in_order_and_need_their_pod,
     what_does_not_fit_is_invalid_and_untold,
     logs_are_narrowed_by_their_options,
+    a_log_ends_after_so_many_bytes,
     a_followed_log_goes_on,
 );
 

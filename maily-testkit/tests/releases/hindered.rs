@@ -13,8 +13,9 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterInfo, Deleted, Effect, ErrorKind, ListQuery, LogOptions,
-        LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream, WriteOptions,
+        Access, ApiResource, Cluster, ClusterInfo, Deleted, Effect, ErrorKind, ListQuery, LogLine,
+        LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream,
+        WriteOptions,
     },
     runtime::{Moment, Runtime},
 };
@@ -44,13 +45,15 @@ pub(crate) struct Hindered {
     pub(crate) cut: Option<(Moment, Cut)>,
     /// Writes of the object of this name are conflicts whatever they carry, as a webhook may answer; how many were.
     pub(crate) conflicts: Option<(&'static str, Arc<AtomicU32>)>,
+    /// Logs have lines of so many bytes.
+    pub(crate) lines_of: Option<usize>,
 }
 
 impl Hindered {
     pub(crate) fn of(setup: &Setup) -> Self {
         let cluster = SimCluster::new(Arc::clone(&setup.shared));
         let runtime = Arc::clone(&setup.runtime);
-        Self { cluster, runtime, lists_take: Duration::ZERO, cut: None, conflicts: None }
+        Self { cluster, runtime, lists_take: Duration::ZERO, cut: None, conflicts: None, lines_of: None }
     }
 
     async fn listing(&self, query: &ListQuery) {
@@ -137,6 +140,10 @@ impl Cluster for Hindered {
     }
 
     async fn logs(&self, pod: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError> {
-        self.cluster.logs(pod, options).await
+        let lines = self.cluster.logs(pod, options).await?;
+        let Some(length) = self.lines_of else { return Ok(lines) };
+        assert!(options.bytes.is_some(), "nobody asks for all of it: {options:?}");
+        let line = LogLine { time: None, text: "=".repeat(length) };
+        Ok(stream::iter(vec![line; 20].into_iter().map(Ok)).boxed())
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt as _, future::BoxFuture, stream};
 use maily_core::{
-    engine::{Depth, RunEnd, Storage, planner::PlanOptions},
+    engine::{Depth, Outcome, RunEnd, Storage, planner::PlanOptions},
     object::{Object, ObjectKey, ObjectKind},
     provider::{
         Access, ApiResource, Cluster, ClusterInfo, Deleted, Follow, ListQuery, LogLine, LogOptions,
@@ -22,7 +22,10 @@ use maily_core::{
 use maily_testkit::sim::SimCluster;
 use serde_json::{Value, json};
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    hindered::Hindered,
+    setup::{Setup, fault, succeeded},
+};
 
 /// Pods with their lines.
 async fn read(setup: &Setup, name: &str, options: &LogOptions) -> Option<BTreeMap<String, Vec<String>>> {
@@ -336,4 +339,17 @@ async fn an_earlier_instance_is_read_of_containers_that_had_one() {
     let names: Vec<&str> = asked.iter().filter_map(|options| options.container.as_deref()).collect();
     assert_eq!(names, ["init", "main"], "one that never ended has no earlier instance");
     assert!(asked.iter().all(|options| options.previous && options.tail == Some(5)), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_travels_with_a_failure_is_cut() {
+    let mut setup = Setup::new(77);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("crash web@v2"));
+    setup.cluster = Some(Arc::new(Hindered { lines_of: Some(16 << 10), ..Hindered::of(&setup) }));
+    let end = setup.deploy("v2").await;
+    let RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, .. } = &end else { panic!("{end:?}") };
+    assert_eq!(why.log.len(), 20);
+    let length = |line: &String| line.chars().count();
+    assert!(why.log.iter().all(|line| length(line) <= 501 && line.ends_with("=…")), "{:?}", why.log);
 }
