@@ -531,6 +531,10 @@ async fn a_look_at_a_service_asks_its_proxy_and_tells_its_answers_from_those_of_
         Reply::Json(200, json!({"ok": true})),
         Reply::Json(404, json!({"kind": "Page", "message": "mine"})),
         Reply::Json(500, json!({})),
+        Reply::Json(401, json!({"message": "mine"})),
+        status(401, "Unauthorized", "Unauthorized"),
+        Reply::Pieces(429, "Too many requests, please try again later.".to_owned(), 100),
+        status(500, "InternalError", "etcdserver: leader changed"),
         status(404, "NotFound", gone),
         status(503, "ServiceUnavailable", "no endpoints available for service \"api\""),
         Reply::Json(502, json!({})),
@@ -540,10 +544,13 @@ async fn a_look_at_a_service_asks_its_proxy_and_tells_its_answers_from_those_of_
     let (cluster, asked, _) = cluster(move |_| answers.next().expect("one for each look"));
     let limit = Duration::from_secs(10);
     let look = || cluster.probe_service("n", "api", 8080, "/health/ready?deep=1", limit);
-    for own in [200, 404, 500] {
+    for own in [200, 404, 500, 401] {
         assert_eq!(look().await.expect("is the service's answer"), own);
     }
     for (kind, said) in [
+        (ErrorKind::Unavailable, "the API server itself refused it with 401 Unauthorized"),
+        (ErrorKind::Unavailable, "429 Too Many Requests came from the API server's proxy"),
+        (ErrorKind::Unavailable, "the API server itself refused it with 500"),
         (ErrorKind::Unavailable, gone),
         (ErrorKind::Unavailable, "no endpoints available"),
         (ErrorKind::Unavailable, "502 Bad Gateway came from the API server's proxy"),
@@ -557,7 +564,7 @@ async fn a_look_at_a_service_asks_its_proxy_and_tells_its_answers_from_those_of_
         );
     }
     let path = "/api/v1/namespaces/n/services/api:8080/proxy/health/ready?deep=1";
-    assert_eq!(*asked.lock().expect("is not poisoned"), vec![path; 7]);
+    assert_eq!(*asked.lock().expect("is not poisoned"), vec![path; 11]);
 }
 
 /// Each rule is worth what turns red without it.
