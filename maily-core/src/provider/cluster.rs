@@ -299,6 +299,10 @@ pub enum Access {
 ///     does not have, and of a `previous` instance where there was none, it fails with `Invalid` or `NotFound`.
 /// 22. What is followed does not end while its container runs.
 /// 23. `bytes` ends a log after so many, in the middle of a line too.
+///
+/// Of a namespace:
+///
+/// 24. While it is being deleted, nothing can be made in it: that fails with `Invalid`, as no permission helps.
 #[async_trait]
 pub trait Cluster: fmt::Debug + Send + Sync + 'static {
     /// Who the cluster is.

@@ -390,6 +390,25 @@ pub async fn a_followed_log_goes_on(place: &Place) {
     assert!(within(&*place.runtime, Duration::from_secs(5), rest).await.is_none(), "it has ended");
 }
 
+/// Sentence 24: nothing is made in a namespace that is being deleted.
+pub async fn nothing_is_made_in_a_namespace_that_goes(place: &Place) {
+    let goes = Place { namespace: format!("{}-goes", place.namespace), ..place.clone() };
+    let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": goes.namespace}});
+    let namespace = place.apply(&Object::from_value(body).expect("is an object")).await;
+    let mut held = goes.map("one", json!({})).to_value();
+    held["metadata"]["finalizers"] = json!(["maily.dev/test"]);
+    goes.apply(&Object::from_value(held).expect("is an object")).await;
+    let deleted = goes.cluster.delete(namespace.key(), &Precondition::Any).await.expect("is accepted");
+    assert!(matches!(deleted, Deleted::Pending { .. }), "{deleted:?}");
+    for options in [forced(MINE), apply(MINE, true, Precondition::Absent)] {
+        let error =
+            goes.cluster.write(&goes.map("late", json!({})), &options).await.expect_err("is too late");
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Invalid, Effect::None), "{error}");
+        assert!(error.message().contains("being terminated"), "{error}");
+    }
+    release(&goes, "one").await;
+}
+
 /// Sentence 20: what does not fit its kind is invalid and changes nothing, and no error about a Secret tells a value.
 pub async fn what_does_not_fit_is_invalid_and_untold(place: &Place) {
     let made = |kind: &str, content: Value| {

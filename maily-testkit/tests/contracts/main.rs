@@ -59,6 +59,7 @@ cluster_sentences!(
     what_does_not_fit_is_invalid_and_untold,
     logs_are_narrowed_by_their_options,
     a_log_ends_after_so_many_bytes,
+    nothing_is_made_in_a_namespace_that_goes,
     a_followed_log_goes_on,
 );
 
