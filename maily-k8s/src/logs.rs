@@ -16,6 +16,9 @@ use crate::{
     request::{PAGE, at_most, query_value},
 };
 
+/// Longer lines are cut, in bytes: a container may draw its progress without ever ending one.
+const LONGEST: usize = 64 << 10;
+
 pub(crate) async fn logs(
     cluster: &KubeCluster,
     pod: &ObjectKey,
@@ -39,15 +42,18 @@ pub(crate) async fn logs(
     if let Some(tail) = options.tail {
         uri.push_str(&format!("&tailLines={tail}"));
     }
+    if let Some(bytes) = options.bytes {
+        uri.push_str(&format!("&limitBytes={bytes}"));
+    }
     let body = cluster.inner.wire.open(about, &uri).await?.into_body();
-    let state = Some((body, BytesMut::new()));
+    let state = Some(Lines { body, buffer: BytesMut::new(), searched: 0, cut: false });
     let runtime = std::sync::Arc::clone(&cluster.inner.wire.runtime);
     let follow = options.follow;
     Ok(stream::unfold(state, move |state| {
         let (name, runtime) = (name.clone(), std::sync::Arc::clone(&runtime));
         async move {
-            let (mut body, mut buffer) = state?;
-            let read = line(&mut body, &mut buffer);
+            let mut lines = state?;
+            let read = lines.next();
             // A container may be silent for as long as it likes; what it has said already comes at once (T14).
             let read = match follow {
                 Follow::Yes => Some(read.await),
@@ -56,7 +62,7 @@ pub(crate) async fn logs(
             let broken =
                 |kind, message: String| ProviderError::new(kind, PROVIDER, "read the log of", name, message);
             match read {
-                Some(Ok(Some(text))) => Some((Ok(split(&text)), Some((body, buffer)))),
+                Some(Ok(Some(text))) => Some((Ok(split(&text)), Some(lines))),
                 Some(Ok(None)) => None,
                 Some(Err(error)) => {
                     let told = broken(ErrorKind::Unavailable, "it broke off".to_owned());
@@ -72,24 +78,68 @@ pub(crate) async fn logs(
     .boxed())
 }
 
-async fn line(body: &mut Body, buffer: &mut BytesMut) -> Result<Option<String>, kube::Error> {
-    loop {
-        if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
-            let line = buffer.split_to(end);
-            buffer.advance(1);
-            return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
-        }
-        match body.frame().await {
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    buffer.extend_from_slice(&data);
+/// Lines of a body.
+struct Lines {
+    body: Body,
+    buffer: BytesMut,
+    /// So much of the buffer has no end of a line.
+    searched: usize,
+    /// The beginning of a line that is too long was told: the rest of it is not.
+    cut: bool,
+}
+
+impl Lines {
+    async fn next(&mut self) -> Result<Option<String>, kube::Error> {
+        loop {
+            if let Some(text) = self.take() {
+                return Ok(Some(text));
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.buffer.extend_from_slice(&data);
+                    }
+                }
+                Some(Err(error)) => return Err(error),
+                None if self.buffer.is_empty() || self.cut => return Ok(None),
+                None => {
+                    self.searched = 0;
+                    return Ok(Some(text(&self.buffer.split())));
                 }
             }
-            Some(Err(error)) => return Err(error),
-            None if buffer.is_empty() => return Ok(None),
-            None => return Ok(Some(String::from_utf8_lossy(&buffer.split()).into_owned())),
         }
     }
+
+    /// The next line of what was read.
+    fn take(&mut self) -> Option<String> {
+        loop {
+            let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
+            let Some(end) = end.map(|end| self.searched + end) else {
+                self.searched = self.buffer.len();
+                if self.cut {
+                    self.buffer.clear();
+                    self.searched = 0;
+                } else if self.buffer.len() > LONGEST {
+                    (self.searched, self.cut) = (0, true);
+                    return Some(format!("{}…", text(&self.buffer.split()[..LONGEST])));
+                }
+                return None;
+            };
+            let line = self.buffer.split_to(end);
+            self.buffer.advance(1);
+            self.searched = 0;
+            if !std::mem::take(&mut self.cut) {
+                return Some(match line.len() > LONGEST {
+                    true => format!("{}…", text(&line[..LONGEST])),
+                    false => text(&line),
+                });
+            }
+        }
+    }
+}
+
+fn text(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).into_owned()
 }
 
 /// The kubelet puts the time before each line.

@@ -48,10 +48,10 @@ pub(crate) async fn service(
         Err(Unanswered::Failed(error)) => return Err(failed(about, wire.client.server(), error)),
     };
     let status = answer.status();
-    // The proxy's own answers look like the service's: these cannot be told from "nobody was reached", and a Service
-    // that is not there, or has no endpoints, is told by the words alone.
-    let open = is_gateway(status) || status == StatusCode::FORBIDDEN;
-    if open || status == StatusCode::NOT_FOUND {
+    // The API server's own answers look like the service's. These cannot be told from it: it refuses for load without
+    // words of its own, and so may what stands between. All others of its own have their form.
+    let open = is_gateway(status) || matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
+    if open || status.is_client_error() || status.is_server_error() {
         let (parts, body) = answer.into_parts();
         let read = within(&*wire.runtime, READ, Limited::new(body, MOST).collect()).await;
         let body = read.and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();

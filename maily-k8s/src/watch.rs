@@ -39,7 +39,7 @@ pub(crate) async fn watch(
     let name = query.kind.to_string();
     let about = About { operation: "watch", resource: &name };
     let (objects, version) = list_all(&inner.wire, &resource, &query, JSON, about).await?;
-    let first = WatchEvent::Listed(objects);
+    let first = WatchEvent::Listed { objects, version: version.clone() };
     let opened = inner.wire.runtime.now();
     let watching = Watching {
         inner,
@@ -173,8 +173,8 @@ impl Watching {
     async fn list(&mut self) -> Result<WatchEvent, ProviderError> {
         let about = About { operation: "watch", resource: &self.name };
         let (objects, version) = list_all(&self.inner.wire, &self.resource, &self.query, JSON, about).await?;
-        (self.version, self.listed) = (Some(version), self.inner.wire.runtime.now());
-        Ok(WatchEvent::Listed(objects))
+        (self.version, self.listed) = (Some(version.clone()), self.inner.wire.runtime.now());
+        Ok(WatchEvent::Listed { objects, version })
     }
 
     async fn open(&mut self) -> Result<(), ProviderError> {

@@ -13,7 +13,7 @@ use maily_core::{
 };
 use maily_k8s::{ConnectOptions, KubeCluster};
 use maily_testkit::{
-    contract::{cluster, fence, records},
+    contract::{cluster, controllers, fence, records},
     harness::Stack,
 };
 use serde_json::json;
@@ -88,7 +88,24 @@ mod real_cluster {
             logs_come_in_order_and_need_their_pod,
             what_does_not_fit_is_invalid_and_untold,
             logs_are_narrowed_by_their_options,
+            a_log_ends_after_so_many_bytes,
+            nothing_is_made_in_a_namespace_that_goes,
             a_followed_log_goes_on,
+        ]
+    );
+}
+
+mod real_controllers {
+    use super::*;
+
+    sentences!(
+        controllers,
+        &place().await,
+        [
+            in_order_a_doomed_pod_holds_its_stateful_set_up,
+            in_parallel_a_doomed_pod_is_replaced,
+            a_job_that_is_over_goes_after_its_time,
+            old_replica_sets_go_beyond_their_limit,
         ]
     );
 }

@@ -35,6 +35,8 @@ enum Reply {
     Lines(Vec<Value>),
     /// The beginning of a body that then never goes on.
     Begun(&'static str),
+    /// A status, and a body in pieces of so many bytes.
+    Pieces(u16, String, usize),
     /// Nothing, ever.
     Silence,
 }
@@ -64,6 +66,14 @@ fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeClust
                     let first = Full::new(Bytes::from(text)).frame().await.expect("has a frame");
                     let frames = futures::stream::iter([first]).chain(futures::stream::pending());
                     answer.send_response(Response::new(StreamBody::new(frames).boxed_unsync()));
+                }
+                Reply::Pieces(status, text, size) => {
+                    let mut frames = Vec::new();
+                    for piece in text.as_bytes().chunks(size) {
+                        frames.extend(Full::new(Bytes::copy_from_slice(piece)).frame().await);
+                    }
+                    let body = StreamBody::new(futures::stream::iter(frames)).boxed_unsync();
+                    answer.send_response(Response::builder().status(status).body(body).expect("a response"));
                 }
                 Reply::Silence => kept.push(answer),
             }
@@ -139,13 +149,13 @@ async fn t11_a_closed_watch_goes_on_where_it_was_and_lost_history_is_listed_agai
     let mut told = Vec::new();
     for _ in 0..5 {
         told.push(match watch.next().await.expect("goes on").expect("is no error") {
-            WatchEvent::Listed(objects) => format!("listed {}", objects.len()),
+            WatchEvent::Listed { objects, version } => format!("listed {} at {version}", objects.len()),
             WatchEvent::Applied(object) => format!("applied {}", object.name()),
             WatchEvent::Deleted(object) => format!("deleted {}", object.name()),
             WatchEvent::Interrupted(why) => format!("interrupted {why}"),
         });
     }
-    assert_eq!(told, ["listed 1", "applied b", "listed 3", "deleted a", "listed 1"]);
+    assert_eq!(told, ["listed 1 at 5", "applied b", "listed 3 at 20", "deleted a", "listed 1 at 30"]);
     let asked = asked.lock().expect("is not poisoned").clone();
     let from: Vec<Option<&str>> = asked
         .iter()
@@ -298,10 +308,14 @@ async fn a_log_is_asked_for_as_its_options_say() {
         since: Some(Duration::from_millis(90_500)),
         tail: Some(7),
         previous: true,
+        bytes: Some(9),
     };
     let at_least = LogOptions { since: Some(Duration::from_millis(1)), ..LogOptions::default() };
     for (options, wanted) in [
-        (all, "?timestamps=true&follow=true&previous=true&container=side%20car&sinceSeconds=90&tailLines=7"),
+        (
+            all,
+            "?timestamps=true&follow=true&previous=true&container=side%20car&sinceSeconds=90&tailLines=7&limitBytes=9",
+        ),
         (at_least, "?timestamps=true&sinceSeconds=1"),
         (LogOptions::default(), "?timestamps=true"),
     ] {
@@ -332,6 +346,29 @@ async fn a_list_whose_snapshot_is_lost_between_pages_begins_anew() {
     assert_eq!(names, ["b", "c"], "nothing of the lost snapshot is mixed in");
     let asked = asked.lock().expect("is not poisoned").clone();
     assert!(asked[1].contains("continue=one") && !asked[2].contains("continue"), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_of_a_log_without_an_end_is_cut_and_the_next_one_is_whole() {
+    let pod = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("n"), "p");
+    let long = "=".repeat(70 << 10);
+    // In frames of all sizes, the last of them in the middle of a line.
+    for size in [1000, 60_000, 1 << 20] {
+        let said = format!(
+            "2026-01-01T00:00:00Z starts\n2026-01-01T00:00:01Z {long}\r{long}\n2026-01-01T00:00:02Z ends\n2026-01-01T00:00:03Z {long}\n2026-01-01T00:00:04Z half"
+        );
+        let (cluster, asked, _) = cluster(move |_| Reply::Pieces(200, said.clone(), size));
+        let options = LogOptions { bytes: Some(524_288), ..LogOptions::default() };
+        let lines = cluster.logs(&pod, &options).await.expect("opens");
+        let lines: Vec<String> = lines.map(|line| line.expect("is read").text).collect().await;
+        let lengths: Vec<usize> = lines.iter().map(String::len).collect();
+        assert_eq!(lines.len(), 5, "{lengths:?}");
+        assert_eq!((&*lines[0], &*lines[2], &*lines[4]), ("starts", "ends", "half"));
+        for line in [&lines[1], &lines[3]] {
+            assert!(line.ends_with("=…") && (60_000..=64 << 10).contains(&line.len()), "{lengths:?}");
+        }
+        assert!(asked.lock().expect("is not poisoned")[0].contains("limitBytes=524288"));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -369,7 +406,7 @@ async fn t11_history_that_is_lost_again_and_again_is_listed_with_pauses() {
         let mut watch = cluster.watch(&query()).await.expect("opens");
         for _ in 0..20 {
             let event = watch.next().await.expect("goes on").expect("is no error");
-            assert!(matches!(event, WatchEvent::Listed(_)), "{event:?}");
+            assert!(matches!(event, WatchEvent::Listed { .. }), "{event:?}");
         }
         let (took, asked) = (runtime.now().since(start), asked.lock().expect("is not poisoned").len());
         assert!(took > Duration::from_secs(60), "{asked} requests in {took:?}");
@@ -494,6 +531,10 @@ async fn a_look_at_a_service_asks_its_proxy_and_tells_its_answers_from_those_of_
         Reply::Json(200, json!({"ok": true})),
         Reply::Json(404, json!({"kind": "Page", "message": "mine"})),
         Reply::Json(500, json!({})),
+        Reply::Json(401, json!({"message": "mine"})),
+        status(401, "Unauthorized", "Unauthorized"),
+        Reply::Pieces(429, "Too many requests, please try again later.".to_owned(), 100),
+        status(500, "InternalError", "etcdserver: leader changed"),
         status(404, "NotFound", gone),
         status(503, "ServiceUnavailable", "no endpoints available for service \"api\""),
         Reply::Json(502, json!({})),
@@ -503,10 +544,13 @@ async fn a_look_at_a_service_asks_its_proxy_and_tells_its_answers_from_those_of_
     let (cluster, asked, _) = cluster(move |_| answers.next().expect("one for each look"));
     let limit = Duration::from_secs(10);
     let look = || cluster.probe_service("n", "api", 8080, "/health/ready?deep=1", limit);
-    for own in [200, 404, 500] {
+    for own in [200, 404, 500, 401] {
         assert_eq!(look().await.expect("is the service's answer"), own);
     }
     for (kind, said) in [
+        (ErrorKind::Unavailable, "the API server itself refused it with 401 Unauthorized"),
+        (ErrorKind::Unavailable, "429 Too Many Requests came from the API server's proxy"),
+        (ErrorKind::Unavailable, "the API server itself refused it with 500"),
         (ErrorKind::Unavailable, gone),
         (ErrorKind::Unavailable, "no endpoints available"),
         (ErrorKind::Unavailable, "502 Bad Gateway came from the API server's proxy"),
@@ -520,7 +564,7 @@ async fn a_look_at_a_service_asks_its_proxy_and_tells_its_answers_from_those_of_
         );
     }
     let path = "/api/v1/namespaces/n/services/api:8080/proxy/health/ready?deep=1";
-    assert_eq!(*asked.lock().expect("is not poisoned"), vec![path; 7]);
+    assert_eq!(*asked.lock().expect("is not poisoned"), vec![path; 11]);
 }
 
 /// Each rule is worth what turns red without it.

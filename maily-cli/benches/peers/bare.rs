@@ -55,7 +55,7 @@ async fn run(kubeconfig: &Path, namespace: &str, size: usize, file: &Path) -> Re
     let mut ready: BTreeSet<String> = BTreeSet::new();
     while ready.len() < size {
         let changed = match watch.next().await.expect("goes on").expect("is no error") {
-            WatchEvent::Listed(objects) => objects,
+            WatchEvent::Listed { objects, .. } => objects,
             WatchEvent::Applied(object) => vec![object],
             _ => continue,
         };

@@ -25,6 +25,7 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
         since: args.since.as_deref().map(|text| span(text, "since")).transpose()?,
         tail: args.tail,
         previous: args.previous,
+        bytes: None,
     };
     let wired = Workshop::open(globals, Mode::Read)?.wire(args.env.env.as_deref()).await?;
     let environment = wired.environment.told_to(&hearing(ui));

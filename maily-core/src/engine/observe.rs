@@ -16,7 +16,7 @@ use crate::{
     provider::{
         Cluster, ErrorKind, FrontendHost, LIST_FROM, ListQuery, Precondition, ProviderError, WriteOptions,
     },
-    run::beyond_any_epoch,
+    run::{Work, beyond_any_epoch},
     steps::PARALLEL,
 };
 
@@ -300,14 +300,42 @@ pub(super) async fn frontends(
             .with_hint(format!("the adapter for Vercel is not there yet{leave}"));
             return Err(EnvironmentError::Provider(error));
         };
-        let domain = frontend.domain.as_deref();
-        let production =
-            host.production(&frontend.project, domain).await.map_err(EnvironmentError::Provider)?;
-        if let Some(id) = production.coming.or(production.shown.map(|shown| shown.id)) {
+        if let Some(id) = shown_by(host, &frontend.project, frontend.domain.as_deref()).await? {
             shown.insert(name.clone(), id);
         }
     }
     Ok(shown)
+}
+
+/// The deployment that a domain shows, or was told to.
+async fn shown_by(
+    host: &dyn FrontendHost,
+    project: &str,
+    domain: Option<&str>,
+) -> Result<Option<String>, EnvironmentError> {
+    let production = host.production(project, domain).await.map_err(EnvironmentError::Provider)?;
+    Ok(production.coming.or(production.shown.map(|shown| shown.id)))
+}
+
+/// What domains do not show any more of what they showed when a plan was made.
+pub(super) async fn promoted_since(
+    host: Option<&dyn FrontendHost>,
+    plan: &Plan,
+) -> Result<Vec<String>, EnvironmentError> {
+    let mut stale = Vec::new();
+    // Without a host the step fails before it sends anything.
+    let Some(host) = host else { return Ok(stale) };
+    for step in &plan.steps {
+        let Work::Frontend { project, domain, before, .. } = &step.work else { continue };
+        let now = shown_by(host, project, domain.as_deref()).await?;
+        if now != *before {
+            let text = |id: &Option<String>| id.clone().unwrap_or_else(|| "nothing".to_owned());
+            let (now, before) = (text(&now), text(before));
+            stale
+                .push(format!("  frontend {project} was promoted since: it shows {now} instead of {before}"));
+        }
+    }
+    Ok(stale)
 }
 
 /// A live object over the fields that a release set, and its fingerprint.

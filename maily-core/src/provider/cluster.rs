@@ -169,7 +169,12 @@ pub enum Deleted {
 #[derive(Clone, Debug)]
 pub enum WatchEvent {
     /// The complete present state: at the start, and again whenever history was lost. Replaces all that was known.
-    Listed(Vec<Object>),
+    Listed {
+        /// All there is.
+        objects: Vec<Object>,
+        /// The resource version of the list itself: what is known by a later one is younger than the list.
+        version: String,
+    },
     /// An object was added or changed.
     Applied(Object),
     /// An object is gone; its last state.
@@ -204,6 +209,8 @@ pub struct LogOptions {
     pub tail: Option<u32>,
     /// The log of the container's previous instance.
     pub previous: bool,
+    /// Only about so many bytes from where it begins: it may end within a line.
+    pub bytes: Option<u32>,
 }
 
 /// One line of a log.
@@ -211,7 +218,7 @@ pub struct LogOptions {
 pub struct LogLine {
     /// When it was written, where the provider says.
     pub time: Option<jiff::Timestamp>,
-    /// The line without its end.
+    /// The line without its end; a provider may cut one that is longer than 64 KiB.
     pub text: String,
 }
 
@@ -266,7 +273,8 @@ pub enum Access {
 /// 11. `delete` with a precondition that does not hold fails with `Conflict`; of an absent object it is
 ///     `AlreadyAbsent`; while finalizers hold the object it is `Pending`.
 /// 12. A watch begins with `Listed`, then tells every later change of what it selects at least by its last state, and
-///     outlives closed connections and lost history.
+///     outlives closed connections and lost history. No write that was answered before it was listed has a resource
+///     version higher than that of the list.
 /// 13. An apply after [`WriteMode::Migrate`] removes fields that the managers which were named had set, by update or by
 ///     apply, and the apply leaves out; those of a manager who was not named stay his.
 /// 14. `logs` yields the lines in order; of a pod that does not exist it fails with `NotFound`.
@@ -292,6 +300,11 @@ pub enum Access {
 /// 21. `tail` and `since` leave out all but the last lines and all but the younger ones; of a `container` that the pod
 ///     does not have, and of a `previous` instance where there was none, it fails with `Invalid` or `NotFound`.
 /// 22. What is followed does not end while its container runs.
+/// 23. `bytes` ends a log after so many, in the middle of a line too.
+///
+/// Of a namespace:
+///
+/// 24. While it is being deleted, nothing can be made in it: that fails with `Invalid`, as no permission helps.
 #[async_trait]
 pub trait Cluster: fmt::Debug + Send + Sync + 'static {
     /// Who the cluster is.

@@ -199,7 +199,7 @@ fn follow(reader: Reader, watches: SelectAll<WatchStream>) -> PodLines {
                 futures::future::Either::Right((event, _)) => event?,
             };
             let pods = match event {
-                Ok(WatchEvent::Listed(pods)) => pods,
+                Ok(WatchEvent::Listed { objects, .. }) => objects,
                 Ok(WatchEvent::Applied(pod)) => vec![pod],
                 Ok(WatchEvent::Deleted(_) | WatchEvent::Interrupted(_)) => continue,
                 Err(error) => return Some((Err(error), (reader, watches))),

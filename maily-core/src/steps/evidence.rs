@@ -18,8 +18,10 @@ use crate::{
 const LOG_LINES: u32 = 20;
 /// Events that travel with the failure.
 const EVENTS: usize = 5;
-/// Longest text of an Event, in characters.
-const EVENT_LENGTH: usize = 500;
+/// Longest text of an Event or of a line of a log, in characters: they are on record more than once.
+const LENGTH: usize = 500;
+/// So much of a log is asked for, in bytes: more than so many lines have where a runtime splits them at 16 KiB.
+const LOG_BYTES: u32 = 512 << 10;
 /// How long the evidence is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -100,17 +102,22 @@ fn last_seen(event: &Object) -> Option<Timestamp> {
 
 fn text(event: &Object) -> String {
     let message = event.text("/message").unwrap_or_default().trim();
-    let mut text = format!("{}: {message}", event.text("/reason").unwrap_or("Event"));
-    if let Some((end, _)) = text.char_indices().nth(EVENT_LENGTH) {
-        text.truncate(end);
-        text.push('…');
-    }
+    let text = cut(format!("{}: {message}", event.text("/reason").unwrap_or("Event")));
     let count =
         ["/series/count", "/count"].into_iter().find_map(|path| event.at(path).and_then(Value::as_i64));
     match count {
         Some(count) if count > 1 => format!("{text} (x{count})"),
         _ => text,
     }
+}
+
+fn cut(text: String) -> String {
+    let mut text = text;
+    if let Some((end, _)) = text.char_indices().nth(LENGTH) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// The last lines of a log.
@@ -125,13 +132,14 @@ pub(super) async fn last_lines(
             container: Some(container.clone()),
             tail: Some(LOG_LINES),
             previous,
+            bytes: Some(LOG_BYTES),
             ..LogOptions::default()
         };
         let read = async {
             let mut stream = context.providers.cluster.logs(pod, &options).await.ok()?;
             let mut lines = Vec::new();
             while let Some(Ok(line)) = stream.next().await {
-                lines.push(line.text);
+                lines.push(cut(line.text));
             }
             Some(lines)
         };

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::context::{Context, End, Past, Trouble};
+use super::{
+    context::{Context, End, Past, Trouble},
+    waited::Waited,
+};
 use crate::{
     planted::{Defect, is_planted},
     provider::{Effect, FrontendDeployment, FrontendHost, FrontendState, Production, ProviderError},
@@ -24,6 +27,12 @@ pub(crate) fn is_made_by(deployment: &FrontendDeployment, run: &RunId) -> bool {
     deployment.tags.get(RUN_TAG).is_some_and(|made| **made == *run.to_string())
 }
 
+/// Somebody else had a domain show something.
+fn promoted(shown: Option<&str>) -> Failure {
+    let message = format!("the domain shows {} meanwhile", shown.unwrap_or("nothing"));
+    Failure::new("changed", message)
+}
+
 /// What a frontend step is about.
 pub(super) struct Wish<'a> {
     pub(super) project: &'a str,
@@ -40,6 +49,7 @@ struct Presenting<'a> {
     direction: Direction,
     deadline: Moment,
     effect: Effect,
+    waited: Waited<'a>,
 }
 
 /// Brings the wanted version, or takes it back.
@@ -57,7 +67,8 @@ pub(super) async fn run(
     let deadline = context.runtime.now() + super::rollout::time_for(step, direction);
     let resumed = past == Past::Unknown;
     let effect = if resumed || direction == Direction::Back { Effect::Unknown } else { Effect::None };
-    let mut work = Presenting { context, step, host, direction, deadline, effect };
+    let waited = Waited::new(context, &step.id);
+    let mut work = Presenting { context, step, host, direction, deadline, effect, waited };
     let result = match direction {
         Direction::Forward => work.forward(wish, resumed).await,
         Direction::Back => work.back(wish, resumed || context.result(&step.id).unanswered).await,
@@ -82,10 +93,43 @@ impl Presenting<'_> {
     }
 
     async fn forward(&mut self, wish: &Wish<'_>, resumed: bool) -> Result<(), Trouble> {
+        if !resumed {
+            self.as_planned(wish).await?;
+        }
         let made = self.make(wish, resumed).await?;
         self.context.made(&self.step.id, &made.id);
         let ready = self.built(wish, made).await?;
+        if let Err(trouble) = self.as_planned(wish).await {
+            self.forget(wish, &ready.id, resumed).await?;
+            return Err(trouble);
+        }
         self.show(wish, &ready.id).await
+    }
+
+    /// Whether the domain still shows what it showed when the plan was made, or what this run brought: what somebody
+    /// else has promoted since is his.
+    async fn as_planned(&mut self, wish: &Wish<'_>) -> Result<(), Trouble> {
+        let shown = self.settled(wish).await?;
+        let id = shown.as_ref().map(|shown| shown.id.as_str());
+        let ours = shown.as_ref().is_some_and(|shown| is_made_by(shown, &self.context.run));
+        let wanted = id.is_some() && id == wish.existing;
+        if id == wish.before || ours || wanted {
+            return Ok(());
+        }
+        Err(promoted(id).into())
+    }
+
+    /// Removes what was made and never promoted, so that nothing of it has to be taken back. Where more may be left of
+    /// an unanswered call, or of a former process, the way back looks.
+    async fn forget(&mut self, wish: &Wish<'_>, made: &str, resumed: bool) -> Result<(), Trouble> {
+        if resumed || self.context.result(&self.step.id).unanswered {
+            return Ok(());
+        }
+        if wish.existing != Some(made) {
+            self.remove(wish, made).await?;
+        }
+        self.effect = Effect::None;
+        Ok(())
     }
 
     /// At most one deployment per run and step, whatever was lost.
@@ -98,7 +142,7 @@ impl Presenting<'_> {
         loop {
             if look {
                 // A create that was not answered may still land.
-                self.context.pause(self.direction, CALL_LIMIT).await?;
+                self.outlast().await?;
                 if let Some(found) = self.surplus(wish, &tags).await? {
                     return Ok(found);
                 }
@@ -182,9 +226,7 @@ impl Presenting<'_> {
                 let message = format!("the build is not through after {} s", self.step.timeout_s);
                 return Err(Failure::new("deadline", message).with_object(deployment.url.clone()).into());
             }
-            let why = format!("building {}", deployment.url);
-            let (ready, desired) = (None, None);
-            self.context.tell(What::StepProgress { step: self.step.id.clone(), ready, desired, why });
+            self.waited.tell(None, None, &format!("building {}", deployment.url));
             self.context.pause(self.direction, Duration::from_secs(1)).await?;
             match self.host.get(wish.project, &deployment.id).await {
                 Ok(Some(found)) => deployment = found,
@@ -208,7 +250,7 @@ impl Presenting<'_> {
                         self.after_change(error).await?;
                         if may_land {
                             // It must not land after the promotion of a later run.
-                            self.context.pause(self.direction, CALL_LIMIT).await?;
+                            self.outlast().await?;
                         }
                         continue;
                     }
@@ -228,6 +270,7 @@ impl Presenting<'_> {
                 let message = format!("the host does not show {id} although it accepted to");
                 return Err(Failure::new("deadline", message).into());
             }
+            self.waited.tell(None, None, &format!("the domain does not show {id} yet"));
             self.context.pause(self.direction, SWITCH).await?;
         }
     }
@@ -235,14 +278,14 @@ impl Presenting<'_> {
     async fn back(&mut self, wish: &Wish<'_>, unanswered: bool) -> Result<(), Trouble> {
         if unanswered {
             // What is looked up before an unanswered call has had its time may come after the look.
-            self.context.pause(self.direction, CALL_LIMIT).await?;
+            self.outlast().await?;
         }
         let tags = self.tags();
         let made = match self.surplus(wish, &tags).await? {
             Some(found) => Some(found),
             None => self.remembered(wish).await?,
         };
-        let shown = self.settled(wish).await?;
+        let shown = self.settled(wish).await?.map(|shown| shown.id);
         let ours = made.as_ref().map(|made| made.id.as_str());
         match (shown.as_deref(), wish.before) {
             (shown, before) if shown == before => {}
@@ -253,15 +296,25 @@ impl Presenting<'_> {
                 let why = "the domain showed nothing before, and the host cannot unset it";
                 return Err(Failure::new(NO_WAY_BACK, why).into());
             }
-            (shown, _) => {
-                let message = format!("the domain shows {} meanwhile", shown.unwrap_or("nothing"));
-                return Err(Failure::new("changed", message).into());
-            }
+            (shown, _) => return Err(promoted(shown).into()),
         }
         match made {
             Some(made) => self.remove(wish, &made.id).await,
             None => Ok(()),
         }
+    }
+
+    /// Waits until a call without an answer has had its effect or never will.
+    async fn outlast(&mut self) -> Result<(), Trouble> {
+        let until = self.context.runtime.now() + CALL_LIMIT;
+        while !self.context.left(until).is_zero() {
+            let why =
+                format!("waits {} s: a call without an answer may still take effect", CALL_LIMIT.as_secs());
+            self.waited.tell(None, None, &why);
+            let pause = self.context.left(until).min(self.waited.left());
+            self.context.pause(self.direction, pause).await?;
+        }
+        Ok(())
     }
 
     /// Removes a deployment that no domain shows.
@@ -276,14 +329,17 @@ impl Presenting<'_> {
     }
 
     /// What the domain shows once nothing is on its way there.
-    async fn settled(&mut self, wish: &Wish<'_>) -> Result<Option<String>, Trouble> {
+    async fn settled(&mut self, wish: &Wish<'_>) -> Result<Option<FrontendDeployment>, Trouble> {
         loop {
             match self.host.production(wish.project, wish.domain).await {
-                Ok(Production { shown, coming: None }) => return Ok(shown.map(|shown| shown.id)),
+                Ok(Production { shown, coming: None }) => return Ok(shown),
                 Ok(_) if self.context.runtime.now() >= self.deadline => {
                     return Err(Failure::new("deadline", "the domain is still being changed").into());
                 }
-                Ok(_) => self.context.pause(self.direction, SWITCH).await?,
+                Ok(_) => {
+                    self.waited.tell(None, None, "the domain is still being changed");
+                    self.context.pause(self.direction, SWITCH).await?;
+                }
                 Err(error) => self.after(error).await?,
             }
         }

@@ -143,8 +143,8 @@ async fn feed(mut stream: WatchStream, store: &Mutex<Store>, scope: &Scope) -> O
     while let Some(event) = stream.next().await {
         let mut store = lock(store);
         match event {
-            Ok(WatchEvent::Listed(objects)) => {
-                store.replace(scope, objects);
+            Ok(WatchEvent::Listed { objects, version }) => {
+                store.replace(scope, objects, number(&version));
                 store.whole.insert(scope.clone());
             }
             Ok(WatchEvent::Applied(object)) => store.put(object),
@@ -163,7 +163,11 @@ fn has_pods(target: &Target) -> bool {
 /// Resource versions grow with every write of the cluster and may be compared since Kubernetes 1.35 (KEP-5504);
 /// servers before it behaved so as well.
 pub(super) fn version(object: &Object) -> u64 {
-    object.resource_version().and_then(|text| text.parse().ok()).unwrap_or_default()
+    object.resource_version().map(number).unwrap_or_default()
+}
+
+fn number(version: &str) -> u64 {
+    version.parse().unwrap_or_default()
 }
 
 impl Store {
@@ -236,8 +240,7 @@ impl Store {
         self.tell(&told);
     }
 
-    fn replace(&mut self, scope: &Scope, objects: Vec<Object>) {
-        let newest = objects.iter().map(version).max().unwrap_or_default();
+    fn replace(&mut self, scope: &Scope, objects: Vec<Object>, as_of: u64) {
         let listed: BTreeSet<ObjectKey> = objects.iter().map(|object| object.key().clone()).collect();
         let gone: Vec<ObjectKey> = self
             .objects
@@ -245,7 +248,8 @@ impl Store {
             .into_iter()
             .flatten()
             .filter(|(key, object)| {
-                key.namespace == scope.1 && !listed.contains(key) && version(object) <= newest
+                // What was written after the list was made is not on it.
+                key.namespace == scope.1 && !listed.contains(key) && version(object) <= as_of
             })
             .map(|(key, _)| key.clone())
             .collect();

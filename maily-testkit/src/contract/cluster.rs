@@ -254,11 +254,20 @@ pub async fn deletes_say_what_became_of_them(place: &Place) {
 
 /// Sentence 12: a watch begins with all there is, and goes on.
 pub async fn a_watch_begins_with_all_and_goes_on(place: &Place) {
+    let number = |object: &Object| -> u64 {
+        object.resource_version().and_then(|version| version.parse().ok()).expect("a number")
+    };
     place.apply(&place.map("one", json!({"a": "1"}))).await;
+    let gone = place.apply(&place.map("three", json!({}))).await;
+    place.cluster.delete(&place.key("three"), &exactly(&gone)).await.expect("is deleted");
     let query = ListQuery::new(ObjectKind::new("v1", "ConfigMap"), Some(&place.namespace));
     let mut watch = place.cluster.watch(&query).await.expect("opens");
     match next(place, &mut watch).await {
-        WatchEvent::Listed(objects) => assert!(objects.iter().any(|object| object.key().name == "one")),
+        WatchEvent::Listed { objects, version } => {
+            assert!(objects.iter().any(|object| object.key().name == "one"));
+            let listed: u64 = version.parse().expect("a number");
+            assert!(listed >= number(&gone), "{listed} knows of the write of what is gone, {gone:?}");
+        }
         other => panic!("begins with {other:?}"),
     }
     place.apply(&place.map("one", json!({"a": "2"}))).await;
@@ -271,7 +280,7 @@ pub async fn a_watch_begins_with_all_and_goes_on(place: &Place) {
                 changed = object.text("/data/a") == Some("2")
             }
             WatchEvent::Deleted(object) if object.key().name == "two" => gone = true,
-            WatchEvent::Listed(objects) => {
+            WatchEvent::Listed { objects, .. } => {
                 // History may be told in one piece.
                 changed |= objects.iter().any(|object| object.text("/data/a") == Some("2"));
                 gone |= !objects.iter().any(|object| object.key().name == "two");
@@ -339,6 +348,8 @@ pub async fn logs_are_narrowed_by_their_options(place: &Place) {
     assert_eq!(none, []);
     let container = Some("main".to_owned());
     assert_eq!(lines(place, &key, LogOptions { container, ..LogOptions::default() }).await, all);
+    let all_bytes = LogOptions { bytes: Some(1 << 20), ..LogOptions::default() };
+    assert_eq!(lines(place, &key, all_bytes).await, all);
     // Nothing is said by a pod that only serves.
     place.runtime.sleep(Duration::from_secs(4)).await;
     let since = |seconds| LogOptions { since: Some(Duration::from_secs(seconds)), ..LogOptions::default() };
@@ -359,6 +370,15 @@ pub async fn logs_are_narrowed_by_their_options(place: &Place) {
     }
 }
 
+/// Sentence 23: a log ends after so many bytes.
+pub async fn a_log_ends_after_so_many_bytes(place: &Place) {
+    let key = place.pod("talks").await;
+    let all = lines(place, &key, LogOptions::default()).await;
+    let few = lines(place, &key, LogOptions { bytes: Some(3), ..LogOptions::default() }).await;
+    assert_eq!(few.len(), 1, "{few:?}");
+    assert!(few[0].text.len() <= 3 && !all[0].text.is_empty(), "{few:?}");
+}
+
 /// Sentence 22: a log that is followed goes on.
 pub async fn a_followed_log_goes_on(place: &Place) {
     let key = place.pod("talks").await;
@@ -368,6 +388,25 @@ pub async fn a_followed_log_goes_on(place: &Place) {
     first.expect("is read");
     let rest = async { while lines.next().await.is_some() {} };
     assert!(within(&*place.runtime, Duration::from_secs(5), rest).await.is_none(), "it has ended");
+}
+
+/// Sentence 24: nothing is made in a namespace that is being deleted.
+pub async fn nothing_is_made_in_a_namespace_that_goes(place: &Place) {
+    let goes = Place { namespace: format!("{}-goes", place.namespace), ..place.clone() };
+    let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": goes.namespace}});
+    let namespace = place.apply(&Object::from_value(body).expect("is an object")).await;
+    let mut held = goes.map("one", json!({})).to_value();
+    held["metadata"]["finalizers"] = json!(["maily.dev/test"]);
+    goes.apply(&Object::from_value(held).expect("is an object")).await;
+    let deleted = goes.cluster.delete(namespace.key(), &Precondition::Any).await.expect("is accepted");
+    assert!(matches!(deleted, Deleted::Pending { .. }), "{deleted:?}");
+    for options in [forced(MINE), apply(MINE, true, Precondition::Absent)] {
+        let error =
+            goes.cluster.write(&goes.map("late", json!({})), &options).await.expect_err("is too late");
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Invalid, Effect::None), "{error}");
+        assert!(error.message().contains("being terminated"), "{error}");
+    }
+    release(&goes, "one").await;
 }
 
 /// Sentence 20: what does not fit its kind is invalid and changes nothing, and no error about a Secret tells a value.

@@ -3,6 +3,7 @@
 //! One function per sentence; a test of a backend calls it with a fresh place to work in.
 
 pub mod cluster;
+pub mod controllers;
 pub mod databases;
 pub mod fence;
 pub mod frontend;

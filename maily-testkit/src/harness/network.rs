@@ -255,7 +255,7 @@ impl Watching {
             let of_kind = world.of_kind(&self.query.kind.kind);
             let found: Vec<Object> = of_kind.into_iter().filter(|o| fits(&self.query, o)).cloned().collect();
             self.known = found.iter().map(|object| object.key().clone()).collect();
-            return vec![WatchEvent::Listed(found)];
+            return vec![WatchEvent::Listed { objects: found, version: world.version.to_string() }];
         };
         self.version = self.version.max(Some(until));
         let mut events = Vec::new();

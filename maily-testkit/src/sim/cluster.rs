@@ -264,7 +264,10 @@ impl Cluster for SimCluster {
         let total = first.len();
         let tail =
             options.tail.map_or(0, |tail| total.saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX)));
-        let first: Vec<LogLine> = first.into_iter().skip(tail).collect();
+        let mut first: Vec<LogLine> = first.into_iter().skip(tail).collect();
+        if let Some(bytes) = options.bytes {
+            first = within_bytes(first, usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
         if options.follow == Follow::No {
             return Ok(stream::iter(first.into_iter().map(Ok)).boxed());
         }
@@ -288,6 +291,25 @@ fn containers(pod: &Object) -> impl Iterator<Item = &str> {
     all.filter_map(|container| container.get("name")?.as_str())
 }
 
+/// As much of a log as fits into so many bytes; times are not counted.
+fn within_bytes(lines: Vec<LogLine>, bytes: usize) -> Vec<LogLine> {
+    let mut left = bytes;
+    let mut kept = Vec::new();
+    for mut line in lines {
+        if left == 0 {
+            break;
+        }
+        let mut end = line.text.len().min(left);
+        while !line.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        left = left.saturating_sub(line.text.len() + 1);
+        line.text.truncate(end);
+        kept.push(line);
+    }
+    kept
+}
+
 struct Watching {
     shared: Arc<Shared>,
     query: ListQuery,
@@ -305,7 +327,8 @@ impl Watching {
                     let found: Vec<Object> =
                         world.objects().filter(|o| fits(&self.query, o)).cloned().collect();
                     self.known = found.iter().map(|object| object.key().clone()).collect();
-                    return vec![WatchEvent::Listed(found)];
+                    let version = world.version.to_string();
+                    return vec![WatchEvent::Listed { objects: found, version }];
                 };
                 if let Some(changes) = world.since(version) {
                     self.version = Some(world.version);

@@ -82,6 +82,21 @@ impl World {
             false => (self.pods_of(&set), self.pods_of_others(&sets, &name)),
         };
         self.describe(deployment, &set, &new, &old, desired, wanted);
+        if old.is_empty() && new.len() == desired && new.iter().all(is_ready) {
+            self.trim(deployment, &sets, &name);
+        }
+    }
+
+    /// Takes away the oldest replica sets beyond what a Deployment that is through keeps for a way back.
+    fn trim(&mut self, deployment: &Object, sets: &[Object], current: &str) {
+        let keeps =
+            deployment.int("/spec/revisionHistoryLimit").and_then(|limit| usize::try_from(limit).ok());
+        let mut old: Vec<&Object> = sets.iter().filter(|set| set.name() != current).collect();
+        let surplus = old.len().saturating_sub(keeps.unwrap_or(10));
+        old.sort_by_key(|set| revision(set));
+        for key in old.into_iter().take(surplus).map(|set| set.key().clone()).collect::<Vec<_>>() {
+            let _ = self.delete(&key, &Precondition::Any);
+        }
     }
 
     fn replica_set(

@@ -1,5 +1,6 @@
 //! Jobs.
 
+use jiff::{SignedDuration, Timestamp};
 use maily_core::{object::Object, provider::Precondition};
 use serde_json::{Value, json};
 
@@ -8,10 +9,9 @@ use super::World;
 impl World {
     /// Brings a Job on.
     pub(super) fn job(&mut self, job: &Object) {
-        let ended = |condition: &Value| condition["status"] == "True" && condition["type"] != "Suspended";
-        let over = job.items("/status/conditions").iter().any(ended);
-        if over {
-            return;
+        let ended = |condition: &&Value| condition["status"] == "True" && condition["type"] != "Suspended";
+        if let Some(condition) = job.items("/status/conditions").iter().find(ended) {
+            return self.clear_away(job, condition);
         }
         let pods = self.pods_of(job);
         let suspended = job.at("/spec/suspend") == Some(&json!(true));
@@ -48,6 +48,28 @@ impl World {
             self.make_pod(job, &name, &template, &[("job-name", job.name())]);
             status["active"] = json!(1);
         }
+        let over = status.pointer("/conditions/0/type").is_some_and(|kind| kind != "Suspended");
         self.report_status(job.key(), status);
+        if over && let Some(stays) = stays(job) {
+            self.look_after(job.key(), stays);
+        }
     }
+
+    /// A Job that is over stays as long as it says, or for ever.
+    fn clear_away(&mut self, job: &Object, condition: &Value) {
+        let Some(stays) = stays(job) else { return };
+        let ended = condition["lastTransitionTime"].as_str().and_then(|time| time.parse().ok());
+        let left = ended
+            .unwrap_or(self.now)
+            .saturating_add(stays)
+            .map(|due: Timestamp| due.duration_since(self.now));
+        match left {
+            Ok(left) if left.is_positive() => self.look_after(job.key(), left),
+            _ => drop(self.delete(job.key(), &Precondition::Any)),
+        }
+    }
+}
+
+fn stays(job: &Object) -> Option<SignedDuration> {
+    job.int("/spec/ttlSecondsAfterFinished").map(SignedDuration::from_secs)
 }

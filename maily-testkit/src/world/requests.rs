@@ -197,9 +197,10 @@ impl World {
         match self.get(&name) {
             None => Err(refuse(ErrorKind::NotFound, format!("namespaces \"{namespace}\" not found"))),
             Some(found) if found.is_terminating() && self.get(key).is_none() => {
-                let message =
-                    format!("namespace {namespace} is being terminated: nothing can be created in it");
-                Err(refuse(ErrorKind::PermissionDenied, message))
+                let message = format!(
+                    "unable to create new content in namespace {namespace} because it is being terminated"
+                );
+                Err(refuse(ErrorKind::Invalid, message))
             }
             Some(_) => Ok(()),
         }

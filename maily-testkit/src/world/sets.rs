@@ -13,26 +13,35 @@ impl World {
         let label = "controller-revision-hash";
         let pods = self.pods_of(set);
         let find = |index: usize| pods.iter().find(|pod| pod.name() == format!("{}-{index}", set.name()));
-        let mut moved = false;
-        // Up in order, one after the other; changed from the last to the first.
+        let parallel = set.text("/spec/podManagementPolicy") == Some("Parallel");
+        // Up in order, one after the other, unless it says that all may come at once.
+        let mut waits = false;
         for index in 0..desired {
             match find(index) {
-                None => {
-                    self.make_pod(set, &format!("{}-{index}", set.name()), &template, &[(label, &hash)]);
-                    moved = true;
-                }
-                Some(pod) if !is_ready(pod) => moved = true,
-                Some(_) => continue,
+                None => self.make_pod(set, &format!("{}-{index}", set.name()), &template, &[(label, &hash)]),
+                Some(pod) if is_ready(pod) => continue,
+                Some(_) => {}
             }
-            break;
+            waits = true;
+            if !parallel {
+                break;
+            }
         }
         let rolls = set.text("/spec/updateStrategy/type") != Some("OnDelete");
         let partition = set.int("/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
         let partition = usize::try_from(partition).unwrap_or_default();
-        let stale = (partition..desired).rev().filter_map(find).find(|pod| pod.label(label) != Some(&hash));
-        if let Some(pod) = stale.filter(|pod| rolls && (!moved || !is_ready(pod))) {
-            let key = pod.key().clone();
-            let _ = self.delete(&key, &Precondition::Any);
+        // Changed from the last to the first, one at a time. In order nothing is changed before every pod is ready, also
+        // where the one that is not is the one to change (kubernetes/kubernetes#67250).
+        if rolls && (parallel || !waits) {
+            let changed = |pod: &&Object| pod.label(label) == Some(&hash);
+            let next = (partition..desired)
+                .rev()
+                .map(find)
+                .find(|pod| !pod.is_some_and(|pod| is_ready(pod) && changed(&pod)));
+            if let Some(pod) = next.flatten().filter(|pod| !changed(pod)) {
+                let key = pod.key().clone();
+                let _ = self.delete(&key, &Precondition::Any);
+            }
         }
         for index in desired..pods.len() {
             let _ = self

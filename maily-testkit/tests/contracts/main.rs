@@ -12,14 +12,15 @@ use maily_core::{
     runtime::{Runtime, TokioRuntime},
 };
 use maily_testkit::{
-    contract::{cluster, fence, frontend, records},
+    contract::{cluster, controllers, fence, frontend, records},
     sim::{Shared, SimCluster, SimFrontend, SimRuntime},
     world::World,
 };
 
 fn world() -> (Arc<Shared>, Arc<dyn Runtime>) {
     let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(1));
-    let world = World::new(runtime.wall(), 1, &["shop"]);
+    let mut world = World::new(runtime.wall(), 1, &["shop"]);
+    world.faults.push("never-ready db@doomed".parse().expect("a fault"));
     (Shared::new(world, Arc::clone(&runtime)), runtime)
 }
 
@@ -58,7 +59,18 @@ cluster_sentences!(
     logs_come_in_order_and_need_their_pod,
     what_does_not_fit_is_invalid_and_untold,
     logs_are_narrowed_by_their_options,
+    a_log_ends_after_so_many_bytes,
+    nothing_is_made_in_a_namespace_that_goes,
     a_followed_log_goes_on,
+);
+
+cluster_sentences!(
+    simulated_controllers,
+    controllers,
+    in_order_a_doomed_pod_holds_its_stateful_set_up,
+    in_parallel_a_doomed_pod_is_replaced,
+    a_job_that_is_over_goes_after_its_time,
+    old_replica_sets_go_beyond_their_limit,
 );
 
 cluster_sentences!(

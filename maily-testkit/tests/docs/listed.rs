@@ -155,11 +155,11 @@ fn helpers_and_sentences_that_no_backend_runs_are_no_tests() {
 
 /// Who runs which suite.
 const BACKENDS: &[(&str, &[&str])] = &[
-    ("maily-testkit/tests/contracts/main.rs", &["cluster", "fence", "frontend", "records"]),
+    ("maily-testkit/tests/contracts/main.rs", &["cluster", "controllers", "fence", "frontend", "records"]),
     ("maily-testkit/tests/contracts/cloud.rs", &["databases", "identities", "storage"]),
     ("maily-testkit/tests/contracts/monitoring.rs", &["monitoring"]),
     ("maily-testkit/tests/contracts/secrets.rs", &["secrets"]),
-    ("maily-k8s/tests/contracts.rs", &["cluster", "fence", "records"]),
+    ("maily-k8s/tests/contracts.rs", &["cluster", "controllers", "fence", "records"]),
     ("maily-aws/tests/wire/storage.rs", &["storage"]),
     ("maily-aws/tests/wire/moto.rs", &["storage"]),
     ("maily-vault/tests/wire/main.rs", &["secrets"]),

@@ -12,8 +12,8 @@ use std::{
 
 use async_trait::async_trait;
 use maily_core::{
-    engine::{Outcome, RunEnd, Wish, planner::PlanOptions},
-    provider::{ErrorKind, FrontendDeployment, FrontendHost, Production, ProviderError},
+    engine::{Depth, EnvironmentError, Outcome, RunEnd, Wish, planner::PlanOptions},
+    provider::{ErrorKind, FrontendDeployment, FrontendHost, FrontendState, Production, ProviderError},
     release::RollbackTo,
     runtime::Runtime,
 };
@@ -22,6 +22,7 @@ use maily_testkit::sim::SimFrontend;
 use crate::{
     setup::{Setup, fault, succeeded},
     shop::{Shop, notes},
+    waiting::heard,
 };
 
 const SITE: &str = "
@@ -48,6 +49,8 @@ struct Lossy {
     lags: AtomicBool,
     /// Removals that fail before one works.
     stuck: AtomicU32,
+    /// Looks at a deployment that say that it is being built still.
+    slow: AtomicU32,
 }
 
 impl Lossy {
@@ -61,6 +64,7 @@ impl Lossy {
             late_promotion: AtomicU32::new(0),
             lags: AtomicBool::new(false),
             stuck: AtomicU32::new(0),
+            slow: AtomicU32::new(0),
         })
     }
 
@@ -102,7 +106,12 @@ impl FrontendHost for Lossy {
     }
 
     async fn get(&self, project: &str, id: &str) -> Result<Option<FrontendDeployment>, ProviderError> {
-        self.host.get(project, id).await
+        let found = self.host.get(project, id).await?;
+        let left = self.slow.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        Ok(found.map(|found| match left {
+            Ok(_) => FrontendDeployment { state: FrontendState::Building, ..found },
+            Err(_) => found,
+        }))
     }
 
     async fn find(
@@ -309,4 +318,82 @@ async fn what_a_host_cannot_take_back_a_person_unsets() {
     let end = resumed.expect("goes on").expect("was unfinished");
     assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
     assert_eq!((host.shown().await, host.versions().await.len()), (None, 0));
+}
+
+/// Somebody builds a version at the host itself; the id of what came of it.
+async fn build_by_hand(setup: &Setup, host: &Lossy) -> String {
+    let made = host.create("site", "by-hand", &BTreeMap::new()).await.expect("is made");
+    setup.runtime.sleep(Duration::from_secs(5)).await;
+    made.id
+}
+
+async fn promote_by_hand(setup: &Setup, host: &Lossy, id: &str) {
+    host.promote("site", id, None).await.expect("is taken");
+    setup.runtime.sleep(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_is_out_of_date_once_somebody_has_promoted_something() {
+    let (setup, host) = site(36).await;
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    let environment = setup.environment();
+    environment.adopt_plan(planned.plan.clone()).await.expect("fits still");
+    let id = build_by_hand(&setup, &host).await;
+    promote_by_hand(&setup, &host, &id).await;
+    let Err(EnvironmentError::OutOfDate(stale)) = environment.adopt_plan(planned.plan).await else {
+        panic!("it would be shown over what somebody has promoted")
+    };
+    assert!(stale.len() == 1 && stale[0].contains(&id), "{stale:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_has_promoted_since_the_plan_is_left_to_him() {
+    // Between the plan and the first step, and while the new version is built.
+    for meanwhile in [false, true] {
+        let (setup, host) = site(37).await;
+        let id = build_by_hand(&setup, &host).await;
+        let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+        let person = async {
+            while meanwhile && !host.versions().await.contains(&"v2".to_owned()) {
+                setup.runtime.sleep(Duration::from_millis(50)).await;
+            }
+            promote_by_hand(&setup, &host, &id).await;
+        };
+        let environment = setup.environment();
+        let options = setup.options("tester");
+        let end = if meanwhile {
+            futures::future::join(environment.run(planned, &options), person).await.0
+        } else {
+            person.await;
+            environment.run(planned, &options).await
+        };
+        let end = end.expect("runs");
+        let RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, .. } = &end else { panic!("{end:?}") };
+        assert_eq!(why.cause, "changed", "{why:?}");
+        assert_eq!(host.shown().await.as_deref(), Some("by-hand"), "meanwhile: {meanwhile}");
+        assert_eq!(host.versions().await, ["by-hand", "v1"], "nothing of the run is left");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_frontend_waits_for_is_told_soon_and_every_while() {
+    let (setup, host) = site(38).await;
+    // A build of forty seconds; then a create and a promotion without an answer.
+    let mut said = Vec::new();
+    for (version, slow, late) in [("v2", 40, 0), ("v3", 0, 20)] {
+        host.slow.store(slow, Ordering::SeqCst);
+        host.late.store(late, Ordering::SeqCst);
+        host.late_promotion.store(late, Ordering::SeqCst);
+        let planned = setup.plan(version, Depth::Read).await.expect("can be planned");
+        let (end, mut told) = heard(&setup, planned).await;
+        assert!(succeeded(&end), "{end:?}");
+        told.retain(|(_, step, _)| step.as_str() == "production/site/frontend");
+        let longest = told.windows(2).map(|pair| pair[1].0.since(pair[0].0)).max();
+        assert!(longest.is_some_and(|longest| longest <= Duration::from_secs(26)), "{told:?}");
+        said.extend(told);
+    }
+    for part in ["without an answer", "building", "does not show"] {
+        let told = said.iter().filter(|(.., why)| why.contains(part)).count();
+        assert!((1..=6).contains(&told), "{part} {told} times: {said:?}");
+    }
 }

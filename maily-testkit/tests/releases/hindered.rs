@@ -13,8 +13,9 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, ListQuery, LogOptions, LogStream,
-        Permission, Precondition, ProviderError, WatchEvent, WatchStream, WriteOptions,
+        Access, ApiResource, Cluster, ClusterInfo, Deleted, Effect, ErrorKind, ListQuery, LogLine,
+        LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream,
+        WriteOptions,
     },
     runtime::{Moment, Runtime},
 };
@@ -29,6 +30,8 @@ pub(crate) enum Cut {
     Broken,
     /// They say that they go on, and say nothing more.
     Interrupted,
+    /// They say that they go on, and list all anew after ten seconds: their history was lost.
+    Forgotten,
 }
 
 /// The hindered cluster.
@@ -40,20 +43,17 @@ pub(crate) struct Hindered {
     pub(crate) lists_take: Duration,
     /// When and how watches of Deployments end.
     pub(crate) cut: Option<(Moment, Cut)>,
-    /// So many writes of leases are refused as those of a webhook are that always conflicts.
-    pub(crate) lease_conflicts: AtomicU32,
+    /// Writes of the object of this name are conflicts whatever they carry, as a webhook may answer; how many were.
+    pub(crate) conflicts: Option<(&'static str, Arc<AtomicU32>)>,
+    /// Logs have lines of so many bytes.
+    pub(crate) lines_of: Option<usize>,
 }
 
 impl Hindered {
     pub(crate) fn of(setup: &Setup) -> Self {
         let cluster = SimCluster::new(Arc::clone(&setup.shared));
-        Self {
-            cluster,
-            runtime: Arc::clone(&setup.runtime),
-            lists_take: Duration::ZERO,
-            cut: None,
-            lease_conflicts: AtomicU32::new(0),
-        }
+        let runtime = Arc::clone(&setup.runtime);
+        Self { cluster, runtime, lists_take: Duration::ZERO, cut: None, conflicts: None, lines_of: None }
     }
 
     async fn listing(&self, query: &ListQuery) {
@@ -96,12 +96,13 @@ impl Cluster for Hindered {
     }
 
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError> {
-        let one_less = |left: u32| left.checked_sub(1);
-        if object.kind() == "Lease"
-            && self.lease_conflicts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+        if let Some((name, count)) = &self.conflicts
+            && object.name() == *name
         {
-            let kind = ErrorKind::Conflict;
-            return Err(ProviderError::new(kind, "kubernetes", "write", "Lease", "a webhook says no"));
+            count.fetch_add(1, Ordering::SeqCst);
+            let message = "admission webhook \"quota.example.com\" denied the request: try again";
+            return Err(ProviderError::new(ErrorKind::Conflict, "kubernetes", "apply", *name, message)
+                .with_effect(Effect::None));
         }
         self.cluster.write(object, options).await
     }
@@ -121,16 +122,28 @@ impl Cluster for Hindered {
         let runtime = Arc::clone(&self.runtime);
         let until = async move { runtime.sleep(left).await }.boxed();
         let before = self.cluster.watch(query).await?.take_until(until);
+        let interrupted = || stream::iter([Ok(WatchEvent::Interrupted("it breaks off".to_owned()))]);
         let after = match how {
             Cut::Broken => stream::iter([Err(broken())]).boxed(),
-            Cut::Interrupted => stream::iter([Ok(WatchEvent::Interrupted("it breaks off".to_owned()))])
-                .chain(stream::pending())
-                .boxed(),
+            Cut::Interrupted => interrupted().chain(stream::pending()).boxed(),
+            Cut::Forgotten => {
+                let (runtime, cluster, query) =
+                    (Arc::clone(&self.runtime), self.cluster.clone(), query.clone());
+                let anew = async move {
+                    runtime.sleep(Duration::from_secs(10)).await;
+                    cluster.watch(&query).await.expect("opens")
+                };
+                interrupted().chain(stream::once(anew).flatten()).boxed()
+            }
         };
         Ok(before.chain(after).boxed())
     }
 
     async fn logs(&self, pod: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError> {
-        self.cluster.logs(pod, options).await
+        let lines = self.cluster.logs(pod, options).await?;
+        let Some(length) = self.lines_of else { return Ok(lines) };
+        assert!(options.bytes.is_some(), "nobody asks for all of it: {options:?}");
+        let line = LogLine { time: None, text: "=".repeat(length) };
+        Ok(stream::iter(vec![line; 20].into_iter().map(Ok)).boxed())
     }
 }

@@ -1,9 +1,11 @@
 //! Kinds beside Deployments: as the world plays them, and as a release waits for them.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use jiff::SignedDuration;
 use maily_core::{
-    engine::{Depth, Outcome, RunEnd, Storage, planner::PlanOptions},
-    object::Object,
+    engine::{Depth, Outcome, RunEnd, Storage, What, planner::PlanOptions},
+    object::{Object, ObjectKey, ObjectKind},
     provider::{Precondition, WriteOptions},
     rollout::{Evidence, Health, Target, judge},
 };
@@ -141,6 +143,87 @@ fn a_daemon_set_of_the_world_whose_new_pods_crash_stops_at_the_first_node() {
     let back = write(&mut world, &agent("v1"));
     pass(&mut world, 10_000);
     assert_eq!((tags(&world, "agent"), verdict(&world, &back)), (vec!["v1".to_owned(); 3], Health::Done));
+}
+
+#[test]
+fn a_stateful_set_of_the_world_in_order_replaces_no_pod_before_every_one_is_ready() {
+    for parallel in [false, true] {
+        let policy = if parallel { "Parallel" } else { "OrderedReady" };
+        let set = |image: &str| {
+            workload("StatefulSet", "db", image, json!({"replicas": 3, "podManagementPolicy": policy}))
+        };
+        let mut world = world();
+        write(&mut world, &set("v1"));
+        pass(&mut world, 100);
+        assert_eq!(tags(&world, "db").len(), if parallel { 3 } else { 1 }, "{policy}");
+        pass(&mut world, 10_000);
+        world.faults.push(fault("crash db@v2"));
+        write(&mut world, &set("v2"));
+        pass(&mut world, 30_000);
+        assert_eq!(tags(&world, "db"), ["v1", "v1", "v2"], "{policy}");
+        let back = write(&mut world, &set("v1"));
+        pass(&mut world, 60_000);
+        if !parallel {
+            assert_eq!(tags(&world, "db"), ["v1", "v1", "v2"]);
+            let Health::Waiting { why, .. } = verdict(&world, &back) else { panic!("it is held up") };
+            assert!(why.contains("kubectl delete pod db-2 --namespace shop"), "{why}");
+            let pod = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("shop"), "db-2");
+            world.delete(&pod, &Precondition::Any).expect("is deleted");
+            pass(&mut world, 10_000);
+        }
+        assert_eq!((tags(&world, "db"), verdict(&world, &back)), (vec!["v1".to_owned(); 3], Health::Done));
+    }
+}
+
+#[test]
+fn a_job_of_the_world_that_is_over_goes_after_its_time() {
+    let job = |name: &str, stays: Option<u64>| {
+        let mut job = object(json!({"apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": name, "namespace": "shop"}, "spec": {"backoffLimit": 0, "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "main", "image": format!("registry.example/{name}:v1")}]}}}}));
+        if let Some(stays) = stays {
+            job.edit(|body| body["spec"]["ttlSecondsAfterFinished"] = json!(stays));
+        }
+        job
+    };
+    let mut world = world();
+    world.faults.push(fault("crash fails"));
+    for (name, stays) in [("fails", Some(60)), ("ends", Some(60)), ("soon", Some(0)), ("stays", None)] {
+        write(&mut world, &job(name, stays));
+    }
+    let there = |world: &World| -> (Vec<String>, usize) {
+        let names = world.of_kind("Job").into_iter().map(|job| job.name().to_owned()).collect();
+        (names, world.of_kind("Pod").len())
+    };
+    pass(&mut world, 50_000);
+    assert_eq!(there(&world), (["ends", "fails", "stays"].map(str::to_owned).to_vec(), 3));
+    pass(&mut world, 20_000);
+    assert_eq!(there(&world), (vec!["stays".to_owned()], 1), "with their pods");
+    pass(&mut world, 86_400_000);
+    assert_eq!(there(&world).1, 1);
+}
+
+#[test]
+fn a_deployment_of_the_world_keeps_so_many_old_replica_sets() {
+    for (limit, kept) in [(Some(2), 3), (Some(0), 1), (None, 11)] {
+        let mut world = world();
+        for version in 0..15 {
+            let mut spec = json!({"replicas": 1});
+            if let Some(limit) = limit {
+                spec["revisionHistoryLimit"] = json!(limit);
+            }
+            write(&mut world, &workload("Deployment", "web", &format!("v{version}"), spec));
+            pass(&mut world, 5_000);
+        }
+        let sets = world.of_kind("ReplicaSet");
+        assert_eq!(sets.len(), kept, "{limit:?}");
+        // The oldest have gone, and whoever goes back to the last but one finds its set.
+        let image = |set: &&Object| set.text("/spec/template/spec/containers/0/image").map(str::to_owned);
+        let images: BTreeSet<_> = sets.iter().filter_map(image).collect();
+        assert_eq!(images.contains("registry.example/web:v13"), kept > 1, "{images:?}");
+        assert!(images.contains("registry.example/web:v14"), "{images:?}");
+    }
 }
 
 #[test]
@@ -292,7 +375,9 @@ async fn a_release_waits_for_daemon_sets_stateful_sets_and_addresses() {
     let more = |image: &str| {
         let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "open", "namespace": "shop"},
             "spec": {"type": "LoadBalancer", "selector": {"app": "db"}, "ports": [{"port": 80}]}});
-        let db = workload("StatefulSet", "db", image, json!({"replicas": 3, "serviceName": "db"}));
+        // In order its controller would not replace a pod that does not come up.
+        let spec = json!({"replicas": 3, "serviceName": "db", "podManagementPolicy": "Parallel"});
+        let db = workload("StatefulSet", "db", image, spec);
         [agent(image), db, object(service)]
     };
     let end = deploy_with(&setup, "v1", &more("v1")).await;
@@ -324,4 +409,34 @@ async fn a_release_waits_for_daemon_sets_stateful_sets_and_addresses() {
         (vec!["v2".to_owned(); 3], vec!["v2".to_owned(); 3])
     );
     assert_eq!((ready(&world, "agent"), ready(&world, "db")), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_that_a_doomed_pod_holds_up_is_no_way_back_before_somebody_deletes_the_pod() {
+    for helped in [false, true] {
+        let setup = Setup::new(72);
+        let db =
+            |image: &str| [workload("StatefulSet", "db", image, json!({"replicas": 3, "serviceName": "db"}))];
+        assert!(succeeded(&deploy_with(&setup, "v1", &db("v1")).await));
+        setup.shared.world().faults.push(fault("crash db@v2"));
+        let person = async {
+            // He has read what the run waits for.
+            let waits = |what: &What| matches!(what, What::StepProgress { why, .. } if why.contains("kubectl delete pod db-2"));
+            while helped && !setup.told.lock().expect("not poisoned").iter().any(waits) {
+                setup.runtime.sleep(Duration::from_secs(1)).await;
+            }
+            if helped {
+                let pod = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("shop"), "db-2");
+                setup.shared.world().delete(&pod, &Precondition::Any).expect("is there");
+            }
+        };
+        let (end, ()) = futures::future::join(deploy_with(&setup, "v2", &db("v2")), person).await;
+        let RunEnd::Over { outcome: Outcome::RolledBack { not_serving, .. }, .. } = &end else {
+            panic!("{end:?}")
+        };
+        assert_eq!(not_serving.is_empty(), helped, "{end:?}");
+        assert!(helped || format!("{not_serving:?}").contains("kubectl delete pod db-2"), "{not_serving:?}");
+        let last = if helped { "v1" } else { "v2" };
+        assert_eq!(tags(&setup.shared.world(), "db"), ["v1", "v1", last]);
+    }
 }

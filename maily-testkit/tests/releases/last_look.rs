@@ -8,7 +8,7 @@ use maily_core::engine::{
 };
 use maily_core::object::Object;
 use maily_core::object::{ObjectKey, ObjectKind};
-use maily_core::provider::{Cluster as _, Precondition, WriteOptions};
+use maily_core::provider::{Cluster as _, Precondition, WriteOptions, patch_of};
 use maily_testkit::{sim::SimCluster, world::Call};
 use serde_json::json;
 
@@ -332,7 +332,7 @@ services:
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_broke_off_is_no_witness_of_the_last_look() {
-    for cut in [Cut::Broken, Cut::Interrupted] {
+    for cut in [Cut::Broken, Cut::Interrupted, Cut::Forgotten] {
         let mut setup = Setup::of(WITH_A_JOB, 80);
         assert!(succeeded(&setup.deploy("v1").await));
         let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
@@ -341,7 +341,12 @@ async fn a_watch_that_broke_off_is_no_witness_of_the_last_look() {
         setup.cluster = Some(Arc::new(Hindered { cut: Some((at, cut)), ..Hindered::of(&setup) }));
         let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "web");
         let person = async {
-            setup.runtime.sleep(Duration::from_secs(20)).await;
+            // It is the last of its kind to change: what is listed anew is older all through.
+            setup.runtime.sleep(Duration::from_secs(12)).await;
+            let note = patch_of(&key, json!({"metadata": {"annotations": {"note": "mine"}}}));
+            let edit = WriteOptions::merge("kubectl-edit", Precondition::Any);
+            setup.shared.world().write(&note.expect("a patch"), &edit).expect("is there");
+            setup.runtime.sleep(Duration::from_secs(8)).await;
             setup.shared.world().delete(&key, &Precondition::Any).expect("is there");
         };
         let environment = setup.environment();

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt as _, future::BoxFuture, stream};
 use maily_core::{
-    engine::{Depth, RunEnd, Storage, planner::PlanOptions},
+    engine::{Depth, Outcome, RunEnd, Storage, planner::PlanOptions},
     object::{Object, ObjectKey, ObjectKind},
     provider::{
         Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, Follow, ListQuery, LogLine,
@@ -23,7 +23,10 @@ use maily_core::{
 use maily_testkit::sim::SimCluster;
 use serde_json::{Value, json};
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    hindered::Hindered,
+    setup::{Setup, fault, succeeded},
+};
 
 /// Pods with their lines.
 async fn read(setup: &Setup, name: &str, options: &LogOptions) -> Option<BTreeMap<String, Vec<String>>> {
@@ -300,7 +303,8 @@ impl Cluster for Scripted {
         }
         let states = self.states.lock().expect("not poisoned").clone();
         let pods: Vec<Object> = states.iter().map(|status| self.pod(&query.labels, status)).collect();
-        let mut events: Vec<WatchEvent> = vec![WatchEvent::Listed(pods[..1].to_vec())];
+        let mut events: Vec<WatchEvent> =
+            vec![WatchEvent::Listed { objects: pods[..1].to_vec(), version: "1".to_owned() }];
         events.extend(pods[1..].iter().cloned().map(WatchEvent::Applied));
         Ok(stream::iter(events.into_iter().map(Ok)).chain(stream::pending()).boxed())
     }
@@ -420,4 +424,17 @@ async fn a_selector_of_expressions_finds_its_pods_and_no_others() {
     setup.runtime.sleep(Duration::from_secs(5)).await;
     let told = read(&setup, "store", &LogOptions::default()).await.expect("has pods");
     assert_eq!(told.keys().collect::<Vec<_>>(), ["back", "store-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_travels_with_a_failure_is_cut() {
+    let mut setup = Setup::new(77);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("crash web@v2"));
+    setup.cluster = Some(Arc::new(Hindered { lines_of: Some(16 << 10), ..Hindered::of(&setup) }));
+    let end = setup.deploy("v2").await;
+    let RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, .. } = &end else { panic!("{end:?}") };
+    assert_eq!(why.log.len(), 20);
+    let length = |line: &String| line.chars().count();
+    assert!(why.log.iter().all(|line| length(line) <= 501 && line.ends_with("=…")), "{:?}", why.log);
 }

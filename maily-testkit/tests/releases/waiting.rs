@@ -1,7 +1,10 @@
 //! What a run waits for is told while it waits.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,12 +17,15 @@ use maily_core::{
 };
 use serde_json::json;
 
-use crate::setup::{Setup, fault};
+use crate::{
+    hindered::Hindered,
+    setup::{Setup, fault},
+};
 
 /// What steps said of their progress, and when.
 type Said = Arc<Mutex<Vec<(Moment, StepId, String)>>>;
 
-async fn heard(setup: &Setup, planned: Planned) -> (RunEnd, Vec<(Moment, StepId, String)>) {
+pub(crate) async fn heard(setup: &Setup, planned: Planned) -> (RunEnd, Vec<(Moment, StepId, String)>) {
     let said: Said = Arc::default();
     let mut options = setup.options("tester");
     let (says, runtime) = (Arc::clone(&said), Arc::clone(&setup.runtime));
@@ -184,4 +190,26 @@ async fn a_look_without_an_answer_says_how_long_it_has_waited() {
         })
         .collect();
     assert!(said.len() > 1 && said.windows(2).all(|pair| pair[0] != pair[1]), "{said:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_conflicts_again_and_again_is_told_and_sent_more_seldom() {
+    let mut setup = Setup::new(76);
+    setup.deploy("v1").await;
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.told.lock().expect("not poisoned").clear();
+    let count: Arc<AtomicU32> = Arc::default();
+    let conflicts = Some(("worker", Arc::clone(&count)));
+    setup.cluster = Some(Arc::new(Hindered { conflicts, ..Hindered::of(&setup) }));
+    let end = setup.environment().run(planned, &setup.options("tester")).await.expect("runs");
+    let RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, .. } = &end else { panic!("{end:?}") };
+    assert!(why.message.contains("quota.example.com"), "{why:?}");
+    let sent = count.load(Ordering::SeqCst);
+    assert!((5..50).contains(&sent), "{sent} times within a minute");
+    let told = setup.told.lock().expect("not poisoned");
+    let retried = told.iter().filter(|what| {
+        matches!(what, What::StepRetried { step, error, .. }
+            if step.as_str() == "production/worker/rollout" && error.contains("quota.example.com"))
+    });
+    assert!(retried.count() >= 3, "{told:?}");
 }

@@ -251,7 +251,10 @@ impl Environment {
         let keys: Vec<&ObjectKey> = changed.chain(kept).collect();
         let cluster = &*self.providers.cluster;
         let seen = patiently(&*self.runtime, || observe::read(cluster, keys.iter().copied()).boxed()).await?;
-        let stale = observe::out_of_date(&plan, &seen, &sealer);
+        let host = self.providers.frontend.as_deref();
+        let promoted = patiently(&*self.runtime, || observe::promoted_since(host, &plan).boxed()).await?;
+        let mut stale = observe::out_of_date(&plan, &seen, &sealer);
+        stale.extend(promoted);
         if stale.is_empty() {
             Ok(Planned { plan, head, seen, sealer: Arc::new(sealer) })
         } else {

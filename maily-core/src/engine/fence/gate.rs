@@ -60,8 +60,8 @@ impl Gate {
         let first = async {
             loop {
                 match watch.next().await {
-                    Some(Ok(WatchEvent::Listed(found))) => {
-                        return Ok(found.into_iter().find(|object| *object.key() == key));
+                    Some(Ok(WatchEvent::Listed { objects, .. })) => {
+                        return Ok(objects.into_iter().find(|object| *object.key() == key));
                     }
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Err(fence.failed(error)),
@@ -158,8 +158,8 @@ impl Gate {
         while let Some(event) = self.watch.next().await {
             let (Some(context), Some(hold)) = (context.upgrade(), hold.upgrade()) else { return };
             let (found, gone) = match event {
-                Ok(WatchEvent::Listed(all)) => {
-                    let found = all.into_iter().find(|object| *object.key() == key);
+                Ok(WatchEvent::Listed { objects, .. }) => {
+                    let found = objects.into_iter().find(|object| *object.key() == key);
                     let gone = found.is_none();
                     (found, gone)
                 }

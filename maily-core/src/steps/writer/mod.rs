@@ -25,6 +25,9 @@ pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// So long after a call without an answer, with a margin for two clocks.
 const QUIET_AFTER: Duration = Duration::from_secs(REQUEST_LIMIT.as_secs() + 1);
 
+/// First pause after a call that failed; doubles up to some seconds.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
 /// Writes the objects of one step in one direction.
 pub(crate) struct Writer<'a> {
     context: &'a Context,
@@ -38,6 +41,8 @@ pub(crate) struct Writer<'a> {
     /// From then on nothing that was sent can take effect any more.
     quiet_from: Moment,
     pause: Duration,
+    /// Conflicts since a write of this step was taken.
+    conflicts: u32,
 }
 
 impl<'a> Writer<'a> {
@@ -59,7 +64,8 @@ impl<'a> Writer<'a> {
             effect: Effect::None,
             unanswered,
             quiet_from,
-            pause: Duration::from_millis(100),
+            pause: FIRST_PAUSE,
+            conflicts: 0,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::SemaphorePermit;
 
-use super::{QUIET_AFTER, Writer};
+use super::{FIRST_PAUSE, QUIET_AFTER, Writer};
 use crate::{
     object::Object,
     planted::{Defect, is_planted},
@@ -14,6 +14,12 @@ use crate::{
     run::{Change, Failure, MANAGER, STAMP, What, epoch_of},
     steps::context::Trouble,
 };
+
+/// Controllers write at the same time as we do: so many conflicts in a row are nothing to tell of, and a fresh look
+/// follows soon. More of them do not come from a race.
+const RACES: u32 = 2;
+/// Pause after such a conflict.
+const RACE: Duration = Duration::from_millis(50);
 
 impl<'a> Writer<'a> {
     /// Marks an object of an open step with our epoch, so that late requests of the holder before us are refused.
@@ -106,6 +112,7 @@ impl<'a> Writer<'a> {
         match answer {
             Ok(answer) => {
                 self.effect = Effect::Done;
+                (self.pause, self.conflicts) = (FIRST_PAUSE, 0);
                 self.context.remember(&change.key, Some(answer.clone()));
                 Ok(Some(answer))
             }
@@ -146,7 +153,10 @@ impl<'a> Writer<'a> {
         if !again || self.context.runtime.now() >= self.deadline {
             return Err(Failure::of(&error).with_effect(self.effect).into());
         }
-        if error.kind() != ErrorKind::Conflict {
+        self.conflicts = if error.kind() == ErrorKind::Conflict { self.conflicts + 1 } else { 0 };
+        if (1..=RACES).contains(&self.conflicts) {
+            self.context.pause(self.direction, RACE).await?;
+        } else {
             let pause = error.retry_after().unwrap_or(self.pause);
             self.context.tell(What::StepRetried {
                 step: self.step.id.clone(),
@@ -154,8 +164,6 @@ impl<'a> Writer<'a> {
                 after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
             });
             self.context.pause(self.direction, pause).await?;
-        } else {
-            self.context.pause(self.direction, self.pause.min(Duration::from_millis(50))).await?;
         }
         self.pause = (self.pause * 2).min(Duration::from_secs(5));
         Ok(())
