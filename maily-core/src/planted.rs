@@ -84,6 +84,10 @@ defects! {
     GatesIgnored = "gates-ignored",
     /// What a host without preconditions may have made is made again without a look.
     CreateRepeatedBlindly = "create-repeated-blindly",
+    /// Sweeping takes all epochs, the highest among them.
+    HighestEpochSwept = "highest-epoch-swept",
+    /// Sweeping takes the claims that a takeover wrote into a journal as well.
+    ClaimsSwept = "claims-swept",
     /// Values of Secrets stand in plans.
     SecretsUnsealed = "secrets-unsealed",
     /// What is told again is not marked.

@@ -1,6 +1,7 @@
 //! The contracts, held against a real API server.
 
 use std::{
+    io::Write as _,
     sync::{Arc, atomic::AtomicU32, atomic::Ordering},
     time::Duration,
 };
@@ -46,7 +47,17 @@ async fn namespace(cluster: &Arc<dyn Cluster>) -> String {
 async fn place() -> cluster::Place {
     let cluster = connect().await;
     let namespace = namespace(&cluster).await;
-    cluster::Place { cluster, namespace, runtime: Arc::new(TokioRuntime) }
+    cluster::Place { cluster, namespace, runtime: Arc::new(TokioRuntime), say: Arc::new(say) }
+}
+
+/// One more line of the file that the stack's pods of this name have for their log.
+fn say(pod: &ObjectKey, line: &str) {
+    let stack = Stack::from_env().expect("the test stack runs");
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .open(stack.file(&format!("{}.log", pod.name)))
+        .expect("has a log of its own");
+    writeln!(file, "{} stdout F {line}", TokioRuntime.wall()).expect("can be written");
 }
 
 async fn store() -> Arc<dyn RecordStore> {

@@ -278,6 +278,25 @@ async fn t14_a_server_that_never_answers_is_given_up() {
     assert!(waited >= Duration::from_secs(15) && waited < Duration::from_secs(20), "{waited:?}");
 }
 
+/// What is still under way when we stop waiting may have its effect only a bounded time later.
+#[tokio::test]
+async fn t14_the_server_ends_its_own_work_on_every_change_before_we_stop_waiting() {
+    let (cluster, asked, _) = cluster(|_| Reply::Json(200, map("a", "1")));
+    let (object, key) = (Object::from_value(map("a", "1")).expect("is an object"), key());
+    for options in
+        [WriteOptions::apply("maily", Precondition::Any), WriteOptions::merge("maily", Precondition::Any)]
+    {
+        cluster.write(&object, &options).await.expect("is written");
+    }
+    cluster.delete(&key, &Precondition::Any).await.expect("is deleted");
+    let asked = asked.lock().expect("is not poisoned");
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    for uri in asked.iter() {
+        let query = uri.split_once('?').map(|(_, query)| query).unwrap_or_default();
+        assert!(query.split('&').any(|pair| pair == "timeout=10s"), "{uri}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn t14_a_log_that_stops_is_given_up_unless_it_is_followed() {
     let pod = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("n"), "a");

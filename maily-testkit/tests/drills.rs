@@ -7,7 +7,7 @@ use std::{
 };
 
 use maily_core::engine::Outcome;
-use maily_testkit::harness::{Drill, Stage, Straggler, Trap, drill, steps};
+use maily_testkit::harness::{Drill, Drilled, Stage, Straggler, Trap, drill, steps};
 
 const SHOP: &str = "
 maily: 1
@@ -83,11 +83,22 @@ fn clean(wanted: &Drill) -> Option<Outcome> {
     drilled.outcome
 }
 
+/// Resumed it ends at the new release, aborted or turned at the old one. No outcome is told where nothing was on
+/// record yet or all of it was: there the world is one of the two.
+fn ends_as_wished(drilled: &Drilled, back: bool) -> bool {
+    match &drilled.outcome {
+        None => drilled.died,
+        Some(Outcome::RolledBack { .. } | Outcome::Cancelled { .. }) => back,
+        Some(Outcome::Succeeded { .. }) => !back,
+        Some(_) => false,
+    }
+}
+
 /// Every prefix of the journal, with the pending call having taken effect and not having.
 fn killed_at_every_request(stage: &Arc<Stage>, back: bool, refused: bool) {
     let refused =
         if refused { steps(stage).into_iter().find(|step| step.as_str().contains("web")) } else { None };
-    let mut deaths = 0;
+    let (mut deaths, mut turned) = (0, false);
     for number in 1.. {
         let mut survived = false;
         for after_effect in [false, true] {
@@ -97,6 +108,10 @@ fn killed_at_every_request(stage: &Arc<Stage>, back: bool, refused: bool) {
                 &Drill { trap: trap.clone(), refused: refused.clone(), back, ..Drill::default() },
             );
             assert!(drilled.violations.is_empty(), "{trap:?}: {:#?}", drilled.violations);
+            // Whoever takes over is refused nothing: the run goes on until it is on record that it turned, and never after.
+            turned |= refused.is_some() && matches!(drilled.outcome, Some(Outcome::RolledBack { .. }));
+            let goes_back = turned || back && drilled.died;
+            assert!(ends_as_wished(&drilled, goes_back), "{trap:?}: {:?}", drilled.outcome);
             survived |= !drilled.died;
             deaths += u32::from(drilled.died);
         }
@@ -105,6 +120,7 @@ fn killed_at_every_request(stage: &Arc<Stage>, back: bool, refused: bool) {
         }
     }
     assert!(deaths > 60, "{deaths} deaths");
+    assert_eq!(turned, refused.is_some(), "a run that was refused something turns");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! not red without it.
 
 use std::{
+    process::Command,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -66,6 +67,8 @@ const CHECKS: &[(Defect, Check)] = &[
     (Defect::TurnPastReturn, Check::Seeds(400, "I6")),
     (Defect::GatesIgnored, Check::FailingGate),
     (Defect::CreateRepeatedBlindly, Check::Seeds(400, "I9")),
+    (Defect::HighestEpochSwept, Check::Named),
+    (Defect::ClaimsSwept, Check::Named),
     (Defect::SecretsUnsealed, Check::Seeds(4, "I11")),
     (Defect::ReplayUnmarked, Check::Seeds(400, "I13")),
     (Defect::StatusOfBefore, Check::Named),
@@ -289,6 +292,35 @@ fn a_claim_below_another_one_begins_nothing() {
 fn a_gate_that_fails_keeps_back_what_cannot_be_taken_back() {
     let red = Check::FailingGate.red();
     assert!(red.is_none(), "{red:#?}");
+}
+
+/// What stands on the screen of whoever finds a red seed: which, of which sources, what is broken; and it comes again.
+#[test]
+fn a_red_seed_is_reported_and_replays() {
+    let simulate = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_simulate"));
+        let played = command.args(arguments).env("MAILY_PLANTED", Defect::NeedsIgnored.name());
+        let played = played.output().expect("runs");
+        (played.status.code(), String::from_utf8(played.stdout).expect("is text"))
+    };
+    let (code, told) = simulate(&["--seeds", "4"]);
+    assert_eq!(code, Some(1), "{told}");
+    let mut lines = told.lines().skip_while(|line| !line.starts_with("seed "));
+    let (seed, sources) =
+        lines.next().and_then(|line| line.split_once(" at ")).expect("names seed and sources");
+    assert!(sources.len() > ":".len() && sources.ends_with(':'), "{sources}");
+    let broken = lines.next().and_then(|line| line.strip_prefix("  ")).expect("says what is broken");
+    assert!(broken.contains(" I5: "), "{broken}");
+    for word in [" simulated hours, ", " steps", " faults:", " violations in ", " of 4 seeds"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    let seed = seed.trim_start_matches("seed ");
+    let [one, other] = [(); 2].map(|()| simulate(&["--seed", seed]));
+    assert_eq!(one.0, Some(1), "{}", one.1);
+    assert!(one.1.contains(broken), "the same is broken: {broken}");
+    // The last line names the sources, which somebody may commit meanwhile.
+    let story = |told: &str| told.rsplit_once("\nseed ").map(|(story, _)| story.to_owned());
+    assert!(story(&one.1).is_some() && story(&one.1) == story(&other.1), "seed {seed} differs");
 }
 
 /// For whoever looks for the check of a new defect: every check against every defect.

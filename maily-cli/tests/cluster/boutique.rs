@@ -53,6 +53,13 @@ pub(crate) async fn fresh(version: &str) -> Vec<Value> {
     site.content().await
 }
 
+/// The same manifests by somebody else's hand.
+async fn by_kubectl(version: &str) -> Vec<Value> {
+    let site = site("by-kubectl").await;
+    site.kubectl(&["apply", "--server-side", "-f", &format!("manifests/{version}.yaml")]).expect(0);
+    site.content().await
+}
+
 fn names(content: &[Value]) -> Vec<String> {
     content.iter().map(|one| format!("{} {}", one["kind"], one["metadata"]["name"])).collect()
 }
@@ -77,7 +84,9 @@ async fn every_version_over_the_last_and_back_equals_a_fresh_deploy() {
         site.run(&["deploy", "--version", version, "--yes"]).expect(0);
         let mine: Vec<Value> =
             site.content().await.into_iter().filter(|one| one["metadata"]["name"] != "foreign").collect();
-        assert_same(&mine, &fresh(version).await, version);
+        let fresh = fresh(version).await;
+        assert_same(&mine, &fresh, version);
+        assert_same(&fresh, &by_kubectl(version).await, &format!("{version} as kubectl applies it"));
     }
     let back = site.run(&["rollback", "--components", "all", "--to-version", "v0.9.0", "--yes"]).expect(0);
     let told = back.out.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -101,10 +110,18 @@ async fn every_version_over_the_last_and_back_equals_a_fresh_deploy() {
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]
 async fn a_saved_plan_is_applied_and_status_tells_of_it() {
     let site = site("plan").await;
+    let before = site.traces().await;
     let plan = site.run(&["plan", "--version", "v0.9.0", "--out", "plan.json", "--exit-code"]).expect(8);
-    assert!(plan.out.contains("moving-image"), "busybox:latest is named: {}", plan.out);
+    let told = plan.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, moving) = told.split_once("moving-image").expect("is noted");
+    let (place, image) = moving.split_once("uses `busybox:latest`").expect("the image is named");
+    assert!(place.contains("manifests/v0.9.0.yaml:"), "and where it stands: {place}");
+    assert!(image.starts_with(", which may be another image tomorrow"), "{image}");
     assert!(plan.out.contains("24 to create"), "{}", plan.out);
-    assert!(site.objects().await.is_empty(), "a plan changes nothing");
+    // But for the key by which it tells values of Secrets apart without saying them.
+    let mut after = site.traces().await;
+    after.retain(|one| one["metadata"]["name"] != "maily-key-production");
+    assert_same(&after, &before, "a plan changes nothing");
     site.run(&["apply", "plan.json"]).expect(7);
     site.run(&["apply", "plan.json", "--yes"]).expect(0);
     site.run(&["plan", "--version", "v0.9.0", "--exit-code"]).expect(0);

@@ -88,6 +88,14 @@ fn refused(site: &Site, said: &[&str]) {
     assert_eq!((runs.len(), damaged), (2, 1), "{history}");
 }
 
+/// All that is there: of records, which this test makes anew, their names alone.
+async fn apart_from_records(site: &Site) -> Vec<Value> {
+    let traces = site.traces().await.into_iter();
+    let plain =
+        |trace: Value| if trace["kind"] == "Secret" { trace["metadata"]["name"].clone() } else { trace };
+    traces.map(plain).collect()
+}
+
 #[tokio::test]
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]
 async fn a_segment_that_is_cut_or_missing_is_named_and_nothing_is_touched() {
@@ -98,7 +106,7 @@ async fn a_segment_that_is_cut_or_missing_is_named_and_nothing_is_touched() {
     child.wait().expect("is gone");
     let segments = segments(&site).await;
     assert!(segments.len() >= 2, "{} segments", segments.len());
-    let before = site.content().await;
+    let before = apart_from_records(&site).await;
 
     let last = segments.last().expect("there are some");
     let whole = bytes(last);
@@ -115,7 +123,7 @@ async fn a_segment_that_is_cut_or_missing_is_named_and_nothing_is_touched() {
     refused(&site, &[&format!("record `{}`", key(first)), "it is missing", "segment 1 is there", "backup"]);
     create(&site, first, &bytes(first));
 
-    assert_eq!(site.content().await, before, "nobody has touched anything");
+    assert_eq!(apart_from_records(&site).await, before, "nobody has touched anything");
     site.run(&["resume", "--env", "production"]).expect(0);
     assert!(site.image("alpha").await.ends_with(":v2") && site.image("beta").await.ends_with(":v2"));
 }

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::site::{Site, app};
+use crate::{
+    boutique::assert_same,
+    site::{Site, app},
+};
 
 fn two() -> Vec<(&'static str, String)> {
     ["v1", "v2"]
@@ -18,13 +21,13 @@ async fn an_edit_between_plan_and_apply_is_refused_object_by_object() {
     site.run(&["plan", "--version", "v2", "--out", "plan.json"]).expect(0);
     site.kubectl(&["set", "image", "deployment/beta", "main=registry.example/shop/beta:hotfix"]).expect(0);
     site.kubectl(&["patch", "configmap", "alpha", "-p", r#"{"data":{"VERSION":"v1-edited"}}"#]).expect(0);
-    let before = site.content().await;
+    let before = site.traces().await;
     let done = site.run(&["apply", "plan.json", "--yes"]).expect(6);
     let named =
         |kind: &str, name: &str| done.err.contains(&format!("{kind} {}/{name} was changed", site.namespace));
     assert!(named("Deployment", "beta") && named("ConfigMap", "alpha"), "{}", done.err);
     assert!(!named("Deployment", "alpha"), "what did not change is not named: {}", done.err);
-    assert_eq!(site.content().await, before, "nothing was written");
+    assert_same(&site.traces().await, &before, "nothing was written");
 }
 
 #[tokio::test]

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::site::{Site, app};
+use crate::{
+    boutique::assert_same,
+    site::{Site, app},
+};
 
 fn versions() -> Vec<(&'static str, String)> {
     ["v1", "v2"].map(|version| (version, app("alpha", version, json!({})))).to_vec()
@@ -18,14 +21,14 @@ async fn fields_of_another_manager_are_named_and_taken_only_when_told() {
     let by =
         ["apply", "--server-side", "--force-conflicts", "--field-manager=config-bot", "-f", "theirs.yaml"];
     site.kubectl(&by).expect(0);
-    let before = site.content().await;
+    let before = site.traces().await;
     for command in [vec!["plan", "--version", "v2"], vec!["deploy", "--version", "v2", "--yes"]] {
         let refused = site.run(&command).expect(1);
         for word in ["ConfigMap", "config-bot", "data.VERSION", "--force-conflicts"] {
             assert!(refused.err.contains(word), "{word}: {}", refused.err);
         }
     }
-    assert_eq!(site.content().await, before, "nothing was written");
+    assert_same(&site.traces().await, &before, "nothing was written");
     site.run(&["plan", "--version", "v2", "--force-conflicts=other-bot,ConfigMap/beta"]).expect(1);
     site.run(&["deploy", "--version", "v2", "--yes", "--force-conflicts=config-bot"]).expect(0);
     let map = site.get("v1", "ConfigMap", "alpha").await.expect("is there");

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::site::{Site, app, done};
+use crate::{
+    boutique::assert_same,
+    site::{Site, app, done},
+};
 
 async fn site(purpose: &str) -> Site {
     Site::bound(purpose, &[("v1", app("alpha", "v1", json!({})))]).await
@@ -14,6 +17,7 @@ async fn another_cluster_than_the_bound_one_is_refused() {
     let site = site("identity").await;
     let file = std::fs::read_to_string(site.path().join("maily.yaml")).expect("can be read");
     let at = file.find("uid: ").expect("is bound") + "uid: ".len();
+    let before = site.traces().await;
     let mut other = file.clone();
     other.replace_range(at..at + 8, "00000000");
     site.write("maily.yaml", &other);
@@ -21,7 +25,7 @@ async fn another_cluster_than_the_bound_one_is_refused() {
     assert!(refused.err.contains("another cluster"), "{}", refused.err);
     let refused = site.run(&["env", "bind", "production"]).expect(1);
     assert!(refused.err.contains("--rebind"), "{}", refused.err);
-    assert!(site.objects().await.is_empty());
+    assert_same(&site.traces().await, &before, "nothing was written");
 }
 
 #[tokio::test]
@@ -56,6 +60,7 @@ async fn missing_permissions_are_named() {
     let users = own.find("users:").expect("has users");
     let poor = format!("{}users: [{{name: admin, user: {{token: '{}'}}}}]\n", &own[..users], token.trim());
     site.write("poor.kubeconfig", &poor);
+    let before = site.traces().await;
     let mut command =
         site.command(&["deploy", "--version", "v1", "--yes", "--kubeconfig", "poor.kubeconfig"]);
     command.env_remove("KUBECONFIG");
@@ -63,7 +68,7 @@ async fn missing_permissions_are_named() {
     assert!(refused.err.contains("forbidden") && refused.err.contains("namespaces"), "{}", refused.err);
     let doctor = site.run(&["doctor", "--kubeconfig", "poor.kubeconfig"]).expect(1);
     assert!(!doctor.out.is_empty());
-    assert!(site.objects().await.iter().all(|object| object.name() == "poor"));
+    assert_same(&site.traces().await, &before, "nothing was written");
 }
 
 /// One permission is missing, and shows only when it is needed: it is named, with whom to ask for what, and what was
@@ -98,6 +103,7 @@ async fn the_permission_to_ask_for_is_named_exactly() {
     let users = own.find("users:").expect("has users");
     let some = format!("{}users: [{{name: admin, user: {{token: '{}'}}}}]\n", &own[..users], token.trim());
     site.write("some.kubeconfig", &some);
+    let before = site.content().await;
     let refused = site.run(&["deploy", "--version", "v1", "--yes", "--kubeconfig", "some.kubeconfig"]);
     let doctor = site.run(&["doctor", "--kubeconfig", "some.kubeconfig"]).expect(1);
     site.kubectl(&["delete", "clusterrole,clusterrolebinding", &reads]).expect(0);
@@ -106,7 +112,7 @@ async fn the_permission_to_ask_for_is_named_exactly() {
         format!("a Role in namespace `{}` that allows `patch` on `deployments.apps`", site.namespace);
     assert!(refused.err.contains(&wanted), "{}", refused.err);
     assert!(doctor.out.contains("patch deployments"), "{}", doctor.out);
-    assert!(site.objects().await.iter().all(|object| object.name() == "some"));
+    assert_same(&site.content().await, &before, "everything is as it was");
 }
 
 #[tokio::test]
@@ -121,7 +127,6 @@ async fn a_journal_of_a_newer_format_is_refused() {
     .await;
     child.kill().expect("is killed");
     child.wait().expect("is gone");
-    let before = site.content().await;
     let names = site.kubectl(&["get", "secrets", "-o", "name"]).expect(0).out;
     let name =
         names.lines().rfind(|name| name.starts_with("secret/maily-production.run.")).expect("has a journal");
@@ -135,6 +140,7 @@ async fn a_journal_of_a_newer_format_is_refused() {
     site.kubectl(&["delete", "secret", name]).expect(0);
     site.write("record.json", &body.to_string());
     site.kubectl(&["create", "-f", "record.json"]).expect(0);
+    let before = site.traces().await;
     for command in [
         vec!["deploy", "--version", "v1", "--yes"],
         vec!["resume"],
@@ -149,7 +155,7 @@ async fn a_journal_of_a_newer_format_is_refused() {
             refused.err
         );
     }
-    assert_eq!(site.content().await, before);
+    assert_same(&site.traces().await, &before, "nothing was written");
 }
 
 /// The record with another format number.
@@ -186,6 +192,7 @@ async fn kubeconfigs_that_cannot_be_used_are_told() {
 async fn a_plan_that_was_edited_or_belongs_elsewhere_is_refused() {
     let site = site("plan").await;
     site.run(&["plan", "--version", "v1", "--out", "plan.json"]).expect(0);
+    let before = site.traces().await;
     let plan = std::fs::read_to_string(site.path().join("plan.json")).expect("can be read");
     site.write("edited.json", &plan.replace("shop/alpha:v1", "shop/alpha:v9"));
     let refused = site.run(&["apply", "edited.json", "--yes"]).expect(2);
@@ -193,5 +200,5 @@ async fn a_plan_that_was_edited_or_belongs_elsewhere_is_refused() {
     site.write("future.json", &plan.replacen("\"format\": 1", "\"format\": 9", 1));
     let refused = site.run(&["apply", "future.json", "--yes"]).expect(2);
     assert!(refused.err.contains("format 9"), "{}", refused.err);
-    assert!(site.objects().await.is_empty());
+    assert_same(&site.traces().await, &before, "nothing was written");
 }

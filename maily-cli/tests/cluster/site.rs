@@ -22,7 +22,7 @@ use tempfile::TempDir;
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Kinds that an application consists of.
-const KINDS: [(&str, &str); 10] = [
+const KINDS: [(&str, &str); 15] = [
     ("apps/v1", "Deployment"),
     ("apps/v1", "StatefulSet"),
     ("apps/v1", "DaemonSet"),
@@ -33,7 +33,17 @@ const KINDS: [(&str, &str); 10] = [
     ("batch/v1", "Job"),
     ("batch/v1", "CronJob"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
 ];
+/// Kinds that stand beside it: what maily keeps for itself, and what controllers make of it.
+const BESIDE: [(&str, &str); 2] = [("coordination.k8s.io/v1", "Lease"), ("v1", "PersistentVolumeClaim")];
+/// Kinds that nobody writes but clients: a new version of one of these is somebody's write.
+const STILL: [&str; 8] =
+    ["ConfigMap", "Secret", "Service", "Lease", "NetworkPolicy", "Role", "RoleBinding", "ServiceAccount"];
 
 pub(crate) struct Site {
     folder: TempDir,
@@ -182,6 +192,16 @@ impl Site {
         self.objects().await.iter().map(|object| content(object, &self.namespace)).collect()
     }
 
+    /// All that a write would change, whoever's the object is: what maily keeps for itself is among it, as are its marks
+    /// on other objects and who has written which field when. Controllers may go on meanwhile.
+    pub(crate) async fn traces(&self) -> Vec<Value> {
+        let mut found = Vec::new();
+        for (version, kind) in KINDS.into_iter().chain(BESIDE) {
+            found.extend(self.list(version, kind).await.iter().map(trace));
+        }
+        found
+    }
+
     /// How many segments of journals are on record.
     pub(crate) async fn segments(&self) -> usize {
         let query = ListQuery::new(ObjectKind::new("v1", "Secret"), Some(&self.namespace));
@@ -195,6 +215,24 @@ impl Site {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+fn trace(object: &Object) -> Value {
+    let mut value = object.to_value();
+    value.as_object_mut().expect("is a map").remove("status");
+    let metadata = value["metadata"].as_object_mut().expect("is a map");
+    if !STILL.contains(&object.kind()) {
+        metadata.remove("resourceVersion");
+    }
+    if let Some(managers) = metadata.get_mut("managedFields").and_then(Value::as_array_mut) {
+        managers.retain(|entry| {
+            entry["manager"] != "kube-controller-manager" && entry["subresource"] != "status"
+        });
+    }
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.remove("deployment.kubernetes.io/revision");
+    }
+    value
 }
 
 fn content(object: &Object, namespace: &str) -> Value {

@@ -86,6 +86,18 @@ async fn an_interrupted_run_says_how_to_go_on() {
     assert!(resumed.took < Duration::from_secs(12), "{:?}", resumed.took);
 }
 
+/// Process and run of the holder that a text names, with who it is, where and since when.
+fn holder(told: &str, after: &str) -> (String, String) {
+    let (_, holder) = told.split_once(after).unwrap_or_else(|| panic!("{after}: {told}"));
+    let (who, rest) = holder.split_once(" since ").unwrap_or_else(|| panic!("since when: {told}"));
+    let (since, rest) = rest.split_once(" (run ").unwrap_or_else(|| panic!("in which run: {told}"));
+    let (run, _) = rest.split_once(')').expect("ends");
+    assert!(since.contains(':') && since.chars().any(|digit| digit.is_ascii_digit()), "a time: {since}");
+    assert!(who.contains('@'), "who, and where: {who}");
+    let process = who.rsplit(|other: char| !other.is_ascii_digit()).find(|part| !part.is_empty());
+    (process.unwrap_or_default().to_owned(), run.to_owned())
+}
+
 #[tokio::test]
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]
 async fn a_second_run_is_told_who_holds_it_or_waits_in_line() {
@@ -93,10 +105,15 @@ async fn a_second_run_is_told_who_holds_it_or_waits_in_line() {
     let child = begun(&site).await;
     let refused = site.run(&["deploy", "--version", "v3", "--yes"]).expect(5);
     assert!(refused.err.contains("is held by") && refused.err.contains("--wait-lock"), "{}", refused.err);
+    let status = site.run(&["status", "-o", "json"]).expect(0).json();
+    let run = status["run"].as_str().expect("is under way");
+    let told = refused.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(holder(&told, "is held by "), (child.id().to_string(), run.to_owned()), "{told}");
     let second = site.spawn(&["deploy", "--version", "v3", "--yes", "--wait-lock", "60s"]);
     end(child).expect(0);
     let second = end(second).expect(0);
-    assert!(second.err.contains("waits for"), "{}", second.err);
+    let told = second.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(holder(&told, "waits for ").1, run, "{told}");
     assert!(site.image("alpha").await.ends_with(":v3") && site.image("beta").await.ends_with(":v3"));
 }
 

@@ -130,13 +130,42 @@ fn a_question_is_ended_at_once() {
     assert_eq!((&state["run"], &state["release"]), (&json!(null), &json!(null)), "{state}");
 }
 
+/// Nobody reads what it tells, so that its orderly end takes for ever.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_second_interrupt_ends_at_once_and_the_run_can_be_taken_back() {
     let desk = Desk::example();
-    let child = begun(&desk);
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.0.0", "--yes"]).expect(0);
+    desk.sandbox(&["sandbox", "fault", "add", "slow", "email@v1.1.0"]).expect(0);
+    let deploy = ["--sandbox", "deploy", "--env", "production", "--version", "v1.1.0", "--yes", "-o", "json"];
+    let mut command = desk.command(&deploy);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("starts");
+    let mut told = child.stdout.take().expect("is piped");
+    rustix::pipe::fcntl_setpipe_size(&told, 4096).expect("can be small");
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("run-started") {
+        let mut byte = [0];
+        assert_eq!(told.read(&mut byte).expect("is read"), 1, "the run never began");
+        seen.extend(byte);
+    }
+    std::thread::sleep(Duration::from_secs(2));
     interrupt(&child);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(child.try_wait().expect("can be asked"), None, "the first one waits for an orderly end");
+    let start = Instant::now();
     interrupt(&child);
-    assert_eq!(end(child).0, 130);
+    let code = loop {
+        match child.try_wait().expect("can be asked") {
+            Some(status) => break status.code(),
+            None if start.elapsed() > Duration::from_secs(1) => {
+                child.kill().expect("is killed");
+                panic!("the second one is not heard");
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    assert_eq!(code, Some(130));
     desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
     // The approval was for the new version.
     let refused = desk.sandbox(&["abort", "--env", "production"]).expect(7);

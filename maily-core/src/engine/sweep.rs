@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     model::Retention,
+    planted::{Defect, is_planted},
     provider::{Cluster, RecordStore},
     run::seal::{forget, hashes},
     runtime::Runtime,
@@ -48,7 +49,8 @@ pub(super) async fn sweep_runs(
     };
     let epochs = claimed(records).await?;
     let highest = epochs.last().copied();
-    for epoch in epochs.into_iter().filter(|epoch| *epoch <= last && Some(*epoch) != highest) {
+    let goes = |epoch: &Epoch| *epoch <= last && Some(*epoch) != highest;
+    for epoch in epochs.into_iter().filter(|epoch| goes(epoch) || is_planted(Defect::HighestEpochSwept)) {
         let claim = match claim_of(records, epoch).await {
             Ok(claim) => claim,
             // What it leads to is not known: it stays, and the others go.
@@ -325,6 +327,17 @@ mod tests {
         let run = run_of(9);
         let claimed = epoch::claim(&*records, &TokioRuntime, Some(Epoch(2)), None, &run, "late").await;
         assert!(matches!(claimed, Err(JournalError::NotHolder { .. })), "{claimed:?}");
+    }
+
+    /// Each rule is worth what turns red without it.
+    #[cfg(feature = "planted-defects")]
+    #[test]
+    fn what_has_to_stay_is_missed_when_it_is_swept() {
+        use crate::planted::turns_red;
+
+        let halted = a_claimer_who_was_halted_learns_of_the_highest_epoch_after_the_sweeping;
+        turns_red(Defect::HighestEpochSwept, halted);
+        turns_red(Defect::ClaimsSwept, a_former_holder_of_a_swept_run_still_meets_the_claim);
     }
 
     #[tokio::test]

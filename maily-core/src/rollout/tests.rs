@@ -293,6 +293,17 @@ fn t10_doomed_pods_of_the_new_revision_fail_at_once() {
     assert_eq!(cause(&verdict("api-2", missing, json!({}))), "image-not-found");
     let config = json!({"reason": "CreateContainerConfigError", "message": "secret \"x\" not found"});
     assert_eq!(cause(&verdict("api-2", config, json!({}))), "config-error");
+    let unnamed = json!({"reason": "InvalidImageName", "message": "couldn't parse image name"});
+    assert_eq!(cause(&verdict("api-2", unnamed, json!({}))), "invalid-image");
+    let kept_out = json!({"reason": "ErrImageNeverPull", "message": "policy is Never"});
+    assert_eq!(cause(&verdict("api-2", kept_out, json!({}))), "image-not-found");
+    let full = json!({"terminated": {"reason": "OOMKilled", "exitCode": 137}});
+    match verdict("api-2", crash.clone(), full) {
+        Health::Failed(reason) => {
+            assert!(reason.message.contains("(out of memory, 3 restarts)"), "{reason:?}")
+        }
+        other => panic!("{other:?}"),
+    }
     let passes = [
         (crash.clone(), json!({"terminated": {"exitCode": 128}})),
         (json!({"reason": "ImagePullBackOff", "message": "connection refused"}), json!({})),
@@ -303,6 +314,15 @@ fn t10_doomed_pods_of_the_new_revision_fail_at_once() {
     ];
     for (waiting, last) in passes {
         assert!(matches!(verdict("api-2", waiting, last), Health::Waiting { .. }));
+    }
+    // The pods of a node that is full or that somebody more important needs are made again elsewhere.
+    for reason in ["Evicted", "Preempting", "NodeLost"] {
+        let mut gone = pod("a", "api-2", json!({}), json!({}));
+        gone.edit(|body| {
+            body["status"] = json!({"phase": "Failed", "reason": reason, "message": "The node had no room"});
+        });
+        let health = of(&live, &live, &[gone], &sets);
+        assert!(matches!(health, Health::Waiting { .. }), "{reason}: {health:?}");
     }
     // A crashing pod of the old revision is not our failure.
     assert!(matches!(verdict("api-1", crash, ended), Health::Waiting { .. }));

@@ -2,7 +2,7 @@
 //!
 //! Each function works in a namespace of its own, which exists and is empty, on a cluster with controllers.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use maily_core::{
@@ -20,8 +20,11 @@ const OTHER: &str = "somebody-else";
 /// Time within which controllers and watches have to move.
 const SOON: Duration = Duration::from_secs(60);
 
+/// Lets a pod say one more line.
+pub type Say = Arc<dyn Fn(&ObjectKey, &str) + Send + Sync>;
+
 /// A place to run the suite in.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Place {
     /// The cluster.
     pub cluster: Arc<dyn Cluster>,
@@ -29,6 +32,14 @@ pub struct Place {
     pub namespace: String,
     /// The clock.
     pub runtime: Arc<dyn Runtime>,
+    /// What lets the pod `goes-on` say one more line.
+    pub say: Say,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
 }
 
 impl Place {
@@ -323,10 +334,9 @@ pub async fn migrated_fields_can_be_removed(place: &Place) {
 /// Sentence 14: logs come in order, and need their pod.
 pub async fn logs_come_in_order_and_need_their_pod(place: &Place) {
     let key = place.pod("talks").await;
-    let lines = place.cluster.logs(&key, &LogOptions::default()).await.expect("opens");
-    let lines: Vec<_> = lines.map(|line| line.expect("is read")).collect().await;
-    assert!(!lines.is_empty());
-    assert!(lines.is_sorted_by_key(|line| line.time), "{lines:?}");
+    let lines = lines(place, &key, LogOptions::default()).await;
+    let times: Vec<_> = lines.iter().map(|line| line.time.expect("has a time")).collect();
+    assert!(times.len() > 1 && times.is_sorted() && times.first() < times.last(), "{lines:?}");
     let missing = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some(&place.namespace), "nobody");
     let error =
         place.cluster.logs(&missing, &LogOptions::default()).await.map(|_| ()).expect_err("is absent");
@@ -342,6 +352,7 @@ async fn lines(place: &Place, key: &ObjectKey, options: LogOptions) -> Vec<LogLi
 pub async fn logs_are_narrowed_by_their_options(place: &Place) {
     let key = place.pod("talks").await;
     let all = lines(place, &key, LogOptions::default()).await;
+    assert!(all.len() > 1, "one line cannot be told from all: {all:?}");
     let last = lines(place, &key, LogOptions { tail: Some(1), ..LogOptions::default() }).await;
     assert_eq!(last, all[all.len() - 1..]);
     let none = lines(place, &key, LogOptions { tail: Some(0), ..LogOptions::default() }).await;
@@ -379,13 +390,25 @@ pub async fn a_log_ends_after_so_many_bytes(place: &Place) {
     assert!(few[0].text.len() <= 3 && !all[0].text.is_empty(), "{few:?}");
 }
 
-/// Sentence 22: a log that is followed goes on.
+/// Sentence 22: a log that is followed goes on: what is said later comes, once, and then more is waited for.
 pub async fn a_followed_log_goes_on(place: &Place) {
-    let key = place.pod("talks").await;
+    let key = place.pod("goes-on").await;
+    let before = lines(place, &key, LogOptions::default()).await;
     let options = LogOptions { follow: Follow::Yes, ..LogOptions::default() };
     let mut lines = place.cluster.logs(&key, &options).await.expect("opens");
-    let first = within(&*place.runtime, SOON, lines.next()).await.expect("in time").expect("says something");
-    first.expect("is read");
+    let mut next = async || {
+        let line =
+            within(&*place.runtime, SOON, lines.next()).await.expect("in time").expect("has not ended");
+        line.expect("is read").text
+    };
+    for line in &before {
+        assert_eq!(next().await, line.text);
+    }
+    place.runtime.sleep(Duration::from_secs(2)).await;
+    for line in ["one more", "and another"] {
+        (place.say)(&key, line);
+        assert_eq!(next().await, line);
+    }
     let rest = async { while lines.next().await.is_some() {} };
     assert!(within(&*place.runtime, Duration::from_secs(5), rest).await.is_none(), "it has ended");
 }

@@ -256,7 +256,14 @@ impl World {
                 port.map_or("working".to_owned(), |port| format!("listening on :{port}")),
             ));
         }
+        let said = self.said.iter().filter(|(pod, ..)| pod == key && !previous);
+        lines.extend(said.map(|(_, time, text)| (*time, text.clone())));
         Some(lines)
+    }
+
+    /// Lets a pod say one more line.
+    pub fn say(&mut self, pod: &ObjectKey, line: &str) {
+        self.said.push((pod.clone(), self.now, line.to_owned()));
     }
 }
 

@@ -56,6 +56,9 @@ pub struct World {
     pub(super) history: VecDeque<Change>,
     #[serde(skip)]
     pub(super) agenda: Agenda,
+    /// What pods said beside the lines that all say.
+    #[serde(skip)]
+    pub(super) said: Vec<(ObjectKey, Timestamp, String)>,
 }
 
 /// A change of an object.
@@ -89,6 +92,7 @@ impl World {
             telemetry: Telemetry::default(),
             history: VecDeque::new(),
             agenda: Agenda::default(),
+            said: Vec::new(),
         };
         for name in ["kube-system", "default"].iter().chain(namespaces) {
             world.add_namespace(name);

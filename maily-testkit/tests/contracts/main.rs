@@ -26,7 +26,9 @@ fn world() -> (Arc<Shared>, Arc<dyn Runtime>) {
 
 fn place() -> cluster::Place {
     let (shared, runtime) = world();
-    cluster::Place { cluster: Arc::new(SimCluster::new(shared)), namespace: "shop".into(), runtime }
+    let world = Arc::clone(&shared);
+    let say: cluster::Say = Arc::new(move |pod, line| world.world().say(pod, line));
+    cluster::Place { cluster: Arc::new(SimCluster::new(shared)), namespace: "shop".into(), runtime, say }
 }
 
 macro_rules! cluster_sentences {

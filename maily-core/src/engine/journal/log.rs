@@ -135,7 +135,9 @@ pub(in crate::engine) async fn sweep(store: &dyn RecordStore, run: &RunId) -> Re
     // From the first on: a run without its first segment is not taken for one that goes on.
     for key in keys {
         let Some(bytes) = store.get(&key).await? else { continue };
-        let claim = |event: &JournalEvent| matches!(event, JournalEvent::EpochClaimed { .. });
+        let claim = |event: &JournalEvent| {
+            matches!(event, JournalEvent::EpochClaimed { .. }) && !is_planted(Defect::ClaimsSwept)
+        };
         match parse(&key, &bytes) {
             Ok(segment) if !segment.events.iter().any(claim) => store.delete(&key).await?,
             // What cannot be read may have been one.
