@@ -1,4 +1,5 @@
 //! The script of the test stack, as far as it needs no servers: what it leaves alone, and that it ends.
+#![allow(clippy::disallowed_methods, reason = "tests of processes live by the machine's clock")]
 
 use std::{
     fs,
