@@ -100,13 +100,36 @@ impl About<'_> {
             // Somebody else's request is under way, and ours was not carried out.
             error = error.with_effect(Effect::None);
         }
-        if let Some(hint) = hint(code, kind) {
+        if let Some(hint) = self.hint(code, kind) {
             error = error.with_hint(hint);
         }
         let after = response.headers().get("retry-after").and_then(|value| value.trim().parse().ok());
         match after.map(Duration::from_secs) {
             Some(after) => error.with_retry_after(after),
             None => error,
+        }
+    }
+}
+
+impl About<'_> {
+    fn hint(self, code: &str, kind: ErrorKind) -> Option<&'static str> {
+        match (code, kind) {
+            ("RequestTimeTooSkewed" | "SignatureDoesNotMatch", _) => {
+                Some("check this machine's clock, then the secret access key")
+            }
+            (code, _) if code.contains("QuotaExceeded") => {
+                Some("ask for a higher quota, or delete what is not needed")
+            }
+            (_, ErrorKind::Unauthenticated) => {
+                Some("log in again (`aws sso login`), or choose another profile")
+            }
+            // The answer to a HEAD has no code.
+            (_, ErrorKind::PermissionDenied)
+                if self.operation == "read" && self.resource.starts_with("s3://") =>
+            {
+                Some("without `s3:ListBucket`, S3 denies access to a key that is absent, too")
+            }
+            _ => None,
         }
     }
 }
@@ -156,22 +179,6 @@ fn kind(code: &str, status: u16) -> ErrorKind {
             500..600 => ErrorKind::Unavailable,
             _ => ErrorKind::Internal,
         },
-    }
-}
-
-fn hint(code: &str, kind: ErrorKind) -> Option<&'static str> {
-    match (code, kind) {
-        ("RequestTimeTooSkewed" | "SignatureDoesNotMatch", _) => {
-            Some("check this machine's clock, then the secret access key")
-        }
-        (code, _) if code.contains("QuotaExceeded") => {
-            Some("ask for a higher quota, or delete what is not needed")
-        }
-        (_, ErrorKind::Unauthenticated) => Some("log in again (`aws sso login`), or choose another profile"),
-        ("AccessDenied", ErrorKind::PermissionDenied) => {
-            Some("without `s3:ListBucket`, S3 denies access to a key that is absent, too")
-        }
-        _ => None,
     }
 }
 

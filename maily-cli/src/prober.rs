@@ -1,6 +1,12 @@
 //! Checks from this machine: programs, and HTTP through the cluster's API server.
 
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{self, Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use http::Request;
@@ -16,11 +22,14 @@ use maily_k8s::KubeCluster;
 #[derive(Debug)]
 pub(crate) struct ProgramProber {
     cluster: Arc<KubeCluster>,
+    /// Where programs run, wherever `mailyctl` is called.
+    folder: PathBuf,
 }
 
 impl ProgramProber {
-    pub(crate) fn new(cluster: Arc<KubeCluster>) -> Self {
-        Self { cluster }
+    /// Programs run in this folder, that of the project file.
+    pub(crate) fn new(cluster: Arc<KubeCluster>, folder: &Path) -> Self {
+        Self { cluster, folder: folder.to_owned() }
     }
 }
 
@@ -28,7 +37,7 @@ impl ProgramProber {
 impl Prober for ProgramProber {
     async fn probe(&self, request: &ProbeRequest, limit: Duration) -> Result<Verdict, ProviderError> {
         match request {
-            ProbeRequest::Command { argv } => command(argv, limit).await,
+            ProbeRequest::Command { argv } => command(argv, &self.folder, limit).await,
             ProbeRequest::Http { url, service: Some(service), expect } => {
                 let status = self
                     .cluster
@@ -79,26 +88,44 @@ async fn get(url: &str, expect: u16, limit: Duration) -> Result<Verdict, Provide
     })
 }
 
-async fn command(argv: &[String], limit: Duration) -> Result<Verdict, ProviderError> {
+async fn command(argv: &[String], folder: &Path, limit: Duration) -> Result<Verdict, ProviderError> {
     let Some((name, args)) = argv.split_first() else {
         return Ok(Verdict::Insufficient { evidence: "the command is empty".to_owned() });
     };
-    let mut command = Command::new(name);
-    command.args(args);
+    let refuse = |error: &io::Error| {
+        ProviderError::new(unstarted(error), "probe", "run", name.clone(), error.to_string())
+    };
+    // The folder of a file that is named alone is empty.
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let here = path::absolute(here).map_err(|error| refuse(&error))?;
+    // Where a path of a program begins that runs elsewhere depends on the system; a name alone is looked for.
+    let program = if name.contains('/') { here.join(name) } else { name.into() };
+    let mut command = Command::new(program);
+    command.args(args).current_dir(here);
     match program::run(command, Limits { time: limit, output: 0 }).await {
         Ok(ended) if ended.status.success() => Ok(Verdict::Pass { evidence: format!("`{name}` succeeded") }),
         Ok(ended) => {
             let last = ended.stderr.last(1).pop().unwrap_or_default();
             Ok(Verdict::Fail { evidence: format!("`{name}` ended with {}: {last}", ended.status) })
         }
-        Err(ProgramError::Io(error)) => {
-            let kind = match error.kind() {
-                std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-                _ => ErrorKind::PermissionDenied,
-            };
-            Err(ProviderError::new(kind, "probe", "run", name.clone(), error.to_string()))
-        }
+        Err(ProgramError::Io(error)) => Err(refuse(&error)),
         Err(_) => Ok(Verdict::Insufficient { evidence: format!("`{name}` did not end in time") }),
+    }
+}
+
+/// `ENOEXEC`: a file without a format that the system knows.
+const NO_FORMAT: i32 = 8;
+
+/// What it means that a program did not start. Where it is not the program's fault, the next look may do better.
+fn unstarted(error: &io::Error) -> ErrorKind {
+    match error.kind() {
+        io::ErrorKind::NotFound => ErrorKind::NotFound,
+        io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+        io::ErrorKind::InvalidInput | io::ErrorKind::ArgumentListTooLong | io::ErrorKind::NotADirectory => {
+            ErrorKind::Invalid
+        }
+        _ if error.raw_os_error() == Some(NO_FORMAT) => ErrorKind::Invalid,
+        _ => ErrorKind::Unavailable,
     }
 }
 
@@ -110,6 +137,10 @@ mod tests {
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(5);
+
+    async fn command(argv: &[String], limit: Duration) -> Result<Verdict, ProviderError> {
+        super::command(argv, Path::new(""), limit).await
+    }
 
     #[tokio::test]
     async fn addresses_outside_are_asked_from_here() {
@@ -149,6 +180,38 @@ mod tests {
             command(&run("/nowhere"), LIMIT).await.expect_err("is missing").kind(),
             ErrorKind::NotFound
         );
+    }
+
+    #[tokio::test]
+    async fn a_program_runs_in_the_folder_of_the_project() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::TempDir::new().expect("can be made");
+        let script = folder.path().join("smoke.sh");
+        std::fs::write(&script, "#!/bin/sh\n[ -e beside ]\n").expect("can be written");
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("is ours");
+        std::fs::write(folder.path().join("beside"), "").expect("can be written");
+        for argv in [&["./smoke.sh"][..], &["sh", "-c", "[ -e beside ]"]] {
+            let argv: Vec<String> = argv.iter().copied().map(str::to_owned).collect();
+            let verdict = super::command(&argv, folder.path(), LIMIT).await.expect("starts");
+            assert!(matches!(verdict, Verdict::Pass { .. }), "{argv:?}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_a_program_from_starting_is_told_apart() {
+        // ENOENT, EACCES, ENOEXEC, E2BIG; then EAGAIN, ENFILE, EMFILE, ETXTBSY, which pass.
+        for (number, kind) in [
+            (2, ErrorKind::NotFound),
+            (13, ErrorKind::PermissionDenied),
+            (8, ErrorKind::Invalid),
+            (7, ErrorKind::Invalid),
+            (11, ErrorKind::Unavailable),
+            (23, ErrorKind::Unavailable),
+            (24, ErrorKind::Unavailable),
+            (26, ErrorKind::Unavailable),
+        ] {
+            assert_eq!(unstarted(&io::Error::from_raw_os_error(number)), kind, "{number}");
+        }
     }
 
     #[tokio::test]

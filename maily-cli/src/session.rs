@@ -73,27 +73,32 @@ pub(crate) fn hearing(ui: &Ui) -> Arc<dyn Listener> {
     })
 }
 
-/// Makes the plan of a deploy.
-pub(crate) async fn prepare(
-    ui: &Ui,
-    wired: &Wired,
+/// A deploy, as the command line wants it.
+pub(crate) fn deploy_request(
     version: &Version,
     scope: DeployScope,
     args: &VersionArgs,
-    wait: &WaitArgs,
     (depth, storage): (Depth, Storage),
-) -> Result<Planned, CliError> {
-    let request = DeployRequest {
+) -> Result<DeployRequest, CliError> {
+    Ok(DeployRequest {
         scope,
         accept_new: args.accept_new,
-        anew: args.anew,
         options: plan_options(&args.plan)?,
         depth,
         storage,
         ..DeployRequest::new(version.clone())
-    };
+    })
+}
+
+/// Makes the plan of a deploy.
+pub(crate) async fn prepare(
+    ui: &Ui,
+    wired: &Wired,
+    request: &DeployRequest,
+    wait: &WaitArgs,
+) -> Result<Planned, CliError> {
     let (turn, tools) = (turn(ui, wired, wait)?, ToldTools::new(ui));
-    let planned = release::prepare(&wired.environment, &wired.resolved, &request, &tools, &turn);
+    let planned = release::prepare(&wired.environment, &wired.resolved, request, &tools, &turn);
     Ok(signals::unless_stopped(planned).await??)
 }
 

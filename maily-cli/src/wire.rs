@@ -118,7 +118,7 @@ impl Workshop {
             return Err(CliError::from(unbound).help(help));
         }
         let cluster = connect(&self.globals, environment.cluster.context.as_deref()).await?;
-        let prober: Arc<dyn Prober> = Arc::new(ProgramProber::new(Arc::clone(&cluster)));
+        let prober: Arc<dyn Prober> = Arc::new(ProgramProber::new(Arc::clone(&cluster), &self.project.root));
         let cluster: Arc<dyn Cluster> = cluster;
         Ok(Providers { cluster, frontend: None, prober: Some(prober) })
     }

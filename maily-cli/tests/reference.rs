@@ -32,6 +32,14 @@ fn options(help: &str) -> Vec<String> {
     names
 }
 
+/// Values that a help text describes of an option.
+fn values(help: &str, option: &str) -> Vec<String> {
+    let lines = help.lines().map(str::trim_start).skip_while(|line| !line.starts_with(option)).skip(1);
+    let of_it = lines.take_while(|line| !line.starts_with("--") && !line.starts_with("-o"));
+    let listed = of_it.filter_map(|line| line.strip_prefix("- "));
+    listed.filter_map(|line| line.split_once(':')).map(|(name, _)| name.to_owned()).collect()
+}
+
 /// All commands without commands of their own.
 fn leaves(words: &[&str], found: &mut Vec<(String, Vec<String>)>) {
     let text = help(words);
@@ -72,6 +80,19 @@ fn every_command_and_option_is_in_the_reference() {
         );
     }
     assert!(missing.is_empty(), "not described: {missing:#?}");
+}
+
+#[test]
+fn every_document_that_has_a_schema_is_in_the_reference() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/cli.md");
+    let page = std::fs::read_to_string(path).expect("the page is there");
+    let section =
+        page.split("\n### ").find(|section| section.starts_with("`schema`\n")).expect("is described");
+    let documents = values(&help(&["schema"]), "--for <WHAT>");
+    assert!(documents.len() > 10, "{documents:?}");
+    let missing: Vec<&String> =
+        documents.iter().filter(|name| !section.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "not described: {missing:?}");
 }
 
 /// The words of a command line as a shell splits them, up to a comment, a pipe, a redirection or another command.

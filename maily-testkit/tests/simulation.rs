@@ -41,3 +41,13 @@ fn a_seed_gives_the_same_log_in_two_processes() {
         assert!(one.stdout == other.stdout, "seed {seed} differs");
     }
 }
+
+#[test]
+fn to_play_nothing_is_refused() {
+    for nothing in [["--threads", "0"], ["--seeds", "0"]] {
+        let refused = simulate(&nothing);
+        let (out, err) = (String::from_utf8_lossy(&refused.stdout), String::from_utf8_lossy(&refused.stderr));
+        assert_eq!(refused.status.code(), Some(2), "{nothing:?}: {out}{err}");
+        assert!(err.contains("usage: simulate") && out.is_empty(), "{nothing:?}: {out}{err}");
+    }
+}

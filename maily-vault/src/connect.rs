@@ -12,7 +12,7 @@ use crate::{VaultSecrets, error::PROVIDER};
 /// Time within which a connection has to stand.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Which Vault to speak to, and how. Nothing is taken from the environment.
+/// Which Vault to speak to, and how. Nothing is taken from the environment, a proxy neither.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
     /// Address, such as `https://vault.example:8200`.
@@ -71,6 +71,8 @@ pub fn connect(options: &ConnectOptions) -> Result<VaultSecrets, ProviderError> 
 
     let mut http = reqwest::Client::builder()
         .connect_timeout(CONNECT)
+        // A proxy of the environment would read the token.
+        .no_proxy()
         .timeout(options.deadline)
         // A redirect would carry the token to whatever host the answer names.
         .redirect(Policy::none())

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use maily_aws::{AccessKey, Aws, ConnectOptions};
-use maily_core::provider::{Effect, ErrorKind, Identities as _, ObjectStorage as _, ProviderError, PutIf};
+use maily_core::provider::{
+    Databases as _, Effect, ErrorKind, Identities as _, ObjectStorage as _, ProviderError, PutIf,
+};
 use maily_testkit::harness::{Loopback, Reply};
 
 use crate::{SECRET, connect};
@@ -72,4 +74,21 @@ async fn a_region_is_needed_and_nothing_listens_there() {
     let error = connect("http://127.0.0.1:9").await.identities().caller().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.hint().is_some_and(|hint| hint.contains("reached")), "{error:?}");
+}
+
+#[tokio::test]
+async fn only_who_reads_a_key_hears_how_s3_denies_absent_ones() {
+    let hinted = |error: ProviderError| error.hint().is_some_and(|hint| hint.contains("s3:ListBucket"));
+    let server = Loopback::serve(|_| refusal(403, "AccessDenied")).await.expect("a port is free");
+    let aws = connect(&server.url()).await;
+    assert!(hinted(aws.storage().get("records", "a").await.expect_err("is denied")));
+    // Its answer has no body, and no code.
+    assert!(hinted(aws.storage().head("records", "a").await.expect_err("is denied")));
+    assert!(!hinted(write_to(refusal(403, "AccessDenied")).await));
+    let denied = "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>";
+    let server = Loopback::serve(move |_| Reply::new(403, denied)).await.expect("a port is free");
+    let databases = connect(&server.url()).await.databases();
+    let error = databases.get("orders").await.expect_err("is denied");
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(!hinted(error));
 }

@@ -64,9 +64,6 @@ pub(crate) struct VersionArgs {
     /// Take new services of a shared source along that have no line in the file yet
     #[arg(long)]
     pub(crate) accept_new: bool,
-    /// Of a deploy alone.
-    #[arg(skip)]
-    pub(crate) anew: bool,
     #[command(flatten)]
     pub(crate) plan: PlanArgs,
 }

@@ -3,7 +3,7 @@
 use maily_core::{
     engine::{Depth, Plan, ReleaseId, Storage},
     model::Version,
-    release::{self, DeployScope, RollbackError, RollbackTo},
+    release::{self, DeployRequest, DeployScope, RollbackError, RollbackTo},
 };
 
 use super::in_environment;
@@ -14,16 +14,35 @@ use crate::{
     },
     exit::{CliError, Code},
     file,
-    render::Ui,
-    session::{self, carry_out, components, depth, fulfil, in_turn, look, prepare},
+    render::{Ui, quoted},
+    session::{self, carry_out, components, deploy_request, depth, fulfil, in_turn, look, prepare},
     wire::{Wired, Workshop},
 };
 
-/// What to say where nobody can be asked for a deploy.
-fn saved(environment: &str, version: &Version) -> String {
+/// What to say where nobody can be asked for a deploy: the plan that can be saved is that of the same deploy.
+fn saved(environment: &str, version: &Version, components: &[String], args: &VersionArgs) -> String {
+    let PlanArgs { force_conflicts, allow_replace, timeout } = &args.plan;
+    let mut plan = format!("mailyctl plan --env {environment} --version {version}");
+    if !components.is_empty() {
+        plan.push_str(&format!(" --components {}", quoted(&components.join(","))));
+    }
+    if args.accept_new {
+        plan.push_str(" --accept-new");
+    }
+    match force_conflicts.as_deref() {
+        None => {}
+        Some([]) => plan.push_str(" --force-conflicts"),
+        Some(whose) => plan.push_str(&format!(" --force-conflicts={}", quoted(&whose.join(",")))),
+    }
+    for object in allow_replace {
+        plan.push_str(&format!(" --allow-replace {}", quoted(object)));
+    }
+    if let Some(time) = timeout {
+        plan.push_str(&format!(" --timeout {}", quoted(time)));
+    }
     format!(
-        "say `--yes`; a deploy can also be saved by `mailyctl plan --env {environment} --version {version} --out FILE`, \
-         reviewed, and carried out by `mailyctl apply FILE --yes`"
+        "say `--yes`; a deploy can also be saved by `{plan} --out FILE`, reviewed, and carried out by \
+         `mailyctl apply FILE --yes`"
     )
 }
 /// The same for what cannot be saved.
@@ -44,8 +63,8 @@ pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Resu
     in_environment(globals, args.env.env.as_deref(), async |wired| {
         let scope = DeployScope { phases: None, components: components(wired, &args.components)? };
         let storage = if args.out.is_some() { Storage::Lasting } else { Storage::Passing };
-        let how = (Depth::DryRun, storage);
-        let planned = prepare(ui, wired, &version, scope, &args.plan, &args.wait, how).await?;
+        let request = deploy_request(&version, scope, &args.plan, (Depth::DryRun, storage))?;
+        let planned = prepare(ui, wired, &request, &args.wait).await?;
         ui.plan(&planned)?;
         if let Some(path) = &args.out {
             wired.environment.keep_values(&planned).await?;
@@ -79,10 +98,14 @@ pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &DeployCommand) -> 
     in_environment(globals, args.env.env.as_deref(), async |wired| {
         let scope = DeployScope { phases: None, components: components(wired, &args.components)? };
         let how = depth(&args.run, args.dry_run);
-        let of_version = VersionArgs { anew: args.anew, ..args.plan.clone() };
-        let plan =
-            async || prepare(ui, wired, &version, scope.clone(), &of_version, &args.run.turn.wait, how).await;
-        fulfil(ui, wired, &args.run, args.dry_run, &saved(&wired.environment.name, &version), plan).await
+        let request = DeployRequest { anew: args.anew, ..deploy_request(&version, scope, &args.plan, how)? };
+        let plan = async || prepare(ui, wired, &request, &args.run.turn.wait).await;
+        // No plan begins anew.
+        let again = match args.anew {
+            true => LOOK_FIRST.to_owned(),
+            false => saved(&wired.environment.name, &version, &args.components, &args.plan),
+        };
+        fulfil(ui, wired, &args.run, args.dry_run, &again, plan).await
     })
     .await
 }
@@ -166,12 +189,16 @@ pub(super) async fn part(
     args: &crate::args::PhasedCommand,
 ) -> Result<(Code, bool), CliError> {
     let wired = workshop.wire(Some(environment)).await?;
+    // A plan is of all phases.
+    let again = match &phases {
+        Some(_) => LOOK_FIRST.to_owned(),
+        None => saved(environment, version, &[], &args.plan),
+    };
     let scope = DeployScope { phases, components: None };
-    let how = depth(&args.run, args.dry_run);
+    let request = deploy_request(version, scope, &args.plan, depth(&args.run, args.dry_run))?;
     let changes = std::cell::Cell::new(false);
     let plan = async || {
-        let planned =
-            prepare(ui, &wired, version, scope.clone(), &args.plan, &args.run.turn.wait, how).await?;
+        let planned = prepare(ui, &wired, &request, &args.run.turn.wait).await?;
         changes.set(!planned.plan.is_empty());
         Ok(planned)
     };
@@ -179,6 +206,6 @@ pub(super) async fn part(
         ui.one_plan(&plan().await?)?;
         return Ok((Code::Done, false));
     }
-    let code = fulfil(ui, &wired, &args.run, false, &saved(environment, version), plan).await?;
+    let code = fulfil(ui, &wired, &args.run, false, &again, plan).await?;
     Ok((code, changes.get()))
 }

@@ -25,6 +25,8 @@ const KEPT: &str = "the policy `maily-fence` and the binding `maily-fence.anchor
 /// What was bound.
 pub(super) struct Bound<'a> {
     pub(super) path: &'a Path,
+    /// The project file, as it was written.
+    pub(super) text: &'a str,
     pub(super) name: &'a EnvironmentName,
     pub(super) namespace: &'a str,
     /// Whether the namespace exists.
@@ -142,9 +144,7 @@ fn forbidden(settled: &mut Settled, bound: &Bound<'_>, refusal: &ProviderError) 
 }
 
 fn record(bound: &Bound<'_>, fence: Fencing) -> Result<(), CliError> {
-    let text = std::fs::read_to_string(bound.path)
-        .map_err(|error| CliError::usage(format!("failed to read `{}`: {error}", bound.path.display())))?;
-    let edited = record_fence(&text, &bound.path.display().to_string(), bound.name, fence)
+    let edited = record_fence(bound.text, &bound.path.display().to_string(), bound.name, fence)
         .map_err(|error| CliError::usage(error.to_string()))?;
     crate::file::write(bound.path, &edited)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::StreamExt as _;
 use maily_core::{
     provider::{Follow, LogOptions},
-    release,
+    release::{self, PodLines},
 };
 use maily_testkit::sim::Mode;
 use serde_json::json;
@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     args::{Globals, LogsCommand},
     exit::{CliError, Code},
-    render::{Ui, plain},
+    render::{self, Ui, plain},
     session::hearing,
     wire::{Workshop, span},
 };
@@ -36,7 +36,7 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
         Err(_) => args.service.clone(),
     };
     environment.check().await?;
-    let Some(mut lines) = release::logs(&environment, &service, &options).await? else {
+    let Some(lines) = release::logs(&environment, &service, &options).await? else {
         if let Err(error) = known {
             let head = environment.head().await?;
             let released = head.release.as_ref();
@@ -48,23 +48,20 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
         return Err(CliError::new(Code::Failed, message)
             .help(format!("`mailyctl status --env {}`", environment.name)));
     };
+    tokio::select! {
+        biased;
+        _ = tokio::signal::ctrl_c() => Ok(Code::Done),
+        () = render::unread() => Ok(Code::Done),
+        told = tell(ui, args, &service, lines) => told.map(|()| Code::Done),
+    }
+}
+
+/// Prints lines to their end.
+async fn tell(ui: &Ui, args: &LogsCommand, service: &str, mut lines: PodLines) -> Result<(), CliError> {
     let mut any = false;
     // Each container has a colour by its turn: by its name two of a service might have the same.
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    loop {
-        let next = tokio::select! {
-            next = lines.next() => next,
-            _ = tokio::signal::ctrl_c() => return Ok(Code::Done),
-        };
-        let Some(line) = next else {
-            if !any && args.previous {
-                ui.tell(&format!("no container of `{service}` was restarted: there is no earlier instance"));
-            } else if !any {
-                let when = if args.since.is_some() { " in that time" } else { "" };
-                ui.tell(&format!("no pod of `{service}` that is still there has said anything{when}"));
-            }
-            return Ok(Code::Done);
-        };
+    while let Some(line) = lines.next().await {
         let line = line?;
         any = true;
         if ui.is_json() {
@@ -78,4 +75,11 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
             ui.print(&format!("{prefix} {}", plain(&line.line.text)))?;
         }
     }
+    if !any && args.previous {
+        ui.tell(&format!("no container of `{service}` was restarted: there is no earlier instance"));
+    } else if !any {
+        let when = if args.since.is_some() { " in that time" } else { "" };
+        ui.tell(&format!("no pod of `{service}` that is still there has said anything{when}"));
+    }
+    Ok(())
 }

@@ -41,6 +41,7 @@ pub(super) async fn status(ui: &Ui, globals: &Globals, args: &StatusCommand) -> 
             }
             Ok(Code::Done)
         }
+        () = render::unread() => Ok(Code::Done),
         failed = watch(ui, globals, args) => failed,
     }
 }

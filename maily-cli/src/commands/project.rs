@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use maily_core::{
-    model::{EnvironmentName, Project, ProjectName, Version, bind_environment},
+    model::{EnvironmentName, LoadError, Project, ProjectName, Version, bind_environment},
     object::{ObjectKey, ObjectKind},
     provider::{Cluster as _, Precondition, WriteOptions},
     source::{DeriveRequest, derive},
@@ -62,8 +62,9 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
             derived.text
         }
     };
+    // Before it takes the place of another one.
+    let project = Project::parse(&text, &path.display().to_string()).map_err(LoadError::from)?;
     file::write(&path, &text)?;
-    let project = Project::load(&path)?;
     if ui.is_json() {
         let services: Vec<String> = project.services.keys().map(ToString::to_string).collect();
         ui.document(
@@ -73,8 +74,12 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
     } else {
         let services = render::several(project.services.len(), "service");
         ui.tell(&format!("wrote `{}`: {services}", path.display()));
-        let bind = ui.tool.call("env bind production --context CONTEXT --namespace NAMESPACE");
-        ui.tell(&format!("next: {bind}"));
+        // What is not real needs no cluster.
+        let next = match globals.sandbox {
+            true => "deploy --version VERSION",
+            false => "env bind production --context CONTEXT --namespace NAMESPACE",
+        };
+        ui.tell(&format!("next: {}", ui.tool.call(next)));
     }
     Ok(Code::Done)
 }
@@ -108,18 +113,12 @@ pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<
     let wanted = args.context.clone().or_else(|| before.and_then(|cluster| cluster.context.clone()));
     let cluster = connect(globals, wanted.as_deref()).await?;
     let info = cluster.describe().await?;
-    if let Some(bound) = before.and_then(|cluster| cluster.identity.as_ref())
-        && *bound != info.identity
+    let former = before.and_then(|cluster| cluster.identity.as_ref());
+    if let Some((bound, found)) = former.and_then(|former| former.mismatch(&info.identity))
         && !args.rebind
     {
-        return Err(CliError::new(
-            Code::Failed,
-            format!(
-                "`{name}` is bound to another cluster (uid {}); {} has uid {}",
-                bound.uid, info.server, info.identity.uid
-            ),
-        )
-        .help("bind it anew with `--rebind`"));
+        let message = format!("`{name}` is bound to {bound}; {} {found}", info.server);
+        return Err(CliError::new(Code::Failed, message).help("bind it anew with `--rebind`"));
     }
     let context = Some(cluster.context().to_owned()).filter(|name| !name.is_empty()).or(wanted);
     let text = std::fs::read_to_string(&path)
@@ -151,12 +150,14 @@ pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<
     file::write(&path, &edited)?;
     let bound = Bound {
         path: &path,
+        text: &edited,
         name: &name,
         namespace: &namespace,
         exists: there.is_some() || args.create_namespace,
         recorded: known.map(|known| known.fence).unwrap_or_default(),
+        // With another authority it is the same cluster, and what stands in it stays.
         moved: known.is_some_and(|known| {
-            known.namespace != namespace || known.cluster.identity.as_ref() != Some(&info.identity)
+            known.namespace != namespace || former.is_none_or(|former| former.uid != info.identity.uid)
         }),
     };
     let fence = fence::settle(cluster, &bound, args).await?;

@@ -7,6 +7,7 @@ mod log;
 mod outcome;
 mod paint;
 mod plan;
+mod stream;
 mod tables;
 mod text;
 mod tool;
@@ -33,12 +34,16 @@ use crate::{
 
 pub(crate) use live::beside;
 pub(crate) use paint::Paint;
+pub(crate) use stream::unread;
 pub(crate) use tables::{environments, fence, history, looked, release, run, status};
 pub(crate) use text::{by_the_clock, plain, several, there_are};
-pub(crate) use tool::Tool;
+pub(crate) use tool::{Tool, quoted};
 
 /// Version of the documents of `--output json`.
 pub(crate) const FORMAT: u32 = 1;
+
+/// The variable that chooses diagnostics.
+const DIAGNOSTICS: &str = "MAILY_LOG";
 
 /// How results are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +112,7 @@ impl Ui {
             Output::Json => Form::Json,
             Output::Text => Form::Log,
             // Diagnostics would be written across a tree.
-            Output::Auto if globals.verbose > 0 || variable("MAILY_LOG").is_some() => Form::Log,
+            Output::Auto if globals.verbose > 0 || variable(DIAGNOSTICS).is_some() => Form::Log,
             Output::Auto if terminal && io::stderr().is_terminal() && github.is_none() => Form::Live,
             Output::Auto => Form::Log,
         };
@@ -161,6 +166,12 @@ impl Ui {
                 let _ = writeln!(io::stderr().lock(), "{}", beside_results(text));
             }
         }
+    }
+
+    /// Prints beside a result why the command fails, however quiet it has to be.
+    pub(crate) fn insist(&self, text: &str) {
+        // A closed stream takes no news.
+        let _ = writeln!(io::stderr().lock(), "{}", beside_results(text));
     }
 
     /// Prints a document for machines.
@@ -297,8 +308,14 @@ pub(crate) fn logging(verbose: u8) {
         1 => "maily=debug",
         _ => "maily=debug,info",
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MAILY_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let usual = || tracing_subscriber::EnvFilter::new(level);
+    let filter = match variable(DIAGNOSTICS) {
+        None => usual(),
+        Some(wish) => tracing_subscriber::EnvFilter::try_new(&wish).unwrap_or_else(|error| {
+            warning(&format!("`{DIAGNOSTICS}` says `{}`, which is no filter: {error}", plain(&wish)));
+            usual()
+        }),
+    };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
 }
 

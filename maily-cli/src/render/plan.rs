@@ -3,8 +3,7 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use maily_core::engine::{
-    Change, FieldChange, Goal, Note, Operation, Plan, Reversibility, Step, Work, difference,
-    journal::ReleaseHead,
+    Change, FieldChange, Note, Operation, Plan, Reversibility, Step, Work, difference, journal::ReleaseHead,
 };
 use maily_core::{object::Object, provider::ProbeRequest};
 
@@ -90,13 +89,7 @@ pub(super) fn plan(plan: &Plan, before: Option<&ReleaseHead>, screen: Screen) ->
     }
     if room.over > 0 {
         let more = several(room.over, "more object");
-        let all = match &plan.goal {
-            Goal::Deploy { version, .. } => {
-                format!("`mailyctl plan --env {} --version {version}` shows all", plan.environment)
-            }
-            _ => "`--dry-run` in place of `--yes` shows all".to_owned(),
-        };
-        let _ = writeln!(text, "\n  … and {more}: {all}");
+        let _ = writeln!(text, "\n  … and {more}: `--dry-run` shows all, as does `-v`");
     }
     let told = |note: &&Note| !is_plain(note) || screen.fields != Fields::None;
     let notes: Vec<&Note> = plan.notes.iter().filter(told).collect();

@@ -50,8 +50,8 @@ struct Row {
     work: Kind,
     step: String,
     mark: Mark,
-    /// It failed, whatever came after that.
-    failed: bool,
+    /// Why it failed, whatever came after that.
+    failed: Option<String>,
     /// The step that could not be undone.
     stuck: Option<StepId>,
     ready: Option<(u32, u32)>,
@@ -61,6 +61,11 @@ struct Row {
 }
 
 impl Row {
+    /// Whether it says what went wrong, which nothing on the way may hide.
+    fn is_red(&self) -> bool {
+        self.failed.is_some() || self.stuck.is_some()
+    }
+
     /// The phase, or what is done before all phases and after them.
     fn heading(&self) -> &str {
         match (&self.phase, self.work) {
@@ -151,7 +156,7 @@ impl Tree {
             What::StepProgress { step, ready, desired, why } => self.touch(step, |row, kind| {
                 kind.clone_into(&mut row.step);
                 // What is seen on the way back must not hide why it failed.
-                if !row.failed {
+                if !row.is_red() {
                     row.why = plain(why);
                 }
                 if let (Some(ready), Some(desired)) = (ready, desired) {
@@ -159,7 +164,7 @@ impl Tree {
                 }
             }),
             What::StepRetried { step, error, .. } => self.touch(step, |row, _| {
-                if !row.failed {
+                if !row.is_red() {
                     row.why = format!("tries again: {}", plain(error));
                 }
             }),
@@ -176,8 +181,8 @@ impl Tree {
             }),
             What::StepFailed { step, failure } => self.touch(step, |row, _| {
                 row.mark = Mark::Failed;
-                row.failed = true;
                 row.why = plain(&failure.message);
+                row.failed = Some(row.why.clone());
                 row.until = Some(at);
             }),
             What::Turned { why, .. } => self.headline = Some(format!("goes back: {}", plain(&why.message))),
@@ -190,16 +195,14 @@ impl Tree {
                 // What was counted before were replicas of the version that goes.
                 row.ready = None;
                 row.until = None;
-                if !row.failed {
-                    row.why.clear();
-                }
+                row.why = row.failed.clone().unwrap_or_default();
             }),
             What::Undone { step } => self.touch(step, |row, _| {
                 if row.stuck.is_some() {
                     return;
                 }
                 row.mark = Mark::Undone;
-                if !row.failed {
+                if row.failed.is_none() {
                     row.why = "as it was".to_owned();
                 }
                 // Whether all of the old ones serve again by now, no event says.
@@ -208,7 +211,6 @@ impl Tree {
             }),
             What::UndoFailed { step, failure, .. } => self.touch(step, |row, _| {
                 row.mark = Mark::Failed;
-                row.failed = true;
                 row.stuck = Some(step.clone());
                 row.why = format!("cannot be undone: {}", plain(&failure.message));
             }),
@@ -245,7 +247,7 @@ impl Tree {
                     work: Kind::of(step),
                     step: doing(step),
                     mark: Mark::Waits,
-                    failed: false,
+                    failed: None,
                     stuck: None,
                     ready: None,
                     why: String::new(),
@@ -361,7 +363,7 @@ impl Tree {
         );
         let left = width.saturating_sub(fixed.chars().count() + 5);
         let why = short(&row.why, left);
-        let why = if row.failed { paint.bad(&why) } else { paint.faint(&why) };
+        let why = if row.is_red() { paint.bad(&why) } else { paint.faint(&why) };
         format!("  {mark} {}{why}", fixed).trim_end().to_owned()
     }
 }
@@ -425,6 +427,46 @@ mod tests {
         assert!(text.contains("↩  api  v1  taken back"), "{text}");
         assert!(!text.contains("/2"), "what was counted was on the way: {text}");
         assert!(text.contains("crashes again and again"), "{text}");
+    }
+
+    #[test]
+    fn what_was_taken_back_at_the_second_attempt_says_no_more_that_it_cannot_be() {
+        let id = StepId::new("production", "api", "rollout");
+        let step = StepInfo {
+            id: id.clone(),
+            kind: "rollout".to_owned(),
+            service: Some("api".to_owned()),
+            phase: None,
+            needs: Vec::new(),
+        };
+        let failed = |cause: &str, message: &str| Failure::new(cause, message);
+        let crashed = What::StepFailed { step: id.clone(), failure: failed("crash-loop", "crashes again") };
+        let applied = What::StepApplied { step: id.clone(), took_ms: 1 };
+        for (forward, why) in [(crashed, "crashes again"), (applied, "as it was")] {
+            let mut tree = Tree::new("resume", "production", None);
+            let (title, versions) = (String::new(), BTreeMap::new());
+            let began = What::RunStarted { title, epoch: Epoch(1), versions, steps: vec![step.clone()] };
+            for what in [
+                began,
+                What::StepStarted { step: id.clone() },
+                forward,
+                What::UndoStarted { step: id.clone() },
+                What::UndoFailed {
+                    step: id.clone(),
+                    failure: failed("finalizer", "somebody holds it"),
+                    remedy: String::new(),
+                },
+            ] {
+                told(&mut tree, 100, true, what);
+            }
+            let row = |tree: &Tree| tree.lines(Timestamp::UNIX_EPOCH, 100, 24, Paint::default()).remove(1);
+            assert!(row(&tree).contains("cannot be undone: somebody holds it"), "{}", row(&tree));
+            told(&mut tree, 110, false, What::UndoStarted { step: id.clone() });
+            told(&mut tree, 111, false, What::Undone { step: id.clone() });
+            let row = row(&tree);
+            assert!(row.contains("taken back") && row.contains(why), "{row}");
+            assert!(!row.contains("cannot be undone"), "{row}");
+        }
     }
 
     #[test]

@@ -90,9 +90,12 @@ async fn a_program_checks_what_was_released() {
         "smoke.sh",
         &format!("echo $1 $2 >>seen\n{look}\n[ $1 = v1 ] || {{ echo $1 does not work >&2; exit 4; }}"),
     );
+    let folder = site.path().to_str().expect("is text");
     let deploy = |version: &str| {
-        let mut command = site.command(&["deploy", "--version", version, "--yes", "-o", "json"]);
-        command.env("NAMESPACE", &site.namespace);
+        // Where the command is called does not matter: the file decides.
+        let mut command =
+            site.command(&["-C", folder, "deploy", "--version", version, "--yes", "-o", "json"]);
+        command.current_dir("/").env("NAMESPACE", &site.namespace);
         crate::site::done(command)
     };
     deploy("v1").expect(0);

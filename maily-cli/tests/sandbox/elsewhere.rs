@@ -37,6 +37,32 @@ async fn server() -> Loopback {
     server.await.expect("has a port")
 }
 
+fn kubeconfig(server: &Loopback) -> String {
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\nclusters: [{{name: c, cluster: {{server: '{}'}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\n",
+        server.url()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_authority_of_the_bound_cluster_is_told_as_one() {
+    let server = server().await;
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nenvironments: {production: {namespace: shop, cluster: {context: c, identity: {uid: other, ca: 00ff}}}}\n\
+         services: {web: {image: 'r.example/web:{version}', workload: {port: 80}}}\n",
+    );
+    desk.write("kubeconfig", &kubeconfig(&server));
+    let run = |args: &[&str]| desk.run(&[&["--kubeconfig", "kubeconfig"], args].concat());
+    for command in [&["history"][..], &["env", "bind", "production"]] {
+        let refused = run(command).expect(1).err;
+        assert!(!refused.contains("another cluster") && !refused.contains("uid other; "), "{refused}");
+        assert!(refused.contains("another certificate authority (SHA-256 00ff)"), "{refused}");
+        assert!(refused.contains("--rebind"), "{refused}");
+    }
+    run(&["env", "bind", "production", "--rebind"]).expect(0);
+    run(&["history"]).expect(0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_records_of_another_cluster_are_not_shown_and_do_not_count() {
     let server = server().await;
@@ -45,11 +71,7 @@ async fn the_records_of_another_cluster_are_not_shown_and_do_not_count() {
          \x20 production: {namespace: shop, cluster: {context: c, identity: {uid: bound}}}\n\
          services: {web: {image: 'r.example/web:{version}', workload: {port: 80}}}\n",
     );
-    let kubeconfig = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\nclusters: [{{name: c, cluster: {{server: '{}'}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\n",
-        server.url()
-    );
-    desk.write("kubeconfig", &kubeconfig);
+    desk.write("kubeconfig", &kubeconfig(&server));
     for (environment, command) in [
         ("production", &["history"][..]),
         ("production", &["show", "run"]),

@@ -30,6 +30,47 @@ fn a_deploy_that_nobody_can_approve_names_a_plan_that_can_be_made() {
 }
 
 #[test]
+fn a_plan_that_is_recommended_in_place_of_a_deploy_is_of_the_same_deploy() {
+    let desk = Desk::with(TWO);
+    let deploy = ["deploy", "--env", "production", "--version", "v1"];
+    let options = ["--accept-new", "--allow-replace", "Deployment/web", "--force-conflicts=helm,kubectl"];
+    let part = ["--components", "web", "--timeout", "90s"];
+    let told = desk.sandbox(&[&deploy[..], &options, &part].concat()).expect(2);
+    let plan = command(&told.err, " plan ");
+    for option in options.into_iter().chain(part) {
+        assert!(plan.contains(&option), "{option}: {plan:?}");
+    }
+    desk.run(&plan).expect(0);
+    let saved = std::fs::read_to_string(desk.path().join("FILE")).expect("is written");
+    let saved: serde_json::Value = serde_json::from_str(&saved).expect("is JSON");
+    let steps = saved["steps"].as_array().expect("has steps");
+    assert!(!steps.is_empty() && steps.iter().all(|step| step["service"] != "worker"), "{steps:#?}");
+    assert!(steps.iter().any(|step| step["timeout_s"] == 90), "{steps:#?}");
+}
+
+#[test]
+fn what_no_plan_can_be_saved_of_is_looked_at_instead() {
+    let desk = Desk::with(TWO);
+    desk.sandbox(&["phased-deploy", "--version", "v1", "--end-phase", "1", "--yes"]).expect(0);
+    let told = desk.sandbox(&["phased-deploy", "--version", "v1", "--end-phase", "2"]);
+    assert!(told.code == 2 || told.code == 7, "{told:?}");
+    assert!(told.err.contains("`--dry-run`") && !told.err.contains(" plan "), "{}", told.err);
+}
+
+#[test]
+fn what_init_recommends_works_also_in_the_sandbox() {
+    let desk = Desk::empty();
+    let told = desk.sandbox(&["init", "--name", "shop"]).expect(0).err;
+    let next = told.lines().find_map(|line| line.strip_prefix("next: mailyctl ")).expect("is told");
+    let next: Vec<&str> = next.split(' ').map(|word| if word == "VERSION" { "v1" } else { word }).collect();
+    assert_eq!(next[..2], ["--sandbox", "deploy"], "{told}");
+    desk.run(&[&next[..], &["--yes"]].concat()).expect(0);
+    assert!(
+        Desk::empty().run(&["init", "--name", "shop"]).expect(0).err.contains("next: mailyctl env bind ")
+    );
+}
+
+#[test]
 fn the_doctor_of_the_sandbox_speaks_of_no_bound_cluster() {
     let told = Desk::with(TWO).sandbox(&["doctor", "--env", "staging"]).expect(0).out;
     assert!(
@@ -181,4 +222,16 @@ fn what_is_said_of_a_way_back_that_is_not_there_names_the_environment() {
     let mut back = command(&told, "rollback");
     back.push("--dry-run");
     desk.run(&back).expect(0);
+}
+
+#[test]
+fn a_filter_of_diagnostics_that_cannot_be_read_is_told() {
+    let desk = Desk::with(TWO);
+    let mut command = desk.command(&["--sandbox", "status", "--env", "staging"]);
+    command.env("MAILY_LOG", "maily=loud");
+    let told = crate::desk::done(command).expect(0).err;
+    assert!(told.contains("warning: `MAILY_LOG`") && told.contains("maily=loud"), "{told}");
+    let mut command = desk.command(&["--sandbox", "status", "--env", "staging"]);
+    command.env("MAILY_LOG", "maily=warn");
+    assert_eq!(crate::desk::done(command).expect(0).err, "");
 }

@@ -116,7 +116,7 @@ fn a_plan_of_very_many_objects_is_whole_only_where_it_is_asked_for() {
     // Nobody has said yes, so that nothing is carried out.
     let told = desk.sandbox(&["deploy", "--version", "v1.0.0"]).expect(2).out;
     assert_eq!(objects(&told), 200);
-    let rest = format!("… and {} more objects: `mailyctl --sandbox plan --env ", all - 200);
+    let rest = format!("… and {} more objects: `--dry-run` shows all, as does `-v`", all - 200);
     assert!(told.contains(&rest) && told.trim_end().ends_with(&format!("{all} to create")), "{told}");
     let verbose = desk.sandbox(&["deploy", "-v", "--version", "v1.0.0"]).expect(2).out;
     assert_eq!(objects(&verbose), all);
@@ -147,6 +147,35 @@ fn a_watch_in_a_pipe_says_when_it_looked() {
     let seen = settled(&seen);
     assert!(seen.starts_with("[time]\nproduction"), "{seen}");
     assert!(seen.contains("\n\n[time]\nproduction"), "{seen}");
+}
+
+#[test]
+fn a_stream_ends_when_nobody_reads_it_any_more() {
+    let desk = Desk::with(&crate::bad_input::services("  api: {workload: {port: 80}}"));
+    desk.sandbox(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    for stream in [&["status", "--watch"][..], &["logs", "-f", "api"]] {
+        let mut command = desk.command(&[&["--sandbox"], stream].concat());
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("starts");
+        let mut out = std::io::BufReader::new(child.stdout.take().expect("is piped"));
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut out, &mut line).expect("is text");
+        assert!(!line.is_empty(), "{stream:?}");
+        drop(out);
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let ended = loop {
+            match child.try_wait().expect("is ours") {
+                None if std::time::Instant::now() < until => {
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+                ended => break ended,
+            }
+        };
+        if ended.is_none() {
+            child.kill().expect("is ours");
+            child.wait().expect("ends");
+        }
+        assert_eq!(ended.and_then(|status| status.code()), Some(0), "{stream:?}");
+    }
 }
 
 #[test]

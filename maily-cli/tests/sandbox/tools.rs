@@ -327,3 +327,23 @@ fn a_value_of_a_chart_arrives_as_it_is_written() {
     let wanted = [r"dir=C:\\x", r#"opts=\{"a":1\,"b":[]}"#, r"last=a\\", r"inner=a{B}"];
     assert_eq!(set, wanted);
 }
+
+#[test]
+fn the_doctor_tells_whom_it_waits_for_and_what_that_one_remarks() {
+    let desk = Desk::with(&services("  search: {helm: {chart: charts/search}}"));
+    let slow = format!(
+        "[ \"$1\" = template ] || exit 0\nsleep 3\necho deprecated >&2\ncat <<'END'\n{MANIFEST}END\n"
+    );
+    script(&desk, "helm", &slow);
+    let told = run(&desk, &["doctor", "--version", "v1"]).expect(0).err;
+    assert!(told.contains("waits for `helm template") && told.contains("helm: deprecated"), "{told}");
+}
+
+#[test]
+fn a_doctor_that_ends_in_failure_says_why_however_quiet_it_has_to_be() {
+    let desk = Desk::with(&services("  search: {helm: {chart: charts/search}}"));
+    let unwell = format!("[ \"$1\" = template ] || exit 7\ncat <<'END'\n{MANIFEST}END\n");
+    script(&desk, "helm", &unwell);
+    let told = run(&desk, &["-q", "doctor", "--role", "--version", "v1"]).expect(1).err;
+    assert!(told.contains("helm") && told.contains("failed (exit status: 7)"), "{told}");
+}

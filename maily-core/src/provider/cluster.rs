@@ -24,6 +24,26 @@ pub struct ClusterIdentity {
     pub ca: String,
 }
 
+impl ClusterIdentity {
+    /// How the cluster that was met differs from this one, to which something is bound; `None` where it is the same. Both
+    /// sides are told so that they go on after "is bound to" and after the server's address.
+    pub fn mismatch(&self, met: &Self) -> Option<(String, String)> {
+        if self.uid != met.uid {
+            let bound = format!("another cluster (uid {})", self.uid);
+            return Some((bound, format!("is the cluster with uid {}", met.uid)));
+        }
+        // A binding without an authority takes any.
+        if self.ca.is_empty() || self.ca == met.ca {
+            return None;
+        }
+        let bound = format!("this cluster by another certificate authority (SHA-256 {})", self.ca);
+        Some(match met.ca.as_str() {
+            "" => (bound, "is trusted by those of this machine".to_owned()),
+            ca => (bound, format!("is trusted by the one of SHA-256 {ca}")),
+        })
+    }
+}
+
 /// A resource type that the cluster serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiResource {

@@ -58,7 +58,8 @@ fn options() -> Option<Options> {
             _ => return None,
         }
     }
-    Some(options)
+    // Where no seed is played nothing is shown.
+    (options.count > 0 && options.threads > 0).then_some(options)
 }
 
 #[derive(Default)]

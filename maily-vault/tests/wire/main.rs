@@ -138,3 +138,21 @@ async fn a_wrong_mount_and_a_wrong_token_say_what_to_do() {
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     assert!(!format!("{error} {error:?}").contains("planted-token"), "{error:?}");
 }
+
+/// A proxy of the environment would be told the token.
+#[tokio::test]
+async fn no_proxy_of_the_environment_is_asked() {
+    let proxy = Loopback::serve(|request| panic!("was sent {request:?}")).await.expect("a port is free");
+    // The environment of a process cannot be changed safely: another process connects.
+    let mut other = std::process::Command::new(std::env::current_exe().expect("has a path"));
+    other.args(["--exact", "where_nothing_listens_nothing_was_changed"]);
+    for variable in ["http_proxy", "HTTP_PROXY", "ALL_PROXY"] {
+        other.env(variable, proxy.url());
+    }
+    for variable in ["no_proxy", "NO_PROXY", "REQUEST_METHOD"] {
+        other.env_remove(variable);
+    }
+    let done = tokio::task::spawn_blocking(move || other.output()).await.expect("ends").expect("starts");
+    let told = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && told.contains("1 passed"), "{told}");
+}

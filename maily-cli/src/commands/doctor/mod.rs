@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::{
     args::{DoctorCommand, Globals},
     exit::{CliError, Code},
+    programs::ToldTools,
     render::Ui,
     signals,
     wire::{Wired, Workshop},
@@ -65,9 +66,10 @@ pub(super) async fn doctor(ui: &Ui, globals: &Globals, args: &DoctorCommand) -> 
     let wired = workshop.wire(args.env.env.as_deref()).await?;
     let mut findings = Findings::default();
     let mut role = None;
+    let tools = ToldTools::new(ui);
     signals::unless_stopped(programs(&wired, &mut findings)).await?;
     if server(&wired, &mut findings).await && identity(&wired, globals.sandbox, &mut findings).await {
-        let rights = rights::permissions(&wired, version.as_ref(), &mut findings);
+        let rights = rights::permissions(&wired, version.as_ref(), &tools, &mut findings);
         if let Some(rights) = signals::unless_stopped(rights).await? {
             let (name, namespace) = (&wired.environment.name, &wired.environment.namespace);
             role = args.role.then(|| rights.manifest(name, namespace));
@@ -103,7 +105,10 @@ pub(super) async fn doctor(ui: &Ui, globals: &Globals, args: &DoctorCommand) -> 
         match role {
             // The manifest is the result; what was found stands beside it.
             Some(role) => {
-                ui.tell(text.trim_end());
+                match bad {
+                    true => ui.insist(text.trim_end()),
+                    false => ui.tell(text.trim_end()),
+                }
                 ui.print(&role)?;
             }
             None => ui.print_text(&text)?,

@@ -5,7 +5,7 @@ use maily_core::{
     object::{ObjectKey, ObjectKind},
     provider::{Access, ErrorKind, Permission, ProviderError},
     release::{self, Rights},
-    source::ProgramTools,
+    source::Tools,
 };
 
 use super::Findings;
@@ -18,10 +18,11 @@ const SYSTEM: &str = "kube-system";
 pub(super) async fn permissions(
     wired: &Wired,
     version: Option<&Version>,
+    tools: &dyn Tools,
     findings: &mut Findings,
 ) -> Option<Rights> {
     let environment = &wired.environment;
-    let rights = match release::rights(environment, &wired.resolved, version, &ProgramTools).await {
+    let rights = match release::rights(environment, &wired.resolved, version, tools).await {
         Ok(rights) => rights,
         Err(error) => {
             findings.unseen("permissions", error);

@@ -160,6 +160,25 @@ async fn a_fence_that_was_taken_down_can_be_installed_again() {
     site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
 }
 
+/// It is the same cluster, in which the fence stands.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn another_authority_leaves_the_fence_as_it_is() {
+    let site = site("authority").await;
+    site.run(&["env", "bind", "production", "--install-fence"]).expect(0);
+    let bound = project(&site);
+    let at = bound.find("sha256:").expect("names its authority") + "sha256:".len();
+    let authority = &bound[at..at + 64];
+    let other = "0".repeat(64);
+    site.write("maily.yaml", &bound.replace(authority, &other));
+    let refused = site.run(&["env", "bind", "production"]).expect(1).err;
+    assert!(refused.contains(&other) && refused.contains(authority), "{refused}");
+    let done = site.run(&["env", "bind", "production", "--rebind"]).expect(0);
+    assert!(!done.err.contains("former binding"), "{}", done.err);
+    assert_eq!(project(&site), bound);
+    site.run(&["env", "bind", "production", "--remove-fence"]).expect(0);
+}
+
 /// Who may not install policies goes on without the fence, and hands the manifest to somebody who may.
 #[tokio::test]
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]

@@ -12,16 +12,14 @@ pub enum EnvironmentError {
     /// The environment is bound to no cluster.
     #[error("environment `{0}` is not bound to a cluster")]
     Unbound(String),
-    /// It is another cluster.
-    #[error(
-        "environment `{environment}` is bound to another cluster (uid {bound}); {server} is the cluster with uid {found}"
-    )]
+    /// It is another cluster, or the same one by another certificate authority.
+    #[error("environment `{environment}` is bound to {bound}; {server} {found}")]
     WrongCluster {
         /// The environment.
         environment: String,
-        /// The cluster that it is bound to.
+        /// What it is bound to, as [`ClusterIdentity::mismatch`](crate::provider::ClusterIdentity::mismatch) tells it.
         bound: String,
-        /// The cluster that was met.
+        /// What was met.
         found: String,
         /// Its address.
         server: String,

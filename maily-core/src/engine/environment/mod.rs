@@ -82,13 +82,9 @@ impl Environment {
         let (info, namespace) = futures::future::try_join(cluster.describe(), cluster.get(&key))
             .await
             .map_err(EnvironmentError::Provider)?;
-        if info.identity.uid != bound.uid || (!bound.ca.is_empty() && info.identity.ca != bound.ca) {
-            return Err(EnvironmentError::WrongCluster {
-                environment: self.name.clone(),
-                bound: bound.uid.clone(),
-                found: info.identity.uid,
-                server: info.server,
-            });
+        if let Some((bound, found)) = bound.mismatch(&info.identity) {
+            let (environment, server) = (self.name.clone(), info.server);
+            return Err(EnvironmentError::WrongCluster { environment, bound, found, server });
         }
         match namespace {
             None => Err(EnvironmentError::NoNamespace {
