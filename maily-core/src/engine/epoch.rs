@@ -49,7 +49,7 @@ pub(crate) fn key(epoch: Epoch) -> String {
 ///
 /// # Errors
 /// When the store cannot be reached.
-pub(crate) async fn claimed(records: &dyn RecordStore) -> Result<Vec<Epoch>, JournalError> {
+pub(super) async fn claimed(records: &dyn RecordStore) -> Result<Vec<Epoch>, JournalError> {
     let keys = records.list("epoch/").await?;
     Ok(keys.iter().filter_map(|key| key.strip_prefix("epoch/")?.parse().ok().map(Epoch)).collect())
 }
@@ -58,7 +58,7 @@ pub(crate) async fn claimed(records: &dyn RecordStore) -> Result<Vec<Epoch>, Jou
 ///
 /// # Errors
 /// When it cannot be read.
-pub(crate) async fn claim_of(records: &dyn RecordStore, epoch: Epoch) -> Result<Option<Claim>, JournalError> {
+pub(super) async fn claim_of(records: &dyn RecordStore, epoch: Epoch) -> Result<Option<Claim>, JournalError> {
     let key = key(epoch);
     let Some(bytes) = records.get(&key).await? else { return Ok(None) };
     let format = format_of(&key, &bytes)?;

@@ -74,8 +74,7 @@ pub async fn moved_images(
             vacant.insert(history::release_head(records, origin).await?);
         }
         let then = origins.get(&origin).and_then(Option::as_ref).and_then(|(_, head)| head.images.get(&key));
-        for (image, was) in then.into_iter().flatten() {
-            let Some(is) = now.get(image).filter(|is| !is.is_subset(was)) else { continue };
+        for (image, was, is) in then.into_iter().flat_map(|then| others(then, now)) {
             moved.push(MovedImage {
                 service: service.clone(),
                 object: key.clone(),
@@ -102,17 +101,22 @@ pub async fn moved_images_of(
     let origins: BTreeSet<_> = head.origins.values().copied().filter(|origin| *origin != id).collect();
     for origin in origins {
         let Some((_, then)) = history::release_head(records, origin).await? else { continue };
-        let moved = |(key, now): (&String, &Digests)| {
-            let Some(was) = then.images.get(key) else { return false };
-            now.iter().any(|(image, is)| was.get(image).is_some_and(|was| !is.is_subset(was)))
-        };
+        let moved = |(key, now)| then.images.get(key).is_some_and(|then| others(then, now).next().is_some());
         if head.images.iter().any(moved) {
-            let release = history::release(records, id).await?;
-            return match release {
-                Some(release) => moved_images(records, &release).await,
-                None => Ok(Vec::new()),
-            };
+            let Some(release) = history::release(records, id).await? else { break };
+            return moved_images(records, &release).await;
         }
     }
     Ok(Vec::new())
+}
+
+/// The images that are known to be others now, with their digests then and now.
+fn others<'a>(
+    then: &'a Digests,
+    now: &'a Digests,
+) -> impl Iterator<Item = (&'a String, &'a BTreeSet<String>, &'a BTreeSet<String>)> {
+    then.iter().filter_map(|(image, was)| {
+        let is = now.get(image).filter(|is| !is.is_subset(was))?;
+        Some((image, was, is))
+    })
 }

@@ -3,8 +3,7 @@
 use super::{DeployScope, deploy};
 use crate::{
     engine::{
-        Depth, ENVIRONMENT, Environment, EnvironmentError, Note, PROJECT, Planned, RunOptions, Storage,
-        patiently,
+        Depth, Environment, EnvironmentError, Note, Planned, RunOptions, Storage, belongs_to, patiently,
         planner::{PlanOptions, WantedService},
     },
     model::{Resolved, Version},
@@ -151,10 +150,7 @@ async fn upgrade_what_is_there(
 /// Whether the cluster has something of a service that a release has brought.
 async fn is_there(environment: &Environment, service: &WantedService) -> Result<bool, EnvironmentError> {
     let cluster = &*environment.providers.cluster;
-    let of_release = |live: &Object| {
-        live.label(PROJECT) == Some(&*environment.project)
-            && live.label(ENVIRONMENT) == Some(&*environment.name)
-    };
+    let of_release = |live: &Object| belongs_to(live, &environment.project, &environment.name);
     for object in &service.objects {
         match patiently(&*environment.runtime, || cluster.get(object.key())).await {
             Ok(Some(live)) if of_release(&live) => return Ok(true),

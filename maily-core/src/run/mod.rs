@@ -32,5 +32,6 @@ pub use stamp::{
     STAMP, Stamp, epoch_of, run_of,
 };
 pub(crate) use stamp::{
-    beyond_any_epoch, epoch_from, foreign_labels, forward_run_of, strip_bookkeeping, without_bookkeeping,
+    belongs_to, beyond_any_epoch, epoch_from, foreign_labels, forward_run_of, strip_bookkeeping,
+    without_bookkeeping,
 };

@@ -85,6 +85,11 @@ pub(crate) fn beyond_any_epoch(object: &mut Object) {
     object.set_annotation(EPOCH, Some("999999999999999"));
 }
 
+/// Whether an object carries the labels of a project's environment.
+pub(crate) fn belongs_to(object: &Object, project: &str, environment: &str) -> bool {
+    object.label(PROJECT) == Some(project) && object.label(ENVIRONMENT) == Some(environment)
+}
+
 /// Labels by which an object belongs to an environment, and a fence judges it, that are not as they should be: each with
 /// what it is now.
 pub(crate) fn foreign_labels(

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     engine::{
         Before, Change, ENVIRONMENT, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, Sealer,
-        difference, digest_of_all, drifted, foreign_labels,
+        belongs_to, difference, digest_of_all, drifted, foreign_labels,
         history::{Release, Released},
         object_digest, strip_bookkeeping, told, told_added, without_bookkeeping,
     },
@@ -312,7 +312,7 @@ impl Comparison<'_> {
 
     /// Whether an object carries the labels of this project and environment.
     pub(super) fn is_ours(&self, live: &Object) -> bool {
-        live.label(PROJECT) == Some(self.project) && live.label(ENVIRONMENT) == Some(self.environment)
+        belongs_to(live, self.project, self.environment)
     }
 
     fn delete(&self, key: ObjectKey, live: &Object) -> Change {

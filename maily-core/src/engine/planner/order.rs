@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     engine::{
-        Change, ENVIRONMENT, Kept, PLAN_FORMAT, PROJECT, Plan, Reversibility, Sealer, Step, StepId, Work,
+        Change, Kept, PLAN_FORMAT, Plan, Reversibility, Sealer, Step, StepId, Work, belongs_to,
         history::Release,
     },
     model::TIMEOUT,
@@ -114,10 +114,8 @@ pub fn plan(
 /// One that the last release had and this one lacks is on its way out.
 pub(super) fn scaled_workloads(wanted: &Wanted, observed: &Observed) -> BTreeSet<(String, String)> {
     let objects = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
-    let foreign = observed.autoscalers.iter().flatten().filter(|autoscaler| {
-        autoscaler.label(PROJECT) != Some(&wanted.project)
-            || autoscaler.label(ENVIRONMENT) != Some(&wanted.environment)
-    });
+    let seen = observed.autoscalers.iter().flatten();
+    let foreign = seen.filter(|autoscaler| !belongs_to(autoscaler, &wanted.project, &wanted.environment));
     objects
         .chain(foreign)
         .filter(|object| object.kind() == "HorizontalPodAutoscaler")
