@@ -127,11 +127,7 @@ async fn listen(mut heard: Heard) {
             _ => None,
         };
         match first {
-            // A tree on the terminal says it itself: a line across it would tear it.
-            Some(Some(line)) if crate::render::beside(line) => {}
-            Some(Some(line)) => {
-                let _ = writeln!(std::io::stderr().lock(), "\n{line}");
-            }
+            Some(Some(line)) => say(line),
             Some(None) => {}
             // A hangup after another signal is no second wish.
             None if hangs && state().under_way.is_some() => {}
@@ -144,6 +140,18 @@ async fn listen(mut heard: Heard) {
             }
         }
     }
+}
+
+/// Nobody may read what is said: a thread of its own waits for that, so that the next signal is heard.
+fn say(line: &'static str) {
+    let said = move || {
+        // A tree on the terminal says it itself: a line across it would tear it.
+        if !crate::render::beside(line) {
+            let _ = writeln!(std::io::stderr().lock(), "\n{line}");
+        }
+    };
+    // Without a thread it stays unsaid, and the signal has its effect.
+    drop(std::thread::Builder::new().name("signal-line".to_owned()).spawn(said));
 }
 
 /// Whether this process was started with hangups ignored; where the system does not say, it was not.

@@ -1,7 +1,7 @@
 //! Ctrl-C: the state is saved at once, and the command to go on is on the screen.
 
 use std::{
-    io::Read as _,
+    io::{Read as _, Write as _},
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
@@ -24,12 +24,16 @@ fn signal(child: &Child, signal: Signal) {
 
 /// A deploy that would take long, after its run began.
 pub(crate) fn begun(desk: &Desk) -> Child {
+    begun_beside(desk, Stdio::piped())
+}
+
+/// The same with a standard error of its own.
+fn begun_beside(desk: &Desk, err: Stdio) -> Child {
     desk.sandbox(&["deploy", "--env", "production", "--version", "v1.0.0", "--yes"]).expect(0);
     desk.sandbox(&["sandbox", "fault", "add", "slow", "email@v1.1.0"]).expect(0);
     let deploy =
         desk.command(&["--sandbox", "deploy", "--env", "production", "--version", "v1.1.0", "--yes"]);
-    let child =
-        hearing_hangups(&deploy).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+    let child = hearing_hangups(&deploy).stdout(Stdio::null()).stderr(err).spawn().expect("starts");
     let until = Instant::now() + Duration::from_secs(20);
     let begun =
         || desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json()["run"].is_string();
@@ -130,6 +134,39 @@ fn a_question_is_ended_at_once() {
     assert_eq!((&state["run"], &state["release"]), (&json!(null), &json!(null)), "{state}");
 }
 
+/// Interrupts it twice, and looks that the second one ends it.
+#[cfg(target_os = "linux")]
+fn interrupt_twice(mut child: Child) {
+    interrupt(&child);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(child.try_wait().expect("can be asked"), None, "the first one waits for an orderly end");
+    let start = Instant::now();
+    interrupt(&child);
+    let code = loop {
+        match child.try_wait().expect("can be asked") {
+            Some(status) => break status.code(),
+            None if start.elapsed() > Duration::from_secs(1) => {
+                child.kill().expect("is killed");
+                child.wait().expect("is gone");
+                panic!("the second one is not heard");
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    assert_eq!(code, Some(130));
+}
+
+/// The line that answers the first one waits for a reader, and so does the end of the run.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_interrupt_is_heard_also_where_nobody_reads_what_is_said() {
+    let desk = Desk::example();
+    let (_unread, mut full) = std::io::pipe().expect("is made");
+    let size = rustix::pipe::fcntl_setpipe_size(&full, 4096).expect("can be small");
+    full.write_all(&vec![b'.'; size]).expect("is filled");
+    interrupt_twice(begun_beside(&desk, full.into()));
+}
+
 /// Nobody reads what it tells, so that its orderly end takes for ever.
 #[cfg(target_os = "linux")]
 #[test]
@@ -150,22 +187,7 @@ fn a_second_interrupt_ends_at_once_and_the_run_can_be_taken_back() {
         seen.extend(byte);
     }
     std::thread::sleep(Duration::from_secs(2));
-    interrupt(&child);
-    std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(child.try_wait().expect("can be asked"), None, "the first one waits for an orderly end");
-    let start = Instant::now();
-    interrupt(&child);
-    let code = loop {
-        match child.try_wait().expect("can be asked") {
-            Some(status) => break status.code(),
-            None if start.elapsed() > Duration::from_secs(1) => {
-                child.kill().expect("is killed");
-                panic!("the second one is not heard");
-            }
-            None => std::thread::sleep(Duration::from_millis(10)),
-        }
-    };
-    assert_eq!(code, Some(130));
+    interrupt_twice(child);
     desk.sandbox(&["sandbox", "fault", "clear"]).expect(0);
     // The approval was for the new version.
     let refused = desk.sandbox(&["abort", "--env", "production"]).expect(7);

@@ -47,11 +47,14 @@ impl Terminal {
     }
 
     fn open(mut command: Command, columns: u16, keyboard: bool) -> Self {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+            .expect("there are terminals");
         grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("is ours");
         let name = ptsname(&ours, Vec::new()).expect("has a name");
         let path = OsStr::from_bytes(name.as_bytes());
-        let theirs = rustix::fs::open(path, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("is there");
+        // Nor may what another test starts at this moment inherit it: it would keep the terminal open.
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let theirs = rustix::fs::open(path, flags, Mode::empty()).expect("is there");
         let size = Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&theirs, size).expect("has a size");
         let theirs = File::from(theirs);

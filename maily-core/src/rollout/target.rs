@@ -1,12 +1,10 @@
 //! What is waited for: exactly what was written, not what happens to be there.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    object::{FieldSet, Object, ObjectKey, edited_at},
+    object::{FieldSet, LabelSelector, Object, ObjectKey, edited_at},
     run::MANAGER,
 };
 
@@ -15,7 +13,8 @@ use crate::{
 pub struct Target {
     written: Object,
     pub(super) written_at: Option<Timestamp>,
-    selector: BTreeMap<String, String>,
+    /// None where its pods are told by their owner.
+    selector: Option<LabelSelector>,
     /// Whether we have set a number of replicas that is not 0.
     sets_replicas: bool,
 }
@@ -42,12 +41,10 @@ impl Target {
         if !Self::waits_for(written) {
             return None;
         }
-        let selector = match written.at("/spec/selector/matchLabels") {
-            Some(Value::Object(labels)) => labels
-                .iter()
-                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-                .collect(),
-            _ => BTreeMap::new(),
+        // A Job's own is made by the server, and one of a Job's pods is whose owner it is, whatever the labels.
+        let selector = match written.kind() {
+            "Job" => None,
+            _ => written.at("/spec/selector").map(LabelSelector::parse),
         };
         let sets_replicas = written.int("/spec/replicas").is_some_and(|replicas| replicas > 0)
             && FieldSet::owned_by(written, |manager| manager == MANAGER).contains(&["spec", "replicas"]);
@@ -86,9 +83,9 @@ impl Target {
         self.written_at
     }
 
-    /// Labels of its pods; empty where it has none of its own.
-    pub fn selector(&self) -> &BTreeMap<String, String> {
-        &self.selector
+    /// Which pods are its own; `None` where that is told by their owner.
+    pub fn selector(&self) -> Option<&LabelSelector> {
+        self.selector.as_ref()
     }
 
     /// Whether a pod is one of its pods, of whatever revision.
@@ -96,12 +93,12 @@ impl Target {
         if pod.namespace() != self.written.namespace() {
             return false;
         }
-        if self.selector.is_empty() {
-            return pod
+        match &self.selector {
+            Some(selector) => selector.selects(pod),
+            None => pod
                 .items("/metadata/ownerReferences")
                 .iter()
-                .any(|owner| owner.get("uid").and_then(Value::as_str) == Some(self.uid()));
+                .any(|owner| owner.get("uid").and_then(Value::as_str) == Some(self.uid())),
         }
-        self.selector.iter().all(|(key, value)| pod.label(key) == Some(value))
     }
 }

@@ -249,6 +249,34 @@ fn jobs_wait_while_they_are_suspended_and_fail_by_pods_that_cannot_start() {
 }
 
 #[test]
+fn pods_are_those_that_labels_and_expressions_select() {
+    let selects = |written: &Object, pod: &Object| Target::pin(written).expect("is waited for").selects(pod);
+    let mut written = deployment(2, "api:2", complete(2));
+    let (mine, mut other) =
+        (pod("a", "api-2", json!({}), json!({})), pod("b", "web-2", json!({}), json!({})));
+    other.edit(|body| body["metadata"]["labels"]["tier"] = json!("front"));
+    assert!(selects(&written, &mine) && selects(&written, &other));
+    for labels in [json!({"app": "api"}), json!({})] {
+        written.edit(|body| {
+            body["spec"]["selector"] = json!({"matchLabels": labels,
+                "matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]});
+        });
+        assert!(selects(&written, &mine) && !selects(&written, &other), "{labels}");
+    }
+    // Labels of a Job may be anybody's: its pods are those that it owns.
+    let job = object(json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "m", "namespace": "shop", "uid": "r"},
+        "spec": {"selector": {"matchLabels": {"app": "web"}}}}));
+    assert!(selects(&job, &mine), "its owner's uid is the Job's");
+    let mut foreign = mine.clone();
+    foreign.edit(|body| {
+        body["metadata"]["labels"]["app"] = json!("web");
+        body["metadata"]["ownerReferences"][0]["uid"] = json!("of another");
+    });
+    assert!(!selects(&job, &foreign));
+}
+
+#[test]
 fn t08_running_jobs_failed_pods_and_pending_load_balancers_are_not_done() {
     let job = object(json!({"apiVersion": "batch/v1", "kind": "Job",
         "metadata": {"name": "m", "uid": "u", "generation": 1}, "status": {"active": 1}}));

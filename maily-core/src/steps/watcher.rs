@@ -38,9 +38,10 @@ struct Store {
     pods: BTreeMap<u64, BTreeSet<ObjectKey>>,
     waiters: BTreeMap<u64, (Arc<Target>, Arc<Notify>)>,
     by_key: BTreeMap<ObjectKey, BTreeSet<u64>>,
-    /// Waiters by one label of their selector, so that a pod meets few of them.
+    /// Waiters by one label that their selector asks for, so that a pod meets few of them.
     by_label: BTreeMap<(String, String), BTreeSet<u64>>,
-    without_selector: BTreeSet<u64>,
+    /// Waiters whose selector asks for no label by its value, or who have none.
+    without_label: BTreeSet<u64>,
     broken: BTreeMap<Scope, Failure>,
     /// Scopes of which everything is known: their watch has listed them, and has not broken off since.
     whole: BTreeSet<Scope>,
@@ -160,6 +161,12 @@ fn has_pods(target: &Target) -> bool {
     matches!(target.key().kind.kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet" | "Job")
 }
 
+/// A label that each of its pods has.
+fn label(target: &Target) -> Option<(String, String)> {
+    let (key, value) = target.selector()?.labels().iter().next()?;
+    Some((key.clone(), value.clone()))
+}
+
 /// Resource versions grow with every write of the cluster and may be compared since Kubernetes 1.35 (KEP-5504);
 /// servers before it behaved so as well.
 pub(super) fn version(object: &Object) -> u64 {
@@ -177,12 +184,12 @@ impl Store {
         self.put(target.written().clone());
         self.by_key.entry(target.key().clone()).or_default().insert(id);
         if has_pods(target) {
-            match target.selector().iter().next() {
-                Some((key, value)) => {
-                    self.by_label.entry((key.clone(), value.clone())).or_default().insert(id);
+            match label(target) {
+                Some(label) => {
+                    self.by_label.entry(label).or_default().insert(id);
                 }
                 None => {
-                    self.without_selector.insert(id);
+                    self.without_label.insert(id);
                 }
             }
             let pods = self.objects.get(&pod_kind());
@@ -197,13 +204,11 @@ impl Store {
     fn forget(&mut self, id: u64) {
         let Some((target, _)) = self.waiters.remove(&id) else { return };
         self.pods.remove(&id);
-        self.without_selector.remove(&id);
+        self.without_label.remove(&id);
         if let Some(ids) = self.by_key.get_mut(target.key()) {
             ids.remove(&id);
         }
-        if let Some((key, value)) = target.selector().iter().next()
-            && let Some(ids) = self.by_label.get_mut(&(key.clone(), value.clone()))
-        {
+        if let Some(ids) = label(&target).and_then(|label| self.by_label.get_mut(&label)) {
             ids.remove(&id);
         }
     }
@@ -269,7 +274,7 @@ impl Store {
                 .into_iter()
                 .flatten()
                 .filter_map(|(key, value)| self.by_label.get(&(key.clone(), value.as_str()?.to_owned())));
-            let candidates = by_label.flatten().chain(&self.without_selector);
+            let candidates = by_label.flatten().chain(&self.without_label);
             let selected = candidates
                 .filter(|id| self.waiters.get(id).is_some_and(|(target, _)| target.selects(object)));
             ids.extend(selected.copied());

@@ -21,7 +21,7 @@ use maily_testkit::sim::SimFrontend;
 
 use crate::{
     setup::{Setup, fault, succeeded},
-    shop::{Shop, notes},
+    shop::{Shop, components, notes},
     waiting::heard,
 };
 
@@ -245,6 +245,39 @@ async fn a_frontend_that_the_file_has_no_more_stays_in_the_release_with_a_word()
     }
     let shown = host.production("site", None).await.expect("can be read").shown;
     assert_eq!(shown.map(|shown| shown.id), Some(deployment));
+}
+
+const AS_WORKLOAD: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  site: {workload: {port: 8080, scale: 1}}
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_frontend_that_became_a_workload_is_on_record_as_one() {
+    let (mut shop, _) = shop(77).await;
+    let frontends = async |shop: &Shop| shop.released().await.head.frontends;
+    assert_eq!(frontends(&shop).await.len(), 1);
+    shop.setup.project = AS_WORKLOAD;
+    // Brought, and left as it is.
+    for _ in 0..2 {
+        let planned = shop.plan("v3").await.expect("can be planned");
+        assert!(planned.plan.is_empty() || succeeded(&shop.run(planned).await));
+        assert_eq!(frontends(&shop).await, BTreeMap::new());
+    }
+    // A part that leaves it out, and the way back to where it was one.
+    let api = components(&["api"]);
+    assert!(succeeded(&shop.run(shop.part("v4", api).await.expect("can be planned")).await));
+    assert_eq!(frontends(&shop).await, BTreeMap::new());
+    shop.setup.project = SITE;
+    let back = shop.back(RollbackTo::Version("v2".into()), None, PlanOptions::default()).await;
+    assert!(succeeded(&shop.run(back.expect("can be planned")).await));
+    assert_eq!(frontends(&shop).await.len(), 1);
 }
 
 const RENAMED: &str = "

@@ -1,15 +1,18 @@
 //! How a run ends, and the release that it leaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::Executor;
-use crate::engine::{
-    Outcome, RunEnd,
-    journal::{JournalEvent, ReleaseHead},
-    origins::origins,
-    state::Conclusion,
+use crate::{
+    engine::{
+        Outcome, RunEnd,
+        journal::{JournalEvent, ReleaseHead},
+        origins::origins,
+        state::Conclusion,
+    },
+    run::Work,
 };
 
 impl Executor {
@@ -64,7 +67,14 @@ impl Executor {
             origins: origins(&plan.goal, &plan.versions, base, self.release),
             at,
         };
-        head.frontends.retain(|service, _| plan.versions.contains_key(service));
+        // A service that has objects now is a frontend no more.
+        let rolled_out = plan.steps.iter().filter(|step| matches!(step.work, Work::Rollout { .. }));
+        let with_objects: BTreeSet<&String> = rolled_out
+            .filter_map(|step| step.service.as_ref())
+            .chain(plan.unchanged.iter().filter_map(|kept| kept.service.as_ref()))
+            .collect();
+        head.frontends
+            .retain(|service, _| plan.versions.contains_key(service) && !with_objects.contains(service));
         for kept in &plan.unchanged {
             let key = kept.desired.key().to_string();
             if let Some(images) = base.and_then(|base| base.images.get(&key)) {

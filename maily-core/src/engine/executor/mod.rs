@@ -175,16 +175,18 @@ impl Executor {
             if end.is_none() {
                 self.schedule();
             }
-            let idle = self.running.is_empty() && self.launches.is_empty() && !appending && !looking;
+            let resting = self.running.is_empty() && self.launches.is_empty() && !looking;
+            // The steps may have heard of it before: then they have all stopped.
+            let stopped = interrupted || self.cancel.is_cancelled();
+            // A look changes nothing: it need not wait until what it follows is written down.
+            if resting && end.is_none() && !stopped {
+                let due = self.last_look();
+                looking = due.is_some();
+                look = due.into();
+            }
+            let idle = resting && !looking && !appending;
             if idle && end.is_none() {
-                // The steps may have heard of it before: then they have all stopped.
-                let interrupted = interrupted || self.cancel.is_cancelled();
-                if let Some(due) = self.last_look().filter(|_| !interrupted) {
-                    look = Some(due).into();
-                    looking = true;
-                    continue;
-                }
-                end = Some(self.conclude(interrupted));
+                end = Some(self.conclude(stopped));
             }
             if idle
                 && self.pending.is_empty()
@@ -194,7 +196,8 @@ impl Executor {
             }
             let urgent = self.pending.iter().any(|event| !matches!(event, JournalEvent::StepApplied { .. }));
             if !appending && !self.pending.is_empty() {
-                if urgent || self.running.is_empty() {
+                // The end of the run, which the last look decides, goes with the results before it.
+                if urgent || (self.running.is_empty() && !looking) {
                     append = Some(self.append()).into();
                     appending = true;
                     holding = false;
