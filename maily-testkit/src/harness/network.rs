@@ -22,7 +22,7 @@ use super::{
     weather::{Guard, Weather, span},
 };
 use crate::{
-    sim::{fits, served},
+    sim::{selected, served, told},
     world::Refusal,
 };
 
@@ -104,9 +104,7 @@ impl Cluster for NetCluster {
         let request = self.reads("list", query.kind.to_string());
         let query = query.clone();
         let answer = move |world: &mut crate::world::World| match served(world, &query.kind) {
-            Some(_) => {
-                Ok(world.of_kind(&query.kind.kind).into_iter().filter(|o| fits(&query, o)).cloned().collect())
-            }
+            Some(_) => Ok(selected(world, &query)),
             None => Err(unserved(&query.kind)),
         };
         self.place.send(&self.seat, request, answer).await
@@ -252,23 +250,11 @@ impl Watching {
         let world = self.place.world();
         let Some(changes) = self.version.and_then(|version| world.since(version)) else {
             self.version = Some(world.version);
-            let of_kind = world.of_kind(&self.query.kind.kind);
-            let found: Vec<Object> = of_kind.into_iter().filter(|o| fits(&self.query, o)).cloned().collect();
+            let found = selected(&world, &self.query);
             self.known = found.iter().map(|object| object.key().clone()).collect();
             return vec![WatchEvent::Listed { objects: found, version: world.version.to_string() }];
         };
         self.version = self.version.max(Some(until));
-        let mut events = Vec::new();
-        for change in changes.into_iter().filter(|change| change.version <= until) {
-            if change.deleted || !fits(&self.query, &change.object) {
-                if self.known.remove(change.object.key()) {
-                    events.push(WatchEvent::Deleted(change.object));
-                }
-            } else {
-                self.known.insert(change.object.key().clone());
-                events.push(WatchEvent::Applied(change.object));
-            }
-        }
-        events
+        told(&self.query, &mut self.known, changes.filter(|change| change.version <= until))
     }
 }

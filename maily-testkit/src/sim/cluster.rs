@@ -18,7 +18,7 @@ use super::{
     door::{self, Door, client},
     shared::Shared,
 };
-use crate::world::World;
+use crate::world::{Change, World};
 
 /// How often a log that is followed is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -122,11 +122,35 @@ fn skew(world: &World, machine: jiff::Timestamp) -> i64 {
     i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX)
 }
 
-pub(crate) fn fits(query: &ListQuery, object: &Object) -> bool {
+fn fits(query: &ListQuery, object: &Object) -> bool {
     object.kind() == query.kind.kind
         && object.key().kind.group() == query.kind.group()
         && query.namespace.as_deref().is_none_or(|namespace| object.namespace() == Some(namespace))
         && query.labels.iter().all(|(key, value)| object.label(key) == Some(value))
+}
+
+/// What a list answers.
+pub(crate) fn selected(world: &World, query: &ListQuery) -> Vec<Object> {
+    world.of_kind(&query.kind.kind).into_iter().filter(|object| fits(query, object)).cloned().collect()
+}
+
+/// What a watch, which knows some objects, tells of changes.
+pub(crate) fn told<'a>(
+    query: &ListQuery,
+    known: &mut BTreeSet<ObjectKey>,
+    changes: impl Iterator<Item = &'a Change>,
+) -> Vec<WatchEvent> {
+    let event = |change: &Change| {
+        if !change.deleted && fits(query, &change.object) {
+            if !known.contains(change.object.key()) {
+                known.insert(change.object.key().clone());
+            }
+            return Some(WatchEvent::Applied(change.object.clone()));
+        }
+        // An object that lost its label is gone for this watch.
+        known.remove(change.object.key()).then(|| WatchEvent::Deleted(change.object.clone()))
+    };
+    changes.filter_map(event).collect()
 }
 
 /// Records and leases must survive the process: they are on the disk before they are answered.
@@ -172,11 +196,7 @@ impl Cluster for SimCluster {
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
         let query = self.asked(query, "list")?;
-        self.door
-            .read("list", &query.kind.to_string(), |world| {
-                Ok(world.objects().filter(|object| fits(&query, object)).cloned().collect())
-            })
-            .await
+        self.door.read("list", &query.kind.to_string(), |world| Ok(selected(world, &query))).await
     }
 
     async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
@@ -227,11 +247,10 @@ impl Cluster for SimCluster {
             let options = options.clone();
             move |world: &World, pod: &ObjectKey, from: usize| -> Option<Vec<LogLine>> {
                 let lines = world.log(pod, options.previous)?;
-                let since = options.since.and_then(|since| jiff::SignedDuration::try_from(since).ok());
-                let lines = lines
-                    .into_iter()
-                    .skip(from)
-                    .filter(|(time, _)| since.is_none_or(|since| *time >= world.now - since));
+                // What is longer than time itself leaves nothing out.
+                let since = options.since.and_then(|since| world.now.checked_sub(since).ok());
+                let lines =
+                    lines.into_iter().skip(from).filter(|(time, _)| since.is_none_or(|since| *time >= since));
                 Some(lines.map(|(time, text)| LogLine { time: Some(time), text }).collect())
             }
         };
@@ -324,27 +343,14 @@ impl Watching {
                 let world = self.shared.world();
                 let Some(version) = self.version else {
                     self.version = Some(world.version);
-                    let found: Vec<Object> =
-                        world.objects().filter(|o| fits(&self.query, o)).cloned().collect();
+                    let found = selected(&world, &self.query);
                     self.known = found.iter().map(|object| object.key().clone()).collect();
                     let version = world.version.to_string();
                     return vec![WatchEvent::Listed { objects: found, version }];
                 };
                 if let Some(changes) = world.since(version) {
                     self.version = Some(world.version);
-                    let mut events = Vec::new();
-                    for change in changes {
-                        let selected = fits(&self.query, &change.object);
-                        if change.deleted || !selected {
-                            // An object that lost its label is gone for this watch.
-                            if self.known.remove(change.object.key()) {
-                                events.push(WatchEvent::Deleted(change.object));
-                            }
-                        } else {
-                            self.known.insert(change.object.key().clone());
-                            events.push(WatchEvent::Applied(change.object));
-                        }
-                    }
+                    let events = told(&self.query, &mut self.known, changes);
                     if !events.is_empty() {
                         return events;
                     }

@@ -142,12 +142,9 @@ impl World {
     }
 
     /// Changes after a resource version; `None` where the history does not reach back so far.
-    pub fn since(&self, version: u64) -> Option<Vec<Change>> {
-        if version == self.version {
-            return Some(Vec::new());
-        }
+    pub(crate) fn since(&self, version: u64) -> Option<impl Iterator<Item = &Change>> {
         let first = self.history.front().map_or(self.version + 1, |change| change.version);
-        (first <= version + 1).then(|| self.changes(version).cloned().collect())
+        (version == self.version || first <= version + 1).then(|| self.changes(version))
     }
 
     /// Changes after a resource version that are remembered.

@@ -252,11 +252,13 @@ fn blob_key(run: &RunId, digest: &str, part: u32) -> String {
 
 fn parse(key: &str, bytes: &[u8]) -> Result<Segment, JournalError> {
     let json = uncompressed(key, bytes)?;
-    let format = format_of(key, &json)?;
-    if format > JOURNAL_FORMAT {
-        return Err(JournalError::Newer { key: key.to_owned(), format });
+    match unpack::<Segment>(key, &json) {
+        Ok(segment) if segment.format == JOURNAL_FORMAT => Ok(segment),
+        read => match format_of(key, &json)? {
+            format if format > JOURNAL_FORMAT => Err(JournalError::Newer { key: key.to_owned(), format }),
+            _ => read,
+        },
     }
-    unpack(key, &json)
 }
 
 /// The format that a record says it has.
