@@ -142,38 +142,71 @@ pub(crate) async fn sight(
     namespace: &str,
 ) -> Result<LeaseSight, ProviderError> {
     let key = ObjectKey::new(kind(), Some(namespace), format!("maily-{environment}"));
-    let Some(lease) = cluster.get(&key).await? else { return Ok(LeaseSight::default()) };
-    let holder = lease.text("/spec/holderIdentity").filter(|holder| !holder.is_empty()).map(str::to_owned);
-    Ok(LeaseSight { holder, renewed: lease.text("/spec/renewTime").and_then(|text| text.parse().ok()) })
+    Ok(cluster.get(&key).await?.as_ref().map(sight_of).unwrap_or_default())
 }
 
-/// Who holds an environment's lease, and a text that changes whenever he renews it.
+fn sight_of(lease: &Object) -> LeaseSight {
+    let holder = lease.text("/spec/holderIdentity").filter(|holder| !holder.is_empty()).map(str::to_owned);
+    LeaseSight { holder, renewed: lease.text("/spec/renewTime").and_then(|text| text.parse().ok()) }
+}
+
+/// An environment's lease, where somebody holds it.
 pub(super) async fn look(
     cluster: &dyn Cluster,
     environment: &str,
     namespace: &str,
-) -> Result<Option<(String, String)>, ProviderError> {
+) -> Result<Option<Object>, ProviderError> {
     let key = ObjectKey::new(kind(), Some(namespace), format!("maily-{environment}"));
-    let found = cluster.get(&key).await?;
-    Ok(found.and_then(|object| {
-        Some((describe(&object)?, object.resource_version().unwrap_or_default().to_owned()))
-    }))
+    Ok(cluster.get(&key).await?.filter(|lease| describe(lease).is_some()))
 }
 
-/// Whether a holder shows life. Clocks of two machines are never compared: what counts is how long, on our own, the
-/// lease has not changed.
-#[derive(Debug, Default)]
-pub(super) struct Pulse(Option<(String, Moment)>);
+/// How somebody waits for another's lease.
+#[derive(Debug)]
+pub(super) struct Watch {
+    begun: Moment,
+    wait: Option<Duration>,
+    /// The lease as it was seen last, and since when.
+    seen: Option<(String, Moment)>,
+}
 
-impl Pulse {
-    /// For how long the lease has been as it is seen now.
-    pub(super) fn silence(&mut self, version: &str, now: Moment) -> Duration {
-        match &self.0 {
-            Some((known, since)) if known == version => now.since(*since),
+/// What whoever waits sees.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// The lease has run out: its holder has died.
+    RunOut,
+    /// Its holder has it, and it is waited for.
+    Held(String),
+    /// Its holder has it for longer than we wait.
+    Over(String),
+}
+
+impl Watch {
+    pub(super) fn new(begun: Moment, wait: Option<Duration>) -> Self {
+        Self { begun, wait, seen: None }
+    }
+
+    /// A look at a lease. It has run out when it has not changed for its duration on our own clock: clocks of two
+    /// machines are never compared for that. They only tell whether it is worth to see it for oneself, where nobody
+    /// asked to wait.
+    pub(super) fn look(&mut self, lease: &Object, now: Moment, wall: jiff::Timestamp) -> Waited {
+        let version = lease.resource_version().unwrap_or_default();
+        let since = match &self.seen {
+            Some((known, since)) if known == version => *since,
             _ => {
-                self.0 = Some((version.to_owned(), now));
-                Duration::ZERO
+                self.seen = Some((version.to_owned(), now));
+                now
             }
+        };
+        if now.since(since) > LEASE {
+            return Waited::RunOut;
+        }
+        let holder = describe(lease).unwrap_or_default();
+        let waits = if sight_of(lease).lives(wall) { Duration::ZERO } else { LEASE + LEASE / 2 };
+        let passed = now.since(self.begun);
+        if self.wait.is_some_and(|wait| passed <= wait) || (self.wait.is_none() && passed < waits) {
+            Waited::Held(holder)
+        } else {
+            Waited::Over(holder)
         }
     }
 }
@@ -199,8 +232,7 @@ impl Lease {
         queued: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Self, LeaseError> {
         let key = key_of(request);
-        let begun = runtime.now();
-        let mut pulse = Pulse::default();
+        let mut watch = Watch::new(runtime.now(), request.wait);
         let (mut tries, mut conflicts) = (0, 0);
         let taking = Taking {
             holder: request.holder.clone(),
@@ -209,26 +241,23 @@ impl Lease {
         };
         loop {
             let found = patiently(&*runtime, || cluster.get(&key)).await.map_err(LeaseError::Provider)?;
-            let now = runtime.now();
             let precondition = match &found {
                 None => Precondition::Absent,
                 // Our own, whose answer was lost.
                 Some(object) if taking.holds(object) => exactly(object),
-                Some(object) => {
-                    if let Some(holder) = describe(object)
-                        && pulse.silence(object.resource_version().unwrap_or_default(), now) <= LEASE
-                    {
-                        // Whether it lives shows only after a lease's time: who does not wait is told that it is held.
-                        if request.wait.is_none_or(|wait| now.since(begun) > wait) {
-                            let environment = request.environment.clone();
-                            return Err(LeaseError::Held { environment, holder });
-                        }
+                Some(object) if describe(object).is_none() => exactly(object),
+                Some(object) => match watch.look(object, runtime.now(), runtime.wall()) {
+                    Waited::RunOut => exactly(object),
+                    Waited::Held(holder) => {
                         queued(&holder);
                         runtime.sleep(Duration::from_millis(500)).await;
                         continue;
                     }
-                    exactly(object)
-                }
+                    Waited::Over(holder) => {
+                        let environment = request.environment.clone();
+                        return Err(LeaseError::Held { environment, holder });
+                    }
+                },
             };
             let sent = runtime.now();
             match cluster.write(&wanted(request, &taking, &key, &*runtime), &options(precondition)).await {

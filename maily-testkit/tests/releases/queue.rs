@@ -1,15 +1,21 @@
 //! Two runs at once: the second waits for its turn, and begins from what the first has left.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
+use jiff::Timestamp;
 use maily_core::{
-    engine::{Depth, EnvironmentError, Planned, What, planner::PlanOptions},
+    engine::{Depth, EnvironmentError, LeaseError, Planned, What, planner::PlanOptions},
     model::Project,
     object::Object,
-    provider::ClusterIdentity,
+    provider::{Cluster as _, ClusterIdentity, Precondition, WriteOptions},
     release::{DeployRequest, PrepareError, prepare},
     source::ProgramTools,
 };
+use maily_testkit::sim::SimCluster;
+use serde_json::json;
 
 use crate::{
     ledger::Ledger,
@@ -126,6 +132,37 @@ async fn who_waits_looks_at_the_lease_alone_and_tells_it_once() {
     assert!(succeeded(&first), "{first:?}");
     let reads = ledger.reads.load(Ordering::SeqCst);
     assert!(reads <= 4 * once, "{reads} reads in half a minute, {once} for one look");
+    assert_eq!(queued(&setup), 1);
+}
+
+/// Somebody's lease, whose holder ended before he had written anything else.
+async fn leave_a_lease(setup: &Setup, renewed: Timestamp) {
+    let at = renewed.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
+    let lease = Object::from_value(json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "maily-production", "namespace": "shop", "labels": {"maily.dev/environment": "production"}},
+        "spec": {"holderIdentity": "gone@vm/1", "leaseDurationSeconds": 15, "acquireTime": at, "renewTime": at},
+    }));
+    let cluster = SimCluster::new(Arc::clone(&setup.shared));
+    let options = WriteOptions::merge("maily-records", Precondition::Any);
+    cluster.write(&lease.expect("is an object"), &options).await.expect("is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_holder_shows_no_life_is_taken_once_it_was_seen_to_run_out() {
+    let setup = Setup::new(101);
+    assert!(succeeded(&setup.deploy("v1").await));
+    // Whoever holds it has renewed it a moment ago, by his clock: nobody waits who was not asked to.
+    leave_a_lease(&setup, setup.runtime.wall()).await;
+    let begun = setup.runtime.now();
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    let refused = setup.environment().run(planned, &setup.options("second")).await.expect_err("is held");
+    assert!(matches!(refused, EnvironmentError::Lease(LeaseError::Held { .. })), "{refused}");
+    assert!(setup.runtime.now().since(begun) < Duration::from_secs(2));
+    setup.runtime.sleep(Duration::from_secs(20)).await;
+    let begun = setup.runtime.now();
+    assert!(succeeded(&setup.deploy("v2").await));
+    assert!(setup.runtime.now().since(begun) > Duration::from_secs(15), "seen on its own clock");
     assert_eq!(queued(&setup), 1);
 }
 

@@ -147,8 +147,8 @@ impl EnvironmentError {
             Self::OtherEnvironment { .. } => "make a plan for this environment".to_owned(),
             Self::OutOfDate(_) => "make a new plan".to_owned(),
             Self::Lease(LeaseError::Held { environment, .. }) => format!(
-                "wait for your turn with `--wait-lock`; if that process has died, \
-                 `mailyctl resume --env {environment}` takes its run over once its lease has run out"
+                "wait for your turn with `--wait-lock`; if that process has died, its lease runs out soon, and \
+                 `mailyctl resume --env {environment}` takes over the run that it had begun, if any"
             ),
             Self::Lease(LeaseError::Lost { environment, .. }) => format!(
                 "the run stopped where it was: look with `mailyctl status --env {environment}`; where nobody works on \

@@ -10,11 +10,11 @@ use futures::{FutureExt as _, future::BoxFuture};
 use super::{Environment, EnvironmentError, RunOptions};
 use crate::{
     engine::{
-        LEASE, Lease, LeaseError, LeaseRequest, RunId, What,
+        Lease, LeaseError, LeaseRequest, RunId, What,
         fence::Gate,
         history::Head,
         journal::JournalError,
-        lease::{self, Pulse},
+        lease::{self, Waited, Watch},
         patience::patiently,
     },
     model::Fencing,
@@ -73,21 +73,20 @@ impl Environment {
         begun: Moment,
         options: &RunOptions,
     ) -> Result<(), EnvironmentError> {
-        let mut pulse = Pulse::default();
+        let mut watch = Watch::new(begun, options.wait);
         let queued = self.queued(run, options);
         loop {
             let look = || lease::look(&*self.providers.cluster, &self.name, &self.namespace).boxed();
             let found = patiently(&*self.runtime, look).await.map_err(EnvironmentError::Provider)?;
-            let Some((holder, version)) = found else { return Ok(()) };
-            let now = self.runtime.now();
-            if pulse.silence(&version, now) > LEASE {
-                return Ok(());
+            let Some(lease) = found else { return Ok(()) };
+            match watch.look(&lease, self.runtime.now(), self.runtime.wall()) {
+                Waited::RunOut => return Ok(()),
+                Waited::Held(holder) => queued(&holder),
+                Waited::Over(holder) => {
+                    let environment = self.name.clone();
+                    return Err(LeaseError::Held { environment, holder }.into());
+                }
             }
-            if options.wait.is_none_or(|wait| now.since(begun) > wait) {
-                let environment = self.name.clone();
-                return Err(LeaseError::Held { environment, holder }.into());
-            }
-            queued(&holder);
             self.runtime.sleep(LOOK).await;
         }
     }
