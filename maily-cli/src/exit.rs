@@ -50,7 +50,11 @@ impl Code {
     /// The code for the end of a run.
     pub(crate) fn of(end: &RunEnd) -> Self {
         match end {
-            RunEnd::Over { outcome: Outcome::Succeeded { .. } | Outcome::Unchanged, .. } => Self::Done,
+            RunEnd::Over { outcome: Outcome::Succeeded { .. }, .. } => Self::Done,
+            RunEnd::Over { outcome: Outcome::Unchanged { not_serving }, .. } if not_serving.is_empty() => {
+                Self::Done
+            }
+            RunEnd::Over { outcome: Outcome::Unchanged { .. }, .. } => Self::Stuck,
             RunEnd::Over { outcome: Outcome::RolledBack { not_serving, .. }, .. }
                 if not_serving.is_empty() =>
             {
@@ -311,8 +315,9 @@ mod tests {
         let back = |step, not_serving| Outcome::RolledBack { step, why: why(), not_serving };
         for (end, code) in [
             (over(Outcome::Succeeded { release: ReleaseId(1) }), 0),
-            (over(Outcome::Unchanged), 0),
-            (RunEnd::Over { run: None, outcome: Outcome::Unchanged }, 0),
+            (over(Outcome::Unchanged { not_serving: Vec::new() }), 0),
+            (RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving: Vec::new() } }, 0),
+            (RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving: vec![why()] } }, 4),
             (over(Outcome::Cancelled { why: "nothing was begun".to_owned() }), 1),
             (over(back(Some(step()), Vec::new())), 3),
             // A person asked for it.

@@ -39,7 +39,9 @@ fn document(of: SchemaFor) -> Value {
         SchemaFor::Event => {
             let mut schema = derived::<Event>();
             if let Some(kinds) = schema["oneOf"].as_array_mut() {
-                kinds.push(json!({"type": "object", "properties": {"event": {"const": "unchanged"}}, "required": ["event"],
+                let failures = json!({"type": "array", "items": {"$ref": "#/$defs/Failure"}});
+                kinds.push(json!({"type": "object",
+                    "properties": {"event": {"const": "unchanged"}, "not_serving": failures}, "required": ["event"],
                     "description": "There was nothing to do: the only line of such a run, without `run` and `at`."}));
             }
             schema["required"] = json!(["format", "environment"]);

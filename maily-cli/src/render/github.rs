@@ -9,6 +9,8 @@ use std::{
 
 use maily_core::engine::{Outcome, RunEnd};
 
+use super::outcome::is_good;
+
 /// A job of GitHub Actions.
 #[derive(Debug)]
 pub(super) struct Github {
@@ -63,7 +65,7 @@ impl Github {
         self.close();
         let title = format!("release to {environment}");
         match end {
-            RunEnd::Over { outcome: Outcome::Succeeded { .. } | Outcome::Unchanged, .. } => {}
+            _ if is_good(end) => {}
             RunEnd::Over { outcome: Outcome::Cancelled { .. }, .. } | RunEnd::Paused { .. } => {
                 self.say(&annotation("warning", &title, report));
             }

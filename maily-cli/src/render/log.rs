@@ -167,7 +167,7 @@ fn failed(failure: &Failure) -> String {
 pub(super) fn word(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Succeeded { .. } => "succeeded",
-        Outcome::Unchanged => "unchanged",
+        Outcome::Unchanged { .. } => "unchanged",
         Outcome::RolledBack { not_serving, .. } if !not_serving.is_empty() => "rolled back, not serving",
         Outcome::RolledBack { .. } => "rolled back",
         Outcome::Stuck { .. } => "needs a person",

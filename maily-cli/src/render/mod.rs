@@ -23,7 +23,7 @@ use std::{
     },
 };
 
-use maily_core::engine::{Listener, Planned, RunEnd};
+use maily_core::engine::{Listener, Outcome, Planned, RunEnd};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -264,8 +264,11 @@ impl Ui {
         };
         let good = outcome::is_good(end);
         let last = match end {
-            RunEnd::Over { run: None, .. } if self.is_json() => {
-                let line = json!({"format": FORMAT, "event": "unchanged", "environment": environment});
+            RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving } } if self.is_json() => {
+                let mut line = json!({"format": FORMAT, "event": "unchanged", "environment": environment});
+                if !not_serving.is_empty() {
+                    line["not_serving"] = json!(not_serving);
+                }
                 written(&line.to_string())
             }
             _ if self.is_json() || (good && self.quiet) => Ok(()),

@@ -7,7 +7,11 @@ use maily_core::engine::{Failure, Outcome, RunEnd, Stuck};
 use super::{paint::Paint, text::plain, tool::Tool};
 
 pub(super) fn is_good(end: &RunEnd) -> bool {
-    matches!(end, RunEnd::Over { outcome: Outcome::Succeeded { .. } | Outcome::Unchanged, .. })
+    match end {
+        RunEnd::Over { outcome: Outcome::Unchanged { not_serving }, .. } => not_serving.is_empty(),
+        RunEnd::Over { outcome: Outcome::Succeeded { .. }, .. } => true,
+        _ => false,
+    }
 }
 
 pub(super) fn report(environment: &str, end: &RunEnd, paint: Paint, tool: &Tool) -> String {
@@ -16,8 +20,14 @@ pub(super) fn report(environment: &str, end: &RunEnd, paint: Paint, tool: &Tool)
         RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } => {
             let _ = writeln!(text, "{} {environment} is at release {release}", paint.good("✓"));
         }
-        RunEnd::Over { outcome: Outcome::Unchanged, .. } => {
+        RunEnd::Over { outcome: Outcome::Unchanged { not_serving }, .. } if not_serving.is_empty() => {
             let _ = writeln!(text, "{} {environment}: nothing to do", paint.good("✓"));
+        }
+        RunEnd::Over { outcome: Outcome::Unchanged { not_serving }, .. } => {
+            let what = "everything is as it was wanted, but not all of it serves";
+            let _ = writeln!(text, "{} {environment}: {what}", paint.bad("✗"));
+            not_serving.iter().for_each(|why| failure(&mut text, why, paint));
+            next(&mut text, paint, &tool.call(&format!("status --env {environment}")));
         }
         RunEnd::Over { outcome: Outcome::RolledBack { why, not_serving, .. }, run } => {
             let (sign, what) = if not_serving.is_empty() {

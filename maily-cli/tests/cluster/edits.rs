@@ -60,6 +60,22 @@ async fn a_manual_undo_is_drift_in_status_and_in_the_next_plan() {
     assert!(site.image("beta").await.ends_with(":v2"));
 }
 
+/// Kubernetes keeps no manager on record for replicas that are 0.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn what_was_scaled_to_nothing_by_hand_is_not_started_again_in_silence() {
+    let site = Site::bound("zero", &two()).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    for replicas in ["0", "5"] {
+        site.kubectl(&["scale", "deployment/beta", &format!("--replicas={replicas}")]).expect(0);
+        let refused = site.run(&["plan", "--version", "v2"]).expect(1);
+        let told = format!("spec.replicas 2 -> {replicas}");
+        assert!(refused.err.contains("drift: Deployment") && refused.err.contains(&told), "{}", refused.err);
+    }
+    site.run(&["deploy", "--version", "v2", "--yes", "--force-conflicts=Deployment/beta"]).expect(0);
+    assert!(site.image("beta").await.ends_with(":v2"));
+}
+
 /// The fields stay kubectl's, but nothing of what a person did would be lost.
 #[tokio::test]
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]

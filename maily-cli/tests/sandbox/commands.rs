@@ -242,7 +242,7 @@ fn a_run_tells_its_story_as_json_lines() {
         .sandbox(&["deploy", "--env", "production", "--version", "v1.1.0", "--yes", "-o", "json"])
         .expect(0)
         .json();
-    assert_eq!(again["event"], "unchanged");
+    assert_eq!((&again["event"], &again["not_serving"]), (&json!("unchanged"), &json!(null)));
     let error = desk.sandbox(&["status", "--env", "nowhere", "-o", "json"]).expect(2);
     let error: Value = serde_json::from_str(&error.err).expect("is JSON");
     assert_eq!((&error["kind"], &error["code"]), (&json!("error"), &json!(2)));
@@ -413,4 +413,25 @@ fn a_check_sees_the_errors_of_a_fault() {
     desk.sandbox(&["sandbox", "fault", "add", "errors", "api@v1.1.0"]).expect(0);
     let failed = desk.sandbox(&["deploy", "--version", "v1.1.0", "--yes", "--timeout", "5s"]).expect(3);
     assert!(failed.err.contains("answered 500"), "{}", failed.err);
+}
+
+#[test]
+fn nothing_to_do_is_no_success_where_something_does_not_serve() {
+    let desk = Desk::example();
+    let deploy = ["deploy", "--env", "production", "--version", "v1.0.0", "--yes"];
+    desk.sandbox(&deploy).expect(0);
+    assert!(desk.sandbox(&deploy).expect(0).out.contains("nothing to do"));
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "email@v1.0.0"]).expect(0);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let told = desk.sandbox(&deploy).expect(4).err;
+    assert!(told.contains("not all of it serves") && told.contains("email"), "{told}");
+    let lines = desk.sandbox(&[&deploy[..], &["-o", "json"]].concat()).expect(4).out;
+    let line: Value = serde_json::from_str(lines.lines().last().expect("is told")).expect("is JSON");
+    assert_eq!(
+        (&line["event"], &line["not_serving"][0]["cause"]),
+        (&json!("unchanged"), &json!("crash-loop"))
+    );
+    // The state names the pod and how it ended.
+    let state = desk.sandbox(&["status", "--env", "production"]).expect(0).out;
+    assert!(state.contains("failing") && state.contains("exit code 1"), "{state}");
 }

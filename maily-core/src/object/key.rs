@@ -54,6 +54,11 @@ impl ObjectKind {
         self.api_version.split_once('/').map_or(self.api_version.as_str(), |(_, version)| version)
     }
 
+    /// Whether it is a workload that keeps pods running, as a Job does not.
+    pub fn keeps_pods(&self) -> bool {
+        self.group() == "apps" && matches!(&*self.kind, "Deployment" | "StatefulSet" | "DaemonSet")
+    }
+
     /// Whether the group is one of Kubernetes itself, whose kinds come with the server and by no
     /// CustomResourceDefinition. Groups under `k8s.io` are also those of its community's projects, such as the
     /// Gateway API.

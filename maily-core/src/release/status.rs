@@ -24,6 +24,9 @@ use crate::{
     rollout::{Evidence, Health, Target, judge},
 };
 
+/// So many replica sets of one workload are read: more have no pods at once.
+const MOST_SETS: usize = 8;
+
 /// State of an environment.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Status {
@@ -154,12 +157,14 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
     let live = patiently(runtime, || read_objects(cluster, release.objects.keys()).boxed()).await?;
     let pods = ListQuery::new(ObjectKind::new("v1", "Pod"), Some(&environment.namespace));
     let pods = patiently(runtime, || cluster.list(&pods)).await.map_err(EnvironmentError::Provider)?;
+    let replica_sets = replica_sets(environment, &live, &pods).await;
     let frontends = frontends::look(environment, resolved, &release).await;
     let run = head.unfinished.as_ref();
     let look = Look {
         release: &release,
         live: &live,
         pods: &pods,
+        replica_sets: &replica_sets,
         frontends: &frontends,
         sealer: &sealer,
         run,
@@ -173,10 +178,35 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
     Ok(status)
 }
 
+/// The replica sets of pods that cannot start: only they tell whether these are the new ones. What cannot be read is left
+/// out.
+async fn replica_sets(
+    environment: &Environment,
+    live: &BTreeMap<ObjectKey, Object>,
+    pods: &[Object],
+) -> Vec<Object> {
+    let cluster = &environment.providers.cluster;
+    let mut found: Vec<Object> = Vec::new();
+    for workload in live.values().filter(|live| live.key().kind.keeps_pods()) {
+        let Some(target) = Target::pin(workload) else { continue };
+        let pods: Vec<&Object> = pods.iter().filter(|pod| target.selects(pod)).collect();
+        // Each round reads one more.
+        for _ in 0..MOST_SETS {
+            let replica_sets = found.iter().collect();
+            let evidence = Evidence { live: Some(workload), pods: pods.clone(), replica_sets };
+            let Health::Ask(key) = judge(&target, &evidence) else { break };
+            let Ok(Some(set)) = patiently(&*environment.runtime, || cluster.get(&key)).await else { break };
+            found.push(set);
+        }
+    }
+    found
+}
+
 struct Look<'a> {
     release: &'a Release,
     live: &'a BTreeMap<ObjectKey, Object>,
     pods: &'a [Object],
+    replica_sets: &'a [Object],
     frontends: &'a BTreeMap<String, Sight>,
     sealer: &'a Sealer,
     run: Option<&'a Unfinished>,
@@ -216,8 +246,7 @@ impl Look<'_> {
         if let Some(sight) = self.frontends.get(name) {
             self.frontend(sight, &mut state);
         }
-        let judged =
-            |key: &&ObjectKey| matches!(key.kind.kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet");
+        let judged = |key: &&ObjectKey| key.kind.keeps_pods();
         for key in self.of(Some(name)).map(|(key, _)| key).filter(judged) {
             self.workload(key, &mut state);
         }
@@ -250,7 +279,8 @@ impl Look<'_> {
         let wanted = u32::try_from(live.int("/spec/replicas").unwrap_or(1)).unwrap_or_default();
         let calm =
             matches!(state.state, ServiceHealth::Serving | ServiceHealth::Stopped | ServiceHealth::Unknown);
-        match judge(&target, &Evidence { live: Some(live), pods, replica_sets: Vec::new() }) {
+        let replica_sets = self.replica_sets.iter().collect();
+        match judge(&target, &Evidence { live: Some(live), pods, replica_sets }) {
             Health::Done => {
                 let daemons = live.int("/status/desiredNumberScheduled");
                 let count = daemons.and_then(|n| u32::try_from(n).ok()).unwrap_or(wanted);
@@ -273,13 +303,13 @@ impl Look<'_> {
                 }
             }
             Health::Ask(_) => {
-                let available = live.int("/status/availableReplicas").and_then(|n| u32::try_from(n).ok());
-                state.ready += available.unwrap_or_default().min(wanted);
+                state.ready += available(live).min(wanted);
                 state.desired += wanted;
                 state.state = ServiceHealth::Failing;
                 state.why = Some("some of its pods cannot start".to_owned());
             }
             Health::Failed(reason) => {
+                state.ready += available(live).min(wanted);
                 state.desired += wanted;
                 (state.state, state.why) = (ServiceHealth::Failing, Some(reason.message.clone()));
             }
@@ -361,6 +391,10 @@ impl Look<'_> {
         }
         found
     }
+}
+
+fn available(live: &Object) -> u32 {
+    live.int("/status/availableReplicas").and_then(|n| u32::try_from(n).ok()).unwrap_or_default()
 }
 
 fn takes_out(operation: Operation) -> bool {

@@ -109,6 +109,13 @@ fn t04_a_paused_deployment_fails_at_once() {
 }
 
 #[test]
+fn a_paused_deployment_serves_what_it_has_rolled_out() {
+    let mut live = deployment(2, "api:2", complete(2));
+    live.edit(|body| body["spec"]["paused"] = json!(true));
+    assert_eq!(of(&live, &live, &[], &[]), Health::Done);
+}
+
+#[test]
 fn t05_old_pods_that_still_run_or_terminate_are_waited_for() {
     let mut status = complete(2);
     status["replicas"] = json!(3);

@@ -31,10 +31,6 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
     if unobserved(target, live) {
         return Health::waiting(0, desired, "the controller has not seen the change yet");
     }
-    if live.at("/spec/paused") == Some(&Value::Bool(true)) && !is_planted(Defect::PausedAwaited) {
-        // T4: it would never progress, and never say so.
-        return failed(target, "paused", "the Deployment is paused".to_owned(), None, "resume it");
-    }
     let updated = number(live, "/status/updatedReplicas");
     let total = number(live, "/status/replicas");
     let available = number(live, "/status/availableReplicas");
@@ -51,6 +47,11 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
     let alone = (total <= updated && terminating == 0) || is_planted(Defect::OldPodsForgotten);
     if updated >= desired && alone && available >= updated {
         return Health::Done;
+    }
+    if live.at("/spec/paused") == Some(&Value::Bool(true)) && !is_planted(Defect::PausedAwaited) {
+        // T4: it would never progress, and never say so.
+        let remedy = "`kubectl rollout resume` lets it go on";
+        return failed(target, "paused", "the Deployment is paused".to_owned(), None, remedy);
     }
     match doomed_pod(live, evidence) {
         Suspicion::None => {}

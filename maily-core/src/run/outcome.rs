@@ -120,7 +120,11 @@ pub enum Outcome {
         release: ReleaseId,
     },
     /// There was nothing to do.
-    Unchanged,
+    Unchanged {
+        /// What is as it was wanted, and was not seen to serve: a person has to look after it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        not_serving: Vec<Failure>,
+    },
     /// Everything that the run touched is as it was before.
     RolledBack {
         /// The step that failed, or none where a person asked for it.

@@ -91,15 +91,18 @@ impl Goal {
     /// One line for people.
     pub fn title(&self) -> String {
         match self {
+            Self::Deploy { version, only: Some(only) } => format!("deploy {version} of {}", counted(only)),
             Self::Deploy { version, .. } => format!("deploy {version}"),
-            Self::Rollback { to, only: Some(only), .. } if only.len() > 3 => {
-                format!("roll back {} services to {to}", only.len())
-            }
-            Self::Rollback { to, only: Some(only), .. } => format!("roll back {} to {to}", only.join(", ")),
+            Self::Rollback { to, only: Some(only), .. } => format!("roll back {} to {to}", counted(only)),
             Self::Rollback { to, .. } => format!("roll back to {to}"),
             Self::Remove => "remove".to_owned(),
         }
     }
+}
+
+/// Names where they are few.
+fn counted(names: &[String]) -> String {
+    if names.len() > 3 { format!("{} services", names.len()) } else { names.join(", ") }
 }
 
 /// Something worth knowing.

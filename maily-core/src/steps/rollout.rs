@@ -105,9 +105,9 @@ async fn forward(
 /// Whether an object is written beside its neighbours: servers give Services their addresses one by one, and no pod
 /// needs its own.
 fn goes_along(change: &Change) -> bool {
-    let kind = change.key.kind.kind.as_str();
+    let kind = &change.key.kind;
     !matches!(change.operation, Operation::Delete | Operation::Replace)
-        && matches!(kind, "Service" | "Deployment" | "StatefulSet" | "DaemonSet")
+        && (kind.keeps_pods() || kind.kind == "Service")
 }
 
 /// Brings the objects back to what was captured, the last one first.
@@ -242,13 +242,9 @@ pub(super) async fn wait(
                 format!("{} is not ready after {given} s: {ready} of {desired} ready; {why}", key.short());
             let unready = follower.unready();
             let seen = unready.as_ref().map_or(key, |(pod, _)| pod);
-            let service = step.service.as_ref().filter(|_| matches!(step.work, Work::Rollout { .. }));
-            let logs = service.map(|service| {
-                format!("`mailyctl logs --env {} {service}` shows what its pods say; ", context.environment)
-            });
             let mut failure = Failure::new("deadline", message)
                 .with_object(seen.to_string())
-                .with_hint(format!("{}`--timeout` gives it more time", logs.unwrap_or_default()));
+                .with_hint("`--timeout` gives it more time");
             // Before the step goes back: then the pod goes, and its log with it.
             if let Some((pod, Some((container, previous)))) = &unready {
                 failure.log = evidence::last_lines(context, pod, container.clone(), *previous).await;

@@ -158,7 +158,7 @@ async fn feed(mut stream: WatchStream, store: &Mutex<Store>, scope: &Scope) -> O
 }
 
 fn has_pods(target: &Target) -> bool {
-    matches!(target.key().kind.kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet" | "Job")
+    target.key().kind.keeps_pods() || target.key().kind.kind == "Job"
 }
 
 /// A label that each of its pods has.

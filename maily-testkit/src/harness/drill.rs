@@ -449,7 +449,7 @@ fn judge(stage: &Arc<Stage>, place: &Arc<Place>, drilled: &mut Drilled) {
         Some(Outcome::Succeeded { .. }) => new,
         Some(Outcome::RolledBack { .. } | Outcome::Cancelled { .. }) => old,
         // Nothing was on record, or everything was.
-        None | Some(Outcome::Unchanged) => old || new,
+        None | Some(Outcome::Unchanged { .. }) => old || new,
         Some(Outcome::Stuck { .. }) => false,
     };
     if !fits {

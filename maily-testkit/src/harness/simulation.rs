@@ -180,7 +180,7 @@ impl Play {
             };
             if !matches!(
                 end,
-                Ok(RunEnd::Over { outcome: Outcome::Succeeded { .. } | Outcome::Unchanged, .. })
+                Ok(RunEnd::Over { outcome: Outcome::Succeeded { .. } | Outcome::Unchanged { .. }, .. })
             ) {
                 return;
             }
@@ -220,7 +220,7 @@ impl Play {
         let word = match end {
             Ok(RunEnd::Over { outcome, .. }) => match outcome {
                 Outcome::Succeeded { .. } => "succeeded",
-                Outcome::Unchanged => "unchanged",
+                Outcome::Unchanged { .. } => "unchanged",
                 Outcome::RolledBack { .. } => "rolled back",
                 Outcome::Stuck { .. } => {
                     lock(&self.left).insert(index);

@@ -98,7 +98,7 @@ pub(crate) fn segments(plan: &str) -> Vec<Vec<JournalEvent>> {
         // A run ends once; here all its ends stand in a row.
         vec![
             over(Outcome::Succeeded { release: ReleaseId(4) }, Some(head())),
-            over(Outcome::Unchanged, None),
+            over(Outcome::Unchanged { not_serving: Vec::new() }, None),
             over(
                 Outcome::RolledBack { step: Some(step("api")), why: failure(), not_serving: Vec::new() },
                 None,

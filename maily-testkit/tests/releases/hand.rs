@@ -170,6 +170,32 @@ async fn what_a_run_made_that_was_left_as_it_is_goes_with_the_next_release() {
         assert!(succeeded(&deploy(&setup, "v1").await));
         assert!(setup.shared.world().get(extra().key()).is_none(), "after the first one: {first_one}");
         let again = deploy(&setup, "v1").await;
-        assert_eq!(again, RunEnd::Over { run: None, outcome: Outcome::Unchanged });
+        assert_eq!(
+            again,
+            RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving: Vec::new() } }
+        );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_somebody_has_paused_is_told_before_anything_is_done() {
+    let setup = Setup::new(131);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let api = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api");
+    let pause = |paused: bool| {
+        let fields = json!({"spec": {"paused": paused}});
+        setup.shared.world().edit_as("kubectl-rollout", &api, fields).expect("may pause");
+    };
+    pause(true);
+    let before = setup.content();
+    let refused = setup.plan("v2", Depth::Read).await.expect_err("would never roll out").to_string();
+    assert!(refused.contains("api is paused"), "{refused}");
+    assert!(refused.contains("`kubectl -n shop rollout resume deployment/api`"), "{refused}");
+    assert_eq!(setup.content(), before);
+    // What it has rolled out serves.
+    let same = setup.deploy("v1").await;
+    let unchanged = Outcome::Unchanged { not_serving: Vec::new() };
+    assert_eq!(same, RunEnd::Over { run: None, outcome: unchanged });
+    pause(false);
+    assert!(succeeded(&setup.deploy("v2").await));
 }

@@ -333,7 +333,8 @@ async fn a_job_of_a_source_that_has_gone_after_its_end_is_not_made_again() {
         let drift = seen.services.iter().any(|service| !service.drift.is_empty());
         assert_eq!(drift, again, "{seen:?}");
         let same = deploy_with_own_job(&setup, "v1", ttl).await;
-        let unchanged = same == RunEnd::Over { run: None, outcome: Outcome::Unchanged };
+        let unchanged =
+            same == RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving: Vec::new() } };
         assert_eq!(unchanged, !again, "{same:?}");
         assert_eq!(!jobs(&setup).is_empty(), again);
         assert!(succeeded(&deploy_with_own_job(&setup, "v2", ttl).await));

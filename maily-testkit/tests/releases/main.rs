@@ -38,6 +38,7 @@ mod shop;
 mod silence;
 mod status;
 mod time;
+mod unchanged;
 mod waiting;
 mod watch;
 
@@ -73,7 +74,7 @@ async fn the_same_release_again_changes_nothing() {
     setup.deploy("v1").await;
     let before = setup.shared.world().version;
     let end = setup.deploy("v1").await;
-    assert_eq!(end, RunEnd::Over { run: None, outcome: Outcome::Unchanged });
+    assert_eq!(end, RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving: Vec::new() } });
     assert_eq!(setup.shared.world().version, before);
 }
 

@@ -58,7 +58,7 @@ async fn live_outside(shop: &Shop, names: &[&str]) {
         assert_eq!(live.namespace(), None);
     }
     let again = shop.deploy("v1").await;
-    assert_eq!(again, RunEnd::Over { run: None, outcome: Outcome::Unchanged });
+    assert_eq!(again, RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving: Vec::new() } });
     let told = status(&shop.setup.environment(), &shop.resolved()).await.expect("can be read");
     let told = serde_json::to_value(&told).expect("is JSON");
     assert_eq!(told["services"][0]["drift"], json!([]), "{told}");
@@ -141,7 +141,10 @@ async fn kinds_of_kubernetes_outside_namespaces_have_none_either() {
     shop.write("v1", &[role, app()]);
     assert!(succeeded(&shop.deploy("v1").await));
     assert!(shop.live("rbac.authorization.k8s.io/v1", "ClusterRole", None, "reader").is_some());
-    assert_eq!(shop.deploy("v1").await, RunEnd::Over { run: None, outcome: Outcome::Unchanged });
+    assert_eq!(
+        shop.deploy("v1").await,
+        RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving: Vec::new() } }
+    );
 }
 
 #[tokio::test(start_paused = true)]

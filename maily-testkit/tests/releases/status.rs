@@ -261,7 +261,7 @@ async fn a_label_that_is_gone_is_told_and_written_again_by_the_next_deploy() {
         assert!(succeeded(&end), "{label}: {end:?}");
         assert_eq!(service(&setup, "web").await.3, json!([]), "{label}");
         let again = setup.deploy("v1").await;
-        let unchanged = RunEnd::Over { run: None, outcome: Outcome::Unchanged };
+        let unchanged = RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving: Vec::new() } };
         assert_eq!(again, unchanged, "{label}");
     }
 }

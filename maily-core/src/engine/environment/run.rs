@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Environment, EnvironmentError, Planned};
 use crate::{
     engine::{
-        Epoch, Lease, LeaseError, Listener, Outcome, ReleaseId, RunEnd, RunId, What, epoch,
+        Epoch, Failure, Goal, Lease, LeaseError, Listener, Outcome, ReleaseId, RunEnd, RunId, What, epoch,
         executor::Executor,
         fence::Gate,
         history::record_release,
@@ -20,9 +20,9 @@ use crate::{
     },
     object::ObjectKey,
     provider::Effect,
-    run::seal::hashes,
+    run::{Kept, seal::hashes},
     runtime::within,
-    steps::Context,
+    steps::{Context, not_serving},
 };
 
 /// So long the last records and the lease's end may take.
@@ -77,7 +77,8 @@ impl Environment {
     /// the middle, whereupon the run has not ended: it can be resumed.
     pub async fn run(&self, planned: Planned, options: &RunOptions) -> Result<RunEnd, EnvironmentError> {
         if planned.plan.is_empty() {
-            return Ok(RunEnd::Over { run: None, outcome: Outcome::Unchanged });
+            let not_serving = options.before_any_change(self.left_alone(&planned, options)).await?;
+            return Ok(RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving } });
         }
         if let Some(unfinished) = &planned.head.unfinished {
             return Err(self.unfinished(&unfinished.recorded.run));
@@ -88,6 +89,27 @@ impl Environment {
         let end = heard.carry_out(run, planned, &mut lease, options).await;
         heard.give_back(&mut lease, options).await;
         end
+    }
+
+    /// What a plan that changes nothing is about, and does not serve.
+    async fn left_alone(
+        &self,
+        planned: &Planned,
+        options: &RunOptions,
+    ) -> Result<Vec<Failure>, EnvironmentError> {
+        let only = match &planned.plan.goal {
+            Goal::Deploy { only, .. } | Goal::Rollback { only, .. } => only.as_ref(),
+            Goal::Remove => return Ok(Vec::new()),
+        };
+        let is_meant = |kept: &&Kept| {
+            only.is_none_or(|only| kept.service.as_ref().is_some_and(|service| only.contains(service)))
+        };
+        let kept = planned.plan.unchanged.iter().filter(is_meant);
+        let live = kept.filter_map(|kept| planned.seen.get(kept.desired.key()));
+        let asked = RunId::new(&*self.runtime);
+        let heard = self.heard(&options.listener, &asked);
+        let tell = |why| self.tell_before(&asked, options, What::Waiting { why });
+        Ok(not_serving(&heard.providers.cluster, &self.runtime, live, tell).await)
     }
 
     /// Gives a lease back that was not handed on to a run.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::{
     conflict::{is_deployer, shared},
     problem::PlanProblem,
@@ -71,6 +73,22 @@ pub(super) struct Comparison<'a> {
     pub(super) scaled: &'a BTreeSet<(String, String)>,
     pub(super) notes: Vec<Note>,
     pub(super) problems: Vec<PlanProblem>,
+}
+
+/// Who changed a field that no manager is on record for.
+const NOBODY: &str = "somebody";
+
+/// Whether new pods would be asked of a Deployment that somebody has paused: they would never come (T4).
+fn is_held(live: &Object, desired: &Object) -> bool {
+    let (paused, template) = ("/spec/paused", "/spec/template");
+    let rolls = || match (live.at(template), desired.at(template)) {
+        (Some(found), Some(wanted)) => !covers(found, wanted),
+        _ => false,
+    };
+    live.kind() == "Deployment"
+        && live.at(paused) == Some(&Value::Bool(true))
+        && desired.at(paused) != Some(&Value::Bool(false))
+        && rolls()
 }
 
 /// Whether a workload is to have no pods.
@@ -209,7 +227,12 @@ impl Comparison<'_> {
             let fields = self.fields(&before, None, &desired, &owned_only);
             return self.replace(key, live, desired, frozen, fields);
         }
-        let conflicts = self.conflicts(live, after.as_ref().unwrap_or(&desired), &migrate, known);
+        let wanted = after.as_ref().unwrap_or(&desired);
+        let mut conflicts = self.conflicts(live, wanted, &migrate, known);
+        conflicts.extend(known.and_then(|known| self.nobodys(live, wanted, known)));
+        if is_held(live, &desired) {
+            conflicts.push(PlanProblem::Paused { key: key.clone() });
+        }
         if !conflicts.is_empty() {
             self.problems.extend(conflicts);
             return None;
@@ -279,6 +302,29 @@ impl Comparison<'_> {
             });
         }
         problems
+    }
+
+    /// What was changed since the release, is another now and has no manager: `kubectl scale --replicas 0` leaves such
+    /// a field.
+    fn nobodys(&self, live: &Object, wanted: &Object, known: &Released) -> Option<PlanProblem> {
+        let key = live.key().clone();
+        if self.options.force.takes(&key, NOBODY)
+            || known.fingerprint.as_deref() == Some(&*self.fingerprint(live, &known.desired))
+        {
+            return None;
+        }
+        let owned = FieldSet::owned_or_scaled_by(live, |_| true);
+        let nobodys = without_bookkeeping(FieldSet::of(&known.desired)).difference(&owned);
+        let now = self.view(live, &nobodys);
+        let lost = difference(&now, &nobodys.project(wanted));
+        let mut edited = drifted(&nobodys.project(&known.desired), &now);
+        // What is gone is written again, and the plan says so.
+        edited.retain(|edit| edit.to.is_some() && lost.iter().any(|field| field.path == edit.path));
+        if edited.is_empty() {
+            return None;
+        }
+        let fields = edited.iter().map(told).collect::<Vec<_>>().join(", ");
+        Some(PlanProblem::Drift { key, manager: NOBODY.to_owned(), fields })
     }
 
     fn fingerprint(&self, live: &Object, desired: &Object) -> String {

@@ -17,7 +17,7 @@ pub(super) fn notes<'a>(steps: &[Step], workloads: impl Iterator<Item = &'a Obje
         changes.iter().any(|change| change.key == *workload.key() && !keeps_its_pods(change))
     };
     let mut notes = Vec::new();
-    for workload in workloads.filter(|object| is_controller(object) && !rolls(object)) {
+    for workload in workloads.filter(|object| object.key().kind.keeps_pods() && !rolls(object)) {
         let used = pod_references(workload);
         for change in &changed {
             let (kind, name) = (change.key.kind.kind.as_str(), &change.key.name);
@@ -36,10 +36,6 @@ pub(super) fn notes<'a>(steps: &[Step], workloads: impl Iterator<Item = &'a Obje
         }
     }
     notes
-}
-
-fn is_controller(object: &Object) -> bool {
-    matches!(object.kind(), "Deployment" | "StatefulSet" | "DaemonSet")
 }
 
 /// Whether what pods read of a ConfigMap or Secret becomes another.

@@ -115,11 +115,11 @@ fn unmet(
     let workloads: Vec<&ObjectKey> = match released {
         Some(base) => {
             let of_need = base.objects.values().filter(|object| object.service.as_deref() == Some(need));
-            of_need.map(|released| &released.desired).filter(is_workload).map(Object::key).collect()
+            of_need.map(|released| released.desired.key()).filter(|key| key.kind.keeps_pods()).collect()
         }
         None => {
             let objects = wanted.services.get(need).into_iter().flat_map(|service| &service.objects);
-            objects.filter(is_workload).map(Object::key).collect()
+            objects.map(Object::key).filter(|key| key.kind.keeps_pods()).collect()
         }
     };
     let (service, need) = (name.to_owned(), need.to_owned());
@@ -142,8 +142,4 @@ fn not_ready(live: &Object) -> Option<String> {
         Health::Failed(reason) => Some(reason.message),
         Health::Ask(_) => Some(format!("{key}: some of its pods fail")),
     }
-}
-
-fn is_workload(object: &&Object) -> bool {
-    matches!(object.kind(), "Deployment" | "StatefulSet" | "DaemonSet")
 }

@@ -62,6 +62,12 @@ pub enum PlanProblem {
         /// Which fields.
         fields: String,
     },
+    /// Somebody has paused a Deployment whose pods would become others.
+    #[error("{key} is paused: new pods would never come")]
+    Paused {
+        /// The Deployment.
+        key: ObjectKey,
+    },
     /// An object is being deleted.
     #[error("{key} is being deleted")]
     Terminating {
@@ -147,6 +153,10 @@ impl PlanProblem {
                     "allow it with `--allow-replace {}/{}`: the object is gone for a moment",
                     key.kind.kind, key.name
                 )
+            }
+            Self::Paused { key } => {
+                let namespace = key.namespace.as_deref().unwrap_or("default");
+                format!("`kubectl -n {namespace} rollout resume deployment/{}` lets it go on", key.name)
             }
             Self::Terminating { .. } => "wait until it is gone, and plan again".to_owned(),
             Self::Refused { .. } => "correct the manifest".to_owned(),

@@ -1,0 +1,79 @@
+//! A deploy of what is there already: whether it serves is seen all the same, and nothing is written.
+
+use std::time::Duration;
+
+use maily_core::{
+    engine::{Failure, Outcome, Planned, RunEnd, What},
+    object::{ObjectKey, ObjectKind},
+    provider::{Cluster as _, Precondition},
+};
+use maily_testkit::sim::SimCluster;
+
+use crate::{
+    setup::{Setup, fault, succeeded},
+    shop::{Shop, components},
+};
+
+async fn not_serving(setup: &Setup, planned: Planned) -> Vec<Failure> {
+    assert!(planned.plan.is_empty(), "{:?}", planned.plan.steps);
+    let end = setup.environment().run(planned, &setup.options("tester")).await.expect("looks");
+    let RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving } } = end else {
+        panic!("{end:?}")
+    };
+    not_serving
+}
+
+const PAIR: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 2}}
+  web: {workload: {port: 8080, scale: 1}}
+";
+
+#[tokio::test(start_paused = true)]
+async fn what_is_as_it_was_wanted_and_does_not_serve_is_no_success() {
+    let shop = Shop::new(PAIR, 121);
+    let setup = &shop.setup;
+    assert!(succeeded(&shop.deploy("v1").await));
+    setup.shared.world().faults.extend([fault("crash api@v1"), fault("never-ready web@v1")]);
+    setup.runtime.sleep(Duration::from_secs(20)).await;
+    let before = setup.content();
+    let begun = setup.runtime.now();
+    let failures = not_serving(setup, shop.plan("v1").await.expect("can be planned")).await;
+    let causes: Vec<&str> = failures.iter().map(|failure| &*failure.cause).collect();
+    assert_eq!(causes, ["deadline", "crash-loop"], "{failures:?}");
+    assert!(failures[0].message.contains("web"), "{failures:?}");
+    assert!(failures[1].object.as_deref().is_some_and(|object| object.contains("api-")), "{failures:?}");
+    assert!(setup.runtime.now().since(begun) < Duration::from_secs(70));
+    assert_eq!(setup.content(), before);
+    // Who asked for one service is told of that one.
+    let part = shop.part("v1", components(&["web"])).await.expect("can be planned");
+    let failures = not_serving(setup, part).await;
+    assert!(failures.len() == 1 && failures[0].message.contains("web"), "{failures:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_about_to_serve_is_waited_for_and_told() {
+    let setup = Setup::of(PAIR, 122);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let pods: Vec<String> = {
+        let mut world = setup.shared.world();
+        world.faults.push(fault("slow api@v1"));
+        world.of_kind("Pod").into_iter().map(|pod| pod.name().to_owned()).collect()
+    };
+    let cluster = SimCluster::new(setup.shared.clone());
+    for pod in pods.iter().filter(|pod| pod.starts_with("api-")) {
+        let key = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("shop"), pod);
+        cluster.delete(&key, &Precondition::Any).await.expect("is deleted");
+    }
+    setup.runtime.sleep(Duration::from_secs(2)).await;
+    let planned = setup.plan("v1", maily_core::engine::Depth::Read).await.expect("can be planned");
+    assert_eq!(not_serving(&setup, planned).await, []);
+    let told = setup.told.lock().expect("not poisoned");
+    let waited = told.iter().any(|what| matches!(what, What::Waiting { why } if why.contains("api")));
+    assert!(waited, "{told:?}");
+}
