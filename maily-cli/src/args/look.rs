@@ -92,6 +92,6 @@ pub(crate) struct LogsCommand {
     #[arg(long, value_name = "N")]
     pub(crate) tail: Option<u32>,
     /// The instance before the last restart: what a container said before it crashed
-    #[arg(long)]
+    #[arg(long, conflicts_with = "follow")]
     pub(crate) previous: bool,
 }

@@ -26,6 +26,11 @@ use crate::{
 pub(crate) async fn dispatch(args: Args) -> Result<Code, CliError> {
     let globals = args.globals;
     let ui = Ui::new(&globals);
+    if globals.sandbox && globals.kubeconfig.is_some() {
+        return Err(
+            CliError::usage("`--kubeconfig` means nothing in a sandbox").help("leave one of the two away")
+        );
+    }
     match args.command {
         Command::Init(args) => project::init(&ui, &globals, &args),
         Command::Env(EnvCommand::Bind(args)) => project::bind(&ui, &globals, &args).await,

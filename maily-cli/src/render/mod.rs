@@ -233,7 +233,10 @@ impl Ui {
             github.begin(&format!("{title} to {environment}"));
         }
         match self.form {
-            _ if self.quiet => Show::Plain(Arc::new(|_: &maily_core::engine::Event| {})),
+            // Events are what whoever wants JSON has asked for.
+            form if self.quiet && form != Form::Json => {
+                Show::Plain(Arc::new(|_: &maily_core::engine::Event| {}))
+            }
             Form::Live => {
                 Show::Live(live::Live::start(tree::Tree::new(title, environment, before), self.paint))
             }

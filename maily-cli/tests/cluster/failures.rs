@@ -127,7 +127,9 @@ async fn a_secret_that_is_absent_is_noted_in_the_plan_and_fails_the_release_at_o
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]
 async fn a_pod_that_never_is_ready_fails_at_its_deadline() {
     let (_site, done, events) = fails("never-ready", &["--timeout", "5s"]).await;
-    assert_eq!(failure(&events)["failure"]["cause"], "deadline");
+    let failure = &failure(&events)["failure"];
+    assert_eq!(failure["cause"], "deadline");
+    assert!(failure["evidence_at"].is_string(), "the pod says since when it is not ready: {failure}");
     assert!(done.took > Duration::from_secs(5) && done.took < Duration::from_secs(20), "{:?}", done.took);
 }
 

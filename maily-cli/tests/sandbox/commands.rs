@@ -435,3 +435,40 @@ fn nothing_to_do_is_no_success_where_something_does_not_serve() {
     let state = desk.sandbox(&["status", "--env", "production"]).expect(0).out;
     assert!(state.contains("failing") && state.contains("exit code 1"), "{state}");
 }
+
+#[test]
+fn a_command_that_is_refused_leaves_no_world_behind() {
+    let desk = Desk::example();
+    let world = desk.path().join(".maily");
+    for args in [
+        &["plan", "-e", "nope", "--version", "v1"][..],
+        &["plan", "-e", "production", "--version", "v1", "--components", "apii"],
+        &["phased-deploy", "--version", "v1", "--start-phase", "3", "--end-phase", "2", "--yes"],
+        &["phased-deploy", "--version", "v1", "--start-phase", "4", "--yes"],
+    ] {
+        desk.sandbox(args).expect(2);
+        assert!(!world.exists(), "{args:?}");
+    }
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "api"]).expect(0);
+    desk.sandbox(&["plan", "-e", "nope", "--version", "v1"]).expect(2);
+    assert!(desk.sandbox(&["sandbox", "fault", "list"]).expect(0).out.contains("crash api"));
+}
+
+#[test]
+fn options_that_mean_nothing_together_are_refused() {
+    let desk = Desk::example();
+    let said = desk.run(&["--sandbox", "--kubeconfig", "k", "status", "--env", "production"]).expect(2).err;
+    assert!(said.contains("`--kubeconfig` means nothing in a sandbox"), "{said}");
+    let said = desk.sandbox(&["logs", "api", "--env", "production", "--previous", "-f"]).expect(2).err;
+    assert!(said.contains("--previous") && said.contains("--follow"), "{said}");
+}
+
+#[test]
+fn whoever_wants_json_hears_of_a_failure_also_quietly() {
+    let desk = Desk::example();
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "email"]).expect(0);
+    let deploy = ["deploy", "--env", "production", "--version", "v1.0.0", "--yes", "-q", "-o", "json"];
+    let told = desk.sandbox(&deploy).expect(3).out;
+    let end: Value = serde_json::from_str(told.lines().last().expect("is told")).expect("is JSON");
+    assert_eq!((&end["event"], &end["outcome"]["result"]), (&json!("run-finished"), &json!("rolled-back")));
+}

@@ -15,6 +15,6 @@ mod workload;
 pub(crate) use digests::digests;
 pub(crate) use judge::serves;
 pub use judge::{Evidence, Health, Reason, judge};
-pub(crate) use pod::unready;
+pub(crate) use pod::{unready, unready_since};
 pub use target::Target;
 pub(crate) use workload::REVISION;

@@ -1,5 +1,6 @@
 //! Pods that cannot become ready by waiting.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
@@ -127,6 +128,11 @@ pub(crate) fn unready(pod: &Object) -> Option<Option<(String, bool)>> {
     };
     let mut held = held.map(log);
     Some(held.next().flatten())
+}
+
+/// Since when a pod is not ready, by the server's clock.
+pub(crate) fn unready_since(pod: &Object) -> Option<Timestamp> {
+    find(pod, "Ready").and_then(|condition| time(condition, "lastTransitionTime"))
 }
 
 /// What keeps a pod from being ready, for people.

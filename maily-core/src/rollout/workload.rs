@@ -1,5 +1,6 @@
 //! Deployments, StatefulSets, DaemonSets, Jobs and pods.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
@@ -51,7 +52,9 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
     if live.at("/spec/paused") == Some(&Value::Bool(true)) && !is_planted(Defect::PausedAwaited) {
         // T4: it would never progress, and never say so.
         let remedy = "`kubectl rollout resume` lets it go on";
-        return failed(target, "paused", "the Deployment is paused".to_owned(), None, remedy);
+        let told = find(live, "Progressing").filter(|c| text(c, "reason") == Some("DeploymentPaused"));
+        let at = told.and_then(|condition| time(condition, "lastUpdateTime"));
+        return failed(target, "paused", "the Deployment is paused".to_owned(), at, remedy);
     }
     match doomed_pod(live, evidence) {
         Suspicion::None => {}
@@ -305,11 +308,20 @@ pub(super) fn pod(live: &Object) -> Health {
                 message: format!("the pod failed: {said}"),
                 object: live.key().clone(),
                 container: None,
-                at: None,
+                at: ended_at(live),
                 hint: "read its log",
             }))
         }
         _ if find(live, "Ready").is_some_and(|c| text(c, "status") == Some("True")) => Health::Done,
         _ => Health::waiting(0, 1, why_not_ready(live).unwrap_or_else(|| "not ready".to_owned())),
     }
+}
+
+/// When the last container of a pod ended.
+fn ended_at(pod: &Object) -> Option<Timestamp> {
+    let ended = pod
+        .items("/status/containerStatuses")
+        .iter()
+        .filter_map(|container| container.pointer("/state/terminated/finishedAt")?.as_str()?.parse().ok());
+    ended.max()
 }

@@ -8,7 +8,7 @@ use super::{
     context::{Context, End, Past, Trouble},
     evidence, job,
     waited::Waited,
-    watcher::Follower,
+    watcher::{Follower, Unready},
     writer::Writer,
 };
 use crate::{
@@ -241,13 +241,16 @@ pub(super) async fn wait(
             let message =
                 format!("{} is not ready after {given} s: {ready} of {desired} ready; {why}", key.short());
             let unready = follower.unready();
-            let seen = unready.as_ref().map_or(key, |(pod, _)| pod);
+            let seen = unready.as_ref().map_or(key, |unready| &unready.pod);
             let mut failure = Failure::new("deadline", message)
                 .with_object(seen.to_string())
                 .with_hint("`--timeout` gives it more time");
-            // Before the step goes back: then the pod goes, and its log with it.
-            if let Some((pod, Some((container, previous)))) = &unready {
-                failure.log = evidence::last_lines(context, pod, container.clone(), *previous).await;
+            if let Some(Unready { pod, since, log }) = &unready {
+                failure.evidence_at = *since;
+                // Before the step goes back: then the pod goes, and its log with it.
+                if let Some((container, previous)) = log {
+                    failure.log = evidence::last_lines(context, pod, container.clone(), *previous).await;
+                }
             }
             failure.events = evidence::events(context, &follower.involved(key)).await;
             return Err(failure.into());

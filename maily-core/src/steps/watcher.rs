@@ -7,13 +7,14 @@ use std::{
 };
 
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::evidence::Involved;
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster, ListQuery, ProviderError, WatchEvent, WatchStream},
-    rollout::{Evidence, Health, REVISION, Target, digests, judge, unready},
+    rollout::{Evidence, Health, REVISION, Target, digests, judge, unready, unready_since},
     run::{Digests, Failure},
     runtime::{Runtime, Task},
 };
@@ -315,6 +316,14 @@ pub(crate) struct Follower {
     sets: Mutex<BTreeMap<ObjectKey, ReadSet>>,
 }
 
+/// A pod that is not ready.
+pub(super) struct Unready {
+    pub(super) pod: ObjectKey,
+    pub(super) since: Option<Timestamp>,
+    /// The container whose log may tell why, and whether that is the log of an earlier start.
+    pub(super) log: Option<(String, bool)>,
+}
+
 impl Drop for Follower {
     fn drop(&mut self) {
         lock(&self.store).forget(self.id);
@@ -340,12 +349,12 @@ impl Follower {
         }
     }
 
-    /// The newest pod that is not ready, and the container whose log may tell why.
-    pub(super) fn unready(&self) -> Option<(ObjectKey, Option<(String, bool)>)> {
+    /// The newest pod that is not ready.
+    pub(super) fn unready(&self) -> Option<Unready> {
         let store = lock(&self.store);
         let found = store.pods_of(self.id).filter_map(|pod| Some((pod, unready(pod)?)));
         let newest = found.max_by_key(|(pod, _)| pod.text("/metadata/creationTimestamp").map(str::to_owned));
-        newest.map(|(pod, container)| (pod.key().clone(), container))
+        newest.map(|(pod, log)| Unready { pod: pod.key().clone(), since: unready_since(pod), log })
     }
 
     /// Which images it runs, as far as its pods report it.

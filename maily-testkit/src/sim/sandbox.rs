@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -33,6 +34,8 @@ pub struct Sandbox {
     /// The world.
     pub shared: Arc<Shared>,
     _lock: Option<File>,
+    /// Of a world that is new: where it is kept, and what it was made as.
+    fresh: Option<(PathBuf, serde_json::Value)>,
 }
 
 /// Why a sandbox cannot be used.
@@ -94,6 +97,7 @@ impl Sandbox {
                 Some(lock(path)?)
             }
         };
+        let mut fresh = None;
         let mut world = match fs::read(path) {
             Ok(bytes) => {
                 let saved: Saved<World> = serde_json::from_slice(&bytes).map_err(|error| {
@@ -106,7 +110,9 @@ impl Sandbox {
                 saved.world
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                World::new(runtime.wall(), runtime.random(), namespaces)
+                let world = World::new(runtime.wall(), runtime.random(), namespaces);
+                fresh = lock.as_ref().map(|_| (path.to_owned(), timeless(&world)));
+                world
             }
             Err(error) => return Err(failed(error)),
         };
@@ -130,7 +136,38 @@ impl Sandbox {
             // A file that cannot be written is told before anything else happens.
             shared.save().map_err(|message| failed(std::io::Error::other(message)))?;
         }
-        Ok(Self { shared, _lock: lock })
+        Ok(Self { shared, _lock: lock, fresh })
+    }
+}
+
+/// A world as it is, whatever the time, and whoever has looked at it.
+fn timeless(world: &World) -> serde_json::Value {
+    let mut value = serde_json::to_value(world).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        for passing in ["now", "calls", "log"] {
+            fields.remove(passing);
+        }
+    }
+    value
+}
+
+impl Drop for Sandbox {
+    /// A command that was refused leaves nothing behind: a new world that nobody changed goes.
+    fn drop(&mut self) {
+        let Some((path, made)) = self.fresh.take() else { return };
+        if timeless(&self.shared.world()) != made {
+            return;
+        }
+        // What cannot be taken away does no harm.
+        let _ = remove(&path);
+        let _ = remove(&path.with_extension("lock"));
+        if let Some(folder) = path.parent() {
+            let mut left = fs::read_dir(folder).into_iter().flatten().flatten();
+            if left.all(|entry| entry.file_name() == ".gitignore") {
+                let _ = remove(&folder.join(".gitignore"));
+                let _ = fs::remove_dir(folder);
+            }
+        }
     }
 }
 
@@ -153,15 +190,17 @@ impl Sandbox {
 fn lock(path: &Path) -> Result<File, SandboxError> {
     let failed = |source| SandboxError::File { path: path.to_owned(), source };
     let lock_path = path.with_extension("lock");
-    let mut file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&lock_path)
-        .map_err(failed)?;
+    let mut options = File::options();
+    options.create(true).truncate(false).read(true).write(true);
+    let mut file = options.open(&lock_path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {
+            // Whoever had it may have taken the file away meanwhile: then it locks nothing any more.
+            let there = |found: std::io::Result<fs::Metadata>| found.ok().map(|m| (m.dev(), m.ino()));
+            if there(file.metadata()) != there(fs::metadata(&lock_path)) {
+                file = options.open(&lock_path).map_err(failed)?;
+                file.try_lock().map_err(|error| failed(error.into()))?;
+            }
             file.set_len(0).map_err(failed)?;
             writeln!(file, "process {}", std::process::id()).map_err(failed)?;
             Ok(file)
