@@ -34,6 +34,8 @@ defects! {
     AppliedBeforeEffect = "applied-before-effect",
     /// A step counts as applied before its pods serve.
     ReadinessNotAwaited = "readiness-not-awaited",
+    /// A segment is sent before the one before it is durable.
+    SegmentsOverlap = "segments-overlap",
     /// A process goes on when the journal cannot be written.
     JournalFailureIgnored = "journal-failure-ignored",
     /// What a retry finds counts as the captured state.
@@ -44,22 +46,44 @@ defects! {
     CreateUnguarded = "create-unguarded",
     /// A write carries neither uid nor resource version.
     WriteUnguarded = "write-unguarded",
+    /// A conflict ends a step, although what is there is still as captured.
+    ConflictFails = "conflict-fails",
+    /// A delete carries neither uid nor resource version.
+    DeleteUnguarded = "delete-unguarded",
+    /// What is deleted counts as gone, although its finalizers are not through.
+    DeletedIsGone = "deleted-is-gone",
+    /// What this run has written counts as somebody else's where the answer was lost.
+    OwnWriteUnknown = "own-write-unknown",
     /// A takeover neither stamps what may still be written nor writes again what already is as captured.
     NoStampingBarrier = "no-stamping-barrier",
+    /// A takeover ends at an object that it would stamp and that is not there.
+    AbsentNotStamped = "absent-not-stamped",
+    /// A takeover stamps by an apply, which takes away what it does not name.
+    StampErases = "stamp-erases",
     /// Absence counts while a create may be on its way.
     AbsenceAssumed = "absence-assumed",
     /// What already equals the captured state is not written by an undo, although a late call may change it.
     UndoSkipsEqual = "undo-skips-equal",
+    /// An undo writes under the stamp that is there, so that the same content is no new version.
+    UndoUnstamped = "undo-unstamped",
     /// A call of this process that got no answer is forgotten.
     UnansweredForgotten = "unanswered-forgotten",
     /// A newer epoch on an object is read past.
     NewerEpochIgnored = "newer-epoch-ignored",
+    /// A refusal because of a newer epoch is a failure of the step.
+    StaleEpochFails = "stale-epoch-fails",
+    /// A fence is also lowered.
+    FenceLowered = "fence-lowered",
+    /// A fence that was raised is not asked whether it refuses.
+    FenceUnproven = "fence-unproven",
     /// A holder that could not renew its lease goes on writing.
     LeaseIgnored = "lease-ignored",
     /// A holder that lost the environment goes on renewing its lease.
     LostHolderRenews = "lost-holder-renews",
     /// A segment that somebody else wrote is stepped over.
     TakenSegmentIgnored = "taken-segment-ignored",
+    /// A takeover ends at a late segment of the holder before it.
+    LateSegmentStops = "late-segment-stops",
     /// A segment whose answer was lost counts as somebody else's.
     OwnSegmentUnknown = "own-segment-unknown",
     /// A claimer does not look for a higher claim after its own.
@@ -70,12 +94,22 @@ defects! {
     ReleaseNotDerived = "release-not-derived",
     /// Only what was seen to be applied is undone.
     OnlyAppliedUndone = "only-applied-undone",
+    /// A step of which every call was refused is undone as any other.
+    RefusedUndone = "refused-undone",
+    /// One undo that failed keeps everything else from being undone.
+    UndoFailureStops = "undo-failure-stops",
     /// Undo does not wait for what depends on a step.
     UndoOutOfOrder = "undo-out-of-order",
+    /// One object stands in two steps of a plan.
+    TwicePlanned = "twice-planned",
+    /// A plan without steps claims the environment and is written down.
+    UnchangedClaims = "unchanged-claims",
     /// A step begins before what it needs.
     NeedsIgnored = "needs-ignored",
     /// An undo makes objects anew.
     UndoRecreates = "undo-recreates",
+    /// An undo makes again what somebody else has deleted meanwhile.
+    GoneRemade = "gone-remade",
     /// What somebody else changed meanwhile is taken for this run's own.
     ForeignTaken = "foreign-taken",
     /// A run turns although a step that cannot be undone has begun.
@@ -86,6 +120,8 @@ defects! {
     CreateRepeatedBlindly = "create-repeated-blindly",
     /// Sweeping takes all epochs, the highest among them.
     HighestEpochSwept = "highest-epoch-swept",
+    /// Sweeping takes the latest release, too, where none is to be kept.
+    LatestReleaseSwept = "latest-release-swept",
     /// Sweeping takes the claims that a takeover wrote into a journal as well.
     ClaimsSwept = "claims-swept",
     /// Values of Secrets stand in plans.
@@ -128,6 +164,8 @@ defects! {
     LoadHidden = "load-hidden",
     /// T14: an answer is waited for however long it takes.
     AnswersAwaited = "answers-awaited",
+    /// T14: the server is not told when to end its own work on a change.
+    ServerUnlimited = "server-unlimited",
     /// T15: a write that the server gave up has changed nothing.
     GivenUpIsRefused = "given-up-is-refused",
     /// T16: another configuration leaves the pods as they are.

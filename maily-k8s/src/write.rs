@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use http::Method;
 use maily_core::{
     object::{Object, ObjectKey},
+    planted::{Defect, is_planted},
     provider::{Cluster as _, Deleted, ErrorKind, Precondition, ProviderError, WriteMode, WriteOptions},
 };
 use serde_json::{Value, json};
@@ -35,8 +36,7 @@ pub(crate) async fn write(
     };
     let about = About { operation, resource: &name };
     let path = cluster.path_of(key, about).await?;
-    // The server ends its own work on a write before we stop waiting: a late effect stays bounded.
-    let mut uri = format!("{path}?fieldManager={}&timeout=10s", options.manager);
+    let mut uri = format!("{path}?fieldManager={}{}", options.manager, server_limit("&"));
     if options.dry_run {
         uri.push_str("&dryRun=All");
     }
@@ -158,6 +158,11 @@ fn remove(body: &mut Value, field: &str) {
     }
 }
 
+/// The server ends its own work on a change before we stop waiting: a late effect stays bounded.
+fn server_limit(joined_by: &str) -> String {
+    if is_planted(Defect::ServerUnlimited) { String::new() } else { format!("{joined_by}timeout=10s") }
+}
+
 pub(crate) async fn delete(
     cluster: &KubeCluster,
     key: &ObjectKey,
@@ -170,7 +175,7 @@ pub(crate) async fn delete(
     if let Precondition::Exactly { uid, resource_version } = precondition {
         body["preconditions"] = json!({"uid": uid, "resourceVersion": resource_version});
     }
-    let uri = format!("{path}?timeout=10s");
+    let uri = format!("{path}{}", server_limit("?"));
     let bytes = body.to_string().into_bytes();
     let wire = &cluster.inner.wire;
     let answer = match wire.call(about, Method::DELETE, &uri, Some((Content::Json, bytes)), CALL).await {

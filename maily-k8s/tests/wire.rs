@@ -593,7 +593,7 @@ fn every_trap_that_is_put_back_on_the_wire_turns_its_test_red() {
     use maily_core::planted::{Defect, turns_red};
 
     let goes_on = t11_a_closed_watch_goes_on_where_it_was_and_lost_history_is_listed_again;
-    let tests: [(Defect, fn()); 7] = [
+    let tests: [(Defect, fn()); 8] = [
         (Defect::ClosedWatchEnds, goes_on),
         (Defect::LostHistoryKept, goes_on),
         (Defect::SilentWatchBelieved, t11_a_silent_watch_is_taken_up_again),
@@ -601,6 +601,7 @@ fn every_trap_that_is_put_back_on_the_wire_turns_its_test_red() {
         (Defect::LoadHidden, t13_a_refusal_for_load_is_passed_on_and_not_hidden_by_retries),
         (Defect::AnswersAwaited, t14_a_server_that_never_answers_is_given_up),
         (Defect::AnswersAwaited, t14_a_log_that_stops_is_given_up_unless_it_is_followed),
+        (Defect::ServerUnlimited, t14_the_server_ends_its_own_work_on_every_change_before_we_stop_waiting),
     ];
     for (defect, test) in tests {
         turns_red(defect, test);

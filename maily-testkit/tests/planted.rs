@@ -28,13 +28,15 @@ enum Check {
     Busy,
     /// A person makes an object between plan and run that was captured as absent.
     Squatted,
+    /// The same: the run goes back, and leaves the object as it is.
+    Left,
     /// A gate fails, and what cannot be taken back stands behind it.
     FailingGate,
     /// The first write of whoever takes a run over arrives late, after he has marked the object.
     LateAfterTakeover,
     /// A holder cannot renew his lease.
     Unrenewed,
-    /// A test of its own, which stands in `maily-core` or `maily-k8s` and is shown there to turn red.
+    /// A test of its own, which is shown at its place to turn red.
     Named,
 }
 
@@ -42,32 +44,50 @@ const CHECKS: &[(Defect, Check)] = &[
     (Defect::EffectBeforeJournal, Check::Seeds(4, "I3")),
     (Defect::AppliedBeforeEffect, Check::Seeds(4, "I7")),
     (Defect::ReadinessNotAwaited, Check::Seeds(4, "I7")),
+    (Defect::SegmentsOverlap, Check::Seeds(4, "I3")),
     (Defect::JournalFailureIgnored, Check::Seeds(400, "I13")),
     (Defect::CapturedAgain, Check::Straggler { dies: true }),
     (Defect::CaptureNotCompared, Check::Squatted),
     (Defect::CreateUnguarded, Check::Straggler { dies: true }),
     (Defect::WriteUnguarded, Check::Straggler { dies: true }),
+    (Defect::ConflictFails, Check::Named),
+    (Defect::DeleteUnguarded, Check::Named),
+    (Defect::DeletedIsGone, Check::Named),
+    (Defect::OwnWriteUnknown, Check::Straggler { dies: true }),
     (Defect::NoStampingBarrier, Check::Straggler { dies: true }),
+    (Defect::AbsentNotStamped, Check::LateAfterTakeover),
+    (Defect::StampErases, Check::Straggler { dies: true }),
     (Defect::AbsenceAssumed, Check::Straggler { dies: false }),
     (Defect::UndoSkipsEqual, Check::Straggler { dies: false }),
+    (Defect::UndoUnstamped, Check::Straggler { dies: false }),
     (Defect::UnansweredForgotten, Check::LateAfterTakeover),
     (Defect::NewerEpochIgnored, Check::Busy),
+    (Defect::StaleEpochFails, Check::Named),
+    (Defect::FenceLowered, Check::Named),
+    (Defect::FenceUnproven, Check::Named),
     (Defect::LeaseIgnored, Check::Unrenewed),
     (Defect::LostHolderRenews, Check::Seeds(400, "I8")),
     (Defect::TakenSegmentIgnored, Check::Contest { halted: false }),
+    (Defect::LateSegmentStops, Check::Named),
     (Defect::OwnSegmentUnknown, Check::Seeds(400, "I13")),
     (Defect::ClaimNotCompared, Check::HigherClaim),
     (Defect::PendingNotClosed, Check::Contest { halted: true }),
     (Defect::ReleaseNotDerived, Check::Contest { halted: true }),
     (Defect::OnlyAppliedUndone, Check::Straggler { dies: true }),
+    (Defect::RefusedUndone, Check::Left),
+    (Defect::UndoFailureStops, Check::Named),
     (Defect::UndoOutOfOrder, Check::Straggler { dies: true }),
+    (Defect::TwicePlanned, Check::Named),
+    (Defect::UnchangedClaims, Check::Named),
     (Defect::NeedsIgnored, Check::Seeds(4, "I5")),
     (Defect::UndoRecreates, Check::Seeds(400, "I8")),
+    (Defect::GoneRemade, Check::Named),
     (Defect::ForeignTaken, Check::Seeds(400, "I10")),
     (Defect::TurnPastReturn, Check::Seeds(400, "I6")),
     (Defect::GatesIgnored, Check::FailingGate),
     (Defect::CreateRepeatedBlindly, Check::Seeds(400, "I9")),
     (Defect::HighestEpochSwept, Check::Named),
+    (Defect::LatestReleaseSwept, Check::Named),
     (Defect::ClaimsSwept, Check::Named),
     (Defect::SecretsUnsealed, Check::Seeds(4, "I11")),
     (Defect::ReplayUnmarked, Check::Seeds(400, "I13")),
@@ -89,6 +109,7 @@ const CHECKS: &[(Defect, Check)] = &[
     (Defect::OldReadsTaken, Check::Named),
     (Defect::LoadHidden, Check::Named),
     (Defect::AnswersAwaited, Check::Named),
+    (Defect::ServerUnlimited, Check::Named),
     (Defect::GivenUpIsRefused, Check::Named),
     (Defect::ConfigRestartsNothing, Check::Named),
     (Defect::FieldsNotMigrated, Check::Named),
@@ -184,6 +205,11 @@ impl Check {
             Self::Squatted => {
                 let drilled = drill(stage(), &Drill { squatted: true, ..Drill::default() });
                 drilled.violations.iter().any(|what| what.contains(" I4: ")).then_some(drilled)
+            }
+            Self::Left => {
+                let drilled = drill(stage(), &Drill { squatted: true, ..Drill::default() });
+                let went_back = matches!(drilled.outcome, Some(Outcome::RolledBack { .. }));
+                (!went_back || !drilled.violations.is_empty()).then_some(drilled)
             }
             Self::FailingGate => {
                 let stage = Arc::new(Stage::new(GATED).expect("can be built"));
@@ -330,12 +356,14 @@ fn a_red_seed_is_reported_and_replays() {
 fn what_notices_what() {
     let drills = [
         Check::Straggler { dies: true },
+        Check::Straggler { dies: true },
         Check::Straggler { dies: false },
         Check::Contest { halted: true },
         Check::Contest { halted: false },
         Check::HigherClaim,
         Check::Busy,
         Check::Squatted,
+        Check::Left,
         Check::FailingGate,
         Check::LateAfterTakeover,
         Check::Unrenewed,

@@ -40,7 +40,8 @@ pub(super) async fn sweep_runs(
     retention: Retention,
     releases: &[ReleaseId],
 ) -> Result<bool, JournalError> {
-    let keep = usize::try_from(retention.releases).unwrap_or(usize::MAX).max(1);
+    let least = usize::from(!is_planted(Defect::LatestReleaseSwept));
+    let keep = usize::try_from(retention.releases).unwrap_or(usize::MAX).max(least);
     let Some(last) =
         forget_releases(records, runtime, retention, &releases[..releases.len().saturating_sub(keep)])
             .await?
@@ -317,6 +318,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_latest_release_and_what_has_not_ended_stay_also_where_nothing_is_to_be_kept() {
+        let records = Records::endless();
+        for number in [1, 2, 3] {
+            release(&records, number, 9, false).await;
+        }
+        let open = run_of(4);
+        let epoch = claim(&records, &open).await;
+        let mut writer = Writer::new(Arc::clone(&records) as _, runtime(), open.clone(), epoch, 0);
+        let begun = JournalEvent::RunStarted { plan: String::new(), by: "somebody".into(), reason: None };
+        writer.append(vec![begun], TokioRuntime.now()).await.expect("is written");
+        let nothing = Retention { releases: 0, age: Seconds(0) };
+        sweep_all(&records, nothing).await.expect("answers");
+        assert_eq!(on_record(&records).await, [run_of(3), open.clone()]);
+        let head = history::head(&*records).await.expect("can be read");
+        assert_eq!(head.releases, [ReleaseId(3)]);
+        assert_eq!(head.unfinished.map(|unfinished| unfinished.recorded.run), Some(open));
+    }
+
+    #[tokio::test]
     async fn a_claimer_who_was_halted_learns_of_the_highest_epoch_after_the_sweeping() {
         let records = Records::endless();
         for number in 1..=5 {
@@ -337,6 +357,9 @@ mod tests {
 
         let halted = a_claimer_who_was_halted_learns_of_the_highest_epoch_after_the_sweeping;
         turns_red(Defect::HighestEpochSwept, halted);
+        let stay = the_latest_release_and_what_has_not_ended_stay_also_where_nothing_is_to_be_kept;
+        turns_red(Defect::HighestEpochSwept, stay);
+        turns_red(Defect::LatestReleaseSwept, stay);
         turns_red(Defect::ClaimsSwept, a_former_holder_of_a_swept_run_still_meets_the_claim);
     }
 

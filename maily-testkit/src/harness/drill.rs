@@ -229,7 +229,11 @@ impl Armed {
         }
         self.requests += 1;
         if self.drill.straggler.is_some() && self.delayed.is_some() {
-            let on_its_way = stamp_of(body).is_some_and(|stamp| stamp.contains(" forward "));
+            // A stamp of an earlier run is none of this way.
+            let run = |stamp: &str| stamp.split(' ').next().map(str::to_owned);
+            let present = self.delayed.as_deref().and_then(run);
+            let on_its_way =
+                stamp_of(body).is_some_and(|stamp| stamp.contains(" forward ") && run(&stamp) == present);
             return if on_its_way && self.delayed != stamp_of(body) { Door::Refuses } else { Door::Open };
         }
         if let Some(contest) = self.drill.contest.filter(|contest| contest.request == self.requests) {

@@ -14,7 +14,7 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 
 /// The name of a function that a line declares.
 fn declared(line: &str) -> Option<&str> {
-    let line = line.strip_prefix("pub ").unwrap_or(line);
+    let line = ["pub ", "pub(crate) "].iter().find_map(|public| line.strip_prefix(public)).unwrap_or(line);
     let line = line.strip_prefix("async ").unwrap_or(line);
     line.strip_prefix("fn ").and_then(|rest| rest.split_once('(')).map(|(name, _)| name)
 }

@@ -50,6 +50,30 @@ async fn a_run_stops_when_its_fence_is_opened_and_goes_on_when_it_is_repaired() 
     assert!(end.as_ref().is_some_and(succeeded), "{end:?}");
 }
 
+#[tokio::test(start_paused = true)]
+pub(crate) async fn a_fence_is_never_lowered() {
+    let setup = Setup::fenced(26).await;
+    let fence = setup.environment().fence();
+    fence.raise(Epoch(7)).await.expect("is raised");
+    let error = fence.raise(Epoch(6)).await.expect_err("would be lowered");
+    assert!(matches!(error, FenceError::Raised { found: Epoch(7), .. }), "{error}");
+    assert_eq!(fence.epoch().await.expect("can be read"), Some(Epoch(7)));
+}
+
+/// Its parameter is there, and nothing refuses.
+#[tokio::test(start_paused = true)]
+pub(crate) async fn no_run_begins_behind_a_fence_that_does_not_refuse() {
+    let setup = Setup::fenced(27).await;
+    setup.deploy("v1").await;
+    let before = setup.content();
+    let binding = of_the_cluster("ValidatingAdmissionPolicyBinding", "maily-fence.shop.production");
+    setup.shared.world().delete(&binding, &Precondition::Any).expect("is there");
+    let error = setup.try_to_deploy("v2").await.expect_err("is refused");
+    assert!(matches!(error, EnvironmentError::Fence(FenceError::Silent { .. })), "{error}");
+    assert_eq!(setup.content(), before);
+    assert!(setup.environment().head().await.expect("can be read").unfinished.is_none());
+}
+
 fn of_the_cluster(kind: &str, name: &str) -> ObjectKey {
     ObjectKey::new(ObjectKind::new("admissionregistration.k8s.io/v1", kind), None, name)
 }

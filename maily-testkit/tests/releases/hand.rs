@@ -71,7 +71,7 @@ async fn stuck(setup: &Setup) -> (RunEnd, Object) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_person_deleted_and_put_back_counts_as_taken_back() {
+pub(crate) async fn what_a_person_deleted_and_put_back_counts_as_taken_back() {
     let setup = Setup::of(SHOP, 91);
     let before = {
         assert!(succeeded(&deploy(&setup, "v1").await));

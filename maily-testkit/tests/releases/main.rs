@@ -237,3 +237,27 @@ async fn a_second_run_is_told_who_holds_the_environment() {
     let (end, seen) = futures::future::join(first, second).await;
     assert!(succeeded(&end) && seen);
 }
+
+/// Each rule is worth what turns red without it.
+#[cfg(feature = "planted")]
+#[test]
+fn every_rule_that_is_taken_away_turns_its_test_red() {
+    use maily_core::planted::{Defect, turns_red};
+
+    let finalizer =
+        waiting::a_finalizer_that_keeps_what_is_deleted_is_told_within_seconds_also_on_the_way_back;
+    let tests: [(Defect, fn()); 9] = [
+        (Defect::GoneRemade, hand::what_a_person_deleted_and_put_back_counts_as_taken_back),
+        (Defect::ConflictFails, refused::a_conflict_over_what_is_still_as_captured_ends_no_step),
+        (Defect::StaleEpochFails, refused::a_refusal_because_of_a_newer_epoch_is_no_failure_of_a_step),
+        (Defect::DeleteUnguarded, refused::what_a_person_changes_a_moment_before_its_delete_stays),
+        (Defect::UnchangedClaims, the_same_release_again_changes_nothing),
+        (Defect::TwicePlanned, shared::an_object_of_two_services_is_no_plan),
+        (Defect::DeletedIsGone, finalizer),
+        (Defect::FenceLowered, fence::a_fence_is_never_lowered),
+        (Defect::FenceUnproven, fence::no_run_begins_behind_a_fence_that_does_not_refuse),
+    ];
+    for (defect, test) in tests {
+        turns_red(defect, test);
+    }
+}

@@ -11,12 +11,16 @@ use std::{
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use maily_core::{
-    engine::{Depth, EnvironmentError, Storage, journal::JournalError, planner::PlanOptions},
+    engine::{
+        Depth, EnvironmentError, RunEnd, Storage,
+        journal::{JournalError, JournalEvent},
+        planner::PlanOptions,
+    },
     object::{Object, ObjectKey, ObjectKind},
     provider::{
         Access, ApiResource, Cluster, ClusterInfo, Created, Deleted, ErrorKind, Follow, ListQuery,
         LogOptions, LogStream, Permission, Precondition, ProviderError, RecordStore as _, WatchStream,
-        WriteOptions,
+        WriteOptions, patch_of,
     },
     records::ClusterRecords,
     release::{logs, runs},
@@ -24,7 +28,7 @@ use maily_core::{
 use maily_testkit::sim::SimCluster;
 use serde_json::json;
 
-use crate::setup::{Setup, succeeded};
+use crate::setup::{Setup, fault, succeeded};
 
 /// A cluster that refuses the first requests of an operation on what has this in its name.
 struct Refusing {
@@ -100,6 +104,11 @@ impl Cluster for Refusing {
     }
 
     async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
+        // Not refused: a person is a moment faster.
+        if self.ask("delete", key).is_err() {
+            let mine = patch_of(key, json!({"data": {"q.conf": "mine"}})).expect("has kind and name");
+            self.cluster.write(&mine, &WriteOptions::merge("kubectl-edit", Precondition::Any)).await?;
+        }
         self.cluster.delete(key, precondition).await
     }
 
@@ -228,4 +237,46 @@ async fn a_record_whose_secret_was_emptied_is_damaged_and_hides_no_other() {
             }
         }
     }
+}
+
+/// Controllers write at the same time as we do.
+#[tokio::test(start_paused = true)]
+pub(crate) async fn a_conflict_over_what_is_still_as_captured_ends_no_step() {
+    let mut setup = Setup::new(206);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let refusing = Refusing::once(&mut setup, "write", "Deployment shop/web", ErrorKind::Conflict);
+    let end = setup.deploy("v2").await;
+    assert!(succeeded(&end) && refusing.has_refused(), "{end:?}");
+}
+
+/// Whoever holds the environment now goes on with the run as it was.
+#[tokio::test(start_paused = true)]
+pub(crate) async fn a_refusal_because_of_a_newer_epoch_is_no_failure_of_a_step() {
+    let mut setup = Setup::new(207);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let refusing = Refusing::once(&mut setup, "write", "Deployment shop/web", ErrorKind::StaleEpoch);
+    let error = setup.try_to_deploy("v2").await.expect_err("has lost the environment");
+    assert!(refusing.has_refused());
+    assert!(matches!(error, EnvironmentError::Journal(JournalError::NotHolder { .. })), "{error}");
+    let head = setup.environment().head().await.expect("can be read");
+    let events = head.unfinished.expect("has not ended").recorded.events;
+    let fails =
+        |event: &JournalEvent| matches!(event, JournalEvent::StepFailed { .. } | JournalEvent::Turned { .. });
+    assert!(!events.iter().any(|(_, event)| fails(event)), "{events:?}");
+}
+
+/// Between the last look at an object and its delete.
+#[tokio::test(start_paused = true)]
+pub(crate) async fn what_a_person_changes_a_moment_before_its_delete_stays() {
+    let mut setup = Setup::new(208);
+    let faster = Refusing::once(&mut setup, "delete", "ConfigMap shop/queue", ErrorKind::Conflict);
+    setup.shared.world().faults.push(fault("crash web@v1"));
+    let end = setup.deploy("v1").await;
+    assert!(faster.has_refused());
+    let RunEnd::Stuck { items, .. } = &end else { panic!("{end:?}") };
+    assert!(items.iter().any(|item| item.why.cause == "changed"), "{items:?}");
+    let world = setup.shared.world();
+    let kept: Vec<_> =
+        world.of_kind("ConfigMap").iter().map(|o| o.text("/data/q.conf").map(str::to_owned)).collect();
+    assert!(kept.contains(&Some("mine".to_owned())), "{kept:?}");
 }

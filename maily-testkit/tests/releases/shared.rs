@@ -154,6 +154,22 @@ async fn two_steps_of_one_name_are_no_plan() {
     assert!(said.contains("production/api/job/migrate") && said.contains("twice"), "{said}");
 }
 
+/// Two steps would write it, and nothing says in which order.
+#[tokio::test(start_paused = true)]
+pub(crate) async fn an_object_of_two_services_is_no_plan() {
+    let setup = Setup::new(125);
+    let environment = setup.environment();
+    let mut wanted = setup.wanted("v1").await;
+    let of_api = wanted.services["api"].objects[0].clone();
+    wanted.services.get_mut("worker").expect("is there").objects.push(of_api.clone());
+    let head = environment.head().await.expect("can be read");
+    let options = PlanOptions::default();
+    let planned = environment.plan(&wanted, head, None, &options, Depth::Read, Storage::Lasting).await;
+    let Err(EnvironmentError::Problems(problems)) = planned else { panic!("{planned:?}") };
+    let said = problems.to_string();
+    assert!([&of_api.key().to_string(), "api", "worker"].iter().all(|what| said.contains(*what)), "{said}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_plan_with_two_steps_of_one_name_is_refused() {
     let setup = Setup::new(124);

@@ -61,7 +61,7 @@ async fn pods_that_do_not_become_ready_are_told_soon_and_again_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finalizer_that_keeps_what_is_deleted_is_told_within_seconds_also_on_the_way_back() {
+pub(crate) async fn a_finalizer_that_keeps_what_is_deleted_is_told_within_seconds_also_on_the_way_back() {
     let setup = Setup::new(72);
     setup.deploy("v1").await;
     let key = ObjectKey::new(ObjectKind::new("v1", "Service"), Some("shop"), "web");

@@ -19,6 +19,7 @@ use crate::{
         sweep::{sweep_runs, sweep_values},
     },
     object::ObjectKey,
+    planted::{Defect, is_planted},
     provider::Effect,
     run::{Kept, seal::hashes},
     runtime::within,
@@ -76,7 +77,7 @@ impl Environment {
     /// environment was lost to another process on the way; and when the records could not be written or the fence fell in
     /// the middle, whereupon the run has not ended: it can be resumed.
     pub async fn run(&self, planned: Planned, options: &RunOptions) -> Result<RunEnd, EnvironmentError> {
-        if planned.plan.is_empty() {
+        if planned.plan.is_empty() && !is_planted(Defect::UnchangedClaims) {
             let not_serving = options.before_any_change(self.left_alone(&planned, options)).await?;
             return Ok(RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving } });
         }

@@ -79,7 +79,7 @@ impl Executor {
         let (Some(step), Some(state)) = (self.state.step(&id).cloned(), self.state.of(&id)) else { return };
         let begun = state.begun;
         let past = match direction {
-            Direction::Back if !state.may_have_effect => Past::Nothing,
+            Direction::Back if !state.may_have_effect && !is_planted(Defect::RefusedUndone) => Past::Nothing,
             _ if self.resumed.contains(&id) => Past::Unknown,
             Direction::Back => Past::Known,
             Direction::Forward => Past::Nothing,

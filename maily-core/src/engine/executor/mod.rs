@@ -289,7 +289,11 @@ impl Executor {
         let until = self.context.runtime.now() + APPEND_LIMIT;
         let mut journal = self.journal.take().expect("no other append is under way");
         async move {
-            let result = journal.append(events.clone(), until).await;
+            let result = if is_planted(Defect::SegmentsOverlap) {
+                journal.append_at_once(events.clone(), until).await
+            } else {
+                journal.append(events.clone(), until).await
+            };
             (journal, events, launches, result)
         }
         .boxed()

@@ -3,6 +3,8 @@
 mod event;
 mod log;
 mod pack;
+#[cfg(test)]
+mod tests;
 
 use crate::{engine::Epoch, provider::ProviderError};
 

@@ -16,6 +16,7 @@ use crate::{
     },
     model::TIMEOUT,
     object::{Object, ObjectKey},
+    planted::{Defect, is_planted},
 };
 
 /// Makes the plan.
@@ -142,7 +143,8 @@ fn twice(wanted: &Wanted) -> Vec<PlanProblem> {
         .iter()
         .flat_map(|(name, service)| service.objects.iter().map(move |o| (name.as_str(), o)));
     for (owner, object) in shared.chain(services) {
-        if let Some(first) = owners.insert(object.key(), owner) {
+        if let Some(first) = owners.insert(object.key(), owner).filter(|_| !is_planted(Defect::TwicePlanned))
+        {
             let (first, second) = (first.to_owned(), owner.to_owned());
             problems.push(PlanProblem::Twice { key: object.key().clone(), first, second });
         }

@@ -23,6 +23,9 @@ impl RunState {
             // Gates that are taken again come before everything, also before what a former process had begun.
             Course::Forward if self.alone().is_some() && !self.takes_gates_again() => Vec::new(),
             Course::Forward => self.beginning(),
+            Course::Back { .. } if is_planted(Defect::UndoFailureStops) && self.has_undo_failed() => {
+                Vec::new()
+            }
             Course::Back { .. } => self
                 .plan
                 .steps
@@ -112,6 +115,10 @@ impl RunState {
     /// Whether a step is a gate that had passed and has not passed again yet.
     pub fn is_taken_again(&self, step: &StepId) -> bool {
         self.order.get(step).is_some_and(|index| self.retaken.contains(index))
+    }
+
+    fn has_undo_failed(&self) -> bool {
+        self.steps.values().any(|state| matches!(state.progress, Progress::UndoFailed(..)))
     }
 
     fn begun(&self, id: &StepId) -> bool {

@@ -159,6 +159,33 @@ fn an_undo_that_failed_begins_anew_after_a_takeover_and_not_before() {
 }
 
 #[test]
+fn an_undo_that_failed_keeps_back_what_the_step_needed_and_nothing_else() {
+    let mut state = state(vec![undoable("api", &[]), undoable("web", &["api"]), undoable("worker", &[])]);
+    for step in ["api", "web", "worker"] {
+        state.starts(step).applies(step);
+    }
+    let why = Failure::new("aborted", "somebody asked to abort");
+    state.with(JournalEvent::Turned { why, step: None, by: "maily".into() });
+    state.with(JournalEvent::UndoStarted { step: id("web"), at: None }).with(JournalEvent::UndoFailed {
+        step: id("web"),
+        failure: Failure::new("changed", "it was changed"),
+        remedy: String::new(),
+        at: None,
+    });
+    assert_eq!(state.may_start(), ["worker"]);
+}
+
+/// Each rule is worth what turns red without it.
+#[cfg(feature = "planted-defects")]
+#[test]
+fn an_undo_that_keeps_everything_back_is_missed() {
+    use crate::planted::{Defect, turns_red};
+
+    let failed = an_undo_that_failed_keeps_back_what_the_step_needed_and_nothing_else;
+    turns_red(Defect::UndoFailureStops, failed);
+}
+
+#[test]
 fn a_gate_that_is_taken_again_holds_everything_up() {
     let mut state = state(vec![
         undoable("api", &[]),

@@ -43,7 +43,7 @@ impl Writer<'_> {
                         return Ok(());
                     }
                 }
-                (Standing::Absent, _, Some(before)) if deleted => {
+                (Standing::Absent, _, Some(before)) if deleted || is_planted(Defect::GoneRemade) => {
                     let object = self.open(&before.object).await?;
                     if let Some(answer) = self.send(change, object, Precondition::Absent).await?
                         && self.give_back(change, &answer).await?

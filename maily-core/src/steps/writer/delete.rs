@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::{Writer, look::Standing};
 use crate::{
     object::{Object, ObjectKind},
-    provider::{Effect, ListQuery, exactly},
+    planted::{Defect, is_planted},
+    provider::{Effect, ListQuery, Precondition, exactly},
     run::{Change, Failure, Operation},
     steps::{context::Trouble, waited::Waited},
 };
@@ -153,7 +154,8 @@ impl Writer<'_> {
     /// Sends a delete of exactly what was read; `false` where it has to be looked at again.
     pub(super) async fn delete(&mut self, change: &Change, live: &Object) -> Result<bool, Trouble> {
         let permit = self.turn().await?;
-        let precondition = exactly(live);
+        let unguarded = is_planted(Defect::DeleteUnguarded);
+        let precondition = if unguarded { Precondition::Any } else { exactly(live) };
         let answer = self.context.providers.cluster.delete(&change.key, &precondition).await;
         drop(permit);
         match answer {
@@ -172,6 +174,9 @@ impl Writer<'_> {
 
     /// Gone means that this uid is gone: the answer to a delete comes before finalizers are through.
     pub(super) async fn wait_gone(&mut self, change: &Change, going: &Object) -> Result<(), Trouble> {
+        if is_planted(Defect::DeletedIsGone) {
+            return Ok(());
+        }
         let mut pause = Duration::from_millis(20);
         let begun = self.context.runtime.now();
         let mut waited = Waited::new(self.context, &self.step.id);

@@ -118,7 +118,9 @@ impl Writer<'_> {
         }
         // A former process wrote it and could not note what came of it: ask the server what our content looks like
         // there now. It carries our stamp, so equal content means that nobody came after.
-        let Some(desired) = &change.desired else { return Ok(Standing::Foreign) };
+        let Some(desired) = change.desired.as_ref().filter(|_| !is_planted(Defect::OwnWriteUnknown)) else {
+            return Ok(Standing::Foreign);
+        };
         loop {
             let mut object = self.open(desired).await?;
             self.context.label(&mut object, self.step);

@@ -11,7 +11,7 @@ use crate::{
     object::Object,
     planted::{Defect, is_planted},
     provider::{Effect, ErrorKind, Precondition, ProviderError, WriteOptions, exactly, patch_of},
-    run::{Change, Failure, MANAGER, STAMP, What, epoch_of},
+    run::{Change, Direction, EPOCH, Failure, MANAGER, STAMP, What, epoch_of},
     steps::context::Trouble,
 };
 
@@ -25,7 +25,12 @@ impl<'a> Writer<'a> {
     /// Marks an object of an open step with our epoch, so that late requests of the holder before us are refused.
     pub(crate) async fn stamp(&mut self, change: &Change) -> Result<(), Trouble> {
         loop {
-            let Some(live) = self.look(change, false).await? else { return Ok(()) };
+            let Some(live) = self.look(change, false).await? else {
+                if is_planted(Defect::AbsentNotStamped) {
+                    return Err(Failure::new("not-found", format!("{} not found", change.key)).into());
+                }
+                return Ok(());
+            };
             if live.is_terminating() || epoch_of(&live) == Some(self.context.epoch) {
                 return Ok(());
             }
@@ -53,7 +58,11 @@ impl<'a> Writer<'a> {
         }
         let permit = self.turn().await?;
         let precondition = exactly(live);
-        let options = WriteOptions::merge(MANAGER, precondition.clone());
+        let options = if is_planted(Defect::StampErases) {
+            WriteOptions::apply(MANAGER, precondition.clone())
+        } else {
+            WriteOptions::merge(MANAGER, precondition.clone())
+        };
         let answer = self.context.providers.cluster.write(&patch, &options).await;
         drop(permit);
         match answer {
@@ -70,6 +79,13 @@ impl<'a> Writer<'a> {
     pub(super) fn stamped(&self, object: Object) -> Object {
         let mut object = object;
         self.context.stamp(&self.step.id, self.direction).put(&mut object);
+        if self.direction == Direction::Back
+            && is_planted(Defect::UndoUnstamped)
+            && let Some(seen) = self.context.seen(object.key())
+        {
+            object.set_annotation(EPOCH, seen.annotation(EPOCH));
+            object.set_annotation(STAMP, seen.annotation(STAMP));
+        }
         object
     }
 
@@ -146,10 +162,11 @@ impl<'a> Writer<'a> {
                 self.effect = Effect::Unknown;
             }
         }
-        if error.kind() == ErrorKind::StaleEpoch {
+        if error.kind() == ErrorKind::StaleEpoch && !is_planted(Defect::StaleEpochFails) {
             return Err(self.context.lost());
         }
-        let again = error.kind() == ErrorKind::Conflict || error.is_transient();
+        let conflict = error.kind() == ErrorKind::Conflict && !is_planted(Defect::ConflictFails);
+        let again = conflict || error.is_transient();
         if !again || self.context.runtime.now() >= self.deadline {
             return Err(Failure::of(&error).with_effect(self.effect).into());
         }
