@@ -2,6 +2,7 @@
 
 mod canvas;
 mod github;
+mod history;
 mod live;
 mod log;
 mod outcome;
@@ -32,10 +33,11 @@ use crate::{
     exit::CliError,
 };
 
+pub(crate) use history::history;
 pub(crate) use live::beside;
 pub(crate) use paint::Paint;
 pub(crate) use stream::unread;
-pub(crate) use tables::{environments, fence, history, looked, release, run, status};
+pub(crate) use tables::{environments, fence, looked, release, run, status, values};
 pub(crate) use text::{by_the_clock, plain, several, there_are};
 pub(crate) use tool::{Tool, quoted};
 
