@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead as _, Write as _},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -65,9 +65,15 @@ fn turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<RunOptions, CliError>
 
 /// Tells what a cluster that does not answer keeps waiting.
 pub(crate) fn hearing(ui: &Ui) -> Arc<dyn Listener> {
-    let tells = ui.teller();
+    let (tells, last) = (ui.teller(), Mutex::new(String::new()));
     Arc::new(move |event: &Event| {
         if let What::Waiting { why } = &event.what {
+            // What has not changed is no news.
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last == *why {
+                return;
+            }
+            last.clone_from(why);
             tells(&format!("waits: {}", crate::render::plain(why)));
         }
     })
@@ -105,7 +111,10 @@ pub(crate) async fn prepare(
 fn timeout(args: &PlanArgs) -> Result<Option<u64>, CliError> {
     let Some(text) = args.timeout.as_deref() else { return Ok(None) };
     let time = text.parse::<Seconds>().and_then(Seconds::at_least_one);
-    time.map(|time| Some(time.0)).map_err(|error| CliError::usage(format!("`--timeout`: {error}")))
+    time.map(|time| Some(time.0)).map_err(|error| {
+        CliError::usage(format!("`--timeout`: {error}"))
+            .help("whole numbers of `s`, `m`, `h` or `d`, at least `1s`")
+    })
 }
 
 /// Names of services on the command line; `all` and none mean all.

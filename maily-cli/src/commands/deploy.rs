@@ -2,7 +2,7 @@
 
 use maily_core::{
     engine::{Depth, Plan, ReleaseId, Storage},
-    model::Version,
+    model::{LoadError, Project, Version},
     release::{self, DeployRequest, DeployScope, RollbackError, RollbackTo},
 };
 
@@ -16,7 +16,7 @@ use crate::{
     file,
     render::{Ui, quoted},
     session::{self, carry_out, components, deploy_request, depth, fulfil, in_turn, look, prepare},
-    wire::{Wired, Workshop},
+    wire::{Wired, Workshop, project_path},
 };
 
 /// What to say where nobody can be asked for a deploy: the plan that can be saved is that of the same deploy.
@@ -47,6 +47,9 @@ fn saved(environment: &str, version: &Version, components: &[String], args: &Ver
 }
 /// The same for what cannot be saved.
 const LOOK_FIRST: &str = "look at it with `--dry-run`, and say `--yes`";
+/// What a rollback needs beside the cluster.
+const NEEDS_FILE: &str = "a rollback needs the project file, which says where the releases are on record, and no manifests: \
+                          get it from where the project is kept, and name its place with `-C DIR` or `--file`";
 
 pub(super) fn version(text: &str) -> Result<Version, CliError> {
     version_of("--version", text)
@@ -111,6 +114,11 @@ pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &DeployCommand) -> 
 }
 
 pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand) -> Result<Code, CliError> {
+    Project::load(&project_path(globals)).map_err(|error| match &error {
+        // None that could be written now would say where the releases are.
+        LoadError::Read { .. } => CliError::from(error).help(NEEDS_FILE),
+        _ => error.into(),
+    })?;
     let to = match (&args.to_version, args.release) {
         (Some(text), _) => RollbackTo::Version(version_of("--to-version", text)?.to_string()),
         (None, Some(release)) => RollbackTo::Release(ReleaseId(release)),

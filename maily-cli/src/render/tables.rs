@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use jiff::Timestamp;
 use maily_core::{
     engine::{
-        FenceSight, FenceState, Outcome, ReleaseId, RunId, StepId,
+        FenceSight, FenceState, Outcome, ReleaseId, RunId, StepId, Work,
         history::Release,
         journal::{JournalEvent, Recorded},
     },
@@ -205,7 +205,23 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
     );
     // When each step, or taking it back, began last.
     let mut began: BTreeMap<&StepId, Timestamp> = BTreeMap::new();
+    let hidden: Vec<&StepId> = recorded
+        .plan
+        .iter()
+        .flat_map(|plan| &plan.steps)
+        .filter(|step| matches!(step.work, Work::Barrier {}))
+        .map(|step| &step.id)
+        .collect();
     for (epoch, event) in &recorded.events {
+        // A barrier does nothing, and no plan shows it.
+        if let JournalEvent::StepStarted { step, .. }
+        | JournalEvent::StepApplied { step, .. }
+        | JournalEvent::UndoStarted { step, .. }
+        | JournalEvent::Undone { step, .. } = event
+            && hidden.contains(&step)
+        {
+            continue;
+        }
         if let JournalEvent::StepStarted { step, at } | JournalEvent::UndoStarted { step, at: Some(at) } =
             event
         {
