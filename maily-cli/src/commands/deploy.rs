@@ -1,7 +1,8 @@
 //! `plan`, `apply`, `deploy`, `rollback`, `remove`.
 
+use futures::FutureExt as _;
 use maily_core::{
-    engine::{Depth, Plan, ReleaseId, Storage},
+    engine::{Depth, Plan, ReleaseId, Storage, history},
     model::{LoadError, Project, Version},
     release::{self, DeployRequest, DeployScope, RollbackError, RollbackTo},
 };
@@ -159,7 +160,12 @@ pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> 
             let only = released(wired, &seen, &args.components)?;
             let base = seen.base.as_ref().ok_or(RollbackError::NoRelease);
             let base = base.map_err(|error| CliError::of_rollback(error, &wired.environment.name))?;
-            let wanted = release::remove(&wired.resolved, base, only.as_deref())?;
+            let mut wanted = release::remove(&wired.resolved, base, only.as_deref())?;
+            let first = |records| history::release(records, ReleaseId(0)).boxed();
+            // What cannot be read any more keeps from no removal.
+            if let Ok(Some(found)) = wired.environment.read(first).await {
+                release::note_found(&mut wanted, base, &found);
+            }
             session::plan(wired, seen, &wanted, &PlanArgs::default(), how).await
         };
         fulfil(ui, wired, &args.run, args.dry_run, LOOK_FIRST, plan).await
