@@ -68,15 +68,19 @@ pub(crate) fn hearing(ui: &Ui) -> Arc<dyn Listener> {
     let (tells, last) = (ui.teller(), Mutex::new(String::new()));
     Arc::new(move |event: &Event| {
         if let What::Waiting { why } = &event.what {
-            // What has not changed is no news.
-            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-            if *last == *why {
-                return;
+            if is_news(&last, why) {
+                tells(&format!("waits: {}", crate::render::plain(why)));
             }
-            last.clone_from(why);
-            tells(&format!("waits: {}", crate::render::plain(why)));
         }
     })
+}
+
+/// Whether something is said for the first time in a row: a server that hangs fails in the same words again and again.
+fn is_news(last: &Mutex<String>, text: &str) -> bool {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_news = *last != text;
+    text.clone_into(&mut last);
+    is_news
 }
 
 /// A deploy, as the command line wants it.
@@ -451,6 +455,13 @@ mod tests {
         );
         assert_eq!(refused.await.err().map(|error| error.code), Some(Code::Held));
         assert_eq!(made.get(), 1);
+    }
+
+    #[test]
+    fn the_same_wait_is_told_once() {
+        let last = Mutex::new(String::new());
+        let told = ["no answer", "no answer", "no answer", "503", "no answer"].map(|why| is_news(&last, why));
+        assert_eq!(told, [true, false, false, true, true]);
     }
 
     #[test]

@@ -205,7 +205,7 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
     );
     // When each step, or taking it back, began last.
     let mut began: BTreeMap<&StepId, Timestamp> = BTreeMap::new();
-    let hidden: Vec<&StepId> = recorded
+    let barriers: Vec<&StepId> = recorded
         .plan
         .iter()
         .flat_map(|plan| &plan.steps)
@@ -218,7 +218,7 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
         | JournalEvent::StepApplied { step, .. }
         | JournalEvent::UndoStarted { step, .. }
         | JournalEvent::Undone { step, .. } = event
-            && hidden.contains(&step)
+            && barriers.contains(&step)
         {
             continue;
         }
