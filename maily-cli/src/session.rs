@@ -67,10 +67,10 @@ fn turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<RunOptions, CliError>
 pub(crate) fn hearing(ui: &Ui) -> Arc<dyn Listener> {
     let (tells, last) = (ui.teller(), Mutex::new(String::new()));
     Arc::new(move |event: &Event| {
-        if let What::Waiting { why } = &event.what {
-            if is_news(&last, why) {
-                tells(&format!("waits: {}", crate::render::plain(why)));
-            }
+        if let What::Waiting { why } = &event.what
+            && is_news(&last, why)
+        {
+            tells(&format!("waits: {}", crate::render::plain(why)));
         }
     })
 }
