@@ -144,6 +144,13 @@ impl From<EnvironmentError> for CliError {
             EnvironmentError::Lease(LeaseError::Held { .. }) | EnvironmentError::Asked { .. } => {
                 by_the_clock(&with_causes(&error))
             }
+            EnvironmentError::Provider(error)
+            | EnvironmentError::Lease(LeaseError::Provider(error))
+            | EnvironmentError::Journal(JournalError::Store(error))
+                if error.is_transient() =>
+            {
+                error.brief()
+            }
             _ => with_causes(&error),
         };
         Self { code, message, help: error.hint() }
@@ -158,7 +165,7 @@ impl From<FenceError> for CliError {
 
 impl From<ProviderError> for CliError {
     fn from(error: ProviderError) -> Self {
-        Self { code: Code::Failed, message: with_causes(&error), help: error.hint().map(str::to_owned) }
+        Self { code: Code::Failed, message: error.brief(), help: error.hint().map(str::to_owned) }
     }
 }
 

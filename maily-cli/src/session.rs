@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead as _, Write as _},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -65,12 +65,22 @@ fn turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<RunOptions, CliError>
 
 /// Tells what a cluster that does not answer keeps waiting.
 pub(crate) fn hearing(ui: &Ui) -> Arc<dyn Listener> {
-    let tells = ui.teller();
+    let (tells, last) = (ui.teller(), Mutex::new(String::new()));
     Arc::new(move |event: &Event| {
-        if let What::Waiting { why } = &event.what {
+        if let What::Waiting { why } = &event.what
+            && is_news(&last, why)
+        {
             tells(&format!("waits: {}", crate::render::plain(why)));
         }
     })
+}
+
+/// Whether something is said for the first time in a row: a server that hangs fails in the same words again and again.
+fn is_news(last: &Mutex<String>, text: &str) -> bool {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_news = *last != text;
+    text.clone_into(&mut last);
+    is_news
 }
 
 /// A deploy, as the command line wants it.
@@ -105,7 +115,10 @@ pub(crate) async fn prepare(
 fn timeout(args: &PlanArgs) -> Result<Option<u64>, CliError> {
     let Some(text) = args.timeout.as_deref() else { return Ok(None) };
     let time = text.parse::<Seconds>().and_then(Seconds::at_least_one);
-    time.map(|time| Some(time.0)).map_err(|error| CliError::usage(format!("`--timeout`: {error}")))
+    time.map(|time| Some(time.0)).map_err(|error| {
+        CliError::usage(format!("`--timeout`: {error}"))
+            .help("whole numbers of `s`, `m`, `h` or `d`, at least `1s`")
+    })
 }
 
 /// Names of services on the command line; `all` and none mean all.
@@ -442,6 +455,13 @@ mod tests {
         );
         assert_eq!(refused.await.err().map(|error| error.code), Some(Code::Held));
         assert_eq!(made.get(), 1);
+    }
+
+    #[test]
+    fn the_same_wait_is_told_once() {
+        let last = Mutex::new(String::new());
+        let told = ["no answer", "no answer", "no answer", "503", "no answer"].map(|why| is_news(&last, why));
+        assert_eq!(told, [true, false, false, true, true]);
     }
 
     #[test]

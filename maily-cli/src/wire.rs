@@ -79,14 +79,25 @@ impl Workshop {
         )
     }
 
+    /// What the project says of an environment.
+    pub(crate) fn resolve(&self, name: &str) -> Result<Resolved, CliError> {
+        self.project.resolve(name).map_err(|error| {
+            let help =
+                if self.project.environments.is_empty() { self.add_one(name) } else { error.help.clone() };
+            CliError::usage(error.to_string()).help(help)
+        })
+    }
+
+    /// The environment of this name, or all.
+    pub(crate) fn names(&self, wanted: Option<&str>) -> Result<Vec<String>, CliError> {
+        let known: Vec<String> = self.project.environments.keys().map(ToString::to_string).collect();
+        if wanted.is_none() && known.len() > 1 { Ok(known) } else { Ok(vec![self.name(wanted)?]) }
+    }
+
     /// Connects to an environment.
     pub(crate) async fn wire(&self, name: Option<&str>) -> Result<Wired, CliError> {
         let name = self.name(name)?;
-        let resolved = self.project.resolve(&name).map_err(|error| {
-            let help =
-                if self.project.environments.is_empty() { self.add_one(&name) } else { error.help.clone() };
-            CliError::usage(error.to_string()).help(help)
-        })?;
+        let resolved = self.resolve(&name)?;
         if let Some(sandbox) = &self.sandbox {
             let environment = maily_testkit::sim::environment(&sandbox.shared, &resolved, runtime());
             return Ok(Wired { environment, resolved });
@@ -149,9 +160,9 @@ pub(crate) fn open_sandbox(globals: &Globals, project: &Project, mode: Mode) -> 
 
 /// A time span of the command line.
 pub(crate) fn span(text: &str, option: &str) -> Result<Duration, CliError> {
-    text.parse::<Seconds>()
-        .map(|seconds| Duration::from_secs(seconds.0))
-        .map_err(|error| CliError::usage(format!("`--{option}`: {error}")))
+    text.parse::<Seconds>().map(|seconds| Duration::from_secs(seconds.0)).map_err(|error| {
+        CliError::usage(format!("`--{option}`: {error}")).help("whole numbers of `s`, `m`, `h` or `d`")
+    })
 }
 
 /// The user by number, where nothing tells the name: in containers.

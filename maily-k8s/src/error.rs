@@ -20,6 +20,13 @@ const NAMESPACE_GOES: &str = "NamespaceTerminating";
 /// The server's words for a quota that is used up.
 const QUOTA: &str = "exceeded quota";
 
+/// The one remedy for every right that is missing.
+const ROLE: &str = "`mailyctl doctor --role` prints all that a release needs";
+
+/// What helps where no answer comes.
+const REACH: &str = "check that the API server can be reached from here: its address in the kubeconfig, the network with its \
+                     VPN or proxy, and whether the server is well";
+
 /// What a request was about, for messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct About<'a> {
@@ -140,12 +147,16 @@ fn missing(message: &str) -> Option<String> {
         _ => resource.to_owned(),
     };
     let role = match quoted("in the namespace \"") {
+        // A namespace itself lies in none, whatever the sentence says.
+        Some(namespace) if resource == "namespaces" => {
+            return Some(format!(
+                "ask for a ClusterRole that allows `{verb}` on `namespaces` with `resourceNames: [{namespace}]`: {ROLE}"
+            ));
+        }
         Some(namespace) => format!("a Role in namespace `{namespace}`"),
         None => "a ClusterRole".to_owned(),
     };
-    Some(format!(
-        "ask for {role} that allows `{verb}` on `{resource}`; `mailyctl doctor` lists all that is missing"
-    ))
+    Some(format!("ask for {role} that allows `{verb}` on `{resource}`: {ROLE}"))
 }
 
 /// No answer came from the server of this address.
@@ -161,16 +172,38 @@ pub(crate) fn failed(about: About<'_>, server: &str, error: Arc<kube::Error>) ->
         kube::Error::Api(status) => (ErrorKind::Unavailable, None, status.message.clone()),
         _ => (
             ErrorKind::Unavailable,
-            Some("check that the API server can be reached from here"),
+            Some(REACH),
             format!("the API server{} could not be reached", at(server)),
         ),
     };
+    if let (Some(hint), Some(why)) = (hint, of_network(&error)) {
+        // Alone, without the libraries through which it came.
+        let message = format!("{message}: {why}");
+        return ProviderError::new(kind, PROVIDER, about.operation, about.resource, message).with_hint(hint);
+    }
     let error =
         ProviderError::new(kind, PROVIDER, about.operation, about.resource, message).with_source(error);
     match hint {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
+}
+
+/// What the network said, where it was the network.
+fn of_network(error: &kube::Error) -> Option<&'static str> {
+    use std::io::ErrorKind as Io;
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+            Some(Io::ConnectionRefused) => return Some("connection refused"),
+            Some(Io::ConnectionReset) => return Some("connection reset"),
+            Some(Io::HostUnreachable) => return Some("no route to the host"),
+            Some(Io::NetworkUnreachable) => return Some("no route to its network"),
+            _ => {}
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// What a credential plugin or a token file failed with, at the start or at a renewal.
@@ -211,6 +244,7 @@ fn of_credentials(error: &kube::Error) -> Option<String> {
 pub(crate) fn late(about: About<'_>, server: &str, limit: Duration) -> ProviderError {
     let message = format!("no answer of the API server{} within {} s", at(server), limit.as_secs());
     ProviderError::new(ErrorKind::DeadlineExceeded, PROVIDER, about.operation, about.resource, message)
+        .with_hint(REACH)
 }
 
 fn at(server: &str) -> String {
@@ -357,6 +391,29 @@ mod tests {
         let message = r#"namespaces is forbidden: User "u" cannot list resource "namespaces" in API group "" at the cluster scope"#;
         let error = of(403, &json!({"reason": "Forbidden", "message": message}));
         assert!(error.hint().unwrap().contains("a ClusterRole that allows `list` on `namespaces`"));
+    }
+
+    #[test]
+    fn every_missing_right_has_the_same_remedy() {
+        for (resource, place) in [("deployments", "shop"), ("namespaces", "kube-system")] {
+            let message = format!(
+                r#"forbidden: User "u" cannot get resource "{resource}" in API group "" in the namespace "{place}""#
+            );
+            let hint = of(403, &json!({"reason": "Forbidden", "message": message}));
+            let hint = hint.hint().unwrap().to_owned();
+            assert!(hint.ends_with("`mailyctl doctor --role` prints all that a release needs"), "{hint}");
+            // No Role in a namespace allows to read the namespace of another one.
+            let role = if resource == "namespaces" { "a ClusterRole" } else { "a Role in namespace `shop`" };
+            assert!(hint.contains(role), "{hint}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_hangs_says_where_it_is_and_what_to_look_at() {
+        let about = About { operation: "describe", resource: "cluster" };
+        let error = late(about, "127.0.0.1:31200", Duration::from_secs(15));
+        assert_eq!(error.brief(), "no answer of the API server at 127.0.0.1:31200 within 15 s");
+        assert!(error.hint().is_some_and(|hint| hint.contains("kubeconfig") && hint.contains("VPN")));
     }
 
     #[test]

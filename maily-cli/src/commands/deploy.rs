@@ -1,8 +1,9 @@
 //! `plan`, `apply`, `deploy`, `rollback`, `remove`.
 
+use futures::FutureExt as _;
 use maily_core::{
-    engine::{Depth, Plan, ReleaseId, Storage},
-    model::Version,
+    engine::{Depth, Plan, ReleaseId, Storage, history},
+    model::{LoadError, Project, Version},
     release::{self, DeployRequest, DeployScope, RollbackError, RollbackTo},
 };
 
@@ -16,7 +17,7 @@ use crate::{
     file,
     render::{Ui, quoted},
     session::{self, carry_out, components, deploy_request, depth, fulfil, in_turn, look, prepare},
-    wire::{Wired, Workshop},
+    wire::{Wired, Workshop, project_path},
 };
 
 /// What to say where nobody can be asked for a deploy: the plan that can be saved is that of the same deploy.
@@ -47,6 +48,9 @@ fn saved(environment: &str, version: &Version, components: &[String], args: &Ver
 }
 /// The same for what cannot be saved.
 const LOOK_FIRST: &str = "look at it with `--dry-run`, and say `--yes`";
+/// What a rollback needs beside the cluster.
+const NEEDS_FILE: &str = "a rollback needs the project file, which says where the releases are on record, and no manifests: \
+                          get it from where the project is kept, and name its place with `-C DIR` or `--file`";
 
 pub(super) fn version(text: &str) -> Result<Version, CliError> {
     version_of("--version", text)
@@ -111,6 +115,11 @@ pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &DeployCommand) -> 
 }
 
 pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand) -> Result<Code, CliError> {
+    Project::load(&project_path(globals)).map_err(|error| match &error {
+        // None that could be written now would say where the releases are.
+        LoadError::Read { .. } => CliError::from(error).help(NEEDS_FILE),
+        _ => error.into(),
+    })?;
     let to = match (&args.to_version, args.release) {
         (Some(text), _) => RollbackTo::Version(version_of("--to-version", text)?.to_string()),
         (None, Some(release)) => RollbackTo::Release(ReleaseId(release)),
@@ -151,7 +160,12 @@ pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> 
             let only = released(wired, &seen, &args.components)?;
             let base = seen.base.as_ref().ok_or(RollbackError::NoRelease);
             let base = base.map_err(|error| CliError::of_rollback(error, &wired.environment.name))?;
-            let wanted = release::remove(&wired.resolved, base, only.as_deref())?;
+            let mut wanted = release::remove(&wired.resolved, base, only.as_deref())?;
+            let first = |records| history::release(records, ReleaseId(0)).boxed();
+            // What cannot be read any more keeps from no removal.
+            if let Ok(Some(found)) = wired.environment.read(first).await {
+                release::note_found(&mut wanted, base, &found);
+            }
             session::plan(wired, seen, &wanted, &PlanArgs::default(), how).await
         };
         fulfil(ui, wired, &args.run, args.dry_run, LOOK_FIRST, plan).await

@@ -156,7 +156,7 @@ pub(super) async fn release(
             &json!({"release": found.head, "run": found.run, "objects": objects, "moved_images": moved}),
         )?;
     } else {
-        ui.print(&render::release(&found, in_force, &moved, ui.paint))?;
+        ui.print_text(&render::release(&found, in_force, &moved, ui.paint))?;
     }
     Ok(Code::Done)
 }

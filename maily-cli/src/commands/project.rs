@@ -228,15 +228,12 @@ pub(super) fn show(ui: &Ui, globals: &Globals, env: &EnvArg) -> Result<Code, Cli
     }
     for (name, values) in shown {
         let mut text = format!("{}\n", ui.paint.strong(&format!("{} in {name}", project.name)));
-        // What few lines need is no reason to move the column of all others out of sight.
-        let written: Vec<String> =
-            values.iter().map(|value| format!("{}: {}", value.path, value.value)).collect();
-        let width = written.iter().map(|text| text.chars().count()).filter(|width| *width <= 60).max();
-        let width = width.unwrap_or_default();
-        for (value, written) in values.iter().zip(written) {
-            text.push_str(&format!("  {written:width$}  {}\n", ui.paint.faint(&value.origin)));
-        }
-        ui.print(&text)?;
+        let values: Vec<(String, String)> = values
+            .into_iter()
+            .map(|value| (format!("{}: {}", value.path, value.value), value.origin))
+            .collect();
+        text.push_str(&render::values(&values, render::columns_of_terminal(), ui.paint));
+        ui.print_text(&text)?;
     }
     Ok(Code::Done)
 }

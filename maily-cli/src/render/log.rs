@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use maily_core::engine::{Event, Failure, LEASE, Listener, Outcome, StepId, What};
+use maily_core::engine::{Event, Failure, LEASE, Listener, Outcome, StepId, StepInfo, What};
 
 use super::{
     columns_of_terminal,
@@ -82,7 +82,7 @@ impl Log {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if let What::RunStarted { steps, .. } = &event.what {
             for step in steps {
-                names.insert(step.id.clone(), format!("{} {}", subject(step), doing(step)));
+                names.insert(step.id.clone(), named(step));
             }
         }
         let name = |step: &StepId| names.get(step).cloned().unwrap_or_else(|| step.to_string());
@@ -155,6 +155,17 @@ impl Log {
     }
 }
 
+/// What a line calls a step.
+fn named(step: &StepInfo) -> String {
+    let (subject, doing) = (subject(step), doing(step));
+    match step.id.as_str().rsplit('/').next() {
+        _ if subject == doing => doing,
+        // What belongs to no service is applied; there is nothing of it that rolls out.
+        Some("apply") if step.service.is_none() => format!("{subject} objects"),
+        _ => format!("{subject} {doing}"),
+    }
+}
+
 fn failed(failure: &Failure) -> String {
     let mut text = format!("{} [{}]", plain(&failure.message), failure.cause);
     if let Some(at) = failure.evidence_at {
@@ -223,5 +234,27 @@ mod tests {
         assert_eq!(lines(&[(0, "pulls"), (4, "pulls"), (5, "crashes"), (9, "crashes")]), [4, 9]);
         // The same is not said twice in a row.
         assert_eq!(lines(&[(4, "pulls"), (8, "pulls"), (12, "pulls")]), [4]);
+    }
+
+    #[test]
+    fn nothing_is_called_by_the_same_name_twice() {
+        let step = |service: Option<&str>, kind: &str, id: [&str; 3]| StepInfo {
+            id: StepId::new(id[0], id[1], id[2]),
+            kind: kind.to_owned(),
+            service: service.map(str::to_owned),
+            phase: None,
+            needs: Vec::new(),
+        };
+        for (info, name) in [
+            (step(Some("api"), "rollout", ["e", "api", "rollout"]), "api rollout"),
+            (step(Some("frontend"), "frontend", ["e", "frontend", "frontend"]), "frontend"),
+            (step(Some("web"), "frontend", ["e", "web", "frontend"]), "web frontend"),
+            // Objects that belong to no service are applied, and no service is rolled out.
+            (step(None, "rollout", ["e", "shared", "apply"]), "shared objects"),
+            (step(None, "prune", ["e", "shared", "remove"]), "shared prune"),
+            (step(Some("api"), "check", ["e", "api/check", "1"]), "api check 1"),
+        ] {
+            assert_eq!(named(&info), name);
+        }
     }
 }

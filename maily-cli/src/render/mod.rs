@@ -2,6 +2,7 @@
 
 mod canvas;
 mod github;
+mod history;
 mod live;
 mod log;
 mod outcome;
@@ -32,10 +33,11 @@ use crate::{
     exit::CliError,
 };
 
+pub(crate) use history::history;
 pub(crate) use live::beside;
 pub(crate) use paint::Paint;
 pub(crate) use stream::unread;
-pub(crate) use tables::{environments, fence, history, looked, release, run, status};
+pub(crate) use tables::{environments, fence, looked, release, run, status, values};
 pub(crate) use text::{by_the_clock, plain, several, there_are};
 pub(crate) use tool::{Tool, quoted};
 
@@ -176,20 +178,30 @@ impl Ui {
 
     /// Prints a document for machines.
     pub(crate) fn document(&self, kind: &str, value: &impl Serialize) -> Result<(), CliError> {
+        self.one_document(kind, value, false)
+    }
+
+    /// Prints a document for machines; one of several in one line, so that each line is one.
+    pub(crate) fn one_document(
+        &self,
+        kind: &str,
+        value: &impl Serialize,
+        several: bool,
+    ) -> Result<(), CliError> {
         let mut document = json!({"format": FORMAT, "kind": kind});
         let failed = |error: serde_json::Error| CliError::new(crate::exit::Code::Failed, error.to_string());
         match (serde_json::to_value(value).map_err(failed)?, &mut document) {
             (Value::Object(fields), Value::Object(document)) => document.extend(fields),
             (other, document) => document[kind] = other,
         }
-        self.print(&serde_json::to_string_pretty(&document).map_err(failed)?)
+        let text = if several { Ok(document.to_string()) } else { serde_json::to_string_pretty(&document) };
+        self.print(&text.map_err(failed)?)
     }
 
     /// Shows one of several plans: as JSON one a line, so that each line is a document.
     pub(crate) fn one_plan(&self, planned: &Planned) -> Result<(), CliError> {
         if self.is_json() {
-            let document = json!({"format": FORMAT, "kind": "plan", "plan": planned.plan});
-            return self.print(&document.to_string());
+            return self.one_document("plan", &json!({"plan": planned.plan}), true);
         }
         self.plan(planned)
     }
@@ -325,6 +337,23 @@ pub(crate) fn logging(verbose: u8) {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
 }
 
+/// A message with a mark before each of its errors: behind the first one, what begins a line after a help, an excerpt of a
+/// file or an empty line.
+fn marked(message: &str, mark: &str) -> String {
+    let (mut text, mut ends) = (String::new(), true);
+    for line in text::hidden(message).lines() {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        if ends && !line.is_empty() && !line.starts_with(' ') && !wrap::is_excerpt(line) {
+            text.push_str(mark);
+        }
+        text.push_str(line);
+        ends = line.is_empty() || line.starts_with("  help: ") || wrap::is_excerpt(line);
+    }
+    text
+}
+
 /// Shows why the program ends.
 pub(crate) fn error(error: &CliError, globals: &Globals) {
     let tool = Tool::of(globals);
@@ -339,7 +368,7 @@ pub(crate) fn error(error: &CliError, globals: &Globals) {
         return;
     }
     let paint = Paint { on: variable("NO_COLOR").is_none() && io::stderr().is_terminal() };
-    let mut text = format!("{}: {}", paint.bad("error"), error.message.trim_end());
+    let mut text = marked(error.message.trim_end(), &format!("{}: ", paint.bad("error")));
     if let Some(help) = help {
         text.push_str(&format!("\n  {}: {help}", paint.strong("help")));
     }

@@ -9,7 +9,7 @@ use maily_core::{object::Object, provider::ProbeRequest};
 
 use super::{
     paint::Paint,
-    text::{plain, several, short},
+    text::{HIDDEN, hidden, plain, several, short},
 };
 
 /// Fields of one object that are shown without `-v`.
@@ -97,7 +97,7 @@ pub(super) fn plan(plan: &Plan, before: Option<&ReleaseHead>, screen: Screen) ->
         let _ = writeln!(text, "\n{}", paint.strong("good to know"));
         for note in notes {
             let sign = if is_plain(note) { paint.faint("·") } else { paint.warn("!") };
-            let _ = writeln!(text, "  {sign} {}: {}", note.topic, plain(&note.text));
+            let _ = writeln!(text, "  {sign} {}: {}", note.topic, hidden(&plain(&note.text)));
         }
     }
     let _ = writeln!(text, "\n{}", sum(plan, paint));
@@ -161,9 +161,10 @@ fn work(text: &mut String, step: &Step, screen: Screen, room: &mut Room) {
             };
             let _ = writeln!(text, "    {} {}: {}", paint.busy("?"), step.work.kind(), plain(&what));
         }
-        Work::Frontend { project, version, domain, .. } => {
+        Work::Frontend { project, version, domain, before, .. } => {
             let domain = domain.as_ref().map(|domain| format!(" on {domain}")).unwrap_or_default();
-            let _ = writeln!(text, "    {} frontend {project} {version}{domain}", paint.warn("~"));
+            let sign = if before.is_none() { paint.good("+") } else { paint.warn("~") };
+            let _ = writeln!(text, "    {sign} frontend {project} {version}{domain}");
         }
         Work::Barrier {} => {}
     }
@@ -225,9 +226,12 @@ fn all_of(change: &Change) -> Cow<'_, [FieldChange]> {
 fn field_lines(field: &FieldChange, screen: Screen) -> Vec<String> {
     let Screen { fields, wide, paint, .. } = screen;
     let most = if fields == Fields::All { 2000 } else { 100 };
-    let cut = |text: &String| short(&plain(text), most);
+    let cut = |text: &String| short(&hidden(&plain(text)), most);
     let path = &field.path;
     let (from, to) = (field.from.as_ref().map(cut), field.to.as_ref().map(cut));
+    if from.as_deref() == Some(HIDDEN) && to.as_deref() == Some(HIDDEN) {
+        return vec![format!("{path}: {}", paint.warn(&format!("changed {HIDDEN}")))];
+    }
     let length = |text: &Option<String>| text.as_ref().map_or(0, |text| text.chars().count());
     let all = 8 + path.chars().count() + 2 + length(&from) + 3 + length(&to);
     let (old, new) = (from.map(|text| paint.bad(&text)), to.map(|text| paint.good(&text)));
@@ -300,5 +304,22 @@ mod tests {
         let gone = FieldChange { to: None, ..field.clone() };
         let gone = field_lines(&gone, screen(Some(80)));
         assert_eq!(gone.last().map(String::as_str), Some("  → unset"));
+    }
+
+    #[test]
+    fn values_of_secrets_are_not_even_shown_as_hashes() {
+        let sealed = |hash: &str| Some(format!("maily.dev/sealed:{hash}"));
+        let field = FieldChange {
+            path: "data.password".to_owned(),
+            from: sealed("a412224cebb0429d0a12e9eea653178d"),
+            to: sealed("40f1659d40f1659d40f1659d40f1659d"),
+        };
+        for wide in [Some(60), Some(200), None] {
+            assert_eq!(field_lines(&field, screen(wide)), ["data.password: changed (value hidden)"]);
+        }
+        let new = FieldChange { from: None, ..field.clone() };
+        assert_eq!(field_lines(&new, screen(None)), ["data.password: (value hidden)"]);
+        let gone = FieldChange { to: None, ..field };
+        assert_eq!(field_lines(&gone, screen(None)), ["data.password: (value hidden) → unset"]);
     }
 }

@@ -1,11 +1,11 @@
-//! Tables: status, history, a run, a release.
+//! Tables: status, a run, a release, what a project says.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use jiff::Timestamp;
 use maily_core::{
     engine::{
-        FenceSight, FenceState, Outcome, ReleaseId, RunId, StepId,
+        FenceSight, FenceState, Outcome, ReleaseId, RunId, StepId, Work,
         history::Release,
         journal::{JournalEvent, Recorded},
     },
@@ -17,12 +17,12 @@ use super::{
     log::word,
     outcome,
     paint::Paint,
-    text::{between, by_the_clock, clock, elapsed, plain, short},
+    text::{between, by_the_clock, clock, elapsed, hidden, plain, short},
     tool::Tool,
 };
 
 /// Lays out rows in columns; widths count characters, not bytes of colours.
-fn columns(rows: &[Vec<String>], paints: impl Fn(usize, usize, &str) -> String) -> String {
+pub(super) fn columns(rows: &[Vec<String>], paints: impl Fn(usize, usize, &str) -> String) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
         rows.iter()
@@ -109,7 +109,10 @@ pub(crate) fn looked(at: Timestamp, ui: &super::Ui) -> String {
 /// The last run, where it made no release.
 fn last_run(run: &RunSummary, now: Timestamp) -> String {
     let how = match &run.outcome {
-        Some(Outcome::RolledBack { not_serving, .. }) if not_serving.is_empty() => "was rolled back",
+        Some(Outcome::RolledBack { not_serving, .. }) if not_serving.is_empty() => {
+            // "Roll back" twice in one line would be read as the way back that was wanted.
+            if run.title.starts_with("roll back ") { "was taken back itself" } else { "was rolled back" }
+        }
         Some(outcome) => word(outcome),
         None => "has not ended",
     };
@@ -182,54 +185,10 @@ pub(crate) fn status(status: &Status, now: Timestamp, paint: Paint, tool: &Tool)
     if !drift.is_empty() {
         let _ = writeln!(text, "{}", paint.warn("changed since the release:"));
         for (service, drift) in drift {
-            let _ = writeln!(text, "  {service}: {}", plain(drift));
+            let _ = writeln!(text, "  {service}: {}", hidden(&plain(drift)));
         }
     }
     text
-}
-
-/// Runs on record; where a terminal has so many columns, no row is longer.
-pub(crate) fn history(runs: &[RunSummary], now: Timestamp, wide: Option<usize>, paint: Paint) -> String {
-    if runs.is_empty() {
-        return "nothing on record yet\n".to_owned();
-    }
-    let mut rows = vec![["RUN", "AGE", "WHAT", "BY", "RELEASE", "RESULT"].map(str::to_owned).to_vec()];
-    for run in runs {
-        let age = run.ended.or(run.started).map(|at| elapsed(between(at, now))).unwrap_or_default();
-        let release = run.release.map(|release| release.to_string()).unwrap_or_default();
-        let result = match &run.outcome {
-            None if run.damaged.is_some() => "its journal is damaged: `mailyctl doctor`".to_owned(),
-            None => "has not ended".to_owned(),
-            Some(outcome @ Outcome::RolledBack { why, .. }) => {
-                format!("{}: {}", word(outcome), plain(&why.message))
-            }
-            Some(outcome) => word(outcome).to_owned(),
-        };
-        rows.push(vec![run.run.to_string(), age, run.title.clone(), plain(&run.by), release, result]);
-    }
-    let width = |rows: &[Vec<String>], column: usize| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
-    };
-    let before = |rows: &[Vec<String>]| (0..5).map(|column| width(rows, column) + 2).sum::<usize>();
-    // Who it was says more by its beginning than a line does that the terminal breaks.
-    let over = wide.map_or(0, |wide| (before(&rows) + width(&rows, 5).min(16)).saturating_sub(wide));
-    let by = width(&rows, 3).saturating_sub(over).max(8);
-    for row in &mut rows {
-        row[3] = short(&row[3], by);
-    }
-    let before = before(&rows);
-    // In a pipe nothing is cut.
-    if let Some(room) = wide.map(|wide| wide.saturating_sub(before).max(16)) {
-        for row in &mut rows {
-            row[5] = short(&row[5], room);
-        }
-    }
-    columns(&rows, |line, column, cell| match (line, column, cell) {
-        (0, ..) => paint.faint(cell),
-        (_, 5, "succeeded") => paint.good(cell),
-        (_, 5, _) => paint.warn(cell),
-        _ => cell.to_owned(),
-    })
 }
 
 pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> String {
@@ -246,7 +205,23 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
     );
     // When each step, or taking it back, began last.
     let mut began: BTreeMap<&StepId, Timestamp> = BTreeMap::new();
+    let barriers: Vec<&StepId> = recorded
+        .plan
+        .iter()
+        .flat_map(|plan| &plan.steps)
+        .filter(|step| matches!(step.work, Work::Barrier {}))
+        .map(|step| &step.id)
+        .collect();
     for (epoch, event) in &recorded.events {
+        // A barrier does nothing, and no plan shows it.
+        if let JournalEvent::StepStarted { step, .. }
+        | JournalEvent::StepApplied { step, .. }
+        | JournalEvent::UndoStarted { step, .. }
+        | JournalEvent::Undone { step, .. } = event
+            && barriers.contains(&step)
+        {
+            continue;
+        }
         if let JournalEvent::StepStarted { step, at } | JournalEvent::UndoStarted { step, at: Some(at) } =
             event
         {
@@ -353,6 +328,27 @@ pub(crate) fn release(
     text
 }
 
+/// What holds for an environment, each with its place in the file. What few lines need is no reason to move the places
+/// of all others out of sight: where a value leaves no room for its place, that stands below it.
+pub(crate) fn values(values: &[(String, String)], wide: Option<usize>, paint: Paint) -> String {
+    let length = |text: &str| text.chars().count();
+    let places = values.iter().map(|(_, place)| length(place)).max().unwrap_or_default();
+    let limit = wide.map_or(60, |wide| wide.saturating_sub(places + 4));
+    let column = values.iter().map(|(value, _)| length(value)).filter(|width| *width <= limit).max();
+    let column = column.unwrap_or_default();
+    let mut text = String::new();
+    for (value, place) in values {
+        let place = paint.faint(place);
+        let _ = match wide {
+            Some(_) if length(value) > column => {
+                writeln!(text, "  {value}\n{}{place}", " ".repeat(column + 4))
+            }
+            _ => writeln!(text, "  {value:column$}  {place}"),
+        };
+    }
+    text
+}
+
 pub(crate) fn environments(project: &Project, paint: Paint) -> String {
     let mut rows = vec![
         ["ENVIRONMENT", "NAMESPACE", "CONTEXT", "APPROVAL", "FENCE", "BOUND"].map(str::to_owned).to_vec(),
@@ -378,9 +374,31 @@ pub(crate) fn environments(project: &Project, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use maily_core::engine::Failure;
 
     use super::*;
     use crate::args::Args;
+
+    #[test]
+    fn a_way_back_that_failed_does_not_read_as_one_that_did_not() {
+        let why = Failure::new("crash-loop", "crashes");
+        let mut run = RunSummary {
+            run: RunId::from("r"),
+            title: "roll back to release 5".to_owned(),
+            by: String::new(),
+            reason: None,
+            started: None,
+            ended: None,
+            outcome: Some(Outcome::RolledBack { step: None, why, not_serving: Vec::new() }),
+            release: None,
+            versions: BTreeMap::new(),
+            damaged: None,
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!(last_run(&run, now), "last run: roll back to release 5 was taken back itself");
+        run.title = "deploy v2".to_owned();
+        assert_eq!(last_run(&run, now), "last run: deploy v2 was rolled back");
+    }
 
     #[test]
     fn of_a_run_that_has_not_ended_it_is_told_whether_somebody_lives_who_carries_it_out() {

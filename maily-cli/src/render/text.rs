@@ -66,6 +66,22 @@ pub(crate) fn plain(text: &str) -> String {
     out
 }
 
+/// What stands for a value of a Secret in plans and on record.
+const SEALED: &str = "maily.dev/sealed:";
+/// What a person reads in its place.
+pub(super) const HIDDEN: &str = "(value hidden)";
+
+/// A text without the hashes of values of Secrets: they say nothing to a person but that there is one.
+pub(crate) fn hidden(text: &str) -> String {
+    let mut parts = text.split(SEALED);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str(HIDDEN);
+        out.push_str(part.trim_start_matches(|c: char| c.is_ascii_hexdigit()));
+    }
+    out
+}
+
 /// A moment as a time of day, to the second.
 pub(crate) fn clock(at: Timestamp) -> String {
     at.strftime("%H:%M:%SZ").to_string()
@@ -118,6 +134,13 @@ mod tests {
     fn escape_sequences_of_others_do_not_reach_the_terminal() {
         assert_eq!(plain("a\u{1b}[31mred\u{1b}[0m\u{7}b\r\u{1b}]c\tz"), "aredb]c    z");
         assert_eq!(plain("plain ✓ text"), "plain ✓ text");
+    }
+
+    #[test]
+    fn values_of_secrets_are_hidden_wherever_they_stand() {
+        let told = "by kubectl: data.password maily.dev/sealed:a41c -> maily.dev/sealed:40f1, data.user";
+        assert_eq!(hidden(told), "by kubectl: data.password (value hidden) -> (value hidden), data.user");
+        assert_eq!(hidden("nothing of it"), "nothing of it");
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub(super) struct Tree {
     began: Option<Timestamp>,
     ended: Option<Timestamp>,
     headline: Option<String>,
+    /// Whether it goes on with nothing that has not begun.
+    turned: bool,
     /// What kept the run waiting when it was last heard of.
     waiting: Option<String>,
     /// What the person at the terminal was told.
@@ -107,6 +109,7 @@ impl Tree {
             began: None,
             ended: None,
             headline: None,
+            turned: false,
             waiting: None,
             notice: None,
             queued: None,
@@ -185,11 +188,18 @@ impl Tree {
                 row.failed = Some(row.why.clone());
                 row.until = Some(at);
             }),
-            What::Turned { why, .. } => self.headline = Some(format!("goes back: {}", plain(&why.message))),
+            What::Turned { why, .. } => {
+                self.turned = true;
+                self.headline = Some(format!("goes back: {}", plain(&why.message)));
+            }
             What::UndoStarted { step } => self.touch(step, |row, _| {
                 row.stuck.take_if(|stuck| stuck == step);
                 if row.stuck.is_some() {
                     return;
+                }
+                // The way there, and how long somebody thought about it, are no part of the way back.
+                if !matches!(row.mark, Mark::Undoing | Mark::Undone) {
+                    row.since = Some(at);
                 }
                 row.mark = Mark::Undoing;
                 // What was counted before were replicas of the version that goes.
@@ -225,8 +235,10 @@ impl Tree {
                 self.ended = Some(at);
             }
             What::RunFinished { outcome, .. } => {
-                if matches!(outcome, Outcome::Succeeded { .. }) {
-                    self.headline = None;
+                match outcome {
+                    Outcome::Succeeded { .. } => self.headline = None,
+                    Outcome::Unchanged { .. } => {}
+                    _ => self.turned = true,
                 }
                 self.notice = None;
                 self.ended = Some(at);
@@ -316,12 +328,15 @@ impl Tree {
         format!("{}{}", paint.strong(&text), paint.faint(&rest))
     }
 
-    /// The version that a row stands for: what was taken back is at the one before.
+    /// The version that a row stands for: what was taken back, or will not begin any more, is at the one before.
     fn version<'a>(&'a self, row: &'a Row) -> &'a str {
-        match &self.before {
-            Some(before) if row.mark == Mark::Undone && !row.version.is_empty() => {
-                before.get(&row.name).map_or("gone", String::as_str)
-            }
+        let Some(before) = self.before.as_ref().filter(|_| !row.version.is_empty()) else {
+            return &row.version;
+        };
+        let before = before.get(&row.name).map(String::as_str);
+        match row.mark {
+            Mark::Undone => before.unwrap_or("gone"),
+            Mark::Waits if self.turned => before.unwrap_or_default(),
             _ => &row.version,
         }
     }
@@ -342,6 +357,7 @@ impl Tree {
         let versions =
             self.rows.iter().map(|row| self.version(row).chars().count()).max().unwrap_or(0).min(16);
         let step = match row.mark {
+            Mark::Waits if self.turned => "not begun",
             Mark::Waits => "",
             Mark::Done => match row.work {
                 Kind::Removal => "removed",
@@ -505,6 +521,55 @@ mod tests {
         assert_eq!(row(&tree, 176), "  ◐  api  v2  rollout      1/3   1m14s  tries again: timed out");
         told(&mut tree, 180, false, What::StepApplied { step: id, took_ms: 78_000 });
         assert_eq!(row(&tree, 999), "  ✓  api  v2  serves       3/3   1m18s", "its clock stands still");
+    }
+
+    /// Two services, of which the first one is begun and taken back.
+    fn taken_back() -> (Tree, StepId) {
+        let id = |service: &str| StepId::new("production", service, "rollout");
+        let step = |service: &&str| StepInfo {
+            id: id(service),
+            kind: "rollout".to_owned(),
+            service: Some((*service).to_owned()),
+            phase: None,
+            needs: Vec::new(),
+        };
+        let of = |version: &str| -> BTreeMap<String, String> {
+            ["api", "web"].map(|name| (name.to_owned(), version.to_owned())).into()
+        };
+        let mut tree = Tree::new("deploy v2", "production", Some(of("v1")));
+        let (title, steps) = ("deploy v2".to_owned(), ["api", "web"].iter().map(step).collect());
+        told(&mut tree, 100, false, What::RunStarted { title, epoch: Epoch(1), versions: of("v2"), steps });
+        told(&mut tree, 100, false, What::StepStarted { step: id("api") });
+        told(&mut tree, 102, false, What::StepApplied { step: id("api"), took_ms: 2_000 });
+        (tree, id("api"))
+    }
+
+    fn rows(tree: &Tree, second: i64) -> Vec<String> {
+        let at = Timestamp::from_second(second).expect("is a time");
+        let lines = tree.lines(at, 100, 24, Paint::default());
+        lines.into_iter().filter(|line| line.contains("  api  ") || line.contains("  web  ")).collect()
+    }
+
+    #[test]
+    fn what_never_began_is_at_the_version_of_before_once_the_run_goes_back() {
+        let (mut tree, api) = taken_back();
+        assert_eq!(rows(&tree, 103)[1], "  ·  web  v2", "its turn comes");
+        let why = Failure::new("abort", "somebody asked for it");
+        told(&mut tree, 110, false, What::Turned { why, step: None });
+        assert_eq!(rows(&tree, 111)[1], "  ·  web  v1  not begun");
+        told(&mut tree, 112, false, What::UndoStarted { step: api.clone() });
+        told(&mut tree, 113, false, What::Undone { step: api });
+        assert_eq!(rows(&tree, 114)[1], "  ·  web  v1  not begun");
+    }
+
+    #[test]
+    fn a_way_back_is_timed_from_its_own_beginning() {
+        let (mut tree, api) = taken_back();
+        // Somebody thought about it for a while.
+        told(&mut tree, 160, false, What::UndoStarted { step: api.clone() });
+        assert!(rows(&tree, 161)[0].contains("going back") && rows(&tree, 161)[0].contains(" 1.0s"));
+        told(&mut tree, 163, false, What::Undone { step: api });
+        assert!(rows(&tree, 200)[0].contains("3.0s  as it was"), "{:?}", rows(&tree, 200));
     }
 
     fn told(tree: &mut Tree, second: i64, replayed: bool, what: What) {

@@ -39,7 +39,7 @@ fn broken(line: &str, wide: usize) -> String {
 }
 
 /// Whether a line shows a file, or points into the line above it: broken it would show something else.
-fn is_excerpt(line: &str) -> bool {
+pub(super) fn is_excerpt(line: &str) -> bool {
     let text = line.trim_start();
     text.starts_with('|') || text.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(" |")
 }

@@ -25,6 +25,7 @@ mod own_images;
 mod ownership;
 mod patience;
 mod phased;
+mod remedies;
 mod saved_plans;
 mod screens;
 mod server;

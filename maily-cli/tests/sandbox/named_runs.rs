@@ -48,3 +48,12 @@ fn a_run_is_gone_on_with_by_its_name_and_no_other_is() {
     // What is taken back is the one that has not ended, and never one by name.
     desk.sandbox(&["abort", &open, "--env", "production", "--yes"]).expect(2);
 }
+
+/// What the plan did not show has no line in the story of a run.
+#[test]
+fn a_run_tells_of_no_step_that_its_plan_does_not_show() {
+    let desk = Desk::example();
+    desk.sandbox(&["phased-deploy", "--version", "v1.0.0", "--yes"]).expect(0);
+    let told = desk.sandbox(&["show", "run", "--env", "production"]).expect(0).out;
+    assert!(told.contains("production/api/rollout") && !told.contains("phase-end"), "{told}");
+}

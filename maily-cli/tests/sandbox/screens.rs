@@ -89,6 +89,53 @@ fn lines_are_broken_at_the_width_of_a_terminal_and_commands_never() {
 }
 
 #[test]
+fn what_a_release_and_a_project_have_is_broken_between_words_too() {
+    let desk = Desk::example();
+    desk.sandbox(&["deploy", "--env", "production", "--version", "v1.0.0", "--yes"]).expect(0);
+    for (show, words) in [
+        (
+            ["show", "release", "--env", "production"],
+            &[" sha256:cde18c3a5f62dfa8", "blockchain:v1.0.0 is"][..],
+        ),
+        (["show", "project", "--env", "production"], &["amazonaws.com/{service}:{version}", "maily.yaml:21"]),
+    ] {
+        let told = desk.on_terminal(&[&["--sandbox"], &show[..]].concat(), None).expect(0).out;
+        for line in told.lines() {
+            let long = line.chars().count() > 80;
+            assert!(!long || line.trim().split(' ').count() == 1, "{line:?}");
+        }
+        for word in words {
+            assert!(told.contains(word), "`{word}` in {told}");
+        }
+        // In a pipe a line is a line.
+        let piped = desk.sandbox(&show).expect(0).out;
+        assert!(piped.lines().any(|line| line.chars().count() > 80), "{piped}");
+    }
+    // Where each value is from stands in one column, also beside those that are long.
+    let told = desk.on_terminal(&["--sandbox", "show", "project", "--env", "production"], None).expect(0).out;
+    let place = regex::Regex::new(r" (default|maily\.yaml:\d+)$").expect("is a pattern");
+    let columns: std::collections::BTreeSet<usize> =
+        told.lines().filter_map(|line| place.find(line)).map(|found| found.start()).collect();
+    assert_eq!(columns.len(), 1, "{told}");
+}
+
+#[test]
+fn the_tutorial_shows_what_the_program_says() {
+    let desk = Desk::example();
+    desk.sandbox(&["phased-deploy", "--version", "v1.0.0", "--yes"]).expect(0);
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/tutorial/sandbox.md");
+    let page = std::fs::read_to_string(page).expect("can be read");
+    for command in ["status --env production", "plan --env production --version v1.1.0"] {
+        let said = desk.sandbox(&command.split(' ').collect::<Vec<_>>()).expect(0).out;
+        let (_, shown) = page.split_once(&format!("$ mailyctl --sandbox {command}\n")).expect("is shown");
+        let shown = shown.lines().take_while(|line| !line.starts_with(['$', '`']));
+        for line in shown.filter(|line| *line != "…") {
+            assert!(said.lines().any(|said| said == line), "`{line}` in:\n{said}");
+        }
+    }
+}
+
+#[test]
 fn what_is_carried_out_without_a_question_is_shown_before() {
     let desk = Desk::example();
     let deploy = ["deploy", "--env", "production", "--version", "v1.0.0"];

@@ -8,7 +8,7 @@ use super::{EnvironmentError, FenceError, LeaseError, journal::JournalError};
 use crate::{provider::ProviderError, runtime::Runtime};
 
 /// How often something is tried again.
-const TRIES: u32 = 4;
+pub(super) const TRIES: u32 = 4;
 
 /// An error that may come from a provider.
 pub(crate) trait OfProvider {

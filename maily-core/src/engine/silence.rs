@@ -13,7 +13,7 @@ use futures::{
     future::{Either, select},
 };
 
-use super::{Environment, Event, Listener, RunId, What};
+use super::{Environment, Event, Listener, RunId, What, patience::TRIES};
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
@@ -35,6 +35,8 @@ struct Voice {
     runtime: Arc<dyn Runtime>,
     run: RunId,
     environment: String,
+    /// How often something is asked at most, where that is known before.
+    most: Option<u32>,
     last: Mutex<Option<Moment>>,
 }
 
@@ -73,7 +75,10 @@ impl Voice {
         if let Err(error) = &answer
             && error.is_transient()
         {
-            self.say(|| error.to_string());
+            self.say(|| match self.most {
+                Some(most) => format!("{}: asks up to {most} times", error.brief()),
+                None => error.brief(),
+            });
         }
         answer
     }
@@ -83,17 +88,22 @@ impl Environment {
     /// The same environment, which tells a listener what it waits for: whoever only looks has no run that would.
     #[must_use]
     pub fn told_to(&self, listener: &Arc<dyn Listener>) -> Self {
-        self.heard(listener, &RunId::from("-"))
+        self.told(listener, &RunId::from("-"), Some(TRIES + 1))
     }
 
     /// The same environment, whose listener hears when the cluster or the records keep it waiting.
     #[must_use]
     pub(crate) fn heard(&self, listener: &Arc<dyn Listener>, run: &RunId) -> Self {
+        self.told(listener, run, None)
+    }
+
+    fn told(&self, listener: &Arc<dyn Listener>, run: &RunId, most: Option<u32>) -> Self {
         let voice = Arc::new(Voice {
             listener: Arc::clone(listener),
             runtime: Arc::clone(&self.runtime),
             run: run.clone(),
             environment: self.name.clone(),
+            most,
             last: Mutex::default(),
         });
         let mut heard = self.clone();
@@ -115,7 +125,9 @@ struct HeardCluster {
 #[async_trait]
 impl Cluster for HeardCluster {
     async fn describe(&self) -> Result<ClusterInfo, ProviderError> {
-        self.voice.hear(|| "asks the API server who it is".to_owned(), self.cluster.describe()).await
+        self.voice
+            .hear(|| "asks the API server which cluster it is".to_owned(), self.cluster.describe())
+            .await
     }
 
     async fn resources(&self, kinds: &[ObjectKind]) -> Result<Vec<ApiResource>, ProviderError> {
@@ -178,18 +190,18 @@ struct HeardRecords {
 #[async_trait]
 impl RecordStore for HeardRecords {
     async fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, ProviderError> {
-        self.voice.hear(|| format!("writes record {key}"), self.records.create(key, bytes)).await
+        self.voice.hear(|| "writes its records".to_owned(), self.records.create(key, bytes)).await
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, ProviderError> {
-        self.voice.hear(|| format!("reads record {key}"), self.records.get(key)).await
+        self.voice.hear(|| "reads its records".to_owned(), self.records.get(key)).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, ProviderError> {
-        self.voice.hear(|| format!("lists records {prefix}"), self.records.list(prefix)).await
+        self.voice.hear(|| "reads its records".to_owned(), self.records.list(prefix)).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), ProviderError> {
-        self.voice.hear(|| format!("deletes record {key}"), self.records.delete(key)).await
+        self.voice.hear(|| "deletes old records".to_owned(), self.records.delete(key)).await
     }
 }

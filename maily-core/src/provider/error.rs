@@ -164,6 +164,17 @@ impl ProviderError {
         &self.0.message
     }
 
+    /// The error with its causes in one text. Of a server that does not answer its own sentence alone, which names it: what
+    /// it was asked makes no difference then.
+    pub fn brief(&self) -> String {
+        let text = with_causes(self);
+        let silent = matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::DeadlineExceeded);
+        match text.find(&self.0.message) {
+            Some(at) if silent && self.0.message.contains("the API server") => text[at..].to_owned(),
+            _ => text,
+        }
+    }
+
     /// Whether the same call may succeed a moment later.
     pub fn is_transient(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)

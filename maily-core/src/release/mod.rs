@@ -21,7 +21,7 @@ pub use images::{MovedImage, moved_images, moved_images_of};
 pub use logs::{PodLine, PodLines, logs};
 pub use phased::{Part, PhaseChoice, PhaseError, STAGING, never_had, parts, past_staging};
 pub use prepare::{DeployRequest, PrepareError, prepare};
-pub use remove::{RemoveError, remove};
+pub use remove::{RemoveError, note_found, remove};
 pub use rights::{Rights, rights};
 pub use rollback::{RollbackError, RollbackTo, rollback};
 pub use runs::{RunSummary, run, runs};

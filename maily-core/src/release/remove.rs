@@ -7,7 +7,7 @@ use crate::{
     engine::{
         Goal, Note,
         history::{Release, Released},
-        planner::{Wanted, WantedService},
+        planner::{Wanted, WantedService, holds_data},
     },
     model::{Resolved, Source},
 };
@@ -138,4 +138,23 @@ pub fn remove(resolved: &Resolved, base: &Release, names: Option<&[String]>) -> 
         prune_shared: all,
         left_out: Vec::new(),
     })
+}
+
+/// Notes on what a removal takes that stood in the cluster before: `found` is release 0, what the first run took over.
+pub fn note_found(wanted: &mut Wanted, base: &Release, found: &Release) {
+    let goes = |service: &Option<String>| match service {
+        Some(service) => wanted.prune.contains(service),
+        None => wanted.prune_shared,
+    };
+    let theirs = base.objects.iter().filter(|(key, object)| {
+        goes(&object.service) && found.objects.contains_key(*key) && !holds_data(key)
+    });
+    let theirs: Vec<String> = theirs.map(|(key, _)| key.short()).collect();
+    if !theirs.is_empty() {
+        let text = format!(
+            "taken over from before the first release, and deleted like all else: {}",
+            theirs.join(", ")
+        );
+        wanted.notes.push(Note { topic: "adopted".to_owned(), text });
+    }
 }

@@ -1,13 +1,15 @@
 //! Objects that others had made, taken over and given back.
 
+use futures::FutureExt as _;
 use maily_core::{
-    engine::{Depth, Outcome, RunEnd, Storage, planner::PlanOptions},
+    engine::{Depth, Outcome, ReleaseId, RunEnd, Storage, history, planner::PlanOptions},
     object::{Object, ObjectKey, ObjectKind},
     provider::{Precondition, WriteOptions},
+    release,
 };
 use serde_json::json;
 
-use crate::setup::{Setup, fault};
+use crate::setup::{Setup, fault, succeeded};
 
 const SHOP: &str = "
 maily: 1
@@ -84,4 +86,34 @@ async fn what_was_adopted_by_making_it_again_is_given_back_without_our_marks() {
     assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
     assert_eq!(content(&setup, &key), before);
     assert!(told);
+}
+
+/// Who removes what others had made before hears of it in the plan.
+#[tokio::test(start_paused = true)]
+async fn a_removal_says_what_of_it_was_there_before() {
+    let setup = Setup::of(SHOP, 63);
+    let theirs = Object::from_value(json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "api", "namespace": "shop"},
+        "spec": {"selector": {"app": "old"}, "ports": [{"port": 7000}]}}))
+    .expect("an object");
+    let options = WriteOptions::apply("kubectl", Precondition::Absent);
+    setup.shared.world().write(&theirs, &options).expect("can be made");
+    assert!(succeeded(&setup.deploy("v1").await));
+    let (environment, resolved) = (setup.environment(), setup.resolved());
+    for (names, told) in [(None, true), (Some(["api".to_owned()]), true), (Some(["web".to_owned()]), false)] {
+        let head = environment.head().await.expect("can be read");
+        let base = environment.released(&head).await.expect("can be read").expect("is on record");
+        let found = environment.read(|records| history::release(records, ReleaseId(0)).boxed()).await;
+        let found = found.expect("can be read").expect("is on record");
+        let mut wanted = release::remove(&resolved, &base, names.as_ref().map(|names| &names[..]))
+            .expect("can be removed");
+        release::note_found(&mut wanted, &base, &found);
+        let (options, depth) = (PlanOptions::default(), Depth::Read);
+        let planned = environment.plan(&wanted, head, Some(&base), &options, depth, Storage::Passing).await;
+        let planned = planned.expect("can be planned");
+        let notes: Vec<&str> = planned.plan.notes.iter().map(|note| note.text.as_str()).collect();
+        let ours = |note: &&&str| note.starts_with("taken over from before the first release");
+        let note = notes.iter().find(ours).copied().unwrap_or_default();
+        assert_eq!(note.ends_with(": Service/api"), told, "{names:?}: {notes:?}");
+    }
 }

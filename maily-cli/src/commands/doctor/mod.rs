@@ -6,8 +6,8 @@ mod rights;
 use std::{collections::BTreeSet, process::Command, time::Duration};
 
 use maily_core::{
-    engine::{EnvironmentError, FenceState},
-    model::{Bundle, Fencing, Source},
+    engine::{EnvironmentError, FenceError, FenceState},
+    model::{Bundle, Fencing, Resolved, Source, Version},
     program::{self, Limits, ProgramError},
     provider::{ClusterInfo, ErrorKind},
 };
@@ -18,7 +18,7 @@ use crate::{
     args::{DoctorCommand, Globals},
     exit::{CliError, Code},
     programs::ToldTools,
-    render::Ui,
+    render::{Paint, Ui},
     signals,
     wire::{Wired, Workshop},
 };
@@ -60,66 +60,110 @@ impl Findings {
     }
 }
 
+/// What was found in one environment.
+struct Report {
+    environment: String,
+    findings: Findings,
+    role: Option<String>,
+}
+
+impl Report {
+    fn is_bad(&self) -> bool {
+        self.findings.0.iter().any(|finding| finding.state == "bad")
+    }
+
+    fn text(&self, paint: Paint) -> String {
+        let mut text = format!("{}\n", paint.strong(&self.environment));
+        for finding in &self.findings.0 {
+            let mark = match finding.state {
+                "ok" => paint.good("✓"),
+                "warn" => paint.warn("!"),
+                _ => paint.bad("✗"),
+            };
+            text.push_str(&format!("  {mark} {:12} {}\n", finding.what, finding.detail));
+            if let Some(help) = &finding.help {
+                text.push_str(&format!("    {}: {help}\n", paint.strong("help")));
+            }
+        }
+        text
+    }
+
+    fn document(&self) -> serde_json::Value {
+        let mut document = serde_json::json!({"environment": self.environment, "healthy": !self.is_bad(), "findings": self.findings.0});
+        if let Some(role) = &self.role {
+            document["role"] = role.clone().into();
+        }
+        document
+    }
+}
+
 pub(super) async fn doctor(ui: &Ui, globals: &Globals, args: &DoctorCommand) -> Result<Code, CliError> {
     let version = args.version.as_deref().map(super::deploy::version).transpose()?;
     let workshop = Workshop::open(globals, Mode::Read)?;
-    let wired = workshop.wire(args.env.env.as_deref()).await?;
-    let mut findings = Findings::default();
-    let mut role = None;
-    let tools = ToldTools::new(ui);
-    signals::unless_stopped(programs(&wired, &mut findings)).await?;
-    if server(&wired, &mut findings).await && identity(&wired, globals.sandbox, &mut findings).await {
-        let rights = rights::permissions(&wired, version.as_ref(), &tools, &mut findings);
-        if let Some(rights) = signals::unless_stopped(rights).await? {
-            let (name, namespace) = (&wired.environment.name, &wired.environment.namespace);
-            role = args.role.then(|| rights.manifest(name, namespace));
+    let names = workshop.names(args.env.env.as_deref())?;
+    let (mut code, several) = (Code::Done, names.len() > 1);
+    let mut between = "";
+    for name in &names {
+        let report = examined(ui, globals, &workshop, name, version.as_ref(), args.role).await?;
+        if report.is_bad() {
+            code = Code::Failed;
         }
-        if !globals.sandbox {
-            fence(&wired, &mut findings).await;
+        match (ui.is_json(), &report.role) {
+            (true, _) => ui.one_document("doctor", &report.document(), several)?,
+            // The manifest is the result; what was found stands beside it.
+            (false, Some(role)) => {
+                match report.is_bad() {
+                    true => ui.insist(report.text(ui.paint).trim_end()),
+                    false => ui.tell(report.text(ui.paint).trim_end()),
+                }
+                ui.print(&format!("{between}{role}"))?;
+                between = "---\n";
+            }
+            (false, None) => ui.print_text(&report.text(ui.paint))?,
         }
-        records::records(&wired, &mut findings).await;
+    }
+    Ok(code)
+}
+
+/// Looks at one environment. What keeps from its cluster keeps from nothing else.
+async fn examined(
+    ui: &Ui,
+    globals: &Globals,
+    workshop: &Workshop,
+    name: &str,
+    version: Option<&Version>,
+    wants_role: bool,
+) -> Result<Report, CliError> {
+    let (resolved, tools) = (workshop.resolve(name)?, ToldTools::new(ui));
+    let (mut findings, mut role) = (Findings::default(), None);
+    signals::unless_stopped(programs(&resolved, &mut findings)).await?;
+    match workshop.wire(Some(name)).await {
+        Err(error) => {
+            let unbound = !globals.sandbox && resolved.environment.cluster.identity.is_none();
+            findings.unseen(if unbound { "binding" } else { "server" }, error);
+        }
+        Ok(wired) => {
+            if server(&wired, &mut findings).await && identity(&wired, globals.sandbox, &mut findings).await {
+                let rights = rights::permissions(&wired, version, &tools, &mut findings);
+                if let Some(rights) = signals::unless_stopped(rights).await? {
+                    role = wants_role.then(|| rights.manifest(name, &wired.environment.namespace));
+                }
+                if !globals.sandbox {
+                    fence(&wired, &mut findings).await;
+                }
+                records::records(&wired, &mut findings).await;
+            }
+        }
     }
     for help in findings.0.iter_mut().filter_map(|finding| finding.help.as_mut()) {
         *help = ui.tool.in_text(help);
     }
-    let bad = findings.0.iter().any(|finding| finding.state == "bad");
-    if ui.is_json() {
-        let mut document = serde_json::json!({"environment": wired.environment.name, "healthy": !bad, "findings": findings.0});
-        if let Some(role) = role {
-            document["role"] = role.into();
-        }
-        ui.document("doctor", &document)?;
-    } else {
-        let mut text = format!("{}\n", ui.paint.strong(&wired.environment.name));
-        for finding in &findings.0 {
-            let mark = match finding.state {
-                "ok" => ui.paint.good("✓"),
-                "warn" => ui.paint.warn("!"),
-                _ => ui.paint.bad("✗"),
-            };
-            text.push_str(&format!("  {mark} {:12} {}\n", finding.what, finding.detail));
-            if let Some(help) = &finding.help {
-                text.push_str(&format!("    {}: {help}\n", ui.paint.strong("help")));
-            }
-        }
-        match role {
-            // The manifest is the result; what was found stands beside it.
-            Some(role) => {
-                match bad {
-                    true => ui.insist(text.trim_end()),
-                    false => ui.tell(text.trim_end()),
-                }
-                ui.print(&role)?;
-            }
-            None => ui.print_text(&text)?,
-        }
-    }
-    Ok(if bad { Code::Failed } else { Code::Done })
+    Ok(Report { environment: name.to_owned(), findings, role })
 }
 
-async fn programs(wired: &Wired, findings: &mut Findings) {
-    let bundles = wired.resolved.project.sources.values();
-    let own = wired.resolved.services.values().filter_map(|service| match &service.source {
+async fn programs(resolved: &Resolved, findings: &mut Findings) {
+    let bundles = resolved.project.sources.values();
+    let own = resolved.services.values().filter_map(|service| match &service.source {
         Source::Bundle(bundle) => Some(bundle),
         _ => None,
     });
@@ -230,6 +274,13 @@ async fn fence(wired: &Wired, findings: &mut Findings) {
     let fence = environment.fence();
     let sight = match fence.sight(recorded).await {
         Ok(sight) => sight,
+        // Nothing is wrong with one that nobody has written down.
+        Err(FenceError::Provider { source, .. })
+            if !recorded && source.kind() == ErrorKind::PermissionDenied =>
+        {
+            let detail = "none is recorded, and these credentials may not see whether there is one";
+            return findings.add("warn", "fence", detail, source.hint());
+        }
         Err(error) => return findings.unseen("fence", error),
     };
     let (said, help) = crate::render::fence(sight, &environment.name);

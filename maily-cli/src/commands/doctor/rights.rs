@@ -108,8 +108,9 @@ pub(super) async fn namespaces(wired: &Wired, refused: ProviderError, findings: 
     }
     let detail = format!("not allowed: {}", denied.join(", "));
     let help = format!(
-        "ask for a ClusterRole that allows `get` on `namespaces` with `resourceNames: [{SYSTEM}, {own}]`: without it no \
-         command can tell whether this is the bound cluster"
+        "ask for a ClusterRole that allows `get` on `namespaces` with `resourceNames: [{SYSTEM}, {own}]`, without which no \
+         command can tell whether this is the bound cluster: `mailyctl doctor --env {} --role` prints it",
+        wired.environment.name
     );
     findings.add("bad", "identity", detail, Some(&help));
 }

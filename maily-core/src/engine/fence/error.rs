@@ -56,7 +56,7 @@ pub enum FenceError {
         source: ProviderError,
     },
     /// The cluster failed.
-    #[error("failed to work the fence of `{environment}`")]
+    #[error("failed to read or move the fence of `{environment}`")]
     Provider {
         /// The environment.
         environment: String,

@@ -344,10 +344,7 @@ impl Comparison<'_> {
             self.notes.push(Note { topic: "kept".into(), text });
             return None;
         }
-        if matches!(
-            key.kind.kind.as_str(),
-            "PersistentVolumeClaim" | "PersistentVolume" | "Namespace" | "CustomResourceDefinition"
-        ) {
+        if holds_data(key) {
             let text =
                 format!("{key} is in this release no more but holds data: it stays; delete it by hand");
             self.notes.push(Note { topic: "kept".into(), text });
@@ -490,4 +487,12 @@ fn covers_all(live: &Object, desired: &Object) -> bool {
         .iter()
         .filter(|(key, _)| *key != "apiVersion")
         .all(|(key, wanted)| live.body().get(key).is_some_and(|found| covers(found, wanted)))
+}
+
+/// What no plan deletes.
+pub(crate) fn holds_data(key: &ObjectKey) -> bool {
+    matches!(
+        key.kind.kind.as_str(),
+        "PersistentVolumeClaim" | "PersistentVolume" | "Namespace" | "CustomResourceDefinition"
+    )
 }

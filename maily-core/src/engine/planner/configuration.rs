@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{Change, Note, Step},
-    object::Object,
+    object::{Object, ObjectKey},
     source::pod_references,
 };
 
@@ -16,26 +16,37 @@ pub(super) fn notes<'a>(steps: &[Step], workloads: impl Iterator<Item = &'a Obje
     let rolls = |workload: &Object| {
         changes.iter().any(|change| change.key == *workload.key() && !keeps_its_pods(change))
     };
-    let mut notes = Vec::new();
-    for workload in workloads.filter(|object| object.key().kind.keeps_pods() && !rolls(object)) {
-        let used = pod_references(workload);
-        for change in &changed {
-            let (kind, name) = (change.key.kind.kind.as_str(), &change.key.name);
-            let uses = change.key.namespace == workload.key().namespace
-                && used.iter().any(|used| used.kind == kind && used.name == name);
-            if uses {
-                let text = format!(
-                    "{} changes, and the pods of {} stay: they keep variables from it until they start again, mounted \
-                     files follow within a minute or two; a hash of it in the annotations of the pod template, or a \
-                     name by its content, makes them follow",
-                    change.key.short(),
-                    workload.key().short()
-                );
-                notes.push(Note { topic: "configuration".to_owned(), text });
-            }
-        }
-    }
-    notes
+    let stay: Vec<_> = workloads
+        .filter(|object| object.key().kind.keeps_pods() && !rolls(object))
+        .map(|workload| (workload.key(), pod_references(workload)))
+        .collect();
+    let note = |change: &&Change| {
+        let (kind, name) = (change.key.kind.kind.as_str(), &change.key.name);
+        let uses = stay.iter().filter(|(key, used)| {
+            change.key.namespace == key.namespace
+                && used.iter().any(|used| used.kind == kind && used.name == name)
+        });
+        let users: Vec<&ObjectKey> = uses.map(|(key, _)| *key).collect();
+        (!users.is_empty()).then(|| Note { topic: "configuration".to_owned(), text: told(change, &users) })
+    };
+    changed.iter().filter_map(note).collect()
+}
+
+/// One line for all whose pods stay: in a project of many services, one for each would hide the rest.
+fn told(change: &Change, users: &[&ObjectKey]) -> String {
+    let names: Vec<String> = users.iter().map(|key| key.short()).collect();
+    let called: Vec<String> =
+        users.iter().map(|key| format!("{}/{}", key.kind.kind.to_lowercase(), key.name)).collect();
+    let namespace =
+        change.key.namespace.as_ref().map(|name| format!(" --namespace {name}")).unwrap_or_default();
+    format!(
+        "{} changes, and the pods of {} stay: they keep variables from it until they start again, by \
+         `kubectl rollout restart{namespace} {}`; mounted files follow within a minute or two; a hash of it in the \
+         annotations of the pod template, or a name by its content, makes them follow",
+        change.key.short(),
+        names.join(", "),
+        called.join(" ")
+    )
 }
 
 /// Whether what pods read of a ConfigMap or Secret becomes another.

@@ -13,6 +13,7 @@ mod replace;
 mod wanted;
 
 pub(crate) use asked::to_ask_about;
+pub(crate) use change::holds_data;
 pub use change::{DryRun, Observed};
 pub(crate) use conflict::is_deployer;
 pub(crate) use missing::to_look_for;

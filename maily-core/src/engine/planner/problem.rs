@@ -145,7 +145,8 @@ impl PlanProblem {
                 named(manager, key)
             ),
             Self::Drift { key, .. } => format!(
-                "`--force-conflicts={}` overwrites it; a deploy keeps it once it stands in the project, a rollback does not",
+                "`--force-conflicts={}` overwrites it; to keep it, write it into the project's files and deploy them: no \
+                 rollback brings it",
                 key.short()
             ),
             Self::Replace { key, .. } => {
