@@ -136,3 +136,37 @@ fn an_anchor_bomb_is_refused_and_not_unfolded() {
     refused(text.as_bytes(), &["m.yaml:", "1000000"]);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
+
+/// The sandbox refuses what a server would, and for the same reason.
+#[test]
+fn what_a_server_refuses_of_pods_does_not_serve_in_the_sandbox() {
+    let whole = "replicas: 1";
+    let image = "image: 'r.example/web:1'";
+    for (spec, container, said) in [
+        ("replicas: -2", image, "spec.replicas: Invalid value: -2"),
+        ("replicas: '2'", image, ".spec.replicas: expected numeric (int or float), got string"),
+        ("replcas: 5", image, ".spec.replcas: field not declared in schema"),
+        (whole, "imge: 'r.example/web:1'", "imge: field not declared in schema"),
+        (whole, "args: [a]", "spec.template.spec.containers.image: Required value"),
+        (whole, &format!("{image}, ports: [{{containerPort: 99999}}]"), "Invalid value: 99999"),
+        (
+            whole,
+            &format!("{image}, resources: {{requests: {{memory: 2Gi}}, limits: {{memory: 1Gi}}}}"),
+            "Invalid value: \"2Gi\": must be less than or equal to memory limit of 1Gi",
+        ),
+        (
+            whole,
+            &format!("{image}, volumeMounts: [{{name: lost, mountPath: /a}}]"),
+            "volumeMounts.name: Not found: \"lost\"",
+        ),
+    ] {
+        let desk = one(format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: api}}\nspec:\n  {spec}\n  selector: {{matchLabels: {{app: api}}}}\n  template:\n    metadata: {{labels: {{app: api}}}}\n    spec: {{containers: [{{name: web, {container}}}]}}\n"
+        )
+        .as_bytes());
+        let done = desk.sandbox(&["deploy", "--version", "v1", "--yes"]);
+        assert!(done.code != 0, "`{spec}`, `{container}` serves:\n{}", done.out);
+        let told = format!("{}{}", done.out, done.err);
+        assert!(told.contains(said), "`{said}` in:\n{told}");
+    }
+}

@@ -258,3 +258,53 @@ fn words_that_mean_nothing_at_their_place_are_refused() {
     gates("{command: [look, '{service}']}", "`{service}` means nothing here");
     gates("{http: 'https://{service}.example'}", "`{service}` means nothing here");
 }
+
+/// What the API server would refuse at the latest moment is an error of the file.
+#[test]
+fn what_kubernetes_forbids_of_a_workload_is_refused_at_its_place() {
+    let long = "x".repeat(254);
+    for (workload, said) in [
+        ("port: 80, ports: {m: 80}", "maily.yaml:7:41: port 80 stands twice"),
+        ("port: 80, ports: {m: 81, n: 81}", "maily.yaml:7:48: port 81 stands twice"),
+        ("ports: {a--b: 81}", "`a--b` is no name of a further port"),
+        ("config: {'../x': y}", "maily.yaml:7:29: `../x` is no name of a file"),
+        ("config: {'..x': y}", "maily.yaml:7:29: `..x` is no name of a file"),
+        ("config: {'.': y}", "`.` is no name of a file"),
+        (&format!("config: {{{long}: y}}"), "is no name of a file"),
+        ("config: {a: y}, volumes: {v: {mount: /etc/config}}", "maily.yaml:7:57: `/etc/config` is where"),
+        ("config: {a: y}, volumes: {v: {mount: /etc/config/}}", "maily.yaml:7:57: `/etc/config` is where"),
+        ("volumes: {v: {mount: /a}, w: {mount: /a/}}", "two volumes are mounted at `/a`"),
+        ("volumes: {v: {mount: /a, size: 0Gi}}", "`0Gi` is nothing"),
+        ("env: {'..A': b}", "`..A` is no name of a variable"),
+        ("secrets: {A: 'secret:s#a/b'}", "maily.yaml:7:33: `a/b` is no key of a Secret"),
+        ("scale: 3000000000", "`3000000000` is no number of replicas"),
+        ("port: 80, ingress: {host: a.example, path: /a/../b}", "maily.yaml:7:63: `/a/../b` is no path"),
+        ("port: 80, ingress: {host: 10.0.0.1}", "`10.0.0.1` is no host name"),
+    ] {
+        refused(&services(&format!("  api: {{workload: {{{workload}}}}}")), &[said, "^", "help: "]);
+    }
+    refused(&services("  1a: {workload: {port: 80}}"), &["maily.yaml:7:7: `1a` is no name of a Service"]);
+    // Where nothing is mounted there, and for what serves nothing, it is free.
+    planned(&services("  1a: {workload: {volumes: {v: {mount: /etc/config}}}}"));
+}
+
+#[test]
+fn two_workloads_of_one_name_are_refused_once_and_at_their_place() {
+    let err = refused(
+        &services("  web: {workload: {name: a}}\n  api: {workload: {name: a}}"),
+        &["maily.yaml:8:26: the workload of `api` is called `a`, as that of `web`", "help: "],
+    );
+    assert_eq!(err.matches("is called").count(), 1, "{err}");
+    refused(
+        &services("  web: {workload: {name: api}}\n  api: {workload: {}}"),
+        &["maily.yaml:7:26: the workload of `web` is called `api`, as that of `api`"],
+    );
+}
+
+#[test]
+fn a_patch_does_not_take_the_workload_away() {
+    refused(
+        &services("  web: {workload: {port: 80, patch: {Deployment: null}}}"),
+        &["maily.yaml:7:50: a workload without its Deployment", "help: "],
+    );
+}

@@ -15,6 +15,7 @@ mod frontend;
 mod jobs;
 mod metrics;
 mod misfit;
+mod misfit_pods;
 mod pods;
 mod query;
 mod requests;

@@ -11,6 +11,7 @@ use super::{
     apply::{apply, migrate, patch},
     defaults::{fill, frozen, invalid},
     misfit::{misfit, stored},
+    misfit_pods,
 };
 
 /// Why a request was refused.
@@ -53,7 +54,7 @@ impl World {
         let written = match &options.mode {
             WriteMode::Apply { force } => {
                 let mut desired = without_server_fields(object);
-                if let Some(message) = misfit(&desired) {
+                if let Some(message) = misfit(&desired).or_else(|| misfit_pods::unknown(&desired)) {
                     let message = format!("failed to create typed patch object ({key}): {message}");
                     return Err(refuse(ErrorKind::Invalid, message));
                 }
@@ -106,7 +107,11 @@ impl World {
         let mut written = written;
         // A dry run must not move the counter of addresses.
         fill(&mut written, self.version);
-        if let Some(message) = invalid(&written) {
+        // What was valid before is not looked through again where only its status or metadata change.
+        let as_before = live.is_some_and(|live| live.at("/spec") == written.at("/spec"));
+        let message =
+            invalid(&written).or_else(|| if as_before { None } else { misfit_pods::invalid(&written) });
+        if let Some(message) = message {
             return Err(refuse(ErrorKind::Invalid, format!("{} is invalid: {message}", written.key())));
         }
         match live {

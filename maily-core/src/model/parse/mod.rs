@@ -1,7 +1,9 @@
 //! From text to a project, with every error at once.
 
 mod amount;
+mod data;
 mod environment;
+mod ingress;
 mod phase;
 mod project;
 mod references;

@@ -66,6 +66,7 @@ pub(super) fn references(scope: &Scope<'_>, errors: &Errors<'_>) {
             }
         }
         peers(scope, name, service, node, errors);
+        workload_names(scope, name, service, node, errors);
         aliases(scope, name, service, node, errors);
         neighbours(scope, service, node, errors);
         of_gates(scope, name, service, node, errors);
@@ -116,6 +117,39 @@ fn peers(scope: &Scope<'_>, name: &ServiceName, service: &Service, node: &Node, 
             }
         }
     }
+}
+
+/// Objects are called after their workload: each has a name of its own, and one that serves has one of a Service.
+fn workload_names(
+    scope: &Scope<'_>,
+    name: &ServiceName,
+    service: &Service,
+    node: &Node,
+    errors: &Errors<'_>,
+) {
+    let called = |name: &ServiceName, service: &Service| match &service.source {
+        Source::Workload(workload) => Some(workload.name.clone().unwrap_or_else(|| name.to_string())),
+        _ => None,
+    };
+    let given = |node: &Node| node.get("workload").and_then(|workload| workload.get("name")).map(|n| n.place);
+    let Some(own) = called(name, service) else { return };
+    let serves = matches!(&service.source, Source::Workload(w) if w.port.is_some() || !w.ports.is_empty());
+    // RFC 1035, which servers before 1.34 ask of Services alone.
+    if serves && own.starts_with(|c: char| c.is_ascii_digit()) {
+        let message = format!("`{own}` is no name of a Service: it begins with a digit");
+        let help = "give the workload a `name` that begins with a letter";
+        errors.add(given(node).unwrap_or(node.place), message, Some(help.into()));
+    }
+    let before = scope.services.iter().take_while(|(other, _)| *other != name);
+    let same = before.into_iter().find(|(other, (service, _))| called(other, service).as_ref() == Some(&own));
+    let Some((other, (_, other_node))) = same else { return };
+    // The place is that of a name that was written, be it the first one.
+    let (mine, theirs, place) = match (given(node), given(other_node)) {
+        (None, Some(place)) => (other, name, place),
+        (place, _) => (name, other, place.unwrap_or(node.place)),
+    };
+    let message = format!("the workload of `{mine}` is called `{own}`, as that of `{theirs}`");
+    errors.add(place, message, Some("give one of them another `name`".into()));
 }
 
 /// A name means one service.

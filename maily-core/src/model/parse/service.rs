@@ -13,7 +13,7 @@ use super::{
     project::name_at,
     workload::{environment_names, secrets, workload_of},
 };
-use crate::yaml::{Content, Node, Place};
+use crate::yaml::{Content, Key, Node, Place};
 
 /// Keys of later parts that have their place already.
 const LATER_SERVICE: &[&str] = &["flags", "monitors", "slo"];
@@ -139,7 +139,7 @@ pub(super) fn bundle(fields: &mut Fields<'_, '_>) -> Option<Bundle> {
         let chart = fields.text("chart").map(|(text, _)| text);
         let release = fields.text("release").map(|(text, _)| text);
         let values = fields.words("values").into_iter().map(|(text, _)| text).collect();
-        let set = pairs(&mut fields, "set");
+        let set = pairs(fields.map("set"), errors);
         if chart.is_none() {
             errors.add(node.place, "the chart is missing", Some("write `chart: FOLDER`".into()));
         }
@@ -262,10 +262,8 @@ fn scalar(node: &Node, name: &str, errors: &Errors<'_>) -> Option<String> {
 }
 
 /// Pairs whose values are taken as they are.
-pub(super) fn pairs(fields: &mut Fields<'_, '_>, name: &'static str) -> Vec<(String, String)> {
-    let errors = fields.errors();
-    fields
-        .map(name)
+pub(super) fn pairs(entries: &[(Key, Node)], errors: &Errors<'_>) -> Vec<(String, String)> {
+    entries
         .iter()
         .filter_map(|(key, node)| Some((key.name.clone(), scalar(node, &key.name, errors)?)))
         .collect()

@@ -22,8 +22,10 @@ pub(super) fn volumes(fields: &mut Fields<'_, '_>) -> Vec<workload::Volume> {
         }
         fields.finish();
         if let Some(mount) = mount {
-            if found.iter().any(|other| other.mount == mount) {
-                errors.add(node.place, format!("two volumes are mounted at `{mount}`"), None);
+            let bare = mount.trim_end_matches('/');
+            if found.iter().any(|other| other.mount.trim_end_matches('/') == bare) {
+                let help = "mount one of them somewhere else";
+                errors.add(node.place, format!("two volumes are mounted at `{bare}`"), Some(help.into()));
             }
             found.push(workload::Volume { name: key.name.clone(), mount, source });
         }
@@ -36,6 +38,10 @@ fn volume_source(fields: &mut Fields<'_, '_>, node: &Node) -> workload::VolumeSo
     let size = fields.value::<Quantity>("size");
     if let Some((message, help)) = size.as_ref().and_then(|size| wrong_unit("size", size)) {
         errors.add(node.get("size").map_or(node.place, |node| node.place), message, Some(help));
+    }
+    if let Some(size) = size.as_ref().filter(|size| size.value() <= 0.0) {
+        let place = node.get("size").map_or(node.place, |node| node.place);
+        errors.add(place, format!("`size`: `{size}` is nothing"), Some("write `size: 10Gi`".into()));
     }
     let class = existing(fields, "class");
     let many = match fields.text("access") {

@@ -7,18 +7,21 @@ use super::{
         workload,
     },
     amount::range,
-    service::{pairs, phrase_pairs, phrases},
+    data::{DATA_KEY, config_is_free, data_key, files},
+    ingress::ingress,
+    service::{phrase_pairs, phrases},
     volume::volumes,
 };
 use crate::yaml::{Content, Node, Place, to_json};
 
 pub(super) fn workload_of(node: &Node, errors: &Errors<'_>) -> Option<workload::Workload> {
     let mut fields = Fields::of(node, "a workload", errors)?;
-    let ports = ports(&mut fields);
+    let port = fields.value::<Port>("port").map(|port| port.0);
+    let ports = ports(&mut fields, port);
     let workload = workload::Workload {
         name: label(&mut fields, "name"),
         image: fields.text("image").map(|(text, _)| text),
-        port: fields.value::<Port>("port").map(|port| port.0),
+        port,
         ports,
         command: phrases(&mut fields, "command"),
         args: phrases(&mut fields, "args"),
@@ -28,7 +31,7 @@ pub(super) fn workload_of(node: &Node, errors: &Errors<'_>) -> Option<workload::
         health: fields.take("health").map(|node| health(node, errors)).unwrap_or_default(),
         env: phrase_pairs(&mut fields, "env"),
         secrets: secrets(&mut fields),
-        config: pairs(&mut fields, "config"),
+        config: files(&mut fields),
         volumes: volumes(&mut fields),
         ingress: fields.take("ingress").and_then(|node| ingress(node, errors)),
         permissions: permissions(&mut fields),
@@ -46,6 +49,7 @@ pub(super) fn workload_of(node: &Node, errors: &Errors<'_>) -> Option<workload::
         let help = "give the volume another name: `config` holds the files of `config`";
         errors.add(node.place, "volume `config` stands twice", Some(help.into()));
     }
+    config_is_free(&workload, node, errors);
     fields.finish_with(SYNONYMS);
     Some(workload)
 }
@@ -93,7 +97,7 @@ fn label(fields: &mut Fields<'_, '_>, name: &'static str) -> Option<String> {
 }
 
 /// Names of objects that exist already may have dots.
-fn object_name(text: &str) -> bool {
+pub(super) fn object_name(text: &str) -> bool {
     (1..=253).contains(&text.len()) && text.split('.').all(|part| part.parse::<ServiceName>().is_ok())
 }
 
@@ -106,19 +110,25 @@ pub(super) fn existing(fields: &mut Fields<'_, '_>, name: &'static str) -> Optio
     None
 }
 
-fn ports(fields: &mut Fields<'_, '_>) -> Vec<(String, u16)> {
+fn ports(fields: &mut Fields<'_, '_>, first: Option<u16>) -> Vec<(String, u16)> {
     let errors = fields.errors();
-    let mut found = Vec::new();
+    let mut found: Vec<(String, u16)> = Vec::new();
     for (key, node) in fields.map("ports") {
         // Rule of IANA service names, which the API server checks.
         let fits = key.name.len() <= 15
             && key.name.parse::<ServiceName>().is_ok()
+            && !key.name.contains("--")
             && key.name.bytes().any(|b| b.is_ascii_lowercase());
         if !fits || key.name == "http" {
             let help = "up to 15 lower-case letters, digits and `-`; `http` is the one of `port`";
             errors.add(key.place, format!("`{}` is no name of a further port", key.name), Some(help.into()));
         }
         if let Some(port) = value::<Port>(node, &key.name, errors) {
+            // A Service has each number once.
+            if first == Some(port.0) || found.iter().any(|(_, other)| *other == port.0) {
+                let help = "give each port a number of its own, or take one of them out";
+                errors.add(node.place, format!("port {} stands twice", port.0), Some(help.into()));
+            }
             found.push((key.name.clone(), port.0));
         }
     }
@@ -138,8 +148,8 @@ pub(super) fn environment_names(
         let place = node.get(under).and_then(|map| map.get(name)).map_or(node.place, |node| node.place);
         let fits = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
             && !name.starts_with(|c: char| c.is_ascii_digit());
-        if !fits || name.is_empty() {
-            let help = "letters, digits, `_`, `-` and `.`, not beginning with a digit";
+        if !fits || name.is_empty() || *name == "." || name.starts_with("..") {
+            let help = "letters, digits, `_`, `-` and `.`, not beginning with a digit or `..`";
             errors.add(place, format!("`{name}` is no name of a variable"), Some(help.into()));
         }
         if under == "secrets" && env.iter().any(|(other, _)| other == name) {
@@ -155,6 +165,11 @@ fn patch(fields: &mut Fields<'_, '_>) -> Vec<(String, serde_json::Value)> {
     for (key, node) in fields.map("patch") {
         match &node.content {
             Content::Map(_) => {}
+            _ if node.is_null() && key.name == "Deployment" => errors.add(
+                node.place,
+                "a workload without its Deployment would be nothing that serves",
+                Some("take this line out, or the whole service".into()),
+            ),
             _ if node.is_null() => {}
             _ => errors.add(
                 node.place,
@@ -177,6 +192,9 @@ fn patch(fields: &mut Fields<'_, '_>) -> Vec<(String, serde_json::Value)> {
     found
 }
 
+/// The API counts replicas in 32 bits with a sign.
+const MOST_REPLICAS: u32 = i32::MAX as u32;
+
 pub(super) fn scale(node: &Node, errors: &Errors<'_>) -> Option<workload::Scale> {
     let share = node.get("cpu");
     let (range, cpu) = match &node.content {
@@ -194,9 +212,11 @@ pub(super) fn scale(node: &Node, errors: &Errors<'_>) -> Option<workload::Scale>
         return None;
     };
     let parsed = match range.split_once("..") {
-        None => range.parse().ok().map(workload::Scale::Fixed),
+        None => range.parse().ok().filter(|number| *number <= MOST_REPLICAS).map(workload::Scale::Fixed),
         Some((min, max)) => match (min.parse::<u32>(), max.parse::<u32>()) {
-            (Ok(min), Ok(max)) if min >= 1 && min <= max => Some(workload::Scale::Range { min, max, cpu }),
+            (Ok(min), Ok(max)) if min >= 1 && min <= max && max <= MOST_REPLICAS => {
+                Some(workload::Scale::Range { min, max, cpu })
+            }
             _ => None,
         },
     };
@@ -248,6 +268,9 @@ pub(super) fn secrets(fields: &mut Fields<'_, '_>) -> Vec<(String, workload::Sec
         }
         match text.strip_prefix("secret:").and_then(|rest| rest.split_once('#')) {
             Some((name, part)) if object_name(name) && !part.is_empty() => {
+                if !data_key(part) {
+                    errors.add(node.place, format!("`{part}` is no key of a Secret"), Some(DATA_KEY.into()));
+                }
                 let (name, part) = (name.to_owned(), part.to_owned());
                 found.push((key.name.clone(), workload::SecretRef { name, key: part }));
             }
@@ -259,41 +282,6 @@ pub(super) fn secrets(fields: &mut Fields<'_, '_>) -> Vec<(String, workload::Sec
         }
     }
     found
-}
-
-pub(super) fn ingress(node: &Node, errors: &Errors<'_>) -> Option<workload::Ingress> {
-    let mut fields = Fields::of(node, "an ingress", errors)?;
-    let host = fields.text("host");
-    let path = path(&mut fields, "path").unwrap_or_else(|| "/".to_owned());
-    let tls = existing(&mut fields, "tls");
-    let class = existing(&mut fields, "class");
-    let gateway = fields.text("gateway");
-    let listener = existing(&mut fields, "listener");
-    match &host {
-        None => errors.add(node.place, "the host is missing", Some("write `host: api.example.com`".into())),
-        Some((text, place)) if !object_name(text.strip_prefix("*.").unwrap_or(text)) => {
-            errors.add(*place, format!("`{text}` is no host name"), Some("write `api.example.com`".into()));
-        }
-        Some(_) => {}
-    }
-    if let Some((text, place)) = &gateway {
-        if !text.split('/').all(object_name) || text.split('/').count() > 2 {
-            let help = "write `NAME`, or `NAMESPACE/NAME`";
-            errors.add(*place, format!("`{text}` is no Gateway"), Some(help.into()));
-        }
-        for key in ["tls", "class"] {
-            if let Some(found) = node.get(key) {
-                let help = "the Gateway's listener has the certificate: choose it with `listener: NAME`";
-                let message = format!("`{key}` belongs to an Ingress, not to a route on a Gateway");
-                errors.add(found.place, message, Some(help.into()));
-            }
-        }
-    } else if let Some(found) = node.get("listener") {
-        errors.add(found.place, "`listener` belongs to a `gateway`", None);
-    }
-    fields.finish();
-    let gateway = gateway.map(|(text, _)| text);
-    Some(workload::Ingress { host: host?.0, path, tls, class, gateway, listener })
 }
 
 pub(super) fn permissions(fields: &mut Fields<'_, '_>) -> Vec<workload::Permission> {
