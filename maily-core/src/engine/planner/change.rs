@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use super::{
-    conflict::{is_deployer, shared},
+    conflict::{is_deployer, is_held},
     problem::PlanProblem,
     replace::{covers, replaced_fields},
     wanted::PlanOptions,
@@ -15,7 +13,7 @@ use crate::{
         Before, Change, ENVIRONMENT, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, Sealer,
         belongs_to, difference, digest_of_all, drifted, foreign_labels,
         history::{Release, Released},
-        object_digest, strip_bookkeeping, told, told_added, without_bookkeeping,
+        object_digest, strip_bookkeeping, told_added, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey, managers},
     provider::ClusterIdentity,
@@ -73,22 +71,6 @@ pub(super) struct Comparison<'a> {
     pub(super) scaled: &'a BTreeSet<(String, String)>,
     pub(super) notes: Vec<Note>,
     pub(super) problems: Vec<PlanProblem>,
-}
-
-/// Who changed a field that no manager is on record for.
-const NOBODY: &str = "somebody";
-
-/// Whether new pods would be asked of a Deployment that somebody has paused: they would never come (T4).
-fn is_held(live: &Object, desired: &Object) -> bool {
-    let (paused, template) = ("/spec/paused", "/spec/template");
-    let rolls = || match (live.at(template), desired.at(template)) {
-        (Some(found), Some(wanted)) => !covers(found, wanted),
-        _ => false,
-    };
-    live.kind() == "Deployment"
-        && live.at(paused) == Some(&Value::Bool(true))
-        && desired.at(paused) != Some(&Value::Bool(false))
-        && rolls()
 }
 
 /// Whether a workload is to have no pods.
@@ -261,76 +243,6 @@ impl Comparison<'_> {
         known.fingerprint.clone()
     }
 
-    /// What others manage and would lose, but for what is to be taken.
-    fn conflicts(
-        &self,
-        live: &Object,
-        wanted: &Object,
-        migrate: &BTreeSet<String>,
-        known: Option<&Released>,
-    ) -> Vec<PlanProblem> {
-        let key = live.key();
-        let mut problems = Vec::new();
-        let ours = |manager: &str| migrate.contains(manager) || self.options.force.takes(key, manager);
-        for (manager, shared) in shared(live, wanted, ours) {
-            let now = self.view(live, &shared);
-            let changed = difference(&now, &shared.project(wanted));
-            // What a person took by hand and left or set as the last release has it is nobody's loss. It is not so
-            // for a client that keeps a field: it would set it again.
-            let by_hand = known.filter(|_| is_deployer(&manager));
-            let (drift, fields): (bool, Vec<String>) = match by_hand {
-                Some(known)
-                    if known.fingerprint.as_deref() == Some(&*self.fingerprint(live, &known.desired)) =>
-                {
-                    continue;
-                }
-                Some(known) => {
-                    let mut edited = drifted(&shared.project(&known.desired), &now);
-                    edited.retain(|edit| changed.iter().any(|field| field.path == edit.path));
-                    (true, edited.iter().map(told).collect())
-                }
-                None => (false, changed.into_iter().map(|field| field.path).collect()),
-            };
-            if fields.is_empty() {
-                continue;
-            }
-            let (key, fields) = (key.clone(), fields.join(", "));
-            problems.push(if drift {
-                PlanProblem::Drift { key, manager, fields }
-            } else {
-                PlanProblem::FieldConflict { key, manager, fields }
-            });
-        }
-        problems
-    }
-
-    /// What was changed since the release, is another now and has no manager: `kubectl scale --replicas 0` leaves such
-    /// a field.
-    fn nobodys(&self, live: &Object, wanted: &Object, known: &Released) -> Option<PlanProblem> {
-        let key = live.key().clone();
-        if self.options.force.takes(&key, NOBODY)
-            || known.fingerprint.as_deref() == Some(&*self.fingerprint(live, &known.desired))
-        {
-            return None;
-        }
-        let owned = FieldSet::owned_or_scaled_by(live, |_| true);
-        let nobodys = without_bookkeeping(FieldSet::of(&known.desired)).difference(&owned);
-        let now = self.view(live, &nobodys);
-        let lost = difference(&now, &nobodys.project(wanted));
-        let mut edited = drifted(&nobodys.project(&known.desired), &now);
-        // What is gone is written again, and the plan says so.
-        edited.retain(|edit| edit.to.is_some() && lost.iter().any(|field| field.path == edit.path));
-        if edited.is_empty() {
-            return None;
-        }
-        let fields = edited.iter().map(told).collect::<Vec<_>>().join(", ");
-        Some(PlanProblem::Drift { key, manager: NOBODY.to_owned(), fields })
-    }
-
-    fn fingerprint(&self, live: &Object, desired: &Object) -> String {
-        object_digest(&self.view(live, &without_bookkeeping(FieldSet::of(desired))))
-    }
-
     /// The deletion of an object of the last release; `None` where it is gone already or must stay.
     pub(super) fn unwanted(&mut self, key: &ObjectKey) -> Option<Change> {
         let live = self.observed.objects.get(key)?;
@@ -423,7 +335,7 @@ impl Comparison<'_> {
         self.observed.closely.then(|| digest_of_all(self.sealer, live))
     }
 
-    fn view(&self, live: &Object, scope: &FieldSet) -> Object {
+    pub(super) fn view(&self, live: &Object, scope: &FieldSet) -> Object {
         self.sealer.view(live, scope)
     }
 

@@ -1,9 +1,15 @@
-//! Who else manages the fields that we would change.
+//! What would be lost to others: fields that they manage, changes that somebody made, a pause.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
+use super::{change::Comparison, problem::PlanProblem, replace::covers};
 use crate::{
-    engine::{MANAGER, SCALE_MANAGER, without_bookkeeping},
+    engine::{
+        MANAGER, SCALE_MANAGER, difference, drifted, history::Released, object_digest, told,
+        without_bookkeeping,
+    },
     object::{FieldSet, Object, managers},
 };
 
@@ -36,4 +42,92 @@ pub(super) fn shared(
         })
         .filter(|(_, shared)| !shared.is_empty())
         .collect()
+}
+
+/// Who changed a field that no manager is on record for.
+const NOBODY: &str = "somebody";
+
+/// Whether new pods would be asked of a Deployment that somebody has paused: they would never come (T4).
+pub(super) fn is_held(live: &Object, desired: &Object) -> bool {
+    let (paused, template) = ("/spec/paused", "/spec/template");
+    let rolls = || match (live.at(template), desired.at(template)) {
+        (Some(found), Some(wanted)) => !covers(found, wanted),
+        _ => false,
+    };
+    live.kind() == "Deployment"
+        && live.at(paused) == Some(&Value::Bool(true))
+        && desired.at(paused) != Some(&Value::Bool(false))
+        && rolls()
+}
+
+impl Comparison<'_> {
+    /// What others manage and would lose, but for what is to be taken.
+    pub(super) fn conflicts(
+        &self,
+        live: &Object,
+        wanted: &Object,
+        migrate: &BTreeSet<String>,
+        known: Option<&Released>,
+    ) -> Vec<PlanProblem> {
+        let key = live.key();
+        let mut problems = Vec::new();
+        let ours = |manager: &str| migrate.contains(manager) || self.options.force.takes(key, manager);
+        for (manager, shared) in shared(live, wanted, ours) {
+            let now = self.view(live, &shared);
+            let changed = difference(&now, &shared.project(wanted));
+            // What a person took by hand and left or set as the last release has it is nobody's loss. It is not so
+            // for a client that keeps a field: it would set it again.
+            let by_hand = known.filter(|_| is_deployer(&manager));
+            let (drift, fields): (bool, Vec<String>) = match by_hand {
+                Some(known)
+                    if known.fingerprint.as_deref() == Some(&*self.fingerprint(live, &known.desired)) =>
+                {
+                    continue;
+                }
+                Some(known) => {
+                    let mut edited = drifted(&shared.project(&known.desired), &now);
+                    edited.retain(|edit| changed.iter().any(|field| field.path == edit.path));
+                    (true, edited.iter().map(told).collect())
+                }
+                None => (false, changed.into_iter().map(|field| field.path).collect()),
+            };
+            if fields.is_empty() {
+                continue;
+            }
+            let (key, fields) = (key.clone(), fields.join(", "));
+            problems.push(if drift {
+                PlanProblem::Drift { key, manager, fields }
+            } else {
+                PlanProblem::FieldConflict { key, manager, fields }
+            });
+        }
+        problems
+    }
+
+    /// What was changed since the release, is another now and has no manager: `kubectl scale --replicas 0` leaves such
+    /// a field.
+    pub(super) fn nobodys(&self, live: &Object, wanted: &Object, known: &Released) -> Option<PlanProblem> {
+        let key = live.key().clone();
+        if self.options.force.takes(&key, NOBODY)
+            || known.fingerprint.as_deref() == Some(&*self.fingerprint(live, &known.desired))
+        {
+            return None;
+        }
+        let owned = FieldSet::owned_or_scaled_by(live, |_| true);
+        let nobodys = without_bookkeeping(FieldSet::of(&known.desired)).difference(&owned);
+        let now = self.view(live, &nobodys);
+        let lost = difference(&now, &nobodys.project(wanted));
+        let mut edited = drifted(&nobodys.project(&known.desired), &now);
+        // What is gone is written again, and the plan says so.
+        edited.retain(|edit| edit.to.is_some() && lost.iter().any(|field| field.path == edit.path));
+        if edited.is_empty() {
+            return None;
+        }
+        let fields = edited.iter().map(told).collect::<Vec<_>>().join(", ");
+        Some(PlanProblem::Drift { key, manager: NOBODY.to_owned(), fields })
+    }
+
+    fn fingerprint(&self, live: &Object, desired: &Object) -> String {
+        object_digest(&self.view(live, &without_bookkeeping(FieldSet::of(desired))))
+    }
 }
