@@ -12,7 +12,10 @@ use crate::exit::{CliError, Code};
 /// file, such as a pipe or a device, is written to.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), CliError> {
     put(path, text.as_bytes()).map_err(|error| {
-        CliError::new(Code::Failed, format!("failed to write `{}`: {error}", path.display()))
+        let error = CliError::new(Code::Failed, format!("failed to write `{}`: {error}", path.display()));
+        error.help(
+            "make room and see that it may be written, or choose another place; what was there is as it was",
+        )
     })
 }
 

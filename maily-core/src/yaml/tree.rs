@@ -101,11 +101,12 @@ pub fn parse_repeated(
     limits: Limits,
 ) -> Result<(Vec<Node>, Vec<Diagnostic>), Box<Diagnostic>> {
     let error = |place: Place, message: String| Box::new(Diagnostic::new(origin, text, place, message));
+    let refused = |(place, message, help): Refusal| Box::new(error(place, message).with_help(help));
     if text.len() > limits.bytes {
         let message = format!("the file has {} bytes; at most {} are read", text.len(), limits.bytes);
         return Err(Box::new(Diagnostic {
             excerpt: String::new(),
-            ..*error(Place { line: 1, column: 1, width: 1 }, message)
+            ..*refused((Place { line: 1, column: 1, width: 1 }, message, TOO_MUCH))
         }));
     }
     if text.starts_with('\u{feff}') {
@@ -141,9 +142,7 @@ pub fn parse_repeated(
     for event in Parser::new_from_str(text) {
         match event {
             Ok((event, span)) => {
-                if let Err((place, message)) = builder.take(event, span) {
-                    return Err(error(place, message));
-                }
+                builder.take(event, span).map_err(refused)?;
             }
             Err(scan) => {
                 let place =
@@ -154,9 +153,13 @@ pub fn parse_repeated(
     }
     if builder.documents.len() > limits.documents {
         let place = builder.documents[limits.documents].place;
-        return Err(error(place, format!("the file has more than {} document(s)", limits.documents)));
+        let (many, help) = match limits.documents {
+            1 => ("more than 1 document".to_owned(), "keep one: what stands between `---` are several"),
+            most => (format!("more than {most} documents"), TOO_MUCH),
+        };
+        return Err(refused((place, format!("the file has {many}"), help)));
     }
-    let repeated = builder.repeated.into_iter().map(|(place, message)| *error(place, message)).collect();
+    let repeated = builder.repeated.into_iter().map(|refusal| *refused(refusal)).collect();
     Ok((builder.documents, repeated))
 }
 
@@ -184,7 +187,12 @@ struct Builder {
     repeated: Vec<Refusal>,
 }
 
-type Refusal = (Place, String);
+/// Where, what is wrong, and what to do.
+type Refusal = (Place, String, &'static str);
+
+const NO_ALIASES: &str = "anchors and aliases cannot be used here";
+const WRITTEN_OUT: &str = "write it out wherever it is used";
+const TOO_MUCH: &str = "split it into several files";
 
 fn place_of(span: Span) -> Place {
     let one_line = span.start.line() == span.end.line();
@@ -217,12 +225,12 @@ impl Builder {
             },
             Event::Alias(anchor) => {
                 if !self.limits.aliases {
-                    return Err((place, "anchors and aliases cannot be used here".to_owned()));
+                    return Err((place, NO_ALIASES.to_owned(), WRITTEN_OUT));
                 }
                 let Some((_, node, count)) =
                     self.anchors.iter().rev().find(|(id, ..)| *id == anchor).cloned()
                 else {
-                    return Err((place, "unknown alias".to_owned()));
+                    return Err((place, "unknown alias".to_owned(), "its anchor comes before it"));
                 };
                 self.nodes += count;
                 self.check(place)?;
@@ -238,10 +246,11 @@ impl Builder {
 
     fn check(&self, place: Place) -> Result<(), Refusal> {
         if self.nodes > self.limits.nodes {
-            return Err((place, format!("more than {} values", self.limits.nodes)));
+            return Err((place, format!("more than {} values", self.limits.nodes), TOO_MUCH));
         }
         if self.stack.len() > self.limits.depth {
-            return Err((place, format!("nested more than {} levels deep", self.limits.depth)));
+            let message = format!("nested more than {} levels deep", self.limits.depth);
+            return Err((place, message, "nest it less deep"));
         }
         Ok(())
     }
@@ -257,7 +266,7 @@ impl Builder {
         self.check(node.place)?;
         if anchor > 0 {
             if !self.limits.aliases {
-                return Err((node.place, "anchors and aliases cannot be used here".to_owned()));
+                return Err((node.place, NO_ALIASES.to_owned(), WRITTEN_OUT));
             }
             self.anchors.push((anchor, node.clone(), count));
         }
@@ -274,15 +283,16 @@ impl Builder {
                 },
                 None => {
                     let Content::Scalar { text, .. } = node.content else {
-                        return Err((node.place, "a key must be a word".to_owned()));
+                        return Err((node.place, "a key must be a word".to_owned(), "quote it"));
                     };
                     if text == "<<" {
-                        return Err((node.place, "merge keys (`<<`) cannot be used".to_owned()));
+                        let message = "merge keys (`<<`) cannot be used".to_owned();
+                        return Err((node.place, message, WRITTEN_OUT));
                     }
                     if let Some(first) = map.known.get(&text) {
                         let first = map.entries[*first].0.place.line;
                         let message = format!("`{text}` stands twice (first in line {first})");
-                        self.repeated.push((node.place, message));
+                        self.repeated.push((node.place, message, "keep one of them"));
                     }
                     map.key = Some(Key { place: node.place, name: text });
                 }
@@ -330,7 +340,10 @@ mod tests {
     #[test]
     fn a_duplicate_key_is_shown_with_both_places() {
         let shown = refusal("a: 1\nb: 2\na: 3\n", LIMITS);
-        assert_eq!(shown, "f.yaml:3:1: `a` stands twice (first in line 1)\n  |\n3 | a: 3\n  | ^\n");
+        assert_eq!(
+            shown,
+            "f.yaml:3:1: `a` stands twice (first in line 1)\n  |\n3 | a: 3\n  | ^\n  help: keep one of them\n"
+        );
     }
 
     #[test]
