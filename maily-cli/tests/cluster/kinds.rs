@@ -194,3 +194,77 @@ async fn a_job_among_the_manifests_that_fails_takes_the_release_back() {
     let failure = is_doomed("doomed-job", job, "fails", "production/import/rollout", &replace).await;
     assert_eq!(failure["cause"], "job-failed", "{failure}");
 }
+
+/// Its template has nothing but what the server writes into it: what that generates is no change of anybody's.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_job_of_a_new_version_is_made_anew_for_who_says_so() {
+    let once = |version: &str| {
+        documents(&[json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"},
+            "spec": {"template": {"spec": {"restartPolicy": "Never",
+                "containers": [{"name": "main", "image": format!("registry.example/shop/once:{version}")}]}}}})])
+    };
+    let site = Site::bound("once", &["v1", "v2", "v3"].map(|version| (version, once(version)))).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let replace = ["--allow-replace", "Job/once"];
+    site.run(&[&["deploy", "--version", "v2", "--yes"], &replace[..]].concat()).expect(0);
+    site.run(&[&["plan", "--version", "v3", "--out", "plan.json"], &replace[..]].concat()).expect(0);
+    site.run(&["apply", "plan.json", "--yes"]).expect(0);
+    let live = site.get("batch/v1", "Job", "once").await.expect("is there");
+    let image = live.text("/spec/template/spec/containers/0/image");
+    assert_eq!(image, Some("registry.example/shop/once:v3"));
+}
+
+/// Inside of lists and maps that the API replaces as a whole, as a real server fills them up.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn what_a_version_leaves_out_inside_a_list_or_a_selector_is_gone_from_the_server() {
+    let objects = |more: bool| {
+        let add = |mut value: Value, key: &str, new: Value| {
+            if more {
+                value[key] = new;
+            }
+            value
+        };
+        let rule = json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]});
+        let ingress = json!({"from": [{"podSelector": {"matchLabels": {"app": "web"}}}]});
+        documents(&[
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "rules"},
+                "rules": [add(rule, "resourceNames", json!(["one"]))]}),
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+                "spec": {"ports": [{"port": 80}], "selector": add(json!({"app": "web"}), "track", json!("b"))}}),
+            json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "walls"},
+                "spec": {"podSelector": {"matchLabels": {"app": "web"}},
+                    "ingress": [add(ingress, "ports", json!([{"port": 80}]))]}}),
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+                "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}},
+                    "template": {"metadata": {"labels": {"app": "web", "track": "b"}}, "spec": {
+                        "tolerations": [add(json!({"key": "spot", "operator": "Exists", "effect": "NoExecute"}),
+                            "tolerationSeconds", json!(60))],
+                        "containers": [{"name": "web", "image": "other.example/web:1",
+                            "envFrom": [add(json!({"configMapRef": {"name": "c", "optional": true}}), "prefix",
+                                json!("P_"))]}]}}}}),
+        ])
+    };
+    let site = Site::bound("whole", &[("v1", objects(false)), ("v2", objects(true))]).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let first = site.content().await;
+    for back in [&["rollback", "--last-good", "--yes"][..], &["deploy", "--version", "v1", "--yes"]] {
+        site.run(&["deploy", "--version", "v2", "--yes"]).expect(0);
+        let there = site.content().await;
+        assert_ne!(there, first);
+        // Nothing is left to do then, with a dry run and without.
+        site.run(&["plan", "--version", "v2", "--exit-code"]).expect(0);
+        assert!(site.run(&["deploy", "--version", "v2", "--yes"]).expect(0).out.contains("nothing to do"));
+        site.run(back).expect(0);
+        assert_eq!(site.content().await, first, "{back:?}");
+        site.run(&["plan", "--version", "v1", "--exit-code"]).expect(0);
+    }
+    site.kubectl(&["patch", "service", "web", "--type=merge", "-p", r#"{"spec":{"selector":{"hand":"y"}}}"#])
+        .expect(0);
+    assert!(site.run(&["status"]).expect(0).out.contains("spec.selector"), "it is told");
+    for command in [&["plan", "--version", "v2"][..], &["deploy", "--version", "v2", "--yes"]] {
+        let refused = site.run(command).expect(1).err;
+        assert!(refused.contains("drift: Service") && refused.contains("spec.selector"), "{refused}");
+    }
+}

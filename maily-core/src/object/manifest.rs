@@ -335,10 +335,8 @@ impl From<Object> for Value {
 fn forget_generated_selector(job: &mut Map<String, Value>) {
     let Some(spec) = job.get_mut("spec").and_then(Value::as_object_mut) else { return };
     spec.remove("selector");
-    let Some(metadata) = spec.get_mut("template").and_then(|template| template.get_mut("metadata")) else {
-        return;
-    };
-    let Some(metadata) = metadata.as_object_mut() else { return };
+    let Some(template) = spec.get_mut("template").and_then(Value::as_object_mut) else { return };
+    let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) else { return };
     for name in ["controller-uid", "job-name"] {
         labels.remove(name);
@@ -346,6 +344,10 @@ fn forget_generated_selector(job: &mut Map<String, Value>) {
     }
     if labels.is_empty() {
         metadata.remove("labels");
+    }
+    // What is empty stands for all that may be in it.
+    if metadata.values().all(Value::is_null) {
+        template.remove("metadata");
     }
 }
 

@@ -11,10 +11,11 @@ mod scope;
 mod selector;
 
 pub use fields::FieldSet;
+pub(crate) use fields::atomics;
 pub(crate) use key::by_kind;
 pub use key::{ObjectKey, ObjectKind};
 pub(crate) use managed::{edited_at, editors, last_editor, managers};
 pub use manifest::{Object, ObjectError};
-pub use schema::{ListKind, list_kind};
+pub use schema::{ListKind, is_atomic_map, list_kind};
 pub use scope::Scopes;
 pub use selector::LabelSelector;

@@ -1,7 +1,8 @@
-//! How the built-in kinds merge their lists under server-side apply.
+//! How the built-in kinds merge their lists and maps under server-side apply.
 //!
-//! The source is the `x-kubernetes-list-type` and `x-kubernetes-list-map-keys` of the Kubernetes 1.36 API;
-//! a list that is not named here is atomic, as it is for a custom resource without a declaration.
+//! The source is the `x-kubernetes-list-type`, `x-kubernetes-list-map-keys` and `x-kubernetes-map-type` of the Kubernetes
+//! 1.36 API. A list that is not named here is atomic, as it is for a custom resource without a declaration; a map that
+//! is not named is merged key by key.
 
 /// How server-side apply merges a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,19 @@ pub fn list_kind(path: &[&str]) -> ListKind {
         ("", "webhooks") => Map(&["name"]),
         ("spec", "parentRefs") => Atomic,
         _ => Atomic,
+    }
+}
+
+/// Whether the map at a path of field names is replaced as a whole, such as the selector of a Service: a key that is left
+/// out is gone.
+pub fn is_atomic_map(path: &[&str]) -> bool {
+    let Some((&last, above)) = path.split_last() else { return false };
+    match last {
+        "selector" | "podSelector" | "namespaceSelector" | "labelSelector" | "objectSelector"
+        | "nodeSelector" | "roleRef" | "secretKeyRef" | "configMapKeyRef" | "fieldRef"
+        | "resourceFieldRef" => true,
+        "requiredDuringSchedulingIgnoredDuringExecution" => above.last() == Some(&"nodeAffinity"),
+        _ => false,
     }
 }
 

@@ -193,7 +193,8 @@ async fn replica_sets(
         // Each round reads one more.
         for _ in 0..MOST_SETS {
             let replica_sets = found.iter().collect();
-            let evidence = Evidence { live: Some(workload), pods: pods.clone(), replica_sets };
+            let evidence =
+                Evidence { live: Some(workload), pods: pods.clone(), all_pods: true, replica_sets };
             let Health::Ask(key) = judge(&target, &evidence) else { break };
             let Ok(Some(set)) = patiently(&*environment.runtime, || cluster.get(&key)).await else { break };
             found.push(set);
@@ -280,7 +281,7 @@ impl Look<'_> {
         let calm =
             matches!(state.state, ServiceHealth::Serving | ServiceHealth::Stopped | ServiceHealth::Unknown);
         let replica_sets = self.replica_sets.iter().collect();
-        match judge(&target, &Evidence { live: Some(live), pods, replica_sets }) {
+        match judge(&target, &Evidence { live: Some(live), pods, all_pods: true, replica_sets }) {
             Health::Done => {
                 let daemons = live.int("/status/desiredNumberScheduled");
                 let count = daemons.and_then(|n| u32::try_from(n).ok()).unwrap_or(wanted);

@@ -15,6 +15,8 @@ pub struct Evidence<'a> {
     pub live: Option<&'a Object>,
     /// Its pods, of all revisions.
     pub pods: Vec<&'a Object>,
+    /// Whether these are all its pods.
+    pub all_pods: bool,
     /// Replica sets that own some of the pods, as far as they were read.
     pub replica_sets: Vec<&'a Object>,
 }

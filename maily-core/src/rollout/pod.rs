@@ -111,8 +111,7 @@ fn not_found(said: &str) -> bool {
 /// A container that keeps a pod from being ready, and whether its last log is of an earlier start; none of a pod that
 /// is ready or goes.
 pub(crate) fn unready(pod: &Object) -> Option<Option<(String, bool)>> {
-    let ready = find(pod, "Ready").is_some_and(|condition| text(condition, "status") == Some("True"));
-    if ready || pod.is_terminating() {
+    if is_ready(pod) || pod.is_terminating() {
         return None;
     }
     let statuses =
@@ -128,6 +127,10 @@ pub(crate) fn unready(pod: &Object) -> Option<Option<(String, bool)>> {
     };
     let mut held = held.map(log);
     Some(held.next().flatten())
+}
+
+pub(super) fn is_ready(pod: &Object) -> bool {
+    find(pod, "Ready").is_some_and(|condition| text(condition, "status") == Some("True"))
 }
 
 /// Since when a pod is not ready, by the server's clock.

@@ -52,8 +52,12 @@ fn replica_set(name: &str, revision: &str) -> Object {
 
 fn of(target: &Object, live: &Object, pods: &[Object], sets: &[Object]) -> Health {
     let target = Target::pin(target).expect("is waited for");
-    let evidence =
-        Evidence { live: Some(live), pods: pods.iter().collect(), replica_sets: sets.iter().collect() };
+    let evidence = Evidence {
+        live: Some(live),
+        pods: pods.iter().collect(),
+        all_pods: false,
+        replica_sets: sets.iter().collect(),
+    };
     judge(&target, &evidence)
 }
 
@@ -205,6 +209,42 @@ fn stateful_sets_fail_by_pods_of_the_new_revision_and_name_an_old_one_that_holds
     let mut surplus = live.clone();
     surplus.edit(|body| body["status"]["replicas"] = json!(5));
     assert_eq!(why(&of(&surplus, &surplus, &[], &[])), "2 surplus pods still run");
+}
+
+#[test]
+fn what_the_pods_of_a_stateful_set_say_is_newer_than_its_status() {
+    let status = json!({"observedGeneration": 9, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2,
+        "readyReplicas": 2, "currentRevision": "db-1", "updateRevision": "db-1"});
+    let mut live = stateful_set(json!({}), status);
+    live.edit(|body| body["spec"]["replicas"] = json!(2));
+    let pod = |name: &str, ready: &str, going: bool| {
+        let mut pod = pod_of("controller-revision-hash", "db-1", "");
+        pod.edit(|body| {
+            body["metadata"]["name"] = json!(name);
+            body["status"] = json!({"conditions": [{"type": "Ready", "status": ready}]});
+            if going {
+                body["metadata"]["deletionTimestamp"] = json!("2026-11-01T10:00:00Z");
+            }
+        });
+        pod
+    };
+    let judged = |pods: &[Object], all_pods: bool| {
+        let target = Target::pin(&live).expect("is waited for");
+        let pods = pods.iter().collect();
+        judge(&target, &Evidence { live: Some(&live), pods, all_pods, replica_sets: Vec::new() })
+    };
+    let first = pod("db-0", "True", false);
+    assert_eq!(judged(&[first.clone(), pod("db-1", "True", false)], true), Health::Done);
+    // It is on its way out, gone, or made again and not ready, and the status counts it still.
+    for pods in [
+        vec![first.clone(), pod("db-1", "True", true)],
+        vec![first.clone()],
+        vec![first.clone(), pod("db-1", "False", false)],
+    ] {
+        assert!(matches!(judged(&pods, true), Health::Waiting { .. }), "{pods:?}");
+    }
+    // Where not all of them are known, their absence says nothing.
+    assert_eq!(judged(&[first], false), Health::Done);
 }
 
 #[test]

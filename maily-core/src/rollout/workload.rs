@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     conditions::{find, text, time},
     judge::{Evidence, Health, Reason},
-    pod::{doomed, why_not_ready},
+    pod::{doomed, is_ready, why_not_ready},
     target::Target,
 };
 use crate::{
@@ -193,7 +193,11 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
     let on_delete = live.text("/spec/updateStrategy/type") == Some("OnDelete");
     let partition = number(live, "/spec/updateStrategy/rollingUpdate/partition").clamp(0, desired);
     let enough = same || updated >= desired - partition;
-    if enough && available >= desired && total == desired {
+    // A pod that terminates counts as available as long as it is ready, and the status of a moment ago still counts one
+    // that is gone: what the pods themselves say is newer.
+    let serve = evidence.pods.iter().filter(|pod| !pod.is_terminating() && is_ready(pod)).count();
+    let all_serve = !evidence.all_pods || i64::try_from(serve).unwrap_or(i64::MAX) >= desired;
+    if enough && available >= desired && total == desired && all_serve {
         return Health::Done;
     }
     if let Some(reason) = doomed_of_revision(evidence, "controller-revision-hash", revision) {

@@ -322,6 +322,10 @@ impl Change {
         if let Some(before) = &self.before {
             scope.absorb(FieldSet::of(&before.object));
         }
+        if self.hand_over_replicas.is_some() {
+            // Whoever they are handed to may change them at any moment.
+            scope = scope.without(&["spec", "replicas"]);
+        }
         without_bookkeeping(scope)
     }
 }

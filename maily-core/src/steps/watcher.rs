@@ -413,7 +413,9 @@ impl Follower {
         }
         let pods = store.pods_of(self.id).collect();
         let replica_sets: Vec<&Object> = sets.values().filter_map(|(_, set)| set.as_ref()).collect();
-        let health = judge(&self.target, &Evidence { live: store.live(&self.target), pods, replica_sets });
+        let all_pods = self.scopes.iter().any(|scope| scope.0 == pod_kind() && store.whole.contains(scope));
+        let evidence = Evidence { live: store.live(&self.target), pods, all_pods, replica_sets };
+        let health = judge(&self.target, &evidence);
         // A replica set that is gone has no pods that matter.
         if let Health::Ask(key) = &health
             && sets.get(key).is_some_and(|(_, set)| set.is_none())

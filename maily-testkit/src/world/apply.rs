@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use maily_core::object::{FieldSet, ListKind, Object, list_kind};
+use maily_core::object::{FieldSet, ListKind, Object, is_atomic_map, list_kind};
 use serde_json::{Map, Value, json};
 
 /// The owners of an object's fields.
@@ -229,7 +229,9 @@ fn merge_maps<'a>(live: &mut Map<String, Value>, desired: &'a Map<String, Value>
 
 fn merge<'a>(live: &mut Value, desired: &'a Value, path: &mut Vec<&'a str>) {
     match (live, desired) {
-        (Value::Object(live), Value::Object(desired)) => merge_maps(live, desired, path),
+        (Value::Object(live), Value::Object(desired)) if !is_atomic_map(path) => {
+            merge_maps(live, desired, path);
+        }
         (Value::Array(live), Value::Array(desired)) => match list_kind(path) {
             ListKind::Atomic => live.clone_from(desired),
             ListKind::Set => {

@@ -1,13 +1,16 @@
 //! Workloads whose replicas an autoscaler sets: its number is nobody else's.
 
 use maily_core::{
-    engine::{Outcome, RunEnd, SCALE_MANAGER},
+    engine::{Depth, Outcome, RunEnd, SCALE_MANAGER, planner::PlanOptions},
     object::{FieldSet, Object, ObjectKey, ObjectKind},
     provider::{Precondition, WriteOptions},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    setup::{Setup, fault, succeeded},
+    shop::Shop,
+};
 
 const FIXED: &str = "
 maily: 1
@@ -101,4 +104,59 @@ async fn an_autoscaler_that_has_not_scaled_yet_is_seen_as_well() {
     assert!(succeeded(&setup.deploy("v2").await));
     assert!(!holds_replicas(&live(&setup), "maily"));
     assert_eq!(live(&setup).int("/spec/replicas"), Some(3));
+}
+
+const STOPPED: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+services:
+  api: {manifests: '{version}.yaml'}
+";
+
+/// `api` with so many replicas, and an autoscaler where one is asked for.
+fn manifests(replicas: i64, scaled: bool) -> Vec<Value> {
+    let labels = json!({"app": "api"});
+    let mut all = vec![json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "api"},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "api", "image": "registry.example/api:1"}]}}}})];
+    if scaled {
+        all.push(json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "api"}, "spec": {"minReplicas": 3, "maxReplicas": 9,
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"}}}));
+    }
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_autoscaler_begins_with_what_serves_and_not_with_what_a_version_had_stopped() {
+    let shop = Shop::new(STOPPED, 151);
+    shop.write("v1", &manifests(5, true));
+    shop.write("v2", &manifests(0, false));
+    shop.write("v3", &manifests(0, true));
+    assert!(succeeded(&shop.deploy("v1").await));
+    let serving = |shop: &Shop| live(&shop.setup).int("/status/availableReplicas").unwrap_or_default();
+    // From the first moment on, and not ours to keep.
+    assert_eq!(serving(&shop), 5);
+    assert!(
+        holds_replicas(&live(&shop.setup), SCALE_MANAGER) && !holds_replicas(&live(&shop.setup), "maily")
+    );
+    for (version, replicas) in [("v2", 0), ("v1", 5), ("v2", 0), ("v3", 3)] {
+        assert!(succeeded(&shop.deploy(version).await), "{version}");
+        assert_eq!(serving(&shop), replicas, "{version}");
+    }
+    // A run that fails goes back to none.
+    assert!(succeeded(&shop.deploy("v2").await));
+    let before = shop.setup.content();
+    shop.setup.shared.world().faults.push(fault("never-ready api@1"));
+    let planned = shop.plan_with("v1", quick(), Depth::Read).await.expect("can be planned");
+    let end = shop.run(planned).await;
+    assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    assert_eq!(shop.setup.content(), before);
+}
+
+fn quick() -> PlanOptions {
+    PlanOptions { timeout_s: Some(20), ..PlanOptions::default() }
 }

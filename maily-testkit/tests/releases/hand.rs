@@ -10,7 +10,10 @@ use maily_core::{
 };
 use serde_json::json;
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    setup::{Setup, fault, succeeded},
+    shop::Shop,
+};
 
 const SHOP: &str = "
 maily: 1
@@ -198,4 +201,36 @@ async fn a_deployment_that_somebody_has_paused_is_told_before_anything_is_done()
     assert_eq!(same, RunEnd::Over { run: None, outcome: unchanged });
     pause(false);
     assert!(succeeded(&setup.deploy("v2").await));
+}
+
+const CONFIGURED: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+services:
+  web: {manifests: '{version}.yaml'}
+";
+
+/// What the run has written of a step goes back; what it had not come to is whoever's who changed it.
+#[tokio::test(start_paused = true)]
+async fn an_edit_of_what_a_run_has_not_written_yet_stays_and_the_rest_goes_back() {
+    let shop = Shop::new(CONFIGURED, 132);
+    let manifests = |version: &str| {
+        let config = |kind: &str, name: &str, field: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, field: {"of": version}});
+        vec![config("Secret", "first", "stringData"), config("ConfigMap", "second", "data")]
+    };
+    for version in ["v1", "v2"] {
+        shop.write(version, &manifests(version));
+    }
+    assert!(succeeded(&shop.deploy("v1").await));
+    let planned = shop.plan("v2").await.expect("can be planned");
+    let second = ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("shop"), "second");
+    let edit = json!({"data": {"of": "mine"}});
+    shop.setup.shared.world().edit_as("kubectl-edit", &second, edit).expect("may edit");
+    let before = shop.setup.content();
+    let end = shop.run(planned).await;
+    let RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, .. } = &end else { panic!("{end:?}") };
+    assert!(why.message.contains("ConfigMap shop/second: it was changed meanwhile"), "{why:?}");
+    assert_eq!(shop.setup.content(), before);
 }

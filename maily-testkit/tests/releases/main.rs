@@ -3,6 +3,7 @@
 
 mod abort;
 mod adoption;
+mod atomic;
 mod autoscaler;
 mod clock;
 mod configuration;

@@ -15,7 +15,7 @@ use crate::{
         history::{Release, Released},
         object_digest, strip_bookkeeping, told_added, without_bookkeeping,
     },
-    object::{FieldSet, Object, ObjectKey, managers},
+    object::{FieldSet, Object, ObjectKey, atomics, managers},
     provider::ClusterIdentity,
     rollout::serves,
 };
@@ -68,7 +68,7 @@ pub(super) struct Comparison<'a> {
     pub(super) sealer: &'a Sealer,
     pub(super) options: &'a PlanOptions,
     /// Workloads whose replicas an autoscaler sets.
-    pub(super) scaled: &'a BTreeSet<(String, String)>,
+    pub(super) scaled: &'a Scaled,
     pub(super) notes: Vec<Note>,
     pub(super) problems: Vec<PlanProblem>,
 }
@@ -78,15 +78,19 @@ fn is_stopped(live: &Object) -> bool {
     matches!(live.kind(), "Deployment" | "StatefulSet") && live.int("/spec/replicas") == Some(0)
 }
 
-fn is_scaled(object: &Object, scaled: &BTreeSet<(String, String)>) -> bool {
-    scaled.contains(&(object.kind().to_owned(), object.name().to_owned()))
+/// Kind and name of what autoscalers scale, with the fewest replicas that they leave.
+pub(super) type Scaled = BTreeMap<(String, String), i64>;
+
+/// The fewest replicas that an autoscaler leaves a workload; none where none scales it.
+fn least(object: &Object, scaled: &Scaled) -> Option<i64> {
+    scaled.get(&(object.kind().to_owned(), object.name().to_owned())).copied()
 }
 
 /// A wanted object as releases have it: Secrets sealed, and without the replicas that an autoscaler sets.
-pub(super) fn settled(wanted: &Object, sealer: &Sealer, scaled: &BTreeSet<(String, String)>) -> Object {
+pub(super) fn settled(wanted: &Object, sealer: &Sealer, scaled: &Scaled) -> Object {
     let mut desired = sealer.seal(wanted);
     strip_bookkeeping(&mut desired);
-    if is_scaled(&desired, scaled) {
+    if least(&desired, scaled).is_some() {
         desired.edit(|body| {
             if let Some(spec) = body.get_mut("spec").and_then(|spec| spec.as_object_mut()) {
                 spec.remove("replicas");
@@ -106,8 +110,12 @@ impl Comparison<'_> {
     /// Compares a wanted object; `None` where a problem was noted.
     pub(super) fn wanted(&mut self, service: Option<&str>, desired: &Object) -> Option<Verdict> {
         let key = desired.key().clone();
+        let asked = desired.int("/spec/replicas").unwrap_or_default();
         let desired = settled(desired, self.sealer, self.scaled);
-        let scaled = is_scaled(&desired, self.scaled);
+        let least = least(&desired, self.scaled);
+        let scaled = least.is_some();
+        // An autoscaler leaves alone what has no pods, and takes its time: it gets as many as it would leave.
+        let first = least.map(|least| asked.max(least).max(1));
         let Some(live) = self.observed.objects.get(&key) else {
             if let Some(DryRun::Refused(message)) = self.observed.dry_runs.get(&key) {
                 self.problems.push(PlanProblem::Refused { key, message: message.clone() });
@@ -124,7 +132,8 @@ impl Comparison<'_> {
                 before: None,
                 desired: Some(desired),
                 migrate: BTreeSet::new(),
-                hand_over_replicas: None,
+                // The server itself makes one.
+                hand_over_replicas: first.filter(|replicas| *replicas > 1),
                 fields,
             })));
         };
@@ -187,9 +196,16 @@ impl Comparison<'_> {
         };
         let unchanged = match &after {
             Some(after) => *after == before,
-            None => owned_only.is_empty() && covers_all(&before, &desired),
+            None => {
+                let released = known.filter(|known| known.fingerprint.as_deref() == Some(&*fingerprint));
+                owned_only.is_empty() && is_as_wanted(&before, &desired, released.map(|known| &known.desired))
+            }
         };
-        if unchanged && labelled {
+        let hand_over = scaled && owned.contains(&["spec", "replicas"]);
+        // That there are none was our own doing.
+        let stopped = hand_over && is_stopped(live);
+        let kept = if stopped { first } else { live.int("/spec/replicas") };
+        if unchanged && labelled && !stopped {
             return Some(self.keep(service, live, desired, fingerprint));
         }
         if let (true, Some(DryRun::Immutable(message))) =
@@ -221,13 +237,17 @@ impl Comparison<'_> {
         }
         let fields = self.fields(&before, after.as_ref(), &desired, &owned_only);
         let operation = if adopted { Operation::Adopt } else { Operation::Update };
-        let hand_over = scaled && owned.contains(&["spec", "replicas"]);
+        let mut before = self.before(live, before);
+        if stopped {
+            // Who goes back stops it again.
+            before.object.edit(|body| body["spec"]["replicas"] = 0.into());
+        }
         Some(Verdict::Change(Box::new(Change {
             operation,
-            before: Some(self.before(live, before)),
+            before: Some(before),
             desired: Some(desired),
             migrate,
-            hand_over_replicas: if hand_over { live.int("/spec/replicas") } else { None },
+            hand_over_replicas: kept.filter(|_| hand_over),
             fields,
             key,
         })))
@@ -393,12 +413,22 @@ fn bare(object: &Object) -> Object {
     bare
 }
 
-fn covers_all(live: &Object, desired: &Object) -> bool {
-    desired
+/// Whether everything that is wanted is there, as far as is told without the server. It adds defaults, also inside of what
+/// is replaced as a whole, where a key more may as well be one that is not wanted any more: such a value has to be what is
+/// wanted, or what a release has asked for that the server has answered with all that is there now.
+fn is_as_wanted(live: &Object, desired: &Object, released: Option<&Object>) -> bool {
+    let covered = desired
         .body()
         .iter()
         .filter(|(key, _)| *key != "apiVersion")
-        .all(|(key, wanted)| live.body().get(key).is_some_and(|found| covers(found, wanted)))
+        .all(|(key, wanted)| live.body().get(key).is_some_and(|found| covers(found, wanted)));
+    if !covered {
+        return false;
+    }
+    let (found, released) = (atomics(live), released.map(atomics).unwrap_or_default());
+    atomics(desired)
+        .iter()
+        .all(|(place, wanted)| found.get(place) == Some(wanted) || released.get(place) == Some(wanted))
 }
 
 /// What no plan deletes.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     apart::{left_out, regrouped, strange_names},
-    change::{Comparison, Observed, Verdict},
+    change::{Comparison, Observed, Scaled, Verdict},
     needs,
     problem::{PlanProblem, PlanProblems},
     wanted::{JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService},
@@ -111,9 +111,9 @@ pub fn plan(
     .sealed())
 }
 
-/// Workloads whose replicas an autoscaler sets: one of the same release, or one that is there and not of this project.
-/// One that the last release had and this one lacks is on its way out.
-pub(super) fn scaled_workloads(wanted: &Wanted, observed: &Observed) -> BTreeSet<(String, String)> {
+/// Workloads whose replicas an autoscaler sets, with the fewest that it leaves: one of the same release, or one that is
+/// there and not of this project. One that the last release had and this one lacks is on its way out.
+pub(super) fn scaled_workloads(wanted: &Wanted, observed: &Observed) -> Scaled {
     let objects = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
     let seen = observed.autoscalers.iter().flatten();
     let foreign = seen.filter(|autoscaler| !belongs_to(autoscaler, &wanted.project, &wanted.environment));
@@ -122,7 +122,7 @@ pub(super) fn scaled_workloads(wanted: &Wanted, observed: &Observed) -> BTreeSet
         .filter(|object| object.kind() == "HorizontalPodAutoscaler")
         .filter_map(|hpa| {
             let target = |field: &str| hpa.text(&format!("/spec/scaleTargetRef/{field}")).map(str::to_owned);
-            Some((target("kind")?, target("name")?))
+            Some(((target("kind")?, target("name")?), hpa.int("/spec/minReplicas").unwrap_or(1)))
         })
         .collect()
 }

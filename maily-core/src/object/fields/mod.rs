@@ -2,10 +2,12 @@
 //!
 //! Format: <https://kubernetes.io/docs/reference/using-api/server-side-apply/> (`FieldsV1`).
 
+mod atomic;
 mod cut;
 mod managers;
 mod set;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use atomic::atomics;
 pub use set::FieldSet;

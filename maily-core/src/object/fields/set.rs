@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use serde_json::{Map, Value};
 
-use crate::object::{ListKind, Object, list_kind};
+use crate::object::{ListKind, Object, is_atomic_map, list_kind};
 
 /// Prefix of every annotation and label that is our bookkeeping.
 const BOOKKEEPING: &str = "maily.dev/";
@@ -198,7 +198,7 @@ impl FieldSet {
 fn of_value<'a>(value: &'a Value, path: &mut Vec<&'a str>) -> FieldSet {
     let mut set = FieldSet::default();
     match value {
-        Value::Object(map) => {
+        Value::Object(map) if !is_atomic_map(path) => {
             for (name, inner) in map {
                 if inner.is_null() {
                     continue;

@@ -92,16 +92,25 @@ impl Writer<'_> {
                         _ => return Err(self.foreign(change, Some(live))),
                     }
                 }
+                // What somebody changed before this run came to it is his.
+                _ if self.has_left_alone(change) => return Ok(()),
                 _ => return Err(self.foreign(change, live.as_ref())),
             }
         }
+    }
+
+    /// Whether no call of this run has changed the object, and none is on its way.
+    fn has_left_alone(&self, change: &Change) -> bool {
+        !self.unanswered && self.context.written(&self.step.id, &change.key).is_none()
     }
 
     /// Writes what was captured; `false` where the object has to be looked at again.
     async fn put_back(&mut self, change: &Change, before: &Before, live: &Object) -> Result<bool, Trouble> {
         let mut object = self.open(&before.object).await?;
         // The number that was captured may be old by now: what serves goes on serving.
-        if let (Some(_), Some(replicas)) = (change.hand_over_replicas, live.int("/spec/replicas")) {
+        if let (Some(_), Some(replicas)) = (change.hand_over_replicas, live.int("/spec/replicas"))
+            && object.int("/spec/replicas") != Some(0)
+        {
             object.edit(|body| body["spec"]["replicas"] = replicas.into());
         }
         let Some(mut answer) = self.send(change, object, exactly(live)).await? else { return Ok(false) };

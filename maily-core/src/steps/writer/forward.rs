@@ -66,9 +66,18 @@ impl Writer<'_> {
                 };
             }
             let opened = self.open(desired).await?;
-            if let Some(answer) = self.send(change, opened, precondition).await? {
-                return Ok(self.keep(change, answer));
+            let Some(mut answer) = self.send(change, opened, precondition).await? else { continue };
+            if change.operation == Operation::Create
+                && change
+                    .hand_over_replicas
+                    .is_some_and(|replicas| answer.int("/spec/replicas") != Some(replicas))
+            {
+                match self.hand_over(change, exactly(&answer)).await? {
+                    Some(scaled) => answer = scaled,
+                    None => continue,
+                }
             }
+            return Ok(self.keep(change, answer));
         }
     }
 
@@ -98,23 +107,36 @@ impl Writer<'_> {
                 Err(error) => return self.after_write(change, &precondition, error).await.map(|()| None),
             }
         }
-        if let Some(replicas) = change.hand_over_replicas {
-            let kind = &change.key;
-            let object = patch_of(kind, serde_json::json!({"spec": {"replicas": replicas}}))
-                .map_err(|error| Failure::new("internal", error.to_string()))?;
-            let options = WriteOptions::apply(SCALE_MANAGER, precondition.clone());
-            let permit = self.turn().await?;
-            let answer = self.context.providers.cluster.write(&self.stamped(object), &options).await;
-            drop(permit);
-            match answer {
-                Ok(answer) => {
-                    self.effect = Effect::Done;
-                    precondition = exactly(&answer);
-                }
-                Err(error) => return self.after_write(change, &precondition, error).await.map(|()| None),
+        if change.hand_over_replicas.is_some() {
+            match self.hand_over(change, precondition).await? {
+                Some(answer) => precondition = exactly(&answer),
+                None => return Ok(None),
             }
         }
         Ok(Some(precondition))
+    }
+
+    /// Gives the replicas to the manager that keeps them for an autoscaler; `None` where the object has to be looked at
+    /// again.
+    async fn hand_over(
+        &mut self,
+        change: &Change,
+        precondition: Precondition,
+    ) -> Result<Option<Object>, Trouble> {
+        let fields = serde_json::json!({"spec": {"replicas": change.hand_over_replicas}});
+        let object =
+            patch_of(&change.key, fields).map_err(|error| Failure::new("internal", error.to_string()))?;
+        let options = WriteOptions::apply(SCALE_MANAGER, precondition.clone());
+        let permit = self.turn().await?;
+        let answer = self.context.providers.cluster.write(&self.stamped(object), &options).await;
+        drop(permit);
+        match answer {
+            Ok(answer) => {
+                self.effect = Effect::Done;
+                Ok(Some(answer))
+            }
+            Err(error) => self.after_write(change, &precondition, error).await.map(|()| None),
+        }
     }
 
     fn keep(&self, change: &Change, answer: Object) -> Object {
