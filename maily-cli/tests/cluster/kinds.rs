@@ -219,6 +219,7 @@ async fn a_job_of_a_new_version_is_made_anew_for_who_says_so() {
 #[tokio::test]
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]
 async fn what_a_version_leaves_out_inside_a_list_or_a_selector_is_gone_from_the_server() {
+    let group = format!("g{}.example.com", std::process::id());
     let objects = |more: bool| {
         let add = |mut value: Value, key: &str, new: Value| {
             if more {
@@ -233,6 +234,14 @@ async fn what_a_version_leaves_out_inside_a_list_or_a_selector_is_gone_from_the_
                 "rules": [add(rule, "resourceNames", json!(["one"]))]}),
             json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
                 "spec": {"ports": [{"port": 80}], "selector": add(json!({"app": "web"}), "track", json!("b"))}}),
+            json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": {"name": format!("wholes.{group}")},
+                "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Whole", "plural": "wholes"},
+                    "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                        "type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-map-type": "atomic",
+                            "additionalProperties": {"type": "string"}}}}}}]}}),
+            json!({"apiVersion": format!("{group}/v1"), "kind": "Whole", "metadata": {"name": "one"},
+                "spec": add(json!({"a": "1"}), "b", json!("2"))}),
             json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "walls"},
                 "spec": {"podSelector": {"matchLabels": {"app": "web"}},
                     "ingress": [add(ingress, "ports", json!([{"port": 80}]))]}}),

@@ -198,7 +198,8 @@ impl Comparison<'_> {
             Some(after) => *after == before,
             None => {
                 let released = known.filter(|known| known.fingerprint.as_deref() == Some(&*fingerprint));
-                owned_only.is_empty() && is_as_wanted(&before, &desired, released.map(|known| &known.desired))
+                owned_only.is_empty()
+                    && is_as_wanted(&before, &desired, released.map(|known| &known.desired), &owned)
             }
         };
         let hand_over = scaled && owned.contains(&["spec", "replicas"]);
@@ -416,7 +417,7 @@ fn bare(object: &Object) -> Object {
 /// Whether everything that is wanted is there, as far as is told without the server. It adds defaults, also inside of what
 /// is replaced as a whole, where a key more may as well be one that is not wanted any more: such a value has to be what is
 /// wanted, or what a release has asked for that the server has answered with all that is there now.
-fn is_as_wanted(live: &Object, desired: &Object, released: Option<&Object>) -> bool {
+fn is_as_wanted(live: &Object, desired: &Object, released: Option<&Object>, owned: &FieldSet) -> bool {
     let covered = desired
         .body()
         .iter()
@@ -425,8 +426,9 @@ fn is_as_wanted(live: &Object, desired: &Object, released: Option<&Object>) -> b
     if !covered {
         return false;
     }
-    let (found, released) = (atomics(live), released.map(atomics).unwrap_or_default());
-    atomics(desired)
+    let found = atomics(live, owned);
+    let released = released.map(|released| atomics(released, owned)).unwrap_or_default();
+    atomics(desired, owned)
         .iter()
         .all(|(place, wanted)| found.get(place) == Some(wanted) || released.get(place) == Some(wanted))
 }

@@ -2,57 +2,75 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::set::item_key;
+use super::set::{Element, FieldSet, item_key};
 use crate::object::{ListKind, Object, is_atomic_map, list_kind};
 
 /// Lists and maps of an object that are replaced as a whole, by their place: what is left out in one of them is gone,
-/// although no manager is on record for it.
-pub(crate) fn atomics(object: &Object) -> BTreeMap<String, &Value> {
-    let mut found = BTreeMap::new();
+/// although no manager is on record for it. What a manager owns is a witness, too: maps of custom resources may be such,
+/// and are owned as one then.
+pub(crate) fn atomics<'a>(object: &'a Object, owned: &FieldSet) -> BTreeMap<String, &'a Value> {
+    let mut atomics = Atomics(BTreeMap::new());
     for (name, value) in object.body() {
         if !matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status") {
-            collect(value, &mut vec![name], name.clone(), &mut found);
+            atomics.collect(value, &mut vec![name], name.clone(), below(Some(owned), name));
         }
     }
-    found
+    atomics.0
 }
 
-fn collect<'a>(
-    value: &'a Value,
-    path: &mut Vec<&'a str>,
-    place: String,
-    found: &mut BTreeMap<String, &'a Value>,
-) {
-    match value {
-        Value::Object(map) if !is_atomic_map(path) => {
-            for (name, inner) in map {
-                path.push(name);
-                collect(inner, path, format!("{place}.{name}"), found);
-                path.pop();
+struct Atomics<'a>(BTreeMap<String, &'a Value>);
+
+fn below<'o>(owned: Option<&'o FieldSet>, name: &str) -> Option<&'o FieldSet> {
+    owned?.children.get(&Element::Field(name.to_owned()))
+}
+
+impl<'a> Atomics<'a> {
+    fn collect(
+        &mut self,
+        value: &'a Value,
+        path: &mut Vec<&'a str>,
+        place: String,
+        owned: Option<&FieldSet>,
+    ) {
+        match value {
+            Value::Object(map) if !is_atomic_map(path) && !owned.is_some_and(|owned| owned.whole) => {
+                self.fields(map, path, &place, owned);
             }
-        }
-        Value::Array(items) => match list_kind(path) {
-            ListKind::Map(keys) => {
-                for item in items {
-                    let Value::Object(fields) = item else { continue };
-                    let place = format!("{place}[{}]", item_key(item, keys));
-                    for (name, inner) in fields {
-                        path.push(name);
-                        collect(inner, path, format!("{place}.{name}"), found);
-                        path.pop();
+            Value::Array(items) => match list_kind(path) {
+                ListKind::Map(keys) => {
+                    for item in items {
+                        let Value::Object(fields) = item else { continue };
+                        let key = item_key(item, keys);
+                        let place = format!("{place}[{key}]");
+                        let owned = owned.and_then(|owned| owned.children.get(&Element::Key(key)));
+                        self.fields(fields, path, &place, owned);
                     }
                 }
+                ListKind::Set => {}
+                ListKind::Atomic => {
+                    self.0.insert(place, value);
+                }
+            },
+            Value::Object(_) => {
+                self.0.insert(place, value);
             }
-            ListKind::Set => {}
-            ListKind::Atomic => {
-                found.insert(place, value);
-            }
-        },
-        Value::Object(_) => {
-            found.insert(place, value);
+            _ => {}
         }
-        _ => {}
+    }
+
+    fn fields(
+        &mut self,
+        map: &'a Map<String, Value>,
+        path: &mut Vec<&'a str>,
+        place: &str,
+        owned: Option<&FieldSet>,
+    ) {
+        for (name, inner) in map {
+            path.push(name);
+            self.collect(inner, path, format!("{place}.{name}"), below(owned, name));
+            path.pop();
+        }
     }
 }
