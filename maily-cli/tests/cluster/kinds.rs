@@ -277,3 +277,26 @@ async fn what_a_version_leaves_out_inside_a_list_or_a_selector_is_gone_from_the_
         assert!(refused.contains("drift: Service") && refused.contains("spec.selector"), "{refused}");
     }
 }
+
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn what_a_strategy_leaves_behind_is_told_with_the_command_that_takes_it_away() {
+    let web = |version: &str, strategy: Value| {
+        documents(&[json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+            "spec": {"replicas": 1, "strategy": strategy, "selector": {"matchLabels": {"app": "web"}},
+                "template": {"metadata": {"labels": {"app": "web"}}, "spec": {
+                    "containers": [{"name": "web", "image": format!("registry.example/shop/web:{version}")}]}}}})])
+    };
+    let versions =
+        [("v1", web("v1", json!({"type": "RollingUpdate"}))), ("v2", web("v2", json!({"type": "Recreate"})))];
+    let site = Site::bound("strategy", &versions).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let refused = site.run(&["plan", "--version", "v2"]).expect(1).err;
+    let told = format!("kubectl -n {} patch deployment web --type=merge", site.namespace);
+    assert!(refused.contains(&told), "{refused}");
+    let patch = refused.split("-p '").nth(1).and_then(|rest| rest.split('\'').next()).expect("is told");
+    site.kubectl(&["patch", "deployment", "web", "--type=merge", "-p", patch]).expect(0);
+    site.run(&["deploy", "--version", "v2", "--yes", "--force-conflicts=Deployment/web"]).expect(0);
+    let live = site.get("apps/v1", "Deployment", "web").await.expect("is there");
+    assert_eq!(live.at("/spec/strategy"), Some(&json!({"type": "Recreate"})));
+}

@@ -160,6 +160,15 @@ impl PlanProblem {
                 format!("`kubectl -n {namespace} rollout resume deployment/{}` lets it go on", key.name)
             }
             Self::Terminating { .. } => "wait until it is gone, and plan again".to_owned(),
+            Self::Refused { key, message } if message.contains("spec.strategy.rollingUpdate: Forbidden") => {
+                let namespace = key.namespace.as_deref().unwrap_or("default");
+                let patch = r#"{"spec":{"strategy":{"type":"Recreate","rollingUpdate":null}}}"#;
+                format!(
+                    "server-side apply leaves what the server has filled in for the strategy before: \
+                     `kubectl -n {namespace} patch deployment {} --type=merge -p '{patch}'` takes it away first",
+                    key.name
+                )
+            }
             Self::Refused { .. } => "correct the manifest".to_owned(),
             Self::UnknownKind { key } if key.kind.is_of_kubernetes() => format!(
                 "kinds of `{}` come with the server itself: check `kind` and `apiVersion`, or leave the object out \
