@@ -94,7 +94,7 @@ defects! {
     ReleaseNotDerived = "release-not-derived",
     /// Only what was seen to be applied is undone.
     OnlyAppliedUndone = "only-applied-undone",
-    /// A step of which every call was refused is undone as any other.
+    /// A step of which every call was refused, and an object that none has changed, is undone as any other.
     RefusedUndone = "refused-undone",
     /// One undo that failed keeps everything else from being undone.
     UndoFailureStops = "undo-failure-stops",

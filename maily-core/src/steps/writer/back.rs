@@ -101,7 +101,9 @@ impl Writer<'_> {
 
     /// Whether no call of this run has changed the object, and none is on its way.
     fn has_left_alone(&self, change: &Change) -> bool {
-        !self.unanswered && self.context.written(&self.step.id, &change.key).is_none()
+        !self.unanswered
+            && self.context.written(&self.step.id, &change.key).is_none()
+            && !is_planted(Defect::RefusedUndone)
     }
 
     /// Writes what was captured; `false` where the object has to be looked at again.
