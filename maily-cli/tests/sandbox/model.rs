@@ -308,3 +308,13 @@ fn a_patch_does_not_take_the_workload_away() {
         &["maily.yaml:7:50: a workload without its Deployment", "help: "],
     );
 }
+
+#[test]
+fn nobody_is_sent_to_a_key_that_is_refused() {
+    let desk = Desk::with(&format!("{}\nunheard-of: 1\n", services("  api: {workload: {port: 80}}")));
+    let said = desk.sandbox(&["plan", "--version", "v1"]).expect(2).err;
+    assert!(said.contains("unknown key `unheard-of`") && said.contains("services"), "{said}");
+    for later in ["secrets", "backups", "freeze"] {
+        assert!(!said.contains(later), "{said}");
+    }
+}

@@ -183,6 +183,8 @@ impl<'n, 'e> Fields<'n, 'e> {
                 );
             }
         }
+        // Nobody is sent to a key that is refused.
+        self.known.borrow_mut().retain(|known| !names.contains(known));
     }
 
     /// Refuses what was not taken.
