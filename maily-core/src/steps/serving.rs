@@ -8,7 +8,7 @@ use super::watcher::{Follower, Watcher};
 use crate::{
     object::Object,
     provider::Cluster,
-    rollout::{Evidence, Health, Target, judge},
+    rollout::{Health, Target, serves},
     run::Failure,
     runtime::{Moment, Runtime},
 };
@@ -26,15 +26,8 @@ pub(crate) async fn not_serving<'a>(
     objects: impl Iterator<Item = &'a Object>,
     tell: impl Fn(String),
 ) -> Vec<Failure> {
-    let serves = |object: &Object, target: &Target| {
-        let evidence = Evidence { live: Some(object), ..Evidence::default() };
-        judge(target, &evidence) == Health::Done
-    };
-    let workloads = objects.filter(|object| object.key().kind.keeps_pods());
-    let targets = workloads.filter_map(|object| {
-        let target = Target::pin(object)?;
-        (!serves(object, &target)).then_some(target)
-    });
+    let idle = objects.filter(|object| object.key().kind.keeps_pods() && serves(object) == Some(false));
+    let targets = idle.filter_map(Target::pin);
     let watcher = Watcher::new(Arc::clone(cluster), Arc::clone(runtime));
     let followers: Vec<Follower> = targets.map(|target| watcher.follow(target)).collect();
     let until = runtime.now() + LIMIT;

@@ -79,11 +79,7 @@ impl Comparison<'_> {
             // for a client that keeps a field: it would set it again.
             let by_hand = known.filter(|_| is_deployer(&manager));
             let (drift, fields): (bool, Vec<String>) = match by_hand {
-                Some(known)
-                    if known.fingerprint.as_deref() == Some(&*self.fingerprint(live, &known.desired)) =>
-                {
-                    continue;
-                }
+                Some(known) if self.is_as_released(live, known) => continue,
                 Some(known) => {
                     let mut edited = drifted(&shared.project(&known.desired), &now);
                     edited.retain(|edit| changed.iter().any(|field| field.path == edit.path));
@@ -108,9 +104,7 @@ impl Comparison<'_> {
     /// a field.
     pub(super) fn nobodys(&self, live: &Object, wanted: &Object, known: &Released) -> Option<PlanProblem> {
         let key = live.key().clone();
-        if self.options.force.takes(&key, NOBODY)
-            || known.fingerprint.as_deref() == Some(&*self.fingerprint(live, &known.desired))
-        {
+        if self.options.force.takes(&key, NOBODY) || self.is_as_released(live, known) {
             return None;
         }
         let owned = FieldSet::owned_or_scaled_by(live, |_| true);
@@ -127,7 +121,9 @@ impl Comparison<'_> {
         Some(PlanProblem::Drift { key, manager: NOBODY.to_owned(), fields })
     }
 
-    fn fingerprint(&self, live: &Object, desired: &Object) -> String {
-        object_digest(&self.view(live, &without_bookkeeping(FieldSet::of(desired))))
+    /// Whether an object is as the release has left it.
+    fn is_as_released(&self, live: &Object, known: &Released) -> bool {
+        let now = self.view(live, &without_bookkeeping(FieldSet::of(&known.desired)));
+        known.fingerprint.as_deref() == Some(&*object_digest(&now))
     }
 }
