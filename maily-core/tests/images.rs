@@ -130,6 +130,64 @@ async fn a_pattern_that_makes_no_image_is_refused_once_wherever_it_stands() {
 }
 
 #[tokio::test]
+async fn an_error_about_an_image_points_at_the_line_that_says_it() {
+    for (project, lines, place) in [
+        (
+            IMAGES,
+            "services:\n  web:\n    workload:\n      image: 'r.example/web'\n",
+            "maily.yaml:8:14: service `web`",
+        ),
+        (
+            IMAGES,
+            "services:\n  web:\n    image: '{image}'\n    workload: {port: 80}\n",
+            "maily.yaml:7:12: service `web`",
+        ),
+        ("r.example/{service}", "services: {web: {workload: {port: 80}}}", "maily.yaml:3:9: service `web`"),
+        (
+            IMAGES,
+            "services: {web: {workload: {port: 80}}}\nphases: [{name: all, environment: staging, services: all, gates: [suite]}]\n\
+             gates:\n  suite:\n    job:\n      image: 'r.example/suite'",
+            "maily.yaml:10:14: gate `suite`",
+        ),
+    ] {
+        let refused = rendered(project, lines, false).await.expect_err(lines).to_string();
+        assert!(refused.starts_with(place) && refused.contains(" | ") && refused.contains('^'), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_of_somebody_else_may_move_with_a_word_and_where_nothing_is_strict() {
+    for lines in [
+        "services:\n  web:\n    workload: {port: 80, image: 'redis:latest'}\n",
+        "services:\n  web:\n    image: redis\n    workload: {port: 80}\n",
+        "services:\n  web:\n    workload: {port: 80}\n  up:\n    before: web\n    job: {image: redis, command: [up]}\n",
+    ] {
+        let notes = rendered(IMAGES, lines, false).await.expect(lines).notes;
+        let told: Vec<&str> =
+            notes.iter().filter(|n| n.topic == "moving-image").map(|n| n.text.as_str()).collect();
+        assert!(told.len() == 1 && told[0].starts_with("maily.yaml:"), "{lines}: {told:?}");
+        assert!(told[0].contains("` uses `redis") && told[0].contains("another image tomorrow"), "{told:?}");
+        let strict = format!("strict: true\n{lines}");
+        let refused = rendered(IMAGES, &strict, false).await.expect_err(lines).to_string();
+        assert!(refused.contains("another image tomorrow") && refused.contains('^'), "{refused}");
+    }
+    // Without a word on which images are the project's, those of the file are.
+    let own = "services: {web: {image: redis, workload: {port: 80}}}";
+    let text = format!("maily: 1\nproject: shop\nenvironments: {{staging: {{}}}}\n{own}\n");
+    let resolved = Project::parse(&text, "maily.yaml").expect("is one").resolve("staging").expect("is there");
+    let version = "v2".parse().expect("is a version");
+    let request = RenderRequest {
+        resolved: &resolved,
+        version: &version,
+        only: None,
+        accept_new: false,
+        timeout_s: None,
+    };
+    let refused = render(&request, &Prints(&[])).await.expect_err("moves").to_string();
+    assert!(refused.contains("has no fixed version"), "{refused}");
+}
+
+#[tokio::test]
 async fn an_image_with_a_word_behind_the_version_follows_it() {
     let told = async |image: &str| {
         let lines = format!("services: {{web: {{kustomize: all, image: '{image}'}}}}");

@@ -189,7 +189,8 @@ fn manifests_are_checked() {
     let mut command = desk.command(&["--sandbox", "deploy", "--version", "v1", "--yes"]);
     command.env("PATH", desk.path());
     let refused = done(command).expect(2);
-    assert!(refused.err.contains("helm") && refused.err.contains("is not installed"), "{}", refused.err);
+    assert!(refused.err.contains("`maily.yaml:"), "{}", refused.err);
+    assert!(refused.err.contains("service `api`: helm: is not installed"), "{}", refused.err);
 }
 
 #[test]

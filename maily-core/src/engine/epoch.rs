@@ -167,6 +167,11 @@ pub(super) async fn claim(
                 if there.as_deref() == Some(&bytes[..]) {
                     break;
                 }
+                // What no list shows would be in the way of every run, and of none that could be waited for.
+                if !patiently(runtime, || claimed(records).boxed()).await?.contains(&epoch) {
+                    let message = "it is there, and no list has it: the labels of its object are gone";
+                    return Err(JournalError::Damaged { key: name, message: message.to_owned() });
+                }
                 return Err(taken);
             }
             Err(error) if error.is_transient() && error.kind() != ErrorKind::StaleEpoch && tries < 5 => {

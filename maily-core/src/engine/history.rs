@@ -141,7 +141,15 @@ pub(crate) async fn read_head(
                     head.release = Some((claim.run.clone(), release.clone()));
                 }
             }
-            Some(_) => head.ended = Some(recorded),
+            Some(_) => {
+                // It says from which release it began: one that is not on record was made by a run before it.
+                let base = recorded.plan.as_ref().map(|plan| plan.base);
+                let known = head.release.as_ref().map(|(_, release)| release.id);
+                head.ended.get_or_insert(recorded);
+                if base.is_none_or(|base| base > known) {
+                    continue;
+                }
+            }
         }
         break;
     }
@@ -167,7 +175,7 @@ fn forgive<T>(
 ///
 /// # Errors
 /// When the records cannot be read.
-pub async fn restore_releases(records: &dyn RecordStore) -> Result<Vec<ReleaseId>, JournalError> {
+pub(crate) async fn restore_releases(records: &dyn RecordStore) -> Result<Vec<ReleaseId>, JournalError> {
     let mut releases = list_releases(records).await?;
     if (1..).zip(&releases).all(|(expected, found)| expected == found.0) {
         return Ok(releases);
@@ -228,7 +236,7 @@ pub(super) async fn forget_release(records: &dyn RecordStore, id: ReleaseId) -> 
 ///
 /// # Errors
 /// When the store fails.
-pub async fn record_release(
+pub(crate) async fn record_release(
     records: &dyn RecordStore,
     run: &RunId,
     epoch: Epoch,
@@ -270,8 +278,12 @@ pub(crate) async fn newest_release(
 pub async fn release(records: &dyn RecordStore, id: ReleaseId) -> Result<Option<Release>, JournalError> {
     let source = if id == ReleaseId(0) { ReleaseId(1) } else { id };
     let mut found = release_head(records, source).await?;
-    if found.is_none() && restore_releases(records).await?.contains(&source) {
-        found = release_head(records, source).await?;
+    if found.is_none() {
+        // The newest leaves no gap where it is missing: whoever reads the head writes it.
+        read_head(records).await?;
+        if restore_releases(records).await?.contains(&source) {
+            found = release_head(records, source).await?;
+        }
     }
     let Some((run, head)) = found else { return Ok(None) };
     if id != ReleaseId(0) {

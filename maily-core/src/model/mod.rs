@@ -8,6 +8,7 @@ mod explain;
 mod fields;
 mod names;
 mod parse;
+mod place;
 mod placeholder;
 mod project;
 mod quantity;
@@ -23,6 +24,7 @@ pub(crate) use fields::nearest;
 pub use names::{
     EnvironmentName, GateName, NameError, PhaseName, ProjectName, ServiceName, SourceName, Version,
 };
+pub(crate) use place::Part;
 pub(crate) use placeholder::expand_words;
 pub use placeholder::{Placeholders, expand};
 pub use project::{

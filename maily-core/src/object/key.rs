@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Groups with a dot in their name that the API server serves by itself.
 const OWN_GROUPS: &[&str] = &[
@@ -76,7 +76,7 @@ impl fmt::Display for ObjectKind {
 
 /// Address of one object. Two keys that differ only in the API version name the same object, so equality
 /// and order ignore it.
-#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct ObjectKey {
     /// Group, version and kind.
     #[serde(flatten)]
@@ -139,6 +139,22 @@ impl Ord for ObjectKey {
 impl std::hash::Hash for ObjectKey {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.identity().hash(state);
+    }
+}
+
+/// A key as it is written: what is flattened would be collected first, and a plan has a key for each of its objects.
+#[derive(Deserialize)]
+struct Written {
+    api_version: String,
+    kind: String,
+    namespace: Option<String>,
+    name: String,
+}
+
+impl<'de> Deserialize<'de> for ObjectKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Written { api_version, kind, namespace, name } = Written::deserialize(deserializer)?;
+        Ok(Self { kind: ObjectKind { api_version, kind }, namespace, name })
     }
 }
 

@@ -157,6 +157,12 @@ impl Object {
         self.body.get("metadata")?.get("labels")?.get(key)?.as_str()
     }
 
+    /// Whether it has all of these labels.
+    pub fn has_labels<'l>(&self, mut wanted: impl Iterator<Item = (&'l String, &'l str)>) -> bool {
+        let labels = self.body.get("metadata").and_then(|metadata| metadata.get("labels"));
+        wanted.all(|(key, value)| labels.and_then(|labels| labels.get(key)?.as_str()) == Some(value))
+    }
+
     /// The body, with apiVersion and kind.
     pub fn body(&self) -> &Map<String, Value> {
         &self.body
@@ -234,17 +240,30 @@ impl Object {
 
     /// The object without what it is to be, and without who set which field.
     #[must_use]
-    pub fn state_only(mut self) -> Self {
-        Arc::make_mut(&mut self.body).remove("spec");
-        self.metadata().remove("managedFields");
-        self
+    pub fn state_only(self) -> Self {
+        let mut state = self.only(|key| key != "spec");
+        if state.at("/metadata/managedFields").is_some() {
+            state.metadata().remove("managedFields");
+        }
+        state
     }
 
     /// What tells the object from others, and what stands on it: without all that it is and is to be.
     #[must_use]
-    pub fn metadata_only(mut self) -> Self {
-        let told = |key: &str| matches!(key, "apiVersion" | "kind" | "metadata");
-        Arc::make_mut(&mut self.body).retain(|key, _| told(key));
+    pub fn metadata_only(self) -> Self {
+        self.only(|key| matches!(key, "apiVersion" | "kind" | "metadata"))
+    }
+
+    /// Some fields of the body. What is left out is not copied first where the object is shared.
+    fn only(mut self, told: impl Fn(&str) -> bool) -> Self {
+        if let Some(body) = Arc::get_mut(&mut self.body) {
+            body.retain(|key, _| told(key));
+            return self;
+        }
+        if !self.body.keys().all(|key| told(key)) {
+            let kept = self.body.iter().filter(|(key, _)| told(key));
+            self.body = Arc::new(kept.map(|(key, value)| (key.clone(), value.clone())).collect());
+        }
         self
     }
 

@@ -11,6 +11,7 @@ mod plan;
 mod result;
 pub(crate) mod seal;
 mod stamp;
+mod work;
 
 pub(crate) use canonical::object_digest;
 pub use canonical::{canonical, digest, sha256};
@@ -21,7 +22,7 @@ pub use ids::{Epoch, ReleaseId, RunId, StepId};
 pub use outcome::{Failure, Outcome, RunEnd, Stuck};
 pub use plan::{
     Before, Change, FieldChange, Goal, Kept, Note, Operation, PLAN_FORMAT, Plan, PlanFileError,
-    Reversibility, Step, Work,
+    Reversibility, Step,
 };
 pub use result::{Begun, Digests, StepResult, Written};
 pub(crate) use result::{JOB_FAILED, NO_WAY_BACK, VANISHED};
@@ -32,6 +33,7 @@ pub use stamp::{
     STAMP, Stamp, epoch_of, run_of,
 };
 pub(crate) use stamp::{
-    belongs_to, beyond_any_epoch, epoch_from, foreign_labels, forward_run_of, strip_bookkeeping,
-    without_bookkeeping,
+    belongs_to, beyond_any_epoch, epoch_from, foreign_labels, forward_run_of, is_beyond_any_epoch,
+    strip_bookkeeping, without_bookkeeping,
 };
+pub use work::Work;

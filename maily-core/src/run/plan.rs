@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ReleaseId, StepId,
+    ReleaseId, StepId, Work,
     canonical::{digest_with, members},
     without_bookkeeping,
 };
@@ -171,85 +171,6 @@ impl Step {
             Work::Check { gate, .. } => *gate,
             Work::Job { .. } => self.reversibility == Reversibility::NoEffect,
             Work::Rollout { .. } | Work::Prune { .. } | Work::Frontend { .. } | Work::Barrier {} => false,
-        }
-    }
-}
-
-/// What a step does. The tag carries the version of the kind's meaning.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind")]
-pub enum Work {
-    /// Writes objects in order and waits until their workloads serve.
-    #[serde(rename = "rollout@1")]
-    Rollout {
-        /// The changes.
-        changes: Vec<Change>,
-    },
-    /// Deletes what the last release had and this one lacks.
-    #[serde(rename = "prune@1")]
-    Prune {
-        /// The changes, all of them deletions.
-        changes: Vec<Change>,
-    },
-    /// Runs a Kubernetes Job once.
-    #[serde(rename = "job@1")]
-    Job {
-        /// The Job; its name is completed by the run.
-        job: Object,
-        /// The Job that undoes it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        undo: Option<Object>,
-    },
-    /// Looks from outside whether a service works.
-    #[serde(rename = "check@1")]
-    Check {
-        /// How, as [`crate::provider::ProbeRequest`].
-        probe: crate::provider::ProbeRequest,
-        /// Whether it decides over a phase.
-        gate: bool,
-    },
-    /// Brings a version of the frontend.
-    #[serde(rename = "frontend@1")]
-    Frontend {
-        /// The frontend host's project.
-        project: String,
-        /// The domain that shall show it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        domain: Option<String>,
-        /// The version.
-        version: String,
-        /// A deployment of that version that is known already.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        existing: Option<String>,
-        /// Deployment that is in production now.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        before: Option<String>,
-    },
-    /// Nothing: a point that later steps wait for.
-    #[serde(rename = "barrier@1")]
-    Barrier {},
-}
-
-impl Work {
-    /// Name of the kind without its version.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Rollout { .. } => "rollout",
-            Self::Prune { .. } => "prune",
-            Self::Job { .. } => "job",
-            Self::Check { gate: false, .. } => "check",
-            Self::Check { gate: true, .. } => "gate",
-            Self::Frontend { .. } => "frontend",
-            Self::Barrier {} => "barrier",
-        }
-    }
-
-    /// The changes of objects that it makes.
-    pub fn changes(&self) -> &[Change] {
-        match self {
-            Self::Rollout { changes } | Self::Prune { changes } => changes,
-            // A Job's name is its run's, and a frontend is no object.
-            Self::Job { .. } | Self::Frontend { .. } | Self::Check { .. } | Self::Barrier {} => &[],
         }
     }
 }

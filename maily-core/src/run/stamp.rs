@@ -80,9 +80,17 @@ pub(crate) fn epoch_from(text: &str) -> Option<Epoch> {
     if numeric { text.parse().ok().map(Epoch) } else { None }
 }
 
+/// More than any epoch, and as many digits as one may have.
+const BEYOND: u64 = 999_999_999_999_999;
+
 /// The stamp of a dry run for a plan: nobody holds the environment yet, nothing is stored, and no fence may judge it.
 pub(crate) fn beyond_any_epoch(object: &mut Object) {
-    object.set_annotation(EPOCH, Some("999999999999999"));
+    object.set_annotation(EPOCH, Some(&BEYOND.to_string()));
+}
+
+/// Whether an object carries an epoch above which there is none for a run.
+pub(crate) fn is_beyond_any_epoch(object: &Object) -> bool {
+    epoch_of(object).is_some_and(|epoch| epoch.0 + 1 >= BEYOND)
 }
 
 /// Whether an object carries the labels of a project's environment.

@@ -69,7 +69,8 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     /// The steady clock (`CLOCK_BOOTTIME` on Linux).
     fn now(&self) -> Moment;
 
-    /// The time of day, for people and records; never compared between machines.
+    /// The time of day, for people and records. Where the age of a record, a lease that is shown, a Job or a verdict is
+    /// told by it, the clocks of two machines are compared: nothing of that decides who may write.
     fn wall(&self) -> jiff::Timestamp;
 
     /// Waits.

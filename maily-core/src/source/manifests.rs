@@ -46,16 +46,6 @@ pub enum SourceError {
         /// What to do.
         help: String,
     },
-    /// A service.
-    #[error("service `{service}`: {message}\n  help: {help}")]
-    Service {
-        /// Which.
-        service: String,
-        /// What is wrong.
-        message: String,
-        /// What to do.
-        help: String,
-    },
 }
 
 /// All errors of a rendering.

@@ -242,8 +242,10 @@ impl Witness {
         }
     }
 
-    fn segment(&mut self, run: &str, number: u64, segment: Segment, world: &World) {
-        if let (0, Some(plan)) = (number, &segment.plan) {
+    fn segment(&mut self, run: &str, number: u64, mut segment: Segment, world: &World) {
+        let plan = segment.plan.take();
+        let planned = plan.is_some();
+        if let (0, Some(plan)) = (number, plan) {
             let mut steps: BTreeMap<ObjectKey, Vec<StepId>> = BTreeMap::new();
             for step in &plan.steps {
                 for change in step.work.changes() {
@@ -252,14 +254,14 @@ impl Witness {
             }
             let makes_job = |step: &&Step| matches!(step.work, Work::Job { .. });
             let jobs = plan.steps.iter().filter(makes_job).map(|step| step.id.clone()).collect();
-            let state = RunState::new(plan.clone());
+            let state = RunState::new(plan);
             self.books.insert(run.to_owned(), Book::new(state, steps, jobs));
         }
         // Whoever comes next closes a run that has written nothing.
         let closes = |event: &JournalEvent| {
             matches!(event, JournalEvent::RunFinished { outcome: engine::Outcome::Cancelled { .. }, .. })
         };
-        if number == 0 && segment.plan.is_none() && segment.events.iter().any(closes) {
+        if number == 0 && !planned && segment.events.iter().any(closes) {
             return self.note(&format!("  {run} {} closed before it began", segment.epoch));
         }
         let Some(mut book) = self.books.remove(run) else {
@@ -384,11 +386,6 @@ impl Witness {
     pub fn unfinished(&self) -> Vec<&str> {
         let open = self.books.iter().filter(|(_, book)| book.state.finished.is_none());
         open.map(|(run, _)| run.as_str()).collect()
-    }
-
-    /// Objects that a run may have touched.
-    pub fn is_planned(&self, key: &ObjectKey) -> bool {
-        self.books.values().any(|book| book.steps.contains_key(key))
     }
 }
 

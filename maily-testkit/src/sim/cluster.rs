@@ -126,12 +126,13 @@ fn fits(query: &ListQuery, object: &Object) -> bool {
     object.kind() == query.kind.kind
         && object.key().kind.group() == query.kind.group()
         && query.namespace.as_deref().is_none_or(|namespace| object.namespace() == Some(namespace))
-        && query.labels.iter().all(|(key, value)| object.label(key) == Some(value))
+        && object.has_labels(query.labels.iter().map(|(key, value)| (key, value.as_str())))
 }
 
 /// What a list answers.
 pub(crate) fn selected(world: &World, query: &ListQuery) -> Vec<Object> {
-    world.of_kind(&query.kind.kind).into_iter().filter(|object| fits(query, object)).cloned().collect()
+    let listed = world.listed(&query.kind.kind, query.namespace.as_deref());
+    listed.filter(|object| fits(query, object)).cloned().collect()
 }
 
 /// What a watch, which knows some objects, tells of changes.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use maily_core::object::{Object, ObjectKey, ObjectKind};
 
-use super::{World, fault::Fault};
+use super::{World, budget::covers, fault::Fault};
 
 /// A controller reacts after at least this time, so that every client meets the moment before.
 const REACTION: SignedDuration = SignedDuration::from_millis(20);
@@ -132,12 +132,6 @@ impl World {
         self.objects.of_kind(kind).map(|object| object.key().clone()).collect()
     }
 
-    /// The same in the namespace of an object.
-    fn keys_beside(&self, kind: &str, object: &Object) -> Vec<ObjectKey> {
-        let beside = self.objects.of_kind(kind).filter(|other| other.namespace() == object.namespace());
-        beside.map(|other| other.key().clone()).collect()
-    }
-
     /// A controller looks at an object after this time.
     pub(super) fn look_after(&mut self, key: &ObjectKey, time: SignedDuration) {
         let at = self.now + time;
@@ -159,7 +153,10 @@ impl World {
             }
             // Who is scaled from outside is looked at by who scales it.
             "Deployment" | "StatefulSet" => {
-                for autoscaler in self.keys_beside("HorizontalPodAutoscaler", object) {
+                let scales = |other: &&Object| other.text("/spec/scaleTargetRef/name") == Some(object.name());
+                let beside = self.objects.beside("HorizontalPodAutoscaler", object.namespace());
+                let autoscalers = beside.filter(scales);
+                for autoscaler in autoscalers.map(|other| other.key().clone()).collect::<Vec<_>>() {
                     self.react(&autoscaler);
                 }
             }
@@ -202,7 +199,9 @@ impl World {
                 self.react(&deployment);
             }
         }
-        for budget in self.keys_beside("PodDisruptionBudget", pod) {
+        let beside = self.objects.beside("PodDisruptionBudget", pod.namespace());
+        let budgets = beside.filter(|budget| covers(budget, pod));
+        for budget in budgets.map(|budget| budget.key().clone()).collect::<Vec<_>>() {
             self.react(&budget);
         }
     }

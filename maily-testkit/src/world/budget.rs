@@ -12,13 +12,8 @@ const ADDRESS: SignedDuration = SignedDuration::from_secs(1);
 impl World {
     /// How many pods a budget lets go.
     pub(super) fn budget(&mut self, budget: &Object) {
-        let selector = budget.at("/spec/selector/matchLabels").and_then(Value::as_object);
-        let pods: Vec<&Object> = self
-            .objects
-            .of_kind("Pod")
-            .filter(|pod| pod.namespace() == budget.namespace())
-            .filter(|pod| selector.is_some_and(|s| s.iter().all(|(k, v)| pod.label(k) == v.as_str())))
-            .collect();
+        let pods: Vec<&Object> =
+            self.objects.beside("Pod", budget.namespace()).filter(|pod| covers(budget, pod)).collect();
         let expected = pods.len();
         let healthy = pods.iter().filter(|pod| is_ready(pod)).count();
         let needed =
@@ -47,6 +42,13 @@ impl World {
         let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
         self.report_status(service.key(), status);
     }
+}
+
+/// Whether a budget is about a pod of its namespace.
+pub(super) fn covers(budget: &Object, pod: &Object) -> bool {
+    let selector = budget.at("/spec/selector/matchLabels").and_then(Value::as_object);
+    selector
+        .is_some_and(|labels| pod.has_labels(labels.iter().map(|(k, v)| (k, v.as_str().unwrap_or_default()))))
 }
 
 /// A number of pods, or a share of them in percent, rounded up as the API does.

@@ -71,9 +71,8 @@ impl World {
         let wanted = image(object, "/spec/template/spec/containers/0/image");
         let selector = object.at("/spec/selector/matchLabels").and_then(Value::as_object);
         object.int("/spec/replicas") == Some(0)
-            || self.of_kind("Pod").into_iter().any(|pod| {
-                pod.namespace() == object.namespace()
-                    && selector.is_some_and(|s| s.iter().all(|(k, v)| pod.label(k) == v.as_str()))
+            || self.objects.beside("Pod", object.namespace()).any(|pod| {
+                selector.is_some_and(|s| s.iter().all(|(k, v)| pod.label(k) == v.as_str()))
                     && image(pod, "/spec/containers/0/image") == wanted
                     && is_ready(pod)
             })

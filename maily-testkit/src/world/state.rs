@@ -136,6 +136,18 @@ impl World {
         self.objects.all()
     }
 
+    /// Objects of a kind: of one namespace, or of all.
+    pub(crate) fn listed<'a>(
+        &'a self,
+        kind: &'a str,
+        namespace: Option<&'a str>,
+    ) -> Box<dyn Iterator<Item = &'a Object> + 'a> {
+        match namespace {
+            Some(_) => Box::new(self.objects.beside(kind, namespace)),
+            None => Box::new(self.objects.of_kind(kind)),
+        }
+    }
+
     /// All objects of a kind.
     pub fn of_kind(&self, kind: &str) -> Vec<&Object> {
         self.objects.of_kind(kind).collect()

@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use maily_core::object::{Object, ObjectKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Objects by kind and key.
+/// Objects of a kind by namespace, which is empty where they live in none, and name.
+type Homes = BTreeMap<String, BTreeMap<String, Object>>;
+
+/// Objects by kind, group, namespace and name: a step for each, because most comparisons of whole keys are of parts that
+/// are equal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Store {
-    kinds: BTreeMap<String, BTreeMap<ObjectKey, Object>>,
+    kinds: BTreeMap<String, BTreeMap<String, Homes>>,
     /// Keys by the uid of the object that owns them.
     owned: BTreeMap<String, BTreeSet<ObjectKey>>,
 }
@@ -18,40 +22,58 @@ fn owners(object: &Object) -> impl Iterator<Item = &str> {
     object.items("/metadata/ownerReferences").iter().filter_map(|owner| owner.get("uid")?.as_str())
 }
 
+/// Where an object lives.
+fn home(key: &ObjectKey) -> &str {
+    key.namespace.as_deref().unwrap_or_default()
+}
+
 impl Store {
     pub(super) fn get(&self, key: &ObjectKey) -> Option<&Object> {
-        self.kinds.get(&key.kind.kind)?.get(key)
+        self.kinds.get(&key.kind.kind)?.get(key.kind.group())?.get(home(key))?.get(&key.name)
     }
 
     pub(super) fn insert(&mut self, object: Object) {
-        if let Some(slot) = self.kinds.get_mut(object.kind()).and_then(|known| known.get_mut(object.key())) {
-            // Owners of an object change on rare occasions.
-            if owners(slot).ne(owners(&object)) {
-                self.forget_owners(&object.key().clone());
-                self.index(&object);
-                self.kinds
-                    .get_mut(object.kind())
-                    .and_then(|known| known.insert(object.key().clone(), object));
-                return;
-            }
+        let known = self.get(object.key());
+        // Owners of an object change on rare occasions.
+        if known.is_none_or(|known| owners(known).ne(owners(&object))) {
+            self.forget_owners(object.key());
+            self.index(&object);
+        }
+        let key = object.key();
+        if let Some(slot) = self.slot(key) {
             *slot = object;
             return;
         }
-        self.index(&object);
-        self.kinds.entry(object.kind().to_owned()).or_default().insert(object.key().clone(), object);
+        let kinds = self.kinds.entry(key.kind.kind.clone()).or_default();
+        let homes = kinds.entry(key.kind.group().to_owned()).or_default();
+        homes.entry(home(key).to_owned()).or_default().insert(key.name.clone(), object);
     }
 
     pub(super) fn remove(&mut self, key: &ObjectKey) -> Option<Object> {
         self.forget_owners(key);
-        self.kinds.get_mut(&key.kind.kind)?.remove(key)
+        let homes = self.kinds.get_mut(&key.kind.kind)?.get_mut(key.kind.group())?;
+        homes.get_mut(home(key))?.remove(&key.name)
+    }
+
+    fn slot(&mut self, key: &ObjectKey) -> Option<&mut Object> {
+        let homes = self.kinds.get_mut(&key.kind.kind)?.get_mut(key.kind.group())?;
+        homes.get_mut(home(key))?.get_mut(&key.name)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Object> {
-        self.kinds.values().flat_map(BTreeMap::values)
+        self.kinds.values().flat_map(BTreeMap::values).flat_map(BTreeMap::values).flat_map(BTreeMap::values)
     }
 
+    /// Objects of a kind, of whichever group.
     pub(super) fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Object> {
-        self.kinds.get(kind).into_iter().flat_map(BTreeMap::values)
+        let groups = self.kinds.get(kind).into_iter().flat_map(BTreeMap::values);
+        groups.flat_map(BTreeMap::values).flat_map(BTreeMap::values)
+    }
+
+    /// The same in one namespace, or in none.
+    pub(super) fn beside(&self, kind: &str, namespace: Option<&str>) -> impl Iterator<Item = &Object> {
+        let groups = self.kinds.get(kind).into_iter().flat_map(BTreeMap::values);
+        groups.filter_map(move |homes| homes.get(namespace.unwrap_or_default())).flat_map(BTreeMap::values)
     }
 
     /// What an object of this uid owns.

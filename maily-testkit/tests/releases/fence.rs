@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use maily_core::{
-    engine::{EnvironmentError, Epoch, FenceError, FenceState, Wish},
+    engine::{Depth, EnvironmentError, Epoch, FenceError, FenceState, Wish},
     object::{ObjectKey, ObjectKind},
     provider::Precondition,
 };
@@ -48,6 +48,28 @@ async fn a_run_stops_when_its_fence_is_opened_and_goes_on_when_it_is_repaired() 
     environment.fence().install(Epoch(0)).await.expect("is repaired");
     let end = environment.take_over(None, Wish::Resume, &options).await.expect("goes on");
     assert!(end.as_ref().is_some_and(succeeded), "{end:?}");
+}
+
+/// One object would lift the environment to an epoch that no guard takes for one.
+#[tokio::test(start_paused = true)]
+async fn an_epoch_that_no_run_can_rise_above_is_refused_with_the_command_that_takes_it_away() {
+    let setup = Setup::fenced(27).await;
+    assert!(succeeded(&setup.deploy("v1").await));
+    let key = ObjectKey::new(ObjectKind::new("v1", "Service"), Some("shop"), "api");
+    let annotate = |epoch| {
+        let fields = serde_json::json!({"metadata": {"annotations": {"maily.dev/epoch": epoch}}});
+        setup.shared.world().edit_as("kubectl-annotate", &key, fields).expect("a person may");
+    };
+    for epoch in ["999999999999998", "999999999999999"] {
+        annotate(Some(epoch));
+        let error = setup.plan("v2", Depth::Read).await.expect_err("is refused").to_string();
+        assert!(error.contains("Service shop/api") && error.contains(epoch), "{error}");
+        assert!(error.contains("kubectl -n shop annotate service api maily.dev/epoch-"), "{error}");
+    }
+    annotate(None);
+    assert!(succeeded(&setup.deploy("v2").await));
+    let fence = setup.environment().fence();
+    assert_eq!(fence.epoch().await.expect("can be read"), Some(Epoch(3)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -255,6 +255,60 @@ async fn failed_twice(seed: u64) -> Setup {
     setup
 }
 
+/// Runs that made no release came after it: the last of them says from which it began.
+#[tokio::test(start_paused = true)]
+async fn the_release_in_force_is_found_behind_runs_that_failed_where_its_record_is_missing() {
+    let setup = failed_twice(105).await;
+    let environment = setup.environment();
+    let records = &*environment.records;
+    for missing in [&["release/000000002"][..], &["release/000000001", "release/000000002"]] {
+        for key in missing {
+            records.delete(key).await.expect("is deleted");
+        }
+        let head = environment.head().await.expect("can be read");
+        assert_eq!(head.release.expect("is in force").1.id, ReleaseId(2), "{missing:?}");
+        let failed = head.ended.and_then(|ended| ended.plan).expect("has ended");
+        assert_eq!(failed.versions["api"], "v4");
+        // Who asks for that release alone finds it, too.
+        records.delete("release/000000002").await.expect("is deleted");
+        let release = maily_core::engine::history::release(records, ReleaseId(2)).await.expect("can be read");
+        assert_eq!(release.expect("is there").head.versions["api"], "v2");
+    }
+    let end = setup.deploy("v5").await;
+    let made = ReleaseId(3);
+    assert!(
+        matches!(&end, RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } if *release == made),
+        "{end:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_no_list_has_any_more_is_told() {
+    let setup = Setup::new(106);
+    for version in ["v1", "v2"] {
+        assert!(succeeded(&setup.deploy(version).await));
+    }
+    let last = setup.environment().records.list("epoch/").await.expect("can be read").pop().expect("is one");
+    let name = format!("maily-production.{}", last.replace('/', "."));
+    let key = ObjectKey::new(ObjectKind::new("v1", "Secret"), Some("shop"), name);
+    let label = |value| json!({"metadata": {"labels": {"maily.dev/record": value}}});
+    setup.shared.world().edit_as("kubectl-label", &key, label(json!(null))).expect("is there");
+    // Above what objects carry the next claim is all the same.
+    let carry = |object: &&maily_core::object::Object| object.annotation("maily.dev/epoch").is_some();
+    let keys: Vec<ObjectKey> =
+        setup.shared.world().objects().filter(carry).map(|object| object.key().clone()).collect();
+    for key in keys {
+        let bare = json!({"metadata": {"annotations": {"maily.dev/epoch": null}}});
+        setup.shared.world().edit_as("kubectl-annotate", &key, bare).expect("is there");
+    }
+    let error = setup.try_to_deploy("v3").await.expect_err("is in the way");
+    let named = matches!(&error, EnvironmentError::Journal(JournalError::Damaged { key, message })
+        if *key == last && message.contains("labels"));
+    assert!(named && error.hint().is_some(), "{error}");
+    setup.shared.world().edit_as("kubectl-label", &key, label(json!("epoch"))).expect("is there");
+    assert!(succeeded(&setup.deploy("v3").await));
+}
+
 /// Whose run it was nobody knows, and neither whether it has ended.
 #[tokio::test(start_paused = true)]
 async fn an_environment_whose_last_claim_is_damaged_can_be_begun_anew() {

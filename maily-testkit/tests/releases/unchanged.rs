@@ -57,6 +57,21 @@ async fn what_is_as_it_was_wanted_and_does_not_serve_is_no_success() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_plan_tells_of_what_stays_as_it_is_and_does_not_serve() {
+    let shop = Shop::new(PAIR, 123);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let told = async || {
+        let planned = shop.plan("v1").await.expect("can be planned");
+        let notes = planned.plan.notes.into_iter().filter(|note| note.topic == "not-serving");
+        notes.map(|note| note.text).collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, [""; 0]);
+    shop.setup.shared.world().faults.push(fault("crash api@v1"));
+    shop.setup.runtime.sleep(Duration::from_secs(20)).await;
+    assert_eq!(told().await, ["Deployment shop/api stays as it is, and does not serve now"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_about_to_serve_is_waited_for_and_told() {
     let setup = Setup::of(PAIR, 122);
     assert!(succeeded(&setup.deploy("v1").await));

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     engine::{
-        Before, Change, ENVIRONMENT, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, Sealer,
+        Before, Change, ENVIRONMENT, EPOCH, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, Sealer,
         belongs_to, difference, digest_of_all, drifted, foreign_labels,
         history::{Release, Released},
-        object_digest, strip_bookkeeping, told_added, without_bookkeeping,
+        is_beyond_any_epoch, object_digest, strip_bookkeeping, told_added, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey, atomics, managers},
     provider::ClusterIdentity,
@@ -144,6 +144,11 @@ impl Comparison<'_> {
         if !self.may_own(live) {
             return None;
         }
+        if is_beyond_any_epoch(live) {
+            let epoch = live.annotation(EPOCH).unwrap_or_default().to_owned();
+            self.problems.push(PlanProblem::BeyondAnyEpoch { key, epoch });
+            return None;
+        }
         if is_stopped(live) && desired.at("/spec/replicas").is_none() {
             let text = format!("{key} is scaled to 0 and stays so: none of its pods will run");
             self.notes.push(Note { topic: "stopped".into(), text });
@@ -270,6 +275,11 @@ impl Comparison<'_> {
         if live.is_terminating() {
             return None;
         }
+        if self.is_ours(live) && is_beyond_any_epoch(live) {
+            let epoch = live.annotation(EPOCH).unwrap_or_default().to_owned();
+            self.problems.push(PlanProblem::BeyondAnyEpoch { key: key.clone(), epoch });
+            return None;
+        }
         // What lost our labels, or got somebody else's, is not ours any more.
         if !self.is_ours(live) {
             let text =
@@ -347,7 +357,17 @@ impl Comparison<'_> {
         }
     }
 
-    fn keep(&self, service: Option<&str>, live: &Object, desired: Object, fingerprint: String) -> Verdict {
+    fn keep(
+        &mut self,
+        service: Option<&str>,
+        live: &Object,
+        desired: Object,
+        fingerprint: String,
+    ) -> Verdict {
+        if serves(live) == Some(false) {
+            let text = format!("{} stays as it is, and does not serve now", live.key());
+            self.notes.push(Note { topic: "not-serving".into(), text });
+        }
         Verdict::Keep(Kept { service: service.map(str::to_owned), desired, fingerprint, all: self.all(live) })
     }
 

@@ -68,6 +68,16 @@ pub enum PlanProblem {
         /// The Deployment.
         key: ObjectKey,
     },
+    /// Somebody has written an epoch onto an object that no run can rise above.
+    #[error(
+        "{key} carries `maily.dev/epoch: {epoch}`, which no run of maily has written and none can rise above"
+    )]
+    BeyondAnyEpoch {
+        /// The object.
+        key: ObjectKey,
+        /// What it carries.
+        epoch: String,
+    },
     /// An object is being deleted.
     #[error("{key} is being deleted")]
     Terminating {
@@ -158,6 +168,11 @@ impl PlanProblem {
             Self::Paused { key } => {
                 let namespace = key.namespace.as_deref().unwrap_or("default");
                 format!("`kubectl -n {namespace} rollout resume deployment/{}` lets it go on", key.name)
+            }
+            Self::BeyondAnyEpoch { key, .. } => {
+                let within = key.namespace.as_ref().map(|name| format!(" -n {name}")).unwrap_or_default();
+                let (kind, name) = (key.kind.kind.to_lowercase(), &key.name);
+                format!("`kubectl{within} annotate {kind} {name} maily.dev/epoch-` takes it away")
             }
             Self::Terminating { .. } => "wait until it is gone, and plan again".to_owned(),
             Self::Refused { key, message } if message.contains("spec.strategy.rollingUpdate: Forbidden") => {

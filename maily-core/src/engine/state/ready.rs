@@ -84,7 +84,8 @@ impl RunState {
         }
         let old = |step: &&Step| {
             let state = self.steps.get(&step.id).filter(|state| state.progress == Progress::Applied);
-            let age = |at: jiff::Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
+            // A verdict of later than now is as doubtful: the clock of one of the machines is wrong.
+            let age = |at: jiff::Timestamp| now.duration_since(at).unsigned_abs();
             state.is_some_and(|state| state.decided.as_ref().is_none_or(|(_, at)| age(*at) > GATE_VALID))
         };
         let gates = self.plan.steps.iter().filter(|step| step.is_gate()).filter(old);

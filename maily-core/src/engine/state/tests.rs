@@ -201,6 +201,9 @@ fn a_gate_that_is_taken_again_holds_everything_up() {
     let after = |seconds: i64| at + jiff::SignedDuration::from_secs(seconds);
     assert_eq!(state.outdated_gates(after(3_600)), []);
     assert_eq!(state.outdated_gates(after(3_601)), [id("gate")]);
+    // On the clock of another machine it has not been decided yet.
+    assert_eq!(state.outdated_gates(after(-3_600)), []);
+    assert_eq!(state.outdated_gates(after(-3_601)), [id("gate")]);
     assert_eq!(state.claimed(2).starts("gate").may_start(), [""; 0]);
     assert!(state.takes_gates_again());
     assert_eq!(state.applies("gate").may_start(), ["web"]);

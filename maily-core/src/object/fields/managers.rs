@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use litemap::LiteMap;
 use serde_json::{Map, Value};
 
 use super::set::{Element, FieldSet};
@@ -73,7 +74,7 @@ pub(super) fn from_fields_v1(fields: &Map<String, Value>) -> FieldSet {
         };
         let child = match value {
             Value::Object(inner) => from_fields_v1(inner),
-            _ => FieldSet { whole: true, children: BTreeMap::new() },
+            _ => FieldSet { whole: true, children: LiteMap::new_vec() },
         };
         set.children.insert(element, child);
     }

@@ -1,7 +1,6 @@
 //! The set itself: what an object sets, and what two sets make together.
 
-use std::collections::{BTreeMap, btree_map::Entry};
-
+use litemap::LiteMap;
 use serde_json::{Map, Value};
 
 use crate::object::{ListKind, Object, is_atomic_map, list_kind};
@@ -25,7 +24,8 @@ pub(super) enum Element {
 pub struct FieldSet {
     /// The thing itself with all that is in it belongs to the set.
     pub(super) whole: bool,
-    pub(super) children: BTreeMap<Element, FieldSet>,
+    /// Sorted: most have few fields, and nodes of trees have room for many.
+    pub(super) children: LiteMap<Element, FieldSet>,
 }
 
 impl FieldSet {
@@ -57,12 +57,16 @@ impl FieldSet {
     /// Takes in what is in another set.
     pub(crate) fn absorb(&mut self, other: Self) {
         self.whole |= other.whole;
+        if self.children.is_empty() {
+            self.children = other.children;
+            return;
+        }
         for (element, theirs) in other.children {
-            match self.children.entry(element) {
-                Entry::Vacant(slot) => {
-                    slot.insert(theirs);
+            match self.children.get_mut(&element) {
+                Some(ours) => ours.absorb(theirs),
+                None => {
+                    self.children.insert(element, theirs);
                 }
-                Entry::Occupied(mut ours) => ours.get_mut().absorb(theirs),
             }
         }
     }
@@ -73,7 +77,7 @@ impl FieldSet {
         if other.whole {
             return Self::default();
         }
-        let mut children = BTreeMap::new();
+        let mut children = LiteMap::new_vec();
         for (element, ours) in &self.children {
             let left =
                 other.children.get(element).map_or_else(|| ours.clone(), |theirs| ours.difference(theirs));
@@ -89,7 +93,7 @@ impl FieldSet {
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         if self.whole && other.whole {
-            return Self { whole: true, children: BTreeMap::new() };
+            return Self { whole: true, children: LiteMap::new_vec() };
         }
         if self.whole {
             return other.clone();
@@ -97,7 +101,7 @@ impl FieldSet {
         if other.whole {
             return self.clone();
         }
-        let mut children = BTreeMap::new();
+        let mut children = LiteMap::new_vec();
         for (element, ours) in &self.children {
             if let Some(theirs) = other.children.get(element) {
                 let both = ours.intersection(theirs);
@@ -149,14 +153,15 @@ impl FieldSet {
     pub(super) fn without_bookkeeping(mut self) -> Self {
         let metadata = Element::Field("metadata".into());
         if let Some(meta) = self.children.get_mut(&metadata) {
+            for name in ["labels", "annotations"] {
+                if let Some(child) = meta.children.get_mut(&Element::Field(name.into())) {
+                    let ours = |e: &Element| matches!(e, Element::Field(n) if n.starts_with(BOOKKEEPING));
+                    child.children.retain(|element, _| !ours(element));
+                }
+            }
             meta.children.retain(|element, child| match element {
                 Element::Field(name) => match name.as_str() {
-                    "labels" | "annotations" => {
-                        child
-                            .children
-                            .retain(|e, _| !matches!(e, Element::Field(n) if n.starts_with(BOOKKEEPING)));
-                        !child.is_empty()
-                    }
+                    "labels" | "annotations" => !child.is_empty(),
                     "finalizers" | "ownerReferences" => true,
                     _ => false,
                 },
@@ -216,7 +221,7 @@ fn of_value<'a>(value: &'a Value, path: &mut Vec<&'a str>) -> FieldSet {
             }
             ListKind::Set => {
                 for item in items {
-                    let whole = FieldSet { whole: true, children: BTreeMap::new() };
+                    let whole = FieldSet { whole: true, children: LiteMap::new_vec() };
                     set.children.insert(Element::Member(item.to_string()), whole);
                 }
             }

@@ -3,7 +3,7 @@
 use super::{own_image::OwnImage, rendering::Rendering};
 use crate::{
     engine::planner::{JobSpec, WantedService},
-    model::{JobSource, Service, Source, Workload, expand_words},
+    model::{JobSource, Part, Service, Source, Workload, expand_words},
     source::{
         jobs,
         workload::{self, Surroundings},
@@ -20,7 +20,7 @@ impl Rendering<'_> {
     ) -> OwnImage {
         let name = service.name.to_string();
         let pattern = workload.image.as_ref().or(service.image.as_ref());
-        let Some(image) = self.image(&name, pattern) else { return OwnImage::None };
+        let Some(image) = self.image(Part::Service(&name), &name, pattern) else { return OwnImage::None };
         let namespace = self.namespace().to_owned();
         let around = Surroundings {
             name: workload.name.as_deref().unwrap_or(&name),
@@ -30,7 +30,9 @@ impl Rendering<'_> {
         };
         match workload::render(&self.spoken(&name, workload), &around) {
             Ok(objects) => wanted.objects = objects,
-            Err(message) => self.refuse(&name, message, "correct the patch"),
+            Err(message) => {
+                self.refuse(Part::Service(&name), &["workload.patch"], message, "correct the patch");
+            }
         }
         wanted.checks = self.checks(service, Some((around.name, workload.port)));
         OwnImage::Written(image)
@@ -69,17 +71,15 @@ impl Rendering<'_> {
         for service in resolved.services.values() {
             let Source::Job(job) = &service.source else { continue };
             let Some(owner) = service.before.as_ref().or(service.after.as_ref()) else {
-                self.refuse(
-                    &service.name,
-                    "a job without `before` or `after` would never run",
-                    "write `before: SERVICE`",
-                );
+                let message = "a job without `before` or `after` would never run";
+                self.refuse(Part::Service(&service.name), &["job"], message, "write `before: SERVICE`");
                 continue;
             };
             if !self.wanted(owner) {
                 continue;
             }
-            let Some(spec) = self.job(&service.name, job, service.image.as_ref()) else { continue };
+            let part = Part::Service(&service.name);
+            let Some(spec) = self.job(part, &service.name, job, service.image.as_ref()) else { continue };
             match self.rendered.services.get_mut(&**owner) {
                 Some(owner) if service.before.is_some() => owner.before.push(spec),
                 Some(owner) => owner.after.push(spec),
@@ -88,8 +88,14 @@ impl Rendering<'_> {
         }
     }
 
-    pub(super) fn job(&mut self, name: &str, job: &JobSource, image: Option<&String>) -> Option<JobSpec> {
-        let image = self.image(name, job.image.as_ref().or(image))?;
+    pub(super) fn job(
+        &mut self,
+        part: Part<'_>,
+        name: &str,
+        job: &JobSource,
+        image: Option<&String>,
+    ) -> Option<JobSpec> {
+        let image = self.image(part, name, job.image.as_ref().or(image))?;
         let values = self.placeholders(Some(name));
         let mut job = job.clone();
         let env = job.env.iter_mut().map(|(_, value)| value);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{own_image::OwnImage, rendering::Rendering};
 use crate::{
     engine::planner::{JobSpec, WantedService},
-    model::{Bundle, Service, Source, SourceName, TIMEOUT},
+    model::{Bundle, Part, Service, Source, SourceName, TIMEOUT},
     object::{Object, Scopes},
     run::Note,
     source::{
@@ -30,7 +30,7 @@ impl Rendering<'_> {
     ) -> OwnImage {
         let name = service.name.to_string();
         let own = self.given_image(&name, service.image.as_ref());
-        if let Some((objects, hooks)) = self.read(bundle, &name, tools).await {
+        if let Some((objects, hooks)) = self.read(bundle, Part::Service(&name), tools).await {
             if objects.is_empty()
                 && let Some(hook) = hooks.first()
             {
@@ -58,7 +58,7 @@ impl Rendering<'_> {
         let name = service.name.to_string();
         if !bundles.contains_key(&**source) {
             let bundle = self.request.resolved.project.sources.get(source).cloned()?;
-            let (objects, hooks) = self.read(&bundle, source, tools).await.unwrap_or_default();
+            let (objects, hooks) = self.read(&bundle, Part::Source(source), tools).await.unwrap_or_default();
             for hook in hooks {
                 let object = &hook.found.object;
                 let message = format!(
@@ -129,19 +129,21 @@ impl Rendering<'_> {
     async fn read(
         &mut self,
         bundle: &Bundle,
-        name: &str,
+        part: Part<'_>,
         tools: &dyn Tools,
     ) -> Option<(Vec<Object>, Vec<Hook>)> {
         let root = self.request.resolved.project.root.clone();
         let placeholders = self.placeholders(None);
-        let read = bundle::read(bundle, name, self.namespace(), &root, &placeholders, tools).await;
+        let read = bundle::read(bundle, part.name(), self.namespace(), &root, &placeholders, tools).await;
         let sorted = match read {
             Ok((sorted, note)) => {
                 self.rendered.notes.extend(note);
                 sorted
             }
             Err(errors) => {
-                self.errors.extend(errors.0);
+                let errors = errors.0.into_iter().map(|error| self.asked_by(part, error));
+                let errors: Vec<SourceError> = errors.collect();
+                self.errors.extend(errors);
                 return None;
             }
         };
@@ -159,6 +161,14 @@ impl Rendering<'_> {
             Some(Hook { found: Found { object, place }, ..hook })
         });
         Some((objects, hooks.collect()))
+    }
+
+    /// An error with the part of the file that wants the program which it is about.
+    fn asked_by(&self, part: Part<'_>, error: SourceError) -> SourceError {
+        let SourceError::Program { program, message, help } = error else { return error };
+        let resolved = self.request.resolved;
+        let path = resolved.spoken(resolved.place(part, &["kustomize", "helm"]));
+        SourceError::File { path, message: format!("{part}: {program}: {message}"), help }
     }
 
     /// Gives an object its namespace, and refuses it where another source has it already.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::rendering::Rendering;
 use crate::{
     engine::planner::{Gate, Look},
-    model::{Check, Gate as GateModel, GateLook, JobSource, Service, expand_words},
+    model::{Check, Gate as GateModel, GateLook, JobSource, Part, Service, expand_words},
     provider::{ProbeRequest, ProbeService},
 };
 
@@ -30,7 +30,7 @@ impl Rendering<'_> {
                     if url.starts_with('/') && inside.is_none() {
                         let message =
                             format!("check `{url}` is a path, and the service has no port of its own");
-                        self.refuse(&service.name, message, "write a full URL");
+                        self.refuse(Part::Service(&service.name), &["checks"], message, "write a full URL");
                         continue;
                     }
                     let service = inside.filter(|_| url.starts_with('/'));
@@ -56,8 +56,8 @@ impl Rendering<'_> {
             let look = match look {
                 GateLook::Job(job) => {
                     let job = JobSource { timeout: *timeout, ..(**job).clone() };
-                    let name = gate.job_name().unwrap_or_default();
-                    self.job(&name, &job, None).map(|spec| Look::Job(spec.job))
+                    let job_name = gate.job_name().unwrap_or_default();
+                    self.job(Part::Gate(name), &job_name, &job, None).map(|spec| Look::Job(spec.job))
                 }
                 GateLook::Check(Check::Command(argv)) => Some(Look::Probe(self.command(argv, None))),
                 GateLook::Check(Check::Http { url, expect }) => {
@@ -66,11 +66,12 @@ impl Rendering<'_> {
                             Some(Look::Probe(ProbeRequest::Http { url, service: None, expect: *expect }))
                         }
                         Ok(_) => {
-                            self.refuse(name, "a gate's `http` is a full URL", "write `https://…`");
+                            let message = "`http` of a gate is a full URL";
+                            self.refuse(Part::Gate(name), &["http"], message, "write `https://…`");
                             None
                         }
                         Err(message) => {
-                            self.refuse(name, message, "correct the placeholder");
+                            self.refuse(Part::Gate(name), &["http"], message, "correct the placeholder");
                             None
                         }
                     }

@@ -2,7 +2,7 @@
 
 use super::rendering::Rendering;
 use crate::{
-    model::{Placeholders, Source, expand},
+    model::{Part, Placeholders, Source, expand},
     object::Object,
     run::Note,
     source::{
@@ -12,6 +12,8 @@ use crate::{
         reserved,
     },
 };
+
+const MOVES: &str = "which may be another image tomorrow";
 
 /// The image of a service, and what is done about others of its name.
 pub(super) enum OwnImage {
@@ -33,10 +35,27 @@ impl OwnImage {
     }
 }
 
-/// Why a pattern makes no image, and what to do.
-struct NoImage {
-    message: String,
-    help: &'static str,
+/// Where the file says which image something gets.
+const KEYS: &[&str] = &["workload.image", "job.image", "image", "/images"];
+
+/// Why a pattern makes no image that can be used.
+enum NoImage {
+    /// What is wrong, and what to do.
+    Wrong { message: String, help: &'static str },
+    /// It may be another one tomorrow.
+    Moves(String),
+}
+
+impl NoImage {
+    /// What is wrong, and what to do.
+    fn told(self) -> (String, &'static str) {
+        match self {
+            Self::Wrong { message, help } => (message, help),
+            Self::Moves(image) => {
+                (format!("image `{image}` has no fixed version"), "end it with `:{version}`")
+            }
+        }
+    }
 }
 
 impl Rendering<'_> {
@@ -71,9 +90,9 @@ impl Rendering<'_> {
                 }
                 self.look_alike(&object, &image, &parts);
             }
-            if parts.moves() {
-                let text =
-                    format!("container `{container}` uses `{image}`, which may be another image tomorrow");
+            // What the file describes was judged where it stands there.
+            if parts.moves() && !matches!(own, OwnImage::Written(own) if *own == image) {
+                let text = format!("container `{container}` uses `{image}`, {MOVES}");
                 if ours || self.request.resolved.project.strict {
                     self.refuse_object(&object, text, "give it a version or a digest");
                     return None;
@@ -93,9 +112,9 @@ impl Rendering<'_> {
         {
             match self.own_image(None, Some(pattern)) {
                 Ok(image) => found.extend(image),
-                Err(NoImage { message, help }) => {
-                    let (path, help) = ("images".to_owned(), help.to_owned());
-                    self.errors.push(SourceError::File { path, message, help });
+                Err(why) => {
+                    let ((message, help), path) = (why.told(), "images".to_owned());
+                    self.errors.push(SourceError::File { path, message, help: help.to_owned() });
                 }
             }
         }
@@ -148,24 +167,64 @@ impl Rendering<'_> {
     }
 
     /// The image that the file itself describes something with.
-    pub(super) fn image(&mut self, service: &str, pattern: Option<&String>) -> Option<String> {
+    pub(super) fn image(
+        &mut self,
+        part: Part<'_>,
+        service: &str,
+        pattern: Option<&String>,
+    ) -> Option<String> {
         match self.own_image(Some(service), pattern) {
             Ok(Some(image)) => return Some(image),
             Ok(None) => {
                 let help = "write `image: …`, or `images: …/{service}:{version}` at the top";
-                self.refuse(service, "has no image", help);
+                self.refuse(part, &[], "it has no image", help);
             }
-            Err(NoImage { message, help }) => self.refuse(service, message, help),
+            Err(NoImage::Moves(image)) if self.is_of_others(service, pattern, &image) => {
+                let resolved = self.request.resolved;
+                if resolved.project.strict {
+                    let message = format!("it uses `{image}`, {MOVES}");
+                    self.refuse(part, KEYS, message, "give it a version or a digest");
+                    return None;
+                }
+                let place = resolved.spoken(resolved.place(part, KEYS));
+                let text = format!("{place}: {part} uses `{image}`, {MOVES}");
+                self.rendered.notes.push(Note { topic: "moving-image".into(), text });
+                return Some(image);
+            }
+            Err(why) => {
+                let (message, help) = why.told();
+                self.refuse(part, KEYS, message, help);
+            }
         }
         None
+    }
+
+    /// Whether an image that is written for a service is none of the project's, so far as `images` says which are.
+    fn is_of_others(&self, service: &str, pattern: Option<&String>, image: &str) -> bool {
+        let patterns = &self.request.resolved.project.images;
+        let Some(parts) = reference(image) else { return false };
+        let follows = |pattern: &String| pattern.contains("{version}") || pattern.contains("{images}");
+        let values = self.placeholders(None);
+        // Names that the patterns make, for this service and any other.
+        let named = |pattern| match self.own_image(Some(service), Some(pattern)) {
+            Ok(Some(own)) | Err(NoImage::Moves(own)) => {
+                reference(&own).is_some_and(|own| own.name == parts.name)
+            }
+            _ => false,
+        };
+        pattern.is_some_and(|pattern| !follows(pattern))
+            && !patterns.is_empty()
+            && !self.of_project.contains_key(parts.name)
+            && !patterns.iter().any(|pattern| named(pattern) || alike(pattern, &values, parts.name))
     }
 
     /// The image that manifests get, wherever they name it.
     pub(super) fn given_image(&mut self, service: &str, pattern: Option<&String>) -> OwnImage {
         match self.own_image(Some(service), pattern) {
             Ok(image) => image.map_or(OwnImage::None, OwnImage::Given),
-            Err(NoImage { message, help }) => {
-                self.refuse(service, message, help);
+            Err(why) => {
+                let (message, help) = why.told();
+                self.refuse(Part::Service(service), KEYS, message, help);
                 OwnImage::None
             }
         }
@@ -181,7 +240,7 @@ impl Rendering<'_> {
         let images = self.request.resolved.project.images.first();
         let Some(written) = pattern.or(images) else { return Ok(None) };
         let filled = |pattern: &str, values: &Placeholders<'_>| {
-            let wrong = |message| NoImage {
+            let wrong = |message| NoImage::Wrong {
                 message: format!("image `{pattern}`: {message}"),
                 help: "correct the placeholder",
             };
@@ -195,14 +254,11 @@ impl Rendering<'_> {
         }
         let image = filled(written, &values)?;
         match reference(&image) {
-            None => Err(NoImage {
+            None => Err(NoImage::Wrong {
                 message: format!("`{image}` is no image"),
                 help: "write it like `registry/name:{version}`",
             }),
-            Some(parts) if parts.moves() => Err(NoImage {
-                message: format!("image `{image}` has no fixed version"),
-                help: "end it with `:{version}`",
-            }),
+            Some(parts) if parts.moves() => Err(NoImage::Moves(image)),
             Some(_) => Ok(Some(image)),
         }
     }

@@ -1,6 +1,6 @@
 //! The work on one rendering, service by service.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display};
 
 use super::{
     own_image::OwnImage,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     engine::planner::{Frontend, WantedService},
-    model::{Placeholders, Service, Source, TIMEOUT},
+    model::{Part, Placeholders, Service, Source, TIMEOUT},
     object::{Object, ObjectKey},
     source::{bundle::Tools, group::Groups, manifests::SourceError},
 };
@@ -34,9 +34,13 @@ impl Rendering<'_> {
         &self.request.resolved.environment.namespace
     }
 
-    pub(super) fn refuse(&mut self, service: &str, message: impl Into<String>, help: &str) {
-        let (service, message, help) = (service.to_owned(), message.into(), help.to_owned());
-        self.errors.push(SourceError::Service { service, message, help });
+    /// Refuses what stands at the first of these keys of a part of the file.
+    pub(super) fn refuse(&mut self, part: Part<'_>, keys: &[&str], message: impl Display, help: &str) {
+        let (resolved, message) = (self.request.resolved, format!("{part}: {message}"));
+        self.errors.push(match resolved.place(part, keys) {
+            Some(place) => SourceError::Text(resolved.diagnostic(place, message).with_help(help)),
+            None => SourceError::File { path: resolved.spoken(None), message, help: help.to_owned() },
+        });
     }
 
     /// Where an object was written, or which it is.
