@@ -160,9 +160,14 @@ impl<'de> Deserialize<'de> for ObjectKey {
 
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind.kind)?;
+        // Kinds of others may be called as one of Kubernetes, or as one of another.
+        if !self.kind.is_of_kubernetes() {
+            write!(f, ".{}", self.kind.group())?;
+        }
         match &self.namespace {
-            Some(namespace) => write!(f, "{} {}/{}", self.kind.kind, namespace, self.name),
-            None => write!(f, "{} {}", self.kind.kind, self.name),
+            Some(namespace) => write!(f, " {namespace}/{}", self.name),
+            None => write!(f, " {}", self.name),
         }
     }
 }

@@ -16,6 +16,6 @@ pub(crate) use key::by_kind;
 pub use key::{ObjectKey, ObjectKind};
 pub(crate) use managed::{edited_at, editors, last_editor, managers};
 pub use manifest::{Object, ObjectError};
-pub use schema::{ListKind, is_atomic_map, list_kind};
+pub use schema::{ListKind, is_atomic_map, list_kind, root};
 pub use scope::Scopes;
 pub use selector::LabelSelector;

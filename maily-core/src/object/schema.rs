@@ -4,6 +4,17 @@
 //! 1.36 API. A list that is not named here is atomic, as it is for a custom resource without a declaration; a map that
 //! is not named is merged key by key.
 
+use super::ObjectKind;
+
+/// Stands at the head of a path into a custom resource.
+const CUSTOM: &str = "";
+
+/// The path to an object itself, from which paths to its fields go on: what is named below is of Kubernetes' own kinds,
+/// and says nothing of a custom resource that calls a list `ports`.
+pub fn root(kind: &ObjectKind) -> Vec<&'static str> {
+    if kind.is_of_kubernetes() { Vec::new() } else { vec![CUSTOM] }
+}
+
 /// How server-side apply merges a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListKind {
@@ -15,11 +26,14 @@ pub enum ListKind {
     Map(&'static [&'static str]),
 }
 
-/// The merge kind of the list at a path of field names (list levels left out), such as
+/// The merge kind of the list at a path of field names (list levels left out) below [`root`], such as
 /// `["spec", "template", "spec", "containers"]`.
 pub fn list_kind(path: &[&str]) -> ListKind {
     use ListKind::{Atomic, Map, Set};
     let Some((&last, above)) = path.split_last() else { return Atomic };
+    if path.first() == Some(&CUSTOM) && path.get(1) != Some(&"metadata") {
+        return Atomic;
+    }
     let parent = above.last().copied().unwrap_or("");
     match (parent, last) {
         ("metadata", "finalizers") => Set,
@@ -47,6 +61,9 @@ pub fn list_kind(path: &[&str]) -> ListKind {
 /// out is gone.
 pub fn is_atomic_map(path: &[&str]) -> bool {
     let Some((&last, above)) = path.split_last() else { return false };
+    if path.first() == Some(&CUSTOM) {
+        return false;
+    }
     match last {
         "selector" | "podSelector" | "namespaceSelector" | "labelSelector" | "objectSelector"
         | "nodeSelector" | "roleRef" | "secretKeyRef" | "configMapKeyRef" | "fieldRef"
@@ -67,5 +84,20 @@ mod tests {
         assert_eq!(list_kind(&["spec", "template", "spec", "containers", "args"]), ListKind::Atomic);
         assert_eq!(list_kind(&["spec", "ports"]), ListKind::Map(&["port", "protocol"]));
         assert_eq!(list_kind(&["spec", "metrics"]), ListKind::Atomic);
+    }
+
+    #[test]
+    fn what_a_custom_resource_calls_alike_is_another_list() {
+        let path = |api_version, fields: &[&'static str]| {
+            let mut path = root(&ObjectKind::new(api_version, "Any"));
+            path.extend(fields);
+            path
+        };
+        let ports = ["spec", "ports"];
+        assert_eq!(list_kind(&path("v1", &ports)), ListKind::Map(&["port", "protocol"]));
+        assert_eq!(list_kind(&path("mesh.example/v1", &ports)), ListKind::Atomic);
+        assert_eq!(list_kind(&path("mesh.example/v1", &["metadata", "finalizers"])), ListKind::Set);
+        assert!(is_atomic_map(&path("v1", &["spec", "selector"])));
+        assert!(!is_atomic_map(&path("mesh.example/v1", &["spec", "selector"])));
     }
 }

@@ -176,6 +176,11 @@ fn t07_stateful_sets_are_available_not_ready_and_know_partitions() {
     assert_eq!(of(&part, &part, &[], &[]), Health::Done);
     let waits = stateful_set(json!({"type": "OnDelete"}), status(0, 3));
     assert!(why(&of(&waits, &waits, &[], &[])).contains("OnDelete"));
+    // The way back: its controller has never counted the other revision as the current one.
+    let mut back = status(0, 3);
+    back["updateRevision"] = json!("a");
+    let back = stateful_set(json!({"type": "OnDelete"}), back);
+    assert!(why(&of(&back, &back, &[], &[])).contains("OnDelete"));
 }
 
 /// A pod of a revision of a StatefulSet or generation of a DaemonSet.

@@ -192,7 +192,8 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
     let same = revision == live.text("/status/currentRevision");
     let on_delete = live.text("/spec/updateStrategy/type") == Some("OnDelete");
     let partition = number(live, "/spec/updateStrategy/rollingUpdate/partition").clamp(0, desired);
-    let enough = same || updated >= desired - partition;
+    // Nothing rolls by itself: its controller never counts a revision as the current one, whatever its pods run.
+    let enough = if on_delete { updated >= desired } else { same || updated >= desired - partition };
     // A pod that terminates counts as available as long as it is ready, and the status of a moment ago still counts one
     // that is gone: what the pods themselves say is newer.
     let serve = evidence.pods.iter().filter(|pod| !pod.is_terminating() && is_ready(pod)).count();

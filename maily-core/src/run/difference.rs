@@ -2,23 +2,34 @@
 
 use std::sync::LazyLock;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::FieldChange;
-use crate::object::{ListKind, Object, list_kind};
+use crate::object::{ListKind, Object, list_kind, root};
 
 /// Fields that differ between two objects, in order. Identity is not compared.
 pub fn difference(from: &Object, to: &Object) -> Vec<FieldChange> {
     let mut changes = Vec::new();
-    let mut path = Vec::new();
-    compare(
-        Some(&Value::Object(from.body().clone())),
-        Some(&Value::Object(to.body().clone())),
-        &mut path,
-        String::new(),
-        &mut changes,
-    );
+    if from.body() != to.body() {
+        let keys = names([Some(from.body()), Some(to.body())]);
+        let (of_from, of_to) = (|key| from.body().get(key), |key| to.body().get(key));
+        let mut path = root(&to.key().kind);
+        for key in keys {
+            path.push(key);
+            compare(of_from(key), of_to(key), &mut path, key.to_owned(), &mut changes);
+            path.pop();
+        }
+    }
     changes
+}
+
+/// The keys of two maps.
+fn names<'a>(maps: [Option<&'a Map<String, Value>>; 2]) -> Vec<&'a str> {
+    let mut keys: Vec<&str> =
+        maps.into_iter().flatten().flat_map(|map| map.keys().map(String::as_str)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 /// Fields in which an object is not what was wanted; what nobody wanted is not compared.
@@ -59,27 +70,19 @@ fn compare<'a>(
     }
     match (from, to) {
         (Some(Value::Object(_)) | None, Some(Value::Object(_)) | None) => {
-            let empty = serde_json::Map::new();
-            let old = from.and_then(Value::as_object).unwrap_or(&empty);
-            let new = to.and_then(Value::as_object).unwrap_or(&empty);
-            if old.is_empty() && new.is_empty() {
+            let mut keys = names([from, to].map(|value| value.and_then(Value::as_object)));
+            if keys.is_empty() {
                 changes.push(change(shown, from, to));
                 return;
             }
-            let mut keys: Vec<&'a str> = Vec::new();
-            for map in [from, to].into_iter().flatten().filter_map(Value::as_object) {
-                keys.extend(map.keys().map(String::as_str));
-            }
-            keys.sort_unstable();
-            keys.dedup();
             if let (ListKind::Map(of_item), Some(old), Some(new)) = (list_kind(path), from, to) {
                 keys.retain(|key| {
                     !of_item.contains(key) || key_or_default(old, key) != key_or_default(new, key)
                 });
             }
             for key in keys {
-                let next = if shown.is_empty() { key.to_owned() } else { format!("{shown}.{key}") };
                 path.push(key);
+                let next = format!("{shown}.{key}");
                 compare(from.and_then(|v| v.get(key)), to.and_then(|v| v.get(key)), path, next, changes);
                 path.pop();
             }

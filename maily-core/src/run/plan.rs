@@ -88,6 +88,14 @@ pub enum Goal {
 }
 
 impl Goal {
+    /// The services that it is about, where these are not all.
+    pub fn only(&self) -> Option<&[String]> {
+        match self {
+            Self::Deploy { only, .. } | Self::Rollback { only, .. } => only.as_deref(),
+            Self::Remove => None,
+        }
+    }
+
     /// One line for people.
     pub fn title(&self) -> String {
         match self {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use maily_core::object::{FieldSet, ListKind, Object, is_atomic_map, list_kind};
+use maily_core::object::{FieldSet, ListKind, Object, is_atomic_map, list_kind, root};
 use serde_json::{Map, Value, json};
 
 /// The owners of an object's fields.
@@ -99,7 +99,7 @@ pub(super) fn apply(
     let mut body = live.to_value();
     removed.prune(&mut body);
     if let Value::Object(body) = &mut body {
-        merge_maps(body, desired.body(), &mut Vec::new());
+        merge_maps(body, desired.body(), &mut root(&desired.key().kind));
     }
     let mut object = Object::from_value(body).unwrap_or_else(|_| live.clone());
     let time_of = |same: bool, old: &str| if same { old.to_owned() } else { time.to_owned() };

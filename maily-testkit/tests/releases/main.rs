@@ -8,6 +8,7 @@ mod autoscaler;
 mod clock;
 mod configuration;
 mod dry_runs;
+mod empty;
 mod fence;
 mod force;
 mod frontend;

@@ -130,7 +130,7 @@ async fn an_object_outside_namespaces_stands_once_with_a_namespace_or_without() 
     let both = [custom("ClusterStore", "one", None), custom("ClusterStore", "one", Some("elsewhere"))];
     shop.write("v1", &[&both[..], &[cluster_store(), app()]].concat());
     let refused = shop.plan("v1").await.expect_err("is refused").to_string();
-    assert!(refused.contains("ClusterStore one stands twice"), "{refused}");
+    assert!(refused.contains("ClusterStore.stores.example.com one stands twice"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,7 +162,10 @@ async fn kinds_in_namespaces_and_kinds_that_nobody_serves_are_as_they_were() {
     assert!(refused.contains("Store/one stands in namespace `elsewhere`"), "{refused}");
     shop.write("v3", &[custom("ClusterStore", "one", None), app()]);
     let refused = shop.plan("v3").await.expect_err("is refused").to_string();
-    assert!(refused.contains("ClusterStore shop/one: the cluster does not serve this kind"), "{refused}");
+    assert!(
+        refused.contains("ClusterStore.stores.example.com shop/one: the cluster does not serve this kind"),
+        "{refused}"
+    );
     assert!(refused.contains("install the CustomResourceDefinition first"), "{refused}");
 }
 

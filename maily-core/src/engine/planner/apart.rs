@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::wanted::{Force, PlanOptions, Wanted};
+use super::wanted::{Force, PlanOptions, Wanted, WantedService};
 use crate::{
     engine::{Change, Goal, Kept, Note, Operation, Sealer, history::Release, strip_bookkeeping},
     object::{Object, ObjectKey, managers},
@@ -61,6 +61,19 @@ pub(super) fn regrouped(wanted: &Wanted, base: &Release, kept: &[Kept]) -> Optio
         _ => format!("{count} objects move from {from} to {to}"),
     };
     let mut told: Vec<String> = moves.iter().map(moved).collect();
+    // Whoever asks later which version is there, or was seen on staging, asks for this one.
+    let other = |(name, service): &(&String, &WantedService)| {
+        base.head.versions.get(*name).is_some_and(|version| *version != service.version)
+    };
+    let renamed: Vec<_> = wanted.services.iter().filter(other).collect();
+    match renamed[..] {
+        [] => {}
+        [(name, service)] => told.push(format!("{name} is {}", service.version)),
+        [(_, first), ..] if renamed.iter().all(|(_, service)| service.version == first.version) => {
+            told.push(format!("{} services are {}", renamed.len(), first.version));
+        }
+        _ => told.push(format!("{} services have other versions", renamed.len())),
+    }
     told.extend(new.map(|name| format!("{name} is new")));
     told.extend(gone.map(|name| format!("{name} is no more")));
     let text = format!("nothing is written but a release, in which {}", told.join(", "));

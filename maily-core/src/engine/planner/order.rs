@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     engine::{
-        Change, Kept, PLAN_FORMAT, Plan, Reversibility, Sealer, Step, StepId, Work, belongs_to,
+        Change, Kept, PLAN_FORMAT, Plan, Reversibility, SERVICE, Sealer, Step, StepId, Work, belongs_to,
         history::Release,
     },
     model::TIMEOUT,
@@ -112,11 +112,20 @@ pub fn plan(
 }
 
 /// Workloads whose replicas an autoscaler sets, with the fewest that it leaves: one of the same release, or one that is
-/// there and not of this project. One that the last release had and this one lacks is on its way out.
+/// there and not of what the plan is about. One that the last release had and this one lacks is on its way out.
 pub(super) fn scaled_workloads(wanted: &Wanted, observed: &Observed) -> Scaled {
     let objects = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
     let seen = observed.autoscalers.iter().flatten();
-    let foreign = seen.filter(|autoscaler| !belongs_to(autoscaler, &wanted.project, &wanted.environment));
+    // A part leaves alone what is of other services, or of none.
+    let apart = |autoscaler: &&Object| {
+        let only = wanted.goal.only();
+        only.is_some_and(|only| {
+            autoscaler.label(SERVICE).is_none_or(|of| !only.iter().any(|name| name == of))
+        })
+    };
+    let foreign = seen.filter(|autoscaler| {
+        !belongs_to(autoscaler, &wanted.project, &wanted.environment) || apart(autoscaler)
+    });
     objects
         .chain(foreign)
         .filter(|object| object.kind() == "HorizontalPodAutoscaler")

@@ -30,8 +30,13 @@ fn immutable(kind: &str) -> &'static [&'static str] {
 pub(super) fn replaced_fields(live: &Object, desired: &Object) -> Vec<String> {
     let frozen = live.at("/immutable") == Some(&Value::Bool(true));
     let data: &[&str] = if frozen { &["/data", "/binaryData"] } else { &[] };
+    // The server keeps the address, or that there is none, where a version says nothing of it any more.
+    let headless = |object: &Object| object.text("/spec/clusterIP") == Some("None");
+    let gains_address = desired.kind() == "Service" && headless(live) && !headless(desired);
+    let address: &[&str] = if gains_address { &["/spec/clusterIP"] } else { &[] };
     immutable(desired.kind())
         .iter()
+        .filter(|path| !address.contains(path))
         .chain(data)
         .filter(|path| match (live.at(path), desired.at(path)) {
             // The server adds nothing to a selector, so that a key more is one that would go.
@@ -39,6 +44,7 @@ pub(super) fn replaced_fields(live: &Object, desired: &Object) -> Vec<String> {
             (Some(live), Some(desired)) => !covers(live, desired),
             _ => false,
         })
+        .chain(address)
         .map(|path| path.trim_start_matches('/').replace('/', "."))
         .collect()
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::set::{Element, FieldSet, item_key};
-use crate::object::{ListKind, Object, is_atomic_map, list_kind};
+use super::set::{Element, Extent, FieldSet, item_key};
+use crate::object::{ListKind, Object, is_atomic_map, list_kind, schema::root};
 
 /// Lists and maps of an object that are replaced as a whole, by their place: what is left out in one of them is gone,
 /// although no manager is on record for it. What a manager owns is a witness, too: maps of custom resources may be such,
@@ -14,7 +14,9 @@ pub(crate) fn atomics<'a>(object: &'a Object, owned: &FieldSet) -> BTreeMap<Stri
     let mut atomics = Atomics(BTreeMap::new());
     for (name, value) in object.body() {
         if !matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status") {
-            atomics.collect(value, &mut vec![name], name.clone(), below(Some(owned), name));
+            let mut path = root(&object.key().kind);
+            path.push(name);
+            atomics.collect(value, &mut path, name.clone(), below(Some(owned), name));
         }
     }
     atomics.0
@@ -35,7 +37,9 @@ impl<'a> Atomics<'a> {
         owned: Option<&FieldSet>,
     ) {
         match value {
-            Value::Object(map) if !is_atomic_map(path) && !owned.is_some_and(|owned| owned.whole) => {
+            Value::Object(map)
+                if !is_atomic_map(path) && !owned.is_some_and(|owned| owned.extent == Extent::Whole) =>
+            {
                 self.fields(map, path, &place, owned);
             }
             Value::Array(items) => match list_kind(path) {

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::set::{Element, FieldSet, item_key};
-use crate::object::{ListKind, Object, list_kind};
+use super::set::{Element, Extent, FieldSet, item_key};
+use crate::object::{ListKind, Object, ObjectKind, list_kind, schema::root};
 
 impl FieldSet {
     /// The part of an object that is in the set; identity is always in it.
@@ -12,7 +12,8 @@ impl FieldSet {
         for (element, child) in &self.children {
             if let Element::Field(name) = element
                 && let Some(value) = object.body().get(name)
-                && let Some(projected) = child.project_value(value, &mut vec![name])
+                && let Some(projected) =
+                    child.project_value(value, &mut below(root(&object.key().kind), name))
             {
                 body.insert(name.clone(), projected);
             }
@@ -21,9 +22,10 @@ impl FieldSet {
     }
 
     fn project_value<'a>(&'a self, value: &Value, path: &mut Vec<&'a str>) -> Option<Value> {
-        if self.whole {
+        if self.extent == Extent::Whole {
             return Some(value.clone());
         }
+        let itself = self.extent == Extent::Itself;
         match value {
             Value::Object(map) => {
                 let mut out = Map::new();
@@ -36,7 +38,7 @@ impl FieldSet {
                     }
                     path.pop();
                 }
-                (!out.is_empty()).then_some(Value::Object(out))
+                (itself || !out.is_empty()).then_some(Value::Object(out))
             }
             Value::Array(items) => {
                 let out: Vec<Value> = match list_kind(path) {
@@ -63,7 +65,7 @@ impl FieldSet {
                         .collect(),
                     ListKind::Atomic => return Some(value.clone()),
                 };
-                (!out.is_empty()).then_some(Value::Array(out))
+                (itself || !out.is_empty()).then_some(Value::Array(out))
             }
             scalar => Some(scalar.clone()),
         }
@@ -71,11 +73,13 @@ impl FieldSet {
 
     /// Removes what is in the set from a body, keeping containers that hold anything else.
     pub fn prune(&self, body: &mut Value) {
-        self.prune_value(body, &mut Vec::new());
+        let text = |field: &str| body.get(field).and_then(Value::as_str).unwrap_or_default();
+        let kind = ObjectKind::new(text("apiVersion"), text("kind"));
+        self.prune_value(body, &mut root(&kind));
     }
 
     fn prune_value<'a>(&'a self, value: &mut Value, path: &mut Vec<&'a str>) -> bool {
-        if self.whole {
+        if self.extent == Extent::Whole {
             return true;
         }
         match value {
@@ -110,4 +114,9 @@ impl FieldSet {
             _ => false,
         }
     }
+}
+
+fn below<'p>(mut path: Vec<&'p str>, name: &'p str) -> Vec<&'p str> {
+    path.push(name);
+    path
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use litemap::LiteMap;
 use serde_json::{Map, Value};
 
-use super::set::{Element, FieldSet};
+use super::set::{Element, Extent, FieldSet};
 use crate::object::{
     Object,
     managed::{self, entries},
@@ -74,11 +74,13 @@ pub(super) fn from_fields_v1(fields: &Map<String, Value>) -> FieldSet {
         };
         let child = match value {
             Value::Object(inner) => from_fields_v1(inner),
-            _ => FieldSet { whole: true, children: LiteMap::new_vec() },
+            _ => FieldSet { extent: Extent::Whole, children: LiteMap::new_vec() },
         };
         set.children.insert(element, child);
     }
-    set.whole = set.children.is_empty();
+    if set.children.is_empty() {
+        set.extent = Extent::Whole;
+    }
     set
 }
 

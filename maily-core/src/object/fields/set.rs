@@ -3,7 +3,7 @@
 use litemap::LiteMap;
 use serde_json::{Map, Value};
 
-use crate::object::{ListKind, Object, is_atomic_map, list_kind};
+use crate::object::{ListKind, Object, is_atomic_map, list_kind, schema::root};
 
 /// Prefix of every annotation and label that is our bookkeeping.
 const BOOKKEEPING: &str = "maily.dev/";
@@ -18,12 +18,23 @@ pub(super) enum Element {
     Member(String),
 }
 
+/// How much of a thing is in a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Extent {
+    /// What is named of it.
+    #[default]
+    Parts,
+    /// That it is there, beside what is named of it: an empty map says nothing of what others put into it.
+    Itself,
+    /// All that is in it.
+    Whole,
+}
+
 /// A set of fields of one object. Bookkeeping under `maily.dev/`, identity, status and what the server sets
 /// are never members.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSet {
-    /// The thing itself with all that is in it belongs to the set.
-    pub(super) whole: bool,
+    pub(super) extent: Extent,
     /// Sorted: most have few fields, and nodes of trees have room for many.
     pub(super) children: LiteMap<Element, FieldSet>,
 }
@@ -36,14 +47,16 @@ impl FieldSet {
             if matches!(name.as_str(), "apiVersion" | "kind" | "status") || value.is_null() {
                 continue;
             }
-            set.children.insert(Element::Field(name.clone()), of_value(value, &mut vec![name]));
+            let mut path = root(&object.key().kind);
+            path.push(name);
+            set.children.insert(Element::Field(name.clone()), of_value(value, &mut path));
         }
         set.without_bookkeeping()
     }
 
     /// Whether nothing is in the set.
     pub fn is_empty(&self) -> bool {
-        !self.whole && self.children.is_empty()
+        self.extent == Extent::Parts && self.children.is_empty()
     }
 
     /// What is in either.
@@ -56,7 +69,7 @@ impl FieldSet {
 
     /// Takes in what is in another set.
     pub(crate) fn absorb(&mut self, other: Self) {
-        self.whole |= other.whole;
+        self.extent = self.extent.max(other.extent);
         if self.children.is_empty() {
             self.children = other.children;
             return;
@@ -74,7 +87,7 @@ impl FieldSet {
     /// What is in `self` and not in `other`. A field that `other` owns as a whole is owned with all below it.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        if other.whole {
+        if other.extent == Extent::Whole {
             return Self::default();
         }
         let mut children = LiteMap::new_vec();
@@ -85,21 +98,21 @@ impl FieldSet {
                 children.insert(element.clone(), left);
             }
         }
-        // A whole field of ours under which the other owns only parts still stands as a whole.
-        Self { whole: self.whole && other.children.is_empty(), children }
+        // Of a whole field of ours under which the other owns parts nothing is left.
+        let stands = other.extent == Extent::Parts && other.children.is_empty();
+        Self { extent: if stands { self.extent } else { Extent::Parts }, children }
     }
 
     /// What is in both, as the finer of the two descriptions.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        if self.whole && other.whole {
-            return Self { whole: true, children: LiteMap::new_vec() };
-        }
-        if self.whole {
-            return other.clone();
-        }
-        if other.whole {
-            return self.clone();
+        match (self.extent, other.extent) {
+            (Extent::Whole, Extent::Whole) => {
+                return Self { extent: Extent::Whole, children: LiteMap::new_vec() };
+            }
+            (Extent::Whole, _) => return other.clone(),
+            (_, Extent::Whole) => return self.clone(),
+            _ => {}
         }
         let mut children = LiteMap::new_vec();
         for (element, ours) in &self.children {
@@ -110,7 +123,7 @@ impl FieldSet {
                 }
             }
         }
-        Self { whole: false, children }
+        Self { extent: self.extent.min(other.extent), children }
     }
 
     /// The set without one field, such as `["spec", "replicas"]`.
@@ -123,7 +136,7 @@ impl FieldSet {
     /// Whether the field at a path of names is in the set, itself or under a whole.
     pub fn contains(&self, path: &[&str]) -> bool {
         let Some((first, rest)) = path.split_first() else { return !self.is_empty() };
-        self.whole
+        self.extent == Extent::Whole
             || self
                 .children
                 .get(&Element::Field((*first).to_owned()))
@@ -175,7 +188,7 @@ impl FieldSet {
     }
 
     fn collect(&self, prefix: String, out: &mut Vec<String>) {
-        if self.whole || self.children.is_empty() {
+        if self.extent > Extent::Parts || self.children.is_empty() {
             out.push(prefix.clone());
         }
         for (element, child) in &self.children {
@@ -202,34 +215,36 @@ impl FieldSet {
 
 fn of_value<'a>(value: &'a Value, path: &mut Vec<&'a str>) -> FieldSet {
     let mut set = FieldSet::default();
-    match value {
+    let empty = match value {
         Value::Object(map) if !is_atomic_map(path) => {
-            for (name, inner) in map {
-                if inner.is_null() {
-                    continue;
-                }
+            for (name, inner) in map.iter().filter(|(_, inner)| !inner.is_null()) {
                 path.push(name);
                 set.children.insert(Element::Field(name.clone()), of_value(inner, path));
                 path.pop();
             }
+            Extent::Itself
         }
         Value::Array(items) => match list_kind(path) {
             ListKind::Map(keys) => {
                 for item in items {
                     set.children.insert(Element::Key(item_key(item, keys)), of_value(item, path));
                 }
+                Extent::Itself
             }
             ListKind::Set => {
                 for item in items {
-                    let whole = FieldSet { whole: true, children: LiteMap::new_vec() };
+                    let whole = FieldSet { extent: Extent::Whole, children: LiteMap::new_vec() };
                     set.children.insert(Element::Member(item.to_string()), whole);
                 }
+                Extent::Itself
             }
-            ListKind::Atomic => {}
+            ListKind::Atomic => Extent::Whole,
         },
-        _ => {}
+        _ => Extent::Whole,
+    };
+    if set.children.is_empty() {
+        set.extent = empty;
     }
-    set.whole = set.children.is_empty();
     set
 }
 
