@@ -251,8 +251,15 @@ impl Look<'_> {
         for key in self.of(Some(name)).map(|(key, _)| key).filter(judged) {
             self.workload(key, &mut state);
         }
-        if state.state == ServiceHealth::Unknown && state.why.is_none() {
-            self.nothing_to_judge(&mut state);
+        // Pods that serve serve nobody without their Service; why something does not get there says more than what is gone.
+        let says_more =
+            matches!(state.state, ServiceHealth::Failing | ServiceHealth::Missing | ServiceHealth::Drifted);
+        if let Some(key) = self.gone(name).filter(|_| !says_more) {
+            let why = format!("{} does not exist", key.short());
+            (state.state, state.why) = (ServiceHealth::Missing, Some(why));
+        } else if state.state == ServiceHealth::Unknown && state.why.is_none() {
+            let why = "nothing to judge: it has no Deployment, StatefulSet or DaemonSet, and no frontend";
+            state.why = Some(why.to_owned());
         }
         state
     }
@@ -317,19 +324,12 @@ impl Look<'_> {
         }
     }
 
-    /// A service of other things: that they are there is all that can be said of them.
-    fn nothing_to_judge(&self, state: &mut ServiceState) {
+    /// What of a service is not there, without a run that has taken it out.
+    fn gone<'s>(&'s self, name: &'s str) -> Option<&'s ObjectKey> {
         let gone = |(key, released): &(&ObjectKey, &Released)| {
             !self.live.contains_key(*key) && !self.is_of_run(key) && !released.desired.goes_by_itself()
         };
-        let gone = self.of(Some(&state.name)).find(gone).map(|(key, _)| key);
-        (state.state, state.why) = match gone {
-            Some(key) => (ServiceHealth::Missing, Some(format!("{} does not exist", key.short()))),
-            None => {
-                let why = "nothing to judge: it has no Deployment, StatefulSet or DaemonSet, and no frontend";
-                (ServiceHealth::Unknown, Some(why.to_owned()))
-            }
-        };
+        self.of(Some(name)).find(gone).map(|(key, _)| key)
     }
 
     /// The version that the unfinished run has begun to bring.

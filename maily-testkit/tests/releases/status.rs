@@ -302,3 +302,39 @@ async fn a_service_of_which_one_workload_has_no_pods_is_not_stopped() {
         assert_eq!(service(&setup, "api").await.0, json!("stopped"), "beside {name}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_of_which_anything_is_gone_is_missing_whatever_its_pods_do() {
+    let released = async || {
+        let setup = Setup::new(64);
+        assert!(succeeded(&setup.deploy("v1").await));
+        let environment = setup.environment();
+        let head = environment.head().await.expect("can be read");
+        let release = environment.released(&head).await.expect("can be read").expect("is there");
+        (setup, release.objects)
+    };
+    let (_, all) = released().await;
+    let mut seen = 0;
+    for (key, object) in all.iter().filter(|(key, _)| !key.kind.keeps_pods()) {
+        let Some(name) = &object.service else { continue };
+        let (setup, _) = released().await;
+        assert_eq!(service(&setup, name).await.0, "serving", "{key}");
+        setup.shared.world().delete(key, &Precondition::Any).expect("a person may");
+        let (state, why, ..) = service(&setup, name).await;
+        assert_eq!((state, why), (json!("missing"), format!("{} does not exist", key.short())));
+        seen += 1;
+    }
+    assert!(seen > 4, "{seen} objects without pods");
+    // Why something does not get there says more.
+    let (setup, _) = released().await;
+    let pods: Vec<ObjectKey> =
+        setup.shared.world().of_kind("Pod").iter().map(|pod| pod.key().clone()).collect();
+    setup.shared.world().faults.push(fault("crash web"));
+    for gone in pods.iter().filter(|pod| pod.name.starts_with("web-")) {
+        setup.shared.world().delete(gone, &Precondition::Any).expect("a person may");
+    }
+    setup.runtime.sleep(Duration::from_secs(5)).await;
+    let web = ObjectKey::new(ObjectKind::new("v1", "Service"), Some("shop"), "web");
+    setup.shared.world().delete(&web, &Precondition::Any).expect("a person may");
+    assert_eq!(service(&setup, "web").await.0, "failing");
+}
