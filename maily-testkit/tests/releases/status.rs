@@ -338,3 +338,29 @@ async fn a_service_of_which_anything_is_gone_is_missing_whatever_its_pods_do() {
     setup.shared.world().delete(&web, &Precondition::Any).expect("a person may");
     assert_eq!(service(&setup, "web").await.0, "failing");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_set_that_fails_on_one_node_counts_its_nodes() {
+    let setup = Setup::new(65);
+    let labels = json!({"app": "agent"});
+    let body = json!({"apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "agent", "namespace": "shop"},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "main", "image": "registry.example/agent:v1"}]}}}});
+    with_object(&setup, "agent", body).await;
+    let counted = async || {
+        let status = told(&setup).await;
+        let services = status["services"].as_array().expect("is a list").clone();
+        let agent = services.into_iter().find(|one| one["name"] == "agent").expect("is there");
+        (agent["state"].clone(), agent["ready"].clone(), agent["desired"].clone())
+    };
+    assert_eq!(counted().await, (json!("serving"), json!(3), json!(3)));
+    // On the first node that gets it somebody's image crashes.
+    setup.shared.world().faults.push(fault("crash agent@v2"));
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "DaemonSet"), Some("shop"), "agent");
+    let image = json!([{"name": "main", "image": "registry.example/agent:v2"}]);
+    let edit = json!({"spec": {"template": {"spec": {"containers": image}}}});
+    setup.shared.world().edit_as("kubectl-set", &key, edit).expect("a person may");
+    setup.runtime.sleep(Duration::from_secs(30)).await;
+    assert_eq!(counted().await, (json!("failing"), json!(2), json!(3)));
+}
