@@ -18,7 +18,7 @@ use maily_core::{
         planner::{Force, PlanOptions, Wanted},
     },
     model::{Approval, Seconds, ServiceName, Version},
-    release::{self, DeployRequest, DeployScope},
+    release::{self, DeployRequest, DeployScope, MovedImage},
 };
 
 use crate::{
@@ -248,12 +248,26 @@ pub(crate) async fn carry_out(
     Ok(Code::of(&end))
 }
 
-/// Says where a way back brought other images than there were. The run is over: what cannot be read now is told by
-/// `show release` another time.
+/// Says where a way back brought other images than there were. The run is over, and its end stays what it is.
 async fn tell_moved(ui: &Ui, wired: &Wired, id: ReleaseId) {
     let moved = wired.environment.read(|records| release::moved_images_of(records, id).boxed()).await;
-    for image in moved.unwrap_or_default() {
-        ui.tell(&format!("{} {}", ui.paint.warn("!"), image.told()));
+    for told in told_moved(moved, &wired.environment.name, id) {
+        ui.caution(&ui.tool.in_text(&told));
+    }
+}
+
+fn told_moved(
+    moved: Result<Vec<MovedImage>, EnvironmentError>,
+    environment: &str,
+    id: ReleaseId,
+) -> Vec<String> {
+    match moved {
+        Ok(moved) => moved.iter().map(MovedImage::told).collect(),
+        Err(error) => vec![format!(
+            "whether images are others than they were could not be read ({}): `mailyctl show release --env \
+             {environment} {id}` tells it",
+            CliError::from(error)
+        )],
     }
 }
 
@@ -462,6 +476,21 @@ mod tests {
         let last = Mutex::new(String::new());
         let told = ["no answer", "no answer", "no answer", "503", "no answer"].map(|why| is_news(&last, why));
         assert_eq!(told, [true, false, false, true, true]);
+    }
+
+    #[test]
+    fn images_that_could_not_be_compared_are_not_called_the_same() {
+        use maily_core::{
+            engine::journal::JournalError,
+            provider::{ErrorKind, ProviderError},
+        };
+        let away = ProviderError::new(ErrorKind::Unavailable, "kubernetes", "get", "release/3", "is away");
+        let error = EnvironmentError::from(JournalError::Store(away));
+        let told = told_moved(Err(error), "production", ReleaseId(3));
+        let [told] = &told[..] else { panic!("{told:?}") };
+        assert!(told.contains("could not be read (") && told.contains("is away"), "{told}");
+        assert!(told.contains("`mailyctl show release --env production 3`"), "{told}");
+        assert_eq!(told_moved(Ok(Vec::new()), "production", ReleaseId(3)), [""; 0]);
     }
 
     #[test]

@@ -176,6 +176,14 @@ impl Ui {
         let _ = writeln!(io::stderr().lock(), "{}", beside_results(text));
     }
 
+    /// Prints what somebody has to know, and what changes nothing about how the command ends, however quiet it has to be.
+    pub(crate) fn caution(&self, text: &str) {
+        match self.is_json() {
+            true => warning(text),
+            false => self.insist(&format!("{} {text}", self.paint.warn("!"))),
+        }
+    }
+
     /// Prints a document for machines.
     pub(crate) fn document(&self, kind: &str, value: &impl Serialize) -> Result<(), CliError> {
         self.one_document(kind, value, false)
