@@ -51,7 +51,7 @@ pub(crate) async fn in_turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<H
 /// How to wait for one's turn: as long as the command line says, telling who is waited for.
 fn turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<RunOptions, CliError> {
     let mut options = RunOptions::new(whoami());
-    options.wait = waiting(wait)?;
+    wait_at_most(&mut options, wired, wait)?;
     let (name, tells, hears) = (wired.environment.name.clone(), ui.teller(), hearing(ui));
     options.listener = Arc::new(move |event: &Event| match &event.what {
         What::Queued { holder } => {
@@ -237,7 +237,7 @@ pub(crate) async fn carry_out(
     let show = ui.show(&title, name, Some(before.unwrap_or_default()));
     let begun = Begun::default();
     let under_way = run_under_way(ui);
-    let options = options(&run.turn, &under_way, begun.watch(show.listener()))?;
+    let options = options(wired, &run.turn, &under_way, begun.watch(show.listener()))?;
     let end = wired.environment.run(planned, &options).await.map_err(|error| begun.error(ui, name, error))?;
     ui.finished(show, name, &end);
     if let RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } = &end
@@ -289,7 +289,7 @@ fn approve(ui: &Ui, wired: &Wired, planned: &Planned, again: &str) -> Result<(),
     ui.plan(planned)?;
     let question =
         if needed { format!("`{name}` needs approval. Carry it out?") } else { "Carry it out?".to_owned() };
-    if ask(&question)? {
+    if wired.aside(|| ask(&question))? {
         Ok(())
     } else {
         Err(CliError::new(Code::Failed, "not approved: nothing was changed"))
@@ -307,8 +307,11 @@ pub(crate) fn ask(question: &str) -> Result<bool, CliError> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-fn waiting(wait: &WaitArgs) -> Result<Option<std::time::Duration>, CliError> {
-    wait.wait_lock.as_deref().map(|text| span(text, "wait-lock")).transpose()
+/// One time for all that a command waits for: for the plan, for the run, for both anew.
+fn wait_at_most(options: &mut RunOptions, wired: &Wired, wait: &WaitArgs) -> Result<(), CliError> {
+    options.wait = wait.wait_lock.as_deref().map(|text| span(text, "wait-lock")).transpose()?;
+    options.since = options.wait.map(|_| wired.since.get());
+    Ok(())
 }
 
 /// A run that signals stop in an orderly way; a second one ends the process at once, which a run survives, too.
@@ -318,13 +321,14 @@ fn run_under_way(ui: &Ui) -> UnderWay {
 }
 
 fn options(
+    wired: &Wired,
     turn: &TurnArgs,
     under_way: &UnderWay,
     listener: std::sync::Arc<dyn maily_core::engine::Listener>,
 ) -> Result<RunOptions, CliError> {
     let mut options = RunOptions::new(whoami());
     options.reason.clone_from(&turn.reason);
-    options.wait = waiting(&turn.wait)?;
+    wait_at_most(&mut options, wired, &turn.wait)?;
     options.cancel = under_way.token();
     options.listener = listener;
     Ok(options)
@@ -354,7 +358,7 @@ pub(crate) async fn consent(ui: &Ui, wired: &Wired, wish: Wish) -> Result<(), Cl
         Wish::Leave => format!("End run {run} and leave everything as it is now, neither new nor old?"),
         _ => format!("`{name}` needs approval. Take run {run} back?"),
     };
-    match ask(&question)? {
+    match wired.aside(|| ask(&question))? {
         true => Ok(()),
         false => Err(CliError::new(Code::Failed, "not approved: the run is as it was")),
     }
@@ -386,7 +390,7 @@ pub(crate) async fn take_over(
     let show = ui.show(title, name, before);
     let begun = Begun::default();
     let under_way = run_under_way(ui);
-    let options = options(turn, &under_way, begun.watch(show.listener()))?;
+    let options = options(wired, turn, &under_way, begun.watch(show.listener()))?;
     let only = only.map(maily_core::engine::RunId::from);
     let taken = wired.environment.take_over(only.as_ref(), wish, &options).await;
     match taken.map_err(|error| begun.error(ui, name, error))? {
