@@ -298,7 +298,9 @@ fn approve(ui: &Ui, wired: &Wired, planned: &Planned, again: &str) -> Result<(),
 
 /// Asks a question on the terminal; no answer is a no.
 pub(crate) fn ask(question: &str) -> Result<bool, CliError> {
-    let failed = |error: std::io::Error| CliError::usage(format!("failed to ask: {error}"));
+    let failed = |error: std::io::Error| {
+        CliError::usage(format!("failed to ask: {error}")).help("with `--yes` nobody is asked")
+    };
     let mut err = std::io::stderr().lock();
     let question = crate::render::beside_results(&format!("{question} [y/N]"));
     write!(err, "{question} ").and_then(|()| err.flush()).map_err(failed)?;

@@ -144,7 +144,8 @@ impl Ui {
         match written(text) {
             // Who reads no more, as `head` does, has what he wanted.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(error) => Err(CliError::new(crate::exit::Code::Failed, format!("failed to print: {error}"))),
+            Err(error) => Err(CliError::new(crate::exit::Code::Failed, format!("failed to print: {error}"))
+                .help("make room where standard output goes, or send it elsewhere")),
             Ok(()) => Ok(()),
         }
     }

@@ -147,7 +147,7 @@ fn an_image_that_comes_back_as_another_one_is_told_to_machines_and_the_quiet() {
             serde_json::from_slice(&std::fs::read(&path).expect("is there")).expect("is JSON");
         saved["world"]["moved_tags"] = json!({"registry.example/api:v1": 1});
         std::fs::write(&path, saved.to_string()).expect("is ours");
-        let back = run(&desk, &[&["rollback", "--last-good"], form].concat()).expect(0);
+        let back = run(&desk, &[&["rollback", "--last-good"][..], form].concat()).expect(0);
         let told = format!("{mark}api runs registry.example/api:v1 as ");
         assert!(back.err.contains(&told) && back.err.contains("the tag was moved"), "{form:?}: {back:?}");
         assert!(!back.err.contains("web runs"), "{form:?}: {back:?}");
