@@ -18,7 +18,7 @@ use maily_core::{
         planner::{Force, PlanOptions, Wanted},
     },
     model::{Approval, Seconds, ServiceName, Version},
-    release::{self, DeployRequest, DeployScope},
+    release::{self, DeployRequest, DeployScope, MovedImage},
 };
 
 use crate::{
@@ -51,7 +51,7 @@ pub(crate) async fn in_turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<H
 /// How to wait for one's turn: as long as the command line says, telling who is waited for.
 fn turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<RunOptions, CliError> {
     let mut options = RunOptions::new(whoami());
-    options.wait = waiting(wait)?;
+    wait_at_most(&mut options, wired, wait)?;
     let (name, tells, hears) = (wired.environment.name.clone(), ui.teller(), hearing(ui));
     options.listener = Arc::new(move |event: &Event| match &event.what {
         What::Queued { holder } => {
@@ -237,7 +237,7 @@ pub(crate) async fn carry_out(
     let show = ui.show(&title, name, Some(before.unwrap_or_default()));
     let begun = Begun::default();
     let under_way = run_under_way(ui);
-    let options = options(&run.turn, &under_way, begun.watch(show.listener()))?;
+    let options = options(wired, &run.turn, &under_way, begun.watch(show.listener()))?;
     let end = wired.environment.run(planned, &options).await.map_err(|error| begun.error(ui, name, error))?;
     ui.finished(show, name, &end);
     if let RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } = &end
@@ -248,12 +248,26 @@ pub(crate) async fn carry_out(
     Ok(Code::of(&end))
 }
 
-/// Says where a way back brought other images than there were. The run is over: what cannot be read now is told by
-/// `show release` another time.
+/// Says where a way back brought other images than there were. The run is over, and its end stays what it is.
 async fn tell_moved(ui: &Ui, wired: &Wired, id: ReleaseId) {
     let moved = wired.environment.read(|records| release::moved_images_of(records, id).boxed()).await;
-    for image in moved.unwrap_or_default() {
-        ui.tell(&format!("{} {}", ui.paint.warn("!"), image.told()));
+    for told in told_moved(moved, &wired.environment.name, id) {
+        ui.caution(&ui.tool.in_text(&told));
+    }
+}
+
+fn told_moved(
+    moved: Result<Vec<MovedImage>, EnvironmentError>,
+    environment: &str,
+    id: ReleaseId,
+) -> Vec<String> {
+    match moved {
+        Ok(moved) => moved.iter().map(MovedImage::told).collect(),
+        Err(error) => vec![format!(
+            "whether images are others than they were could not be read ({}): `mailyctl show release --env \
+             {environment} {id}` tells it",
+            CliError::from(error)
+        )],
     }
 }
 
@@ -275,7 +289,7 @@ fn approve(ui: &Ui, wired: &Wired, planned: &Planned, again: &str) -> Result<(),
     ui.plan(planned)?;
     let question =
         if needed { format!("`{name}` needs approval. Carry it out?") } else { "Carry it out?".to_owned() };
-    if ask(&question)? {
+    if wired.aside(|| ask(&question))? {
         Ok(())
     } else {
         Err(CliError::new(Code::Failed, "not approved: nothing was changed"))
@@ -284,7 +298,9 @@ fn approve(ui: &Ui, wired: &Wired, planned: &Planned, again: &str) -> Result<(),
 
 /// Asks a question on the terminal; no answer is a no.
 pub(crate) fn ask(question: &str) -> Result<bool, CliError> {
-    let failed = |error: std::io::Error| CliError::usage(format!("failed to ask: {error}"));
+    let failed = |error: std::io::Error| {
+        CliError::usage(format!("failed to ask: {error}")).help("with `--yes` nobody is asked")
+    };
     let mut err = std::io::stderr().lock();
     let question = crate::render::beside_results(&format!("{question} [y/N]"));
     write!(err, "{question} ").and_then(|()| err.flush()).map_err(failed)?;
@@ -293,8 +309,11 @@ pub(crate) fn ask(question: &str) -> Result<bool, CliError> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-fn waiting(wait: &WaitArgs) -> Result<Option<std::time::Duration>, CliError> {
-    wait.wait_lock.as_deref().map(|text| span(text, "wait-lock")).transpose()
+/// One time for all that a command waits for: for the plan, for the run, for both anew.
+fn wait_at_most(options: &mut RunOptions, wired: &Wired, wait: &WaitArgs) -> Result<(), CliError> {
+    options.wait = wait.wait_lock.as_deref().map(|text| span(text, "wait-lock")).transpose()?;
+    options.since = options.wait.map(|_| wired.since.get());
+    Ok(())
 }
 
 /// A run that signals stop in an orderly way; a second one ends the process at once, which a run survives, too.
@@ -304,13 +323,14 @@ fn run_under_way(ui: &Ui) -> UnderWay {
 }
 
 fn options(
+    wired: &Wired,
     turn: &TurnArgs,
     under_way: &UnderWay,
     listener: std::sync::Arc<dyn maily_core::engine::Listener>,
 ) -> Result<RunOptions, CliError> {
     let mut options = RunOptions::new(whoami());
     options.reason.clone_from(&turn.reason);
-    options.wait = waiting(&turn.wait)?;
+    wait_at_most(&mut options, wired, &turn.wait)?;
     options.cancel = under_way.token();
     options.listener = listener;
     Ok(options)
@@ -340,7 +360,7 @@ pub(crate) async fn consent(ui: &Ui, wired: &Wired, wish: Wish) -> Result<(), Cl
         Wish::Leave => format!("End run {run} and leave everything as it is now, neither new nor old?"),
         _ => format!("`{name}` needs approval. Take run {run} back?"),
     };
-    match ask(&question)? {
+    match wired.aside(|| ask(&question))? {
         true => Ok(()),
         false => Err(CliError::new(Code::Failed, "not approved: the run is as it was")),
     }
@@ -372,7 +392,7 @@ pub(crate) async fn take_over(
     let show = ui.show(title, name, before);
     let begun = Begun::default();
     let under_way = run_under_way(ui);
-    let options = options(turn, &under_way, begun.watch(show.listener()))?;
+    let options = options(wired, turn, &under_way, begun.watch(show.listener()))?;
     let only = only.map(maily_core::engine::RunId::from);
     let taken = wired.environment.take_over(only.as_ref(), wish, &options).await;
     match taken.map_err(|error| begun.error(ui, name, error))? {
@@ -462,6 +482,21 @@ mod tests {
         let last = Mutex::new(String::new());
         let told = ["no answer", "no answer", "no answer", "503", "no answer"].map(|why| is_news(&last, why));
         assert_eq!(told, [true, false, false, true, true]);
+    }
+
+    #[test]
+    fn images_that_could_not_be_compared_are_not_called_the_same() {
+        use maily_core::{
+            engine::journal::JournalError,
+            provider::{ErrorKind, ProviderError},
+        };
+        let away = ProviderError::new(ErrorKind::Unavailable, "kubernetes", "get", "release/3", "is away");
+        let error = EnvironmentError::from(JournalError::Store(away));
+        let told = told_moved(Err(error), "production", ReleaseId(3));
+        let [told] = &told[..] else { panic!("{told:?}") };
+        assert!(told.contains("could not be read (") && told.contains("is away"), "{told}");
+        assert!(told.contains("`mailyctl show release --env production 3`"), "{told}");
+        assert_eq!(told_moved(Ok(Vec::new()), "production", ReleaseId(3)), [""; 0]);
     }
 
     #[test]

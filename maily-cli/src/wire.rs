@@ -1,6 +1,6 @@
 //! From settings to the library's types: flags above environment variables above files above defaults.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{cell::Cell, path::PathBuf, sync::Arc, time::Duration};
 
 use maily_core::{
     Providers,
@@ -8,7 +8,7 @@ use maily_core::{
     model::{Project, Resolved, Seconds},
     provider::{Cluster, Prober},
     records::ClusterRecords,
-    runtime::{Runtime, TokioRuntime},
+    runtime::{Moment, Runtime, TokioRuntime},
 };
 use maily_k8s::{ConnectOptions, KubeCluster};
 use maily_testkit::sim::{Mode, Sandbox};
@@ -42,6 +42,23 @@ pub(crate) struct Workshop {
 pub(crate) struct Wired {
     pub(crate) environment: Environment,
     pub(crate) resolved: Resolved,
+    /// Since when one waits for one's turn: once for all that a command waits for.
+    pub(crate) since: Cell<Moment>,
+}
+
+impl Wired {
+    fn new(environment: Environment, resolved: Resolved) -> Self {
+        let since = Cell::new(environment.runtime.now());
+        Self { environment, resolved, since }
+    }
+
+    /// Does something that is no waiting for one's turn, such as to wait for a person's answer.
+    pub(crate) fn aside<T>(&self, act: impl FnOnce() -> T) -> T {
+        let begun = self.environment.runtime.now();
+        let done = act();
+        self.since.set(self.since.get() + self.environment.runtime.now().since(begun));
+        done
+    }
 }
 
 impl Workshop {
@@ -100,7 +117,7 @@ impl Workshop {
         let resolved = self.resolve(&name)?;
         if let Some(sandbox) = &self.sandbox {
             let environment = maily_testkit::sim::environment(&sandbox.shared, &resolved, runtime());
-            return Ok(Wired { environment, resolved });
+            return Ok(Wired::new(environment, resolved));
         }
         let namespace = resolved.environment.namespace.clone();
         let (providers, identity) =
@@ -117,7 +134,7 @@ impl Workshop {
             records,
             runtime: runtime(),
         };
-        Ok(Wired { environment, resolved })
+        Ok(Wired::new(environment, resolved))
     }
 
     async fn real(&self, resolved: &Resolved) -> Result<Providers, CliError> {

@@ -73,7 +73,7 @@ pub(crate) fn refused(
 fn kind(code: StatusCode, reason: &str, message: &str, status: &Value) -> ErrorKind {
     let field_conflict = has_cause(status, "FieldManagerConflict");
     match code {
-        // The fence's own words (docs/explanation): told apart from every other policy.
+        // The fence's own words (policy.yaml in maily-core/src/engine/fence): told apart from every other policy.
         _ if message.contains("maily-fence") && message.contains("epoch") => ErrorKind::StaleEpoch,
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => {
             ErrorKind::Invalid

@@ -64,7 +64,10 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn json(&self, about: About<'_>) -> Result<Value, ProviderError> {
-        json::read(&self.body).map_err(|error| garbled(about, format!("the answer is not JSON: {error}")))
+        json::read(&self.body).map_err(|error| {
+            garbled(about, format!("the answer is not JSON: {error}"))
+                .with_hint("see what answers at the address in the kubeconfig: something in between may do so in the server's place")
+        })
     }
 }
 

@@ -162,10 +162,7 @@ pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> 
             let base = base.map_err(|error| CliError::of_rollback(error, &wired.environment.name))?;
             let mut wanted = release::remove(&wired.resolved, base, only.as_deref())?;
             let first = |records| history::release(records, ReleaseId(0)).boxed();
-            // What cannot be read any more keeps from no removal.
-            if let Ok(Some(found)) = wired.environment.read(first).await {
-                release::note_found(&mut wanted, base, &found);
-            }
+            release::note_found(&mut wanted, base, wired.environment.read(first).await)?;
             session::plan(wired, seen, &wanted, &PlanArgs::default(), how).await
         };
         fulfil(ui, wired, &args.run, args.dry_run, LOOK_FIRST, plan).await

@@ -64,8 +64,9 @@ async fn run(
             continue;
         }
         let rest: Vec<&str> = parts[index + 1..].iter().map(|part| &*part.environment).collect();
-        if !rest.is_empty() {
-            ui.tell(&format!("not begun: {}", rest.join(", ")));
+        // Events are what a machine sees of the others.
+        if !rest.is_empty() && !ui.is_json() {
+            ui.insist(&format!("not begun: {}", rest.join(", ")));
         }
         let ended = ended.map(|(code, _)| code);
         return if brought.is_empty() { ended } else { halfway(ui, environment, &brought, version, ended) };
@@ -104,8 +105,18 @@ fn halfway(
             let message = format!("{others}, {environment} is as it was");
             Err(CliError::new(Code::Stuck, message).help(help(None)))
         }
+        // A machine gets one document.
+        Err(error) if ui.is_json() => {
+            let first = error.help.as_ref().map(|help| format!("{help}; ")).unwrap_or_default();
+            let help = format!("{first}{others}; back: {back}");
+            Err(error.help(help))
+        }
+        Ok(code) if ui.is_json() => {
+            let message = format!("{others}, {environment} is not");
+            Err(CliError::new(code, message).help(format!("back: {back}")))
+        }
         other => {
-            ui.tell(&format!("{others}; back: {back}"));
+            ui.insist(&format!("{others}; back: {back}"));
             other
         }
     }

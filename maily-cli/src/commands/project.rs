@@ -133,10 +133,12 @@ pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<
         args.namespace.as_deref(),
     )
     .map_err(|error| CliError::usage(error.to_string()))?;
-    let namespace = Project::parse(&edited, &origin)
-        .ok()
-        .and_then(|project| project.environments.get(&name).map(|environment| environment.namespace.clone()));
-    let namespace = namespace.unwrap_or_default();
+    let becomes = Project::parse(&edited, &origin).map_err(LoadError::from)?;
+    let becomes = becomes.environments.get(&name).ok_or_else(|| {
+        CliError::usage(format!("`{origin}` has no environment `{name}`"))
+            .help("write it into the file by hand")
+    })?;
+    let namespace = becomes.namespace.clone();
     let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, &namespace);
     let there = cluster.get(&key).await?;
     if there.is_none() && args.create_namespace {

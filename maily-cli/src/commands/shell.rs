@@ -12,7 +12,10 @@ use crate::{
 };
 
 pub(super) fn completions(ui: &Ui, shell: clap_complete::Shell) -> Result<Code, CliError> {
-    let failed = |error: std::io::Error| CliError::new(Code::Failed, error.to_string());
+    let failed = |error: std::io::Error| {
+        CliError::new(Code::Failed, format!("failed to make completions: {error}"))
+            .help("`mailyctl completions --help` lists the shells that have some")
+    };
     ui.print(&String::from_utf8_lossy(&complete::script(shell).map_err(failed)?))?;
     Ok(Code::Done)
 }
@@ -20,6 +23,7 @@ pub(super) fn completions(ui: &Ui, shell: clap_complete::Shell) -> Result<Code, 
 pub(super) fn man(ui: &Ui, folder: &Path) -> Result<Code, CliError> {
     let failed = |error: std::io::Error| {
         CliError::new(Code::Failed, format!("failed to write man pages to `{}`: {error}", folder.display()))
+            .help("name a folder that can be written, or made")
     };
     std::fs::create_dir_all(folder).map_err(failed)?;
     clap_mangen::generate_to(Args::command(), folder).map_err(failed)?;

@@ -144,7 +144,8 @@ impl Ui {
         match written(text) {
             // Who reads no more, as `head` does, has what he wanted.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(error) => Err(CliError::new(crate::exit::Code::Failed, format!("failed to print: {error}"))),
+            Err(error) => Err(CliError::new(crate::exit::Code::Failed, format!("failed to print: {error}"))
+                .help("make room where standard output goes, or send it elsewhere")),
             Ok(()) => Ok(()),
         }
     }
@@ -174,6 +175,14 @@ impl Ui {
     pub(crate) fn insist(&self, text: &str) {
         // A closed stream takes no news.
         let _ = writeln!(io::stderr().lock(), "{}", beside_results(text));
+    }
+
+    /// Prints what somebody has to know, and what changes nothing about how the command ends, however quiet it has to be.
+    pub(crate) fn caution(&self, text: &str) {
+        match self.is_json() {
+            true => warning(text),
+            false => self.insist(&format!("{} {text}", self.paint.warn("!"))),
+        }
     }
 
     /// Prints a document for machines.

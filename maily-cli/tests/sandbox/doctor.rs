@@ -1,5 +1,8 @@
 //! What `doctor` sees before a release or a way back fails.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use maily_testkit::harness::Loopback;
 use serde_json::{Map, Value, json};
 
@@ -90,6 +93,46 @@ fn a_lost_value_of_an_earlier_release_is_told_and_hinders_nobody() {
     assert!(told.contains("there is no way back to release 1: `password` of Secret/db"), "{told}");
     let back = desk.sandbox(&["rollback", "--release", "1", "--yes"]);
     assert!(back.code != 0 && back.err.contains("a stored value of a Secret is missing"), "{back:?}");
+}
+
+#[test]
+fn an_earlier_release_that_cannot_be_read_is_told_and_hides_no_lost_value() {
+    for (record, code, said) in [
+        (
+            r#"{"format":9}"#,
+            1,
+            "✗ release      record `release/000000001` was written by a newer maily (format 9)",
+        ),
+        ("{}", 0, "! release      record `release/000000001` is damaged"),
+    ] {
+        let desk = released();
+        let [first] = payloads(&desk).try_into().expect("is one");
+        deploy(&desk, "v2", "hunter3");
+        let second = payloads(&desk).into_iter().find(|name| *name != first).expect("is another one");
+        edit(&desk, |objects| {
+            let key = objects.keys().find(|key| key.ends_with("maily-production.release.000000001"));
+            let key = key.expect("is on record").clone();
+            objects[&key]["data"]["record"] = STANDARD.encode(record).into();
+        });
+        let told = doctor(&desk).expect(code).out;
+        assert!(told.contains(said), "`{said}` in:\n{told}");
+        assert!(told.contains("✓ payloads     1 value of Secrets can be restored"), "{told}");
+        lose(&desk, &second);
+        let told = doctor(&desk).expect(1).out;
+        assert!(told.contains("release 2, which is in force, could not be gone back to"), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_asks_a_server_again_that_is_away_for_a_moment() {
+    let asked = AtomicUsize::new(0);
+    let server = serve("u", move |request| {
+        let first = request.path == "/version" && asked.fetch_add(1, Ordering::SeqCst) == 0;
+        first.then(|| refuse(503, "ServiceUnavailable", "restarts"))
+    })
+    .await;
+    let told = bound(&server).run(&["--kubeconfig", "kubeconfig", "doctor"]).expect(0).out;
+    assert!(told.contains("✓ server       1.36.0"), "{told}");
 }
 
 #[test]

@@ -113,7 +113,8 @@ fn a_run_whose_output_cannot_be_written_ends_with_its_own_code() {
     let status = desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json();
     assert_eq!(status["release"], 1, "{status}");
     // Where nothing but the output was asked for, that it is lost is a failure.
-    full(&desk, &["status", "--env", "production"]).expect(1);
+    let lost = full(&desk, &["status", "--env", "production"]).expect(1).err;
+    assert!(lost.contains("failed to print") && lost.contains("send it elsewhere"), "{lost}");
 }
 
 #[test]

@@ -63,6 +63,41 @@ fn other_codes_stay_and_the_environments_are_named() {
     assert!(refused.contains("production.yaml:1"), "{refused}");
 }
 
+#[test]
+fn machines_and_the_quiet_hear_what_an_earlier_environment_has_become() {
+    let desk = Desk::with(PROJECT);
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "api@v1"]).expect(0);
+    desk.write(
+        "production.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: api}\nspec:\n  \
+         selector: {matchLabels: {app: api}}\n  template:\n    metadata: {labels: {app: api}}\n    \
+         spec: {containers: [{name: api, image: 'r.example/api:v1'}]}\n",
+    );
+    let back = "`mailyctl --sandbox rollback --env staging --last-good`";
+    // Each time anew: what is done has nothing to do, and is not told.
+    let staging = |value: &str| desk.write("staging.yaml", &MAP.replace("b}", value));
+    staging("c}");
+    let told = phased(&desk, &["-q"]).expect(3).err;
+    assert!(told.contains(&format!("staging is at v1; back: {back}")), "{told}");
+    let document = |code: i32| -> Value {
+        let told = phased(&desk, &["-o", "json"]).expect(code).err;
+        let error: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
+        assert_eq!(error["code"], code, "{error}");
+        error
+    };
+    staging("d}");
+    let error = document(3);
+    assert_eq!(error["message"], "staging is at v1, production is not");
+    assert!(error["help"].as_str().is_some_and(|help| help.contains(back)), "{error}");
+    // Whatever else is wrong stands first.
+    staging("e}");
+    desk.write("production.yaml", "apiVersion: v1\nmetadata: {name: a}\n");
+    let error = document(2);
+    assert!(error["message"].as_str().is_some_and(|said| said.contains("production.yaml:1")), "{error}");
+    let help = error["help"].as_str().unwrap_or_default();
+    assert!(help.contains("staging is at v1") && help.contains(back), "{error}");
+}
+
 /// Whether production has a release.
 fn released(desk: &Desk) -> bool {
     let status = desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json();

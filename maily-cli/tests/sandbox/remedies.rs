@@ -1,5 +1,7 @@
 //! What is wrong is said once, in words of who reads it, and with one remedy wherever it is met.
 
+use maily_testkit::harness::Reply;
+
 use crate::{
     desk::Desk,
     server::{BOUND, bound, kubeconfig, refuse, serve},
@@ -106,4 +108,20 @@ fn a_doctor_looks_at_every_environment_and_at_what_it_can() {
     assert!(told.out.contains("✗ helm"), "{told:?}");
     assert!(told.out.contains("✗ binding") && told.out.contains("mailyctl env bind production"), "{told:?}");
     desk.run(&["doctor", "--env", "nowhere"]).expect(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_answers_in_the_place_of_a_server_and_a_folder_that_cannot_be_made_have_a_remedy() {
+    let server = serve("u", |request| {
+        (request.path == "/version").then(|| Reply::new(200, "<html>log in first</html>"))
+    })
+    .await;
+    let told = bound(&server).run(&["--kubeconfig", "kubeconfig", "status"]).expect(1).err;
+    assert!(told.contains("the answer is not JSON"), "{told}");
+    assert!(told.contains("help: see what answers at the address in the kubeconfig"), "{told}");
+    let desk = Desk::empty();
+    desk.write("file", "");
+    let told = desk.run(&["man", "file/pages"]).expect(1).err;
+    assert!(told.contains("failed to write man pages to `file/pages`"), "{told}");
+    assert!(told.contains("help: name a folder that can be written"), "{told}");
 }

@@ -137,6 +137,24 @@ fn a_rollback_that_another_process_ends_has_left_the_same() {
 }
 
 #[test]
+fn an_image_that_comes_back_as_another_one_is_told_to_machines_and_the_quiet() {
+    for (form, mark) in [(&["-o", "json"][..], "warning: "), (&["-q"], "! "), (&[], "! ")] {
+        let desk = Desk::with(SHOP);
+        deploy(&desk, "v1");
+        deploy(&desk, "v2");
+        let path = desk.path().join(".maily/sandbox.json");
+        let mut saved: Value =
+            serde_json::from_slice(&std::fs::read(&path).expect("is there")).expect("is JSON");
+        saved["world"]["moved_tags"] = json!({"registry.example/api:v1": 1});
+        std::fs::write(&path, saved.to_string()).expect("is ours");
+        let back = run(&desk, &[&["rollback", "--last-good"][..], form].concat()).expect(0);
+        let told = format!("{mark}api runs registry.example/api:v1 as ");
+        assert!(back.err.contains(&told) && back.err.contains("the tag was moved"), "{form:?}: {back:?}");
+        assert!(!back.err.contains("web runs"), "{form:?}: {back:?}");
+    }
+}
+
+#[test]
 fn what_was_forgotten_is_called_so() {
     let desk = Desk::with(&format!("{SHOP}history: {{releases: 2, age: 1s}}\n"));
     deploy(&desk, "v1");

@@ -23,6 +23,9 @@ pub(super) const RENEW: Duration = Duration::from_secs(5);
 /// A holder that could not renew for this long stops writing.
 pub(super) const STOP_WRITING: Duration = Duration::from_secs(10);
 
+/// How often whoever waits looks at the lease.
+const LOOK: Duration = Duration::from_millis(500);
+
 const RUN: &str = "maily.dev/run";
 /// Tells two takings of one holder apart: process ids come again, and one process may take a lease twice.
 const NONCE: &str = "maily.dev/nonce";
@@ -66,8 +69,8 @@ pub struct LeaseRequest {
     pub holder: String,
     /// For which run.
     pub run: RunId,
-    /// How long to wait for one's turn; none: not at all.
-    pub wait: Option<Duration>,
+    /// Until when to wait for one's turn; none: not at all.
+    pub until: Option<Moment>,
 }
 
 /// A lease that is held and renewed until it is released or dropped.
@@ -111,8 +114,8 @@ fn kind() -> ObjectKind {
     ObjectKind::new("coordination.k8s.io/v1", "Lease")
 }
 
-fn key_of(request: &LeaseRequest) -> ObjectKey {
-    ObjectKey::new(kind(), Some(&request.namespace), format!("maily-{}", request.environment))
+fn key_of(environment: &str, namespace: &str) -> ObjectKey {
+    ObjectKey::new(kind(), Some(namespace), format!("maily-{environment}"))
 }
 
 /// How an environment's lease looks, for people.
@@ -141,7 +144,7 @@ pub(crate) async fn sight(
     environment: &str,
     namespace: &str,
 ) -> Result<LeaseSight, ProviderError> {
-    let key = ObjectKey::new(kind(), Some(namespace), format!("maily-{environment}"));
+    let key = key_of(environment, namespace);
     Ok(cluster.get(&key).await?.as_ref().map(sight_of).unwrap_or_default())
 }
 
@@ -150,28 +153,18 @@ fn sight_of(lease: &Object) -> LeaseSight {
     LeaseSight { holder, renewed: lease.text("/spec/renewTime").and_then(|text| text.parse().ok()) }
 }
 
-/// An environment's lease, where somebody holds it.
-pub(super) async fn look(
-    cluster: &dyn Cluster,
-    environment: &str,
-    namespace: &str,
-) -> Result<Option<Object>, ProviderError> {
-    let key = ObjectKey::new(kind(), Some(namespace), format!("maily-{environment}"));
-    Ok(cluster.get(&key).await?.filter(|lease| describe(lease).is_some()))
-}
-
 /// How somebody waits for another's lease.
 #[derive(Debug)]
 pub(super) struct Watch {
     begun: Moment,
-    wait: Option<Duration>,
+    until: Option<Moment>,
     /// The lease as it was seen last, and since when.
     seen: Option<(String, Moment)>,
 }
 
 /// What whoever waits sees.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Waited {
+enum Waited {
     /// The lease has run out: its holder has died.
     RunOut,
     /// Its holder has it, and it is waited for.
@@ -181,14 +174,15 @@ pub(super) enum Waited {
 }
 
 impl Watch {
-    pub(super) fn new(begun: Moment, wait: Option<Duration>) -> Self {
-        Self { begun, wait, seen: None }
+    /// Begins to wait: until a moment, or only for a holder that shows no life.
+    pub(super) fn new(begun: Moment, until: Option<Moment>) -> Self {
+        Self { begun, until, seen: None }
     }
 
     /// A look at a lease. It has run out when it has not changed for its duration on our own clock: clocks of two
     /// machines are never compared for that. They only tell whether it is worth to see it for oneself, where nobody
     /// asked to wait.
-    pub(super) fn look(&mut self, lease: &Object, now: Moment, wall: jiff::Timestamp) -> Waited {
+    fn look(&mut self, lease: &Object, now: Moment, wall: jiff::Timestamp) -> Waited {
         let version = lease.resource_version().unwrap_or_default();
         let since = match &self.seen {
             Some((known, since)) if known == version => *since,
@@ -201,13 +195,39 @@ impl Watch {
             return Waited::RunOut;
         }
         let holder = describe(lease).unwrap_or_default();
-        let waits = if sight_of(lease).lives(wall) { Duration::ZERO } else { LEASE + LEASE / 2 };
-        let passed = now.since(self.begun);
-        if self.wait.is_some_and(|wait| passed <= wait) || (self.wait.is_none() && passed < waits) {
-            Waited::Held(holder)
-        } else {
-            Waited::Over(holder)
+        let waits = match self.until {
+            Some(until) => now <= until,
+            None => !sight_of(lease).lives(wall) && now.since(self.begun) < LEASE + LEASE / 2,
+        };
+        if waits { Waited::Held(holder) } else { Waited::Over(holder) }
+    }
+}
+
+/// Waits until nobody else holds an environment's lease, and tells `queued` who does; the lease as it stands then, where
+/// there is one. What `is_ours` is nobody else's.
+pub(super) async fn until_free(
+    cluster: &dyn Cluster,
+    runtime: &dyn Runtime,
+    (environment, namespace): (&str, &str),
+    watch: &mut Watch,
+    is_ours: &(dyn Fn(&Object) -> bool + Send + Sync),
+    queued: &(dyn Fn(&str) + Send + Sync),
+) -> Result<Option<Object>, LeaseError> {
+    let key = key_of(environment, namespace);
+    loop {
+        let found = patiently(runtime, || cluster.get(&key)).await.map_err(LeaseError::Provider)?;
+        let Some(lease) = found else { return Ok(None) };
+        if describe(&lease).is_none() || is_ours(&lease) {
+            return Ok(Some(lease));
         }
+        match watch.look(&lease, runtime.now(), runtime.wall()) {
+            Waited::RunOut => return Ok(Some(lease)),
+            Waited::Held(holder) => queued(&holder),
+            Waited::Over(holder) => {
+                return Err(LeaseError::Held { environment: environment.to_owned(), holder });
+            }
+        }
+        runtime.sleep(LOOK).await;
     }
 }
 
@@ -231,34 +251,21 @@ impl Lease {
         request: &LeaseRequest,
         queued: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Self, LeaseError> {
-        let key = key_of(request);
-        let mut watch = Watch::new(runtime.now(), request.wait);
+        let (environment, namespace) = (request.environment.as_str(), request.namespace.as_str());
+        let key = key_of(environment, namespace);
+        let mut watch = Watch::new(runtime.now(), request.until);
         let (mut tries, mut conflicts) = (0, 0);
         let taking = Taking {
             holder: request.holder.clone(),
             run: request.run.clone(),
             nonce: format!("{:016x}", runtime.random()),
         };
+        // Our own is one whose answer was lost.
+        let is_ours = |lease: &Object| taking.holds(lease);
         loop {
-            let found = patiently(&*runtime, || cluster.get(&key)).await.map_err(LeaseError::Provider)?;
-            let precondition = match &found {
-                None => Precondition::Absent,
-                // Our own, whose answer was lost.
-                Some(object) if taking.holds(object) => exactly(object),
-                Some(object) if describe(object).is_none() => exactly(object),
-                Some(object) => match watch.look(object, runtime.now(), runtime.wall()) {
-                    Waited::RunOut => exactly(object),
-                    Waited::Held(holder) => {
-                        queued(&holder);
-                        runtime.sleep(Duration::from_millis(500)).await;
-                        continue;
-                    }
-                    Waited::Over(holder) => {
-                        let environment = request.environment.clone();
-                        return Err(LeaseError::Held { environment, holder });
-                    }
-                },
-            };
+            let place = (environment, namespace);
+            let found = until_free(&*cluster, &*runtime, place, &mut watch, &is_ours, queued).await?;
+            let precondition = found.as_ref().map_or(Precondition::Absent, exactly);
             let sent = runtime.now();
             match cluster.write(&wanted(request, &taking, &key, &*runtime), &options(precondition)).await {
                 Ok(object) => return Ok(Self::start(cluster, runtime, key, taking, &object, sent)),

@@ -50,7 +50,7 @@ pub(super) async fn observe(
         .chain(left.keys())
         .collect();
     let referred = to_look_for(wanted);
-    let (read, autoscalers, missing) = futures::future::try_join3(
+    let (read, autoscalers, (missing, unseen)) = futures::future::try_join3(
         read(cluster, keys),
         autoscalers(cluster, &objects),
         missing(cluster, &referred),
@@ -58,7 +58,7 @@ pub(super) async fn observe(
     .await?;
     let closely = depth == Depth::DryRun;
     let left = left.clone();
-    Ok(Observed { objects: read, autoscalers, missing, left, closely, ..Observed::default() })
+    Ok(Observed { objects: read, autoscalers, missing, unseen, left, closely, ..Observed::default() })
 }
 
 /// What is wanted, by service.
@@ -123,20 +123,23 @@ async fn autoscalers(
     Ok(Some(found))
 }
 
-/// Which of these objects are not there. What may not be looked at is not known to be missing.
+/// Which of these objects are not there; and which may not be looked for, of which that is not known.
 async fn missing(
     cluster: &dyn Cluster,
     keys: &BTreeSet<ObjectKey>,
-) -> Result<BTreeSet<ObjectKey>, EnvironmentError> {
-    let mut missing = BTreeSet::new();
+) -> Result<(BTreeSet<ObjectKey>, BTreeSet<ObjectKey>), EnvironmentError> {
+    let (mut missing, mut unseen) = (BTreeSet::new(), BTreeSet::new());
     for ((kind, namespace), mut keys) in by_kind(keys) {
         match drop_known(cluster, kind, namespace, &mut keys).await {
             Ok(()) => missing.extend(keys.into_iter().cloned()),
-            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {}
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                unseen.extend(keys.into_iter().cloned());
+            }
+            Err(error) if error.kind() == ErrorKind::Unsupported => {}
             Err(error) => return Err(EnvironmentError::Provider(error)),
         }
     }
-    Ok(missing)
+    Ok((missing, unseen))
 }
 
 /// Takes those out that are there. Of many their names alone are listed: Secrets may be large.

@@ -5,11 +5,13 @@ use indexmap::IndexMap;
 use super::deploy::{add_kept, of_release};
 use crate::{
     engine::{
-        Goal, Note,
+        EnvironmentError, Goal, Note,
         history::{Release, Released},
+        journal::JournalError,
         planner::{Wanted, WantedService, holds_data},
     },
     model::{Resolved, Source},
+    object::ObjectKey,
 };
 
 /// Why services cannot be removed.
@@ -141,20 +143,45 @@ pub fn remove(resolved: &Resolved, base: &Release, names: Option<&[String]>) -> 
 }
 
 /// Notes on what a removal takes that stood in the cluster before: `found` is release 0, what the first run took over.
-pub fn note_found(wanted: &mut Wanted, base: &Release, found: &Release) {
+/// Where that is lost nobody can name it, and the removal says so.
+///
+/// # Errors
+/// When it could not be read for now.
+pub fn note_found(
+    wanted: &mut Wanted,
+    base: &Release,
+    found: Result<Option<Release>, EnvironmentError>,
+) -> Result<(), EnvironmentError> {
     let goes = |service: &Option<String>| match service {
         Some(service) => wanted.prune.contains(service),
         None => wanted.prune_shared,
     };
-    let theirs = base.objects.iter().filter(|(key, object)| {
-        goes(&object.service) && found.objects.contains_key(*key) && !holds_data(key)
-    });
-    let theirs: Vec<String> = theirs.map(|(key, _)| key.short()).collect();
-    if !theirs.is_empty() {
+    let going: Vec<&ObjectKey> =
+        base.objects.iter().filter(|(_, object)| goes(&object.service)).map(|(key, _)| key).collect();
+    let lost = match found {
+        Ok(Some(found)) => {
+            let theirs = going.iter().filter(|key| found.objects.contains_key(**key) && !holds_data(key));
+            let theirs: Vec<String> = theirs.map(|key| key.short()).collect();
+            if !theirs.is_empty() {
+                let text = format!(
+                    "taken over from before the first release, and deleted like all else: {}",
+                    theirs.join(", ")
+                );
+                wanted.notes.push(Note { topic: "adopted".to_owned(), text });
+            }
+            return Ok(());
+        }
+        Ok(None) => "is not on record any more".to_owned(),
+        Err(EnvironmentError::Journal(
+            error @ (JournalError::Damaged { .. } | JournalError::Newer { .. }),
+        )) => format!("cannot be read ({error})"),
+        Err(error) => return Err(error),
+    };
+    if !going.is_empty() {
         let text = format!(
-            "taken over from before the first release, and deleted like all else: {}",
-            theirs.join(", ")
+            "what stood here before the first release {lost}: what of it is in this release is deleted like all else"
         );
         wanted.notes.push(Note { topic: "adopted".to_owned(), text });
     }
+    Ok(())
 }

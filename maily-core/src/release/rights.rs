@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     engine::{
         Environment, patiently,
-        planner::{Look, WantedService},
+        planner::{Look, WantedService, referred, resource},
     },
     model::{Fencing, Resolved, ServiceName, Source, Version},
     object::{Object, ObjectKind},
@@ -183,6 +183,11 @@ impl Found {
                 wanted.add("batch", "jobs", place, None, &["get", "list"]);
             }
             self.grants(object, place, &mut wanted);
+        }
+        // Whether it is there is looked for before a plan, whoever brings it.
+        for key in referred(&self.objects, &self.jobs) {
+            let place = key.namespace.as_deref().unwrap_or(namespace);
+            wanted.add(key.kind.group(), &resource(&key.kind), Some(place), None, &["get", "list"]);
         }
         let Self { from, unknown, .. } = self;
         let permissions = wanted.0.into_iter().collect();

@@ -251,8 +251,15 @@ impl Look<'_> {
         for key in self.of(Some(name)).map(|(key, _)| key).filter(judged) {
             self.workload(key, &mut state);
         }
-        if state.state == ServiceHealth::Unknown && state.why.is_none() {
-            self.nothing_to_judge(&mut state);
+        // Pods that serve serve nobody without their Service; why something does not get there says more than what is gone.
+        let says_more =
+            matches!(state.state, ServiceHealth::Failing | ServiceHealth::Missing | ServiceHealth::Drifted);
+        if let Some(key) = self.gone(name).filter(|_| !says_more) {
+            let why = format!("{} does not exist", key.short());
+            (state.state, state.why) = (ServiceHealth::Missing, Some(why));
+        } else if state.state == ServiceHealth::Unknown && state.why.is_none() {
+            let why = "nothing to judge: it has no Deployment, StatefulSet or DaemonSet, and no frontend";
+            state.why = Some(why.to_owned());
         }
         state
     }
@@ -277,20 +284,18 @@ impl Look<'_> {
         };
         let Some(target) = Target::pin(live) else { return };
         let pods = self.pods.iter().filter(|pod| target.selects(pod)).collect();
-        let wanted = u32::try_from(live.int("/spec/replicas").unwrap_or(1)).unwrap_or_default();
+        let (serve, shall) = counts(live);
         let calm =
             matches!(state.state, ServiceHealth::Serving | ServiceHealth::Stopped | ServiceHealth::Unknown);
         let replica_sets = self.replica_sets.iter().collect();
         match judge(&target, &Evidence { live: Some(live), pods, all_pods: true, replica_sets }) {
             Health::Done => {
-                let daemons = live.int("/status/desiredNumberScheduled");
-                let count = daemons.and_then(|n| u32::try_from(n).ok()).unwrap_or(wanted);
-                state.ready += count;
-                state.desired += count;
-                if state.state == ServiceHealth::Unknown && count == 0 {
+                state.ready += shall;
+                state.desired += shall;
+                if state.state == ServiceHealth::Unknown && shall == 0 {
                     let why = format!("{} is to have no pods", key.short());
                     (state.state, state.why) = (ServiceHealth::Stopped, Some(why));
-                } else if state.state == ServiceHealth::Stopped && count > 0 {
+                } else if state.state == ServiceHealth::Stopped && shall > 0 {
                     (state.state, state.why) = (ServiceHealth::Serving, None);
                 } else if state.state == ServiceHealth::Unknown && state.why.is_none() {
                     state.state = ServiceHealth::Serving;
@@ -304,32 +309,25 @@ impl Look<'_> {
                 }
             }
             Health::Ask(_) => {
-                state.ready += available(live).min(wanted);
-                state.desired += wanted;
+                state.ready += serve;
+                state.desired += shall;
                 state.state = ServiceHealth::Failing;
                 state.why = Some("some of its pods cannot start".to_owned());
             }
             Health::Failed(reason) => {
-                state.ready += available(live).min(wanted);
-                state.desired += wanted;
+                state.ready += serve;
+                state.desired += shall;
                 (state.state, state.why) = (ServiceHealth::Failing, Some(reason.message.clone()));
             }
         }
     }
 
-    /// A service of other things: that they are there is all that can be said of them.
-    fn nothing_to_judge(&self, state: &mut ServiceState) {
+    /// What of a service is not there, without a run that has taken it out.
+    fn gone<'s>(&'s self, name: &'s str) -> Option<&'s ObjectKey> {
         let gone = |(key, released): &(&ObjectKey, &Released)| {
             !self.live.contains_key(*key) && !self.is_of_run(key) && !released.desired.goes_by_itself()
         };
-        let gone = self.of(Some(&state.name)).find(gone).map(|(key, _)| key);
-        (state.state, state.why) = match gone {
-            Some(key) => (ServiceHealth::Missing, Some(format!("{} does not exist", key.short()))),
-            None => {
-                let why = "nothing to judge: it has no Deployment, StatefulSet or DaemonSet, and no frontend";
-                (ServiceHealth::Unknown, Some(why.to_owned()))
-            }
-        };
+        self.of(Some(name)).find(gone).map(|(key, _)| key)
     }
 
     /// The version that the unfinished run has begun to bring.
@@ -394,8 +392,16 @@ impl Look<'_> {
     }
 }
 
-fn available(live: &Object) -> u32 {
-    live.int("/status/availableReplicas").and_then(|n| u32::try_from(n).ok()).unwrap_or_default()
+/// Replicas of a workload that serve, and that shall. How many a DaemonSet shall have is in its status alone.
+fn counts(live: &Object) -> (u32, u32) {
+    let number = |path: &str| live.int(path).and_then(|number| u32::try_from(number).ok());
+    let (serve, shall) = match live.kind() {
+        "DaemonSet" => {
+            (number("/status/numberAvailable"), number("/status/desiredNumberScheduled").unwrap_or_default())
+        }
+        _ => (number("/status/availableReplicas"), number("/spec/replicas").unwrap_or(1)),
+    };
+    (serve.unwrap_or_default().min(shall), shall)
 }
 
 fn takes_out(operation: Operation) -> bool {

@@ -2,9 +2,12 @@
 
 use futures::FutureExt as _;
 use maily_core::{
-    engine::{Depth, Outcome, ReleaseId, RunEnd, Storage, history, planner::PlanOptions},
+    engine::{
+        Depth, EnvironmentError, Outcome, ReleaseId, RunEnd, Storage, history, journal::JournalError,
+        planner::PlanOptions,
+    },
     object::{Object, ObjectKey, ObjectKind},
-    provider::{Precondition, WriteOptions},
+    provider::{ErrorKind, Precondition, ProviderError, WriteOptions},
     release,
 };
 use serde_json::json;
@@ -104,10 +107,9 @@ async fn a_removal_says_what_of_it_was_there_before() {
         let head = environment.head().await.expect("can be read");
         let base = environment.released(&head).await.expect("can be read").expect("is on record");
         let found = environment.read(|records| history::release(records, ReleaseId(0)).boxed()).await;
-        let found = found.expect("can be read").expect("is on record");
         let mut wanted = release::remove(&resolved, &base, names.as_ref().map(|names| &names[..]))
             .expect("can be removed");
-        release::note_found(&mut wanted, &base, &found);
+        release::note_found(&mut wanted, &base, found).expect("can be read");
         let (options, depth) = (PlanOptions::default(), Depth::Read);
         let planned = environment.plan(&wanted, head, Some(&base), &options, depth, Storage::Passing).await;
         let planned = planned.expect("can be planned");
@@ -116,4 +118,33 @@ async fn a_removal_says_what_of_it_was_there_before() {
         let note = notes.iter().find(ours).copied().unwrap_or_default();
         assert_eq!(note.ends_with(": Service/api"), told, "{names:?}: {notes:?}");
     }
+}
+
+/// Where nobody can tell any more what others had made, the plan does not look as if there had been nothing.
+#[tokio::test(start_paused = true)]
+async fn a_removal_says_so_where_what_was_there_before_cannot_be_told() {
+    let setup = Setup::of(SHOP, 64);
+    assert!(succeeded(&setup.deploy("v1").await) && succeeded(&setup.deploy("v2").await));
+    let (environment, resolved) = (setup.environment(), setup.resolved());
+    let head = environment.head().await.expect("can be read");
+    let base = environment.released(&head).await.expect("can be read").expect("is on record");
+    let notes = |found| {
+        let mut wanted = release::remove(&resolved, &base, None).expect("can be removed");
+        release::note_found(&mut wanted, &base, found)?;
+        let notes = wanted.notes.into_iter().filter(|note| note.topic == "adopted");
+        Ok::<Vec<String>, EnvironmentError>(notes.map(|note| note.text).collect())
+    };
+    let read = async || environment.read(|records| history::release(records, ReleaseId(0)).boxed()).await;
+    // Nothing stood there.
+    assert_eq!(notes(read().await).expect("can be read"), [""; 0]);
+    environment.records.delete("release/000000001").await.expect("is deleted");
+    environment.records.create("release/000000001", b"{}").await.expect("is written");
+    let told = notes(read().await).expect("keeps from no removal");
+    let [told] = &told[..] else { panic!("{told:?}") };
+    assert!(told.contains("cannot be read (record `release/000000001` is damaged"), "{told}");
+    let told = notes(Ok(None)).expect("keeps from no removal");
+    assert!(matches!(&told[..], [told] if told.contains("is not on record any more")), "{told:?}");
+    // What can be read in a moment is worth the wait.
+    let away = ProviderError::new(ErrorKind::Unavailable, "test", "get", "release/000000001", "is away");
+    notes(Err(JournalError::Store(away).into())).expect_err("is no plan");
 }

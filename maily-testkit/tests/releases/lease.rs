@@ -33,7 +33,7 @@ async fn another_run_of_a_holder_of_the_same_name_is_another_holder() {
         namespace: "shop".into(),
         holder: "ci@runner/1".into(),
         run: RunId::from("first"),
-        wait: None,
+        until: None,
     };
     let lease = Lease::acquire(cluster, Arc::clone(&setup.runtime), &request, &|_: &str| {}).await;
     let lease = lease.expect("is free");
@@ -139,7 +139,7 @@ async fn a_lease_that_is_free_and_always_conflicts_is_given_up() {
         namespace: "shop".into(),
         holder: "ci@runner/1".into(),
         run: RunId::from("first"),
-        wait: None,
+        until: None,
     };
     let cluster: Arc<dyn Cluster> = Arc::new(hindered);
     let asked = setup.runtime.now();

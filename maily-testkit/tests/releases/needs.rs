@@ -61,6 +61,42 @@ async fn a_need_on_a_later_phase_is_met_by_what_serves_and_by_nothing_else() {
     assert!(said.contains("--components api"), "the way out at night: {said}");
 }
 
+/// A version in which a service has a second Deployment.
+async fn with_a_second(setup: &Setup, version: &str, service: &str, name: &str) -> Wanted {
+    let mut wanted = setup.wanted(version).await;
+    let objects = &mut wanted.services[service].objects;
+    let own = objects.iter().find(|object| object.kind() == "Deployment").expect("has one");
+    let mut body = own.to_value();
+    body["metadata"]["name"] = json!(name);
+    body["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"] = json!(name);
+    body["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"] = json!(name);
+    objects.push(Object::from_value(body).expect("is an object"));
+    wanted
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_need_of_which_a_part_is_gone_is_not_met() {
+    let setup = Setup::new(58);
+    let wanted = with_a_second(&setup, "v1", "api", "api-worker").await;
+    let planned = plan(&setup, &wanted).await.expect("can be planned");
+    assert!(succeeded(&setup.environment().run(planned, &setup.options("tester")).await.expect("runs")));
+    setup.runtime.sleep(Duration::from_secs(60)).await;
+    let mut wanted = with_a_second(&setup, "v2", "api", "api-worker").await;
+    wanted.phases = vec![phase("first", &["web", "worker", "queue"]), phase("second", &["api"])];
+    plan(&setup, &wanted).await.expect("all serve");
+    for name in ["api-worker", "api"] {
+        let kind = ObjectKind::new("apps/v1", "Deployment");
+        let key = ObjectKey::new(kind, Some("shop"), name);
+        setup.shared.world().delete(&key, &Precondition::Any).expect("a person may");
+        let said = plan(&setup, &wanted).await.expect_err("it is not whole").to_string();
+        let gone = match name {
+            "api-worker" => "not ready now: Deployment/api-worker does not exist",
+            _ => "web needs api, which comes in a later phase and does not run yet",
+        };
+        assert!(said.contains(gone), "{said}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn needs_of_what_stays_as_it_is_are_not_looked_at() {
     let setup = Setup::new(52);

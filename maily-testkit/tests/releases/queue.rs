@@ -7,10 +7,12 @@ use std::{
 
 use jiff::Timestamp;
 use maily_core::{
-    engine::{Depth, EnvironmentError, LeaseError, Planned, What, planner::PlanOptions},
+    engine::{
+        Depth, EnvironmentError, Lease, LeaseError, LeaseRequest, Planned, RunId, What, planner::PlanOptions,
+    },
     model::Project,
     object::Object,
-    provider::{Cluster as _, ClusterIdentity, Precondition, WriteOptions},
+    provider::{Cluster, ClusterIdentity, Precondition, WriteOptions},
     release::{DeployRequest, PrepareError, prepare},
     source::ProgramTools,
 };
@@ -88,6 +90,44 @@ async fn a_plan_that_another_run_has_overtaken_changes_nothing_and_is_made_anew(
     assert!(setup.environment().head().await.expect("can be read").unfinished.is_none());
     assert!(succeeded(&setup.deploy("v3").await));
     assert_eq!(setup.content(), fresh(95, "v3").await);
+}
+
+/// Who waits for the plan and then for the run waits no longer than he said for both.
+#[tokio::test(start_paused = true)]
+async fn who_waits_twice_waits_no_longer_than_he_said() {
+    let setup = Setup::new(102);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("slow worker@v2"));
+    let wait = Duration::from_secs(45);
+    let second = async {
+        setup.runtime.sleep(Duration::from_secs(1)).await;
+        let (environment, resolved) = (setup.environment(), setup.resolved());
+        let (begun, mut options) = (setup.runtime.now(), setup.options("second"));
+        (options.wait, options.since) = (Some(wait), Some(begun));
+        let request = DeployRequest::new("v3".parse().expect("a version"));
+        let planned = prepare(&environment, &resolved, &request, &ProgramTools, &options).await;
+        let planned = planned.expect("can be planned");
+        let waited = setup.runtime.now().since(begun);
+        assert!(waited > Duration::from_secs(20) && waited < wait, "{waited:?}");
+        // Somebody else is faster.
+        let request = LeaseRequest {
+            environment: "production".into(),
+            namespace: "shop".into(),
+            holder: "third".into(),
+            run: RunId::from("third"),
+            until: None,
+        };
+        let cluster: Arc<dyn Cluster> = Arc::new(SimCluster::new(Arc::clone(&setup.shared)));
+        let lease = Lease::acquire(cluster, Arc::clone(&setup.runtime), &request, &|_: &str| {}).await;
+        let lease = lease.expect("is free");
+        let refused = environment.run(planned, &options).await.expect_err("is held");
+        assert!(matches!(refused, EnvironmentError::Lease(LeaseError::Held { .. })), "{refused}");
+        let waited = setup.runtime.now().since(begun);
+        assert!((wait..wait + Duration::from_secs(2)).contains(&waited), "{waited:?}");
+        lease.release().await;
+    };
+    let (first, ()) = futures::future::join(setup.deploy("v2"), second).await;
+    assert!(succeeded(&first), "{first:?}");
 }
 
 fn queued(setup: &Setup) -> usize {

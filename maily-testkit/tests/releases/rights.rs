@@ -57,6 +57,8 @@ struct Asked {
     asked: Mutex<BTreeSet<Permission>>,
     /// So often the API server says which kinds it serves not at once.
     away: AtomicUsize,
+    /// A kind that may not be read.
+    hidden: Option<&'static str>,
 }
 
 impl Asked {
@@ -64,6 +66,13 @@ impl Asked {
         let served = self.cluster.resources(std::slice::from_ref(kind)).await.expect("answers");
         let Some(resource) = served.first().map(|resource| resource.plural.clone()) else { return };
         self.add(kind.group(), &resource, namespace, verbs);
+    }
+
+    fn refuse(&self, kind: &ObjectKind, verb: &'static str) -> Result<(), ProviderError> {
+        if self.hidden != Some(&*kind.kind) {
+            return Ok(());
+        }
+        Err(ProviderError::new(ErrorKind::PermissionDenied, "test", verb, kind.kind.clone(), "forbidden"))
     }
 
     fn add(&self, group: &str, resource: &str, namespace: Option<&str>, verbs: &[&str]) {
@@ -104,6 +113,7 @@ impl Cluster for Asked {
         if key.kind.kind != "Namespace" {
             self.note(&key.kind, key.namespace.as_deref(), &["get"]).await;
         }
+        self.refuse(&key.kind, "get")?;
         self.cluster.get(key).await
     }
 
@@ -114,6 +124,7 @@ impl Cluster for Asked {
 
     async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
         self.note(&query.kind, query.namespace.as_deref(), &["list"]).await;
+        self.refuse(&query.kind, "list")?;
         self.cluster.list_metadata(query).await
     }
 
@@ -147,9 +158,13 @@ impl Cluster for Asked {
 }
 
 fn asking(seed: u64) -> (Setup, Arc<Asked>) {
-    let mut setup = Setup::of(PROJECT, seed);
+    asking_of(PROJECT, seed, None)
+}
+
+fn asking_of(project: &'static str, seed: u64, hidden: Option<&'static str>) -> (Setup, Arc<Asked>) {
+    let mut setup = Setup::of(project, seed);
     let cluster = SimCluster::new(Arc::clone(&setup.shared));
-    let asked = Arc::new(Asked { cluster, asked: Mutex::default(), away: AtomicUsize::new(0) });
+    let asked = Arc::new(Asked { cluster, asked: Mutex::default(), away: AtomicUsize::new(0), hidden });
     setup.cluster = Some(Arc::clone(&asked) as Arc<dyn Cluster>);
     (setup, asked)
 }
@@ -308,6 +323,50 @@ services:
     let fence: Vec<&str> = fence.iter().map(String::as_str).collect();
     let fenced = told("'https://shop.example/health'", Fencing::Installed).await;
     assert_eq!(fenced, with(&fence));
+}
+
+/// Pods that read what somebody else brings.
+const READING: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  web:
+    workload:
+      port: 80
+      patch:
+        Deployment: {spec: {template: {spec: {volumes: [{name: foreign, configMap: {name: foreign}}]}}}}
+";
+
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_looked_for_is_told_by_the_plan_and_is_of_the_role_to_ask_for() {
+    for (seed, hidden, said) in [
+        (108, Some("ConfigMap"), "these credentials may not look for ConfigMap `foreign`"),
+        (109, None, "Deployment/web reads ConfigMap `foreign`"),
+    ] {
+        let (setup, asked) = asking_of(READING, seed, hidden);
+        let told = words(needed(&setup, Some("v1")).await.permissions);
+        for verb in ["get", "list"] {
+            assert!(told.contains(&format!("{verb} configmaps. shop")), "{verb}: {told:?}");
+        }
+        assert!(!told.contains("patch configmaps. shop"), "{told:?}");
+        asked.asked.lock().expect("not poisoned").clear();
+        let (environment, resolved, run) = (setup.environment(), setup.resolved(), setup.options("tester"));
+        let request = DeployRequest {
+            depth: maily_core::engine::Depth::DryRun,
+            ..DeployRequest::new("v1".parse().expect("is one"))
+        };
+        let planned = release::prepare(&environment, &resolved, &request, &ProgramTools, &run).await;
+        let notes = planned.expect("can be planned").plan.notes;
+        let notes: Vec<&str> =
+            notes.iter().filter(|note| note.topic == "missing").map(|note| &*note.text).collect();
+        assert!(matches!(&notes[..], [note] if note.starts_with(said)), "{notes:?}");
+        let really = words(asked.asked.lock().expect("not poisoned").clone());
+        let untold: Vec<&String> = really.difference(&told).collect();
+        assert!(untold.is_empty(), "asked for and not told: {untold:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

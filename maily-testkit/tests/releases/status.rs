@@ -302,3 +302,65 @@ async fn a_service_of_which_one_workload_has_no_pods_is_not_stopped() {
         assert_eq!(service(&setup, "api").await.0, json!("stopped"), "beside {name}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_of_which_anything_is_gone_is_missing_whatever_its_pods_do() {
+    let released = async || {
+        let setup = Setup::new(64);
+        assert!(succeeded(&setup.deploy("v1").await));
+        let environment = setup.environment();
+        let head = environment.head().await.expect("can be read");
+        let release = environment.released(&head).await.expect("can be read").expect("is there");
+        (setup, release.objects)
+    };
+    let (_, all) = released().await;
+    let mut seen = 0;
+    for (key, object) in all.iter().filter(|(key, _)| !key.kind.keeps_pods()) {
+        let Some(name) = &object.service else { continue };
+        let (setup, _) = released().await;
+        assert_eq!(service(&setup, name).await.0, "serving", "{key}");
+        setup.shared.world().delete(key, &Precondition::Any).expect("a person may");
+        let (state, why, ..) = service(&setup, name).await;
+        assert_eq!((state, why), (json!("missing"), format!("{} does not exist", key.short())));
+        seen += 1;
+    }
+    assert!(seen > 4, "{seen} objects without pods");
+    // Why something does not get there says more.
+    let (setup, _) = released().await;
+    let pods: Vec<ObjectKey> =
+        setup.shared.world().of_kind("Pod").iter().map(|pod| pod.key().clone()).collect();
+    setup.shared.world().faults.push(fault("crash web"));
+    for gone in pods.iter().filter(|pod| pod.name.starts_with("web-")) {
+        setup.shared.world().delete(gone, &Precondition::Any).expect("a person may");
+    }
+    setup.runtime.sleep(Duration::from_secs(5)).await;
+    let web = ObjectKey::new(ObjectKind::new("v1", "Service"), Some("shop"), "web");
+    setup.shared.world().delete(&web, &Precondition::Any).expect("a person may");
+    assert_eq!(service(&setup, "web").await.0, "failing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_set_that_fails_on_one_node_counts_its_nodes() {
+    let setup = Setup::new(65);
+    let labels = json!({"app": "agent"});
+    let body = json!({"apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "agent", "namespace": "shop"},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "main", "image": "registry.example/agent:v1"}]}}}});
+    with_object(&setup, "agent", body).await;
+    let counted = async || {
+        let status = told(&setup).await;
+        let services = status["services"].as_array().expect("is a list").clone();
+        let agent = services.into_iter().find(|one| one["name"] == "agent").expect("is there");
+        (agent["state"].clone(), agent["ready"].clone(), agent["desired"].clone())
+    };
+    assert_eq!(counted().await, (json!("serving"), json!(3), json!(3)));
+    // On the first node that gets it somebody's image crashes.
+    setup.shared.world().faults.push(fault("crash agent@v2"));
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "DaemonSet"), Some("shop"), "agent");
+    let image = json!([{"name": "main", "image": "registry.example/agent:v2"}]);
+    let edit = json!({"spec": {"template": {"spec": {"containers": image}}}});
+    setup.shared.world().edit_as("kubectl-set", &key, edit).expect("a person may");
+    setup.runtime.sleep(Duration::from_secs(30)).await;
+    assert_eq!(counted().await, (json!("failing"), json!(2), json!(3)));
+}

@@ -213,7 +213,7 @@ async fn asked(name: &str, args: &[&str]) -> Result<(), Unwell> {
 
 /// Whether the server answers: where it does, a missing right does not keep from looking at all else.
 async fn server(wired: &Wired, findings: &mut Findings) -> bool {
-    match wired.environment.providers.cluster.describe().await {
+    match wired.environment.describe().await {
         Ok(info) => version_and_clock(&info, findings),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             let detail = "answers, and does not let these credentials see which cluster it is";

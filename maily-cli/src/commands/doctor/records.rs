@@ -1,6 +1,6 @@
 //! What is on record: releases, runs, and the values of Secrets that a way back needs.
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, StreamExt as _, stream};
 use maily_core::engine::{
     EnvironmentError, Head, Loss, LostValue, ReleaseId, history, journal::JournalError,
 };
@@ -8,6 +8,8 @@ use maily_core::engine::{
 use super::Findings;
 use crate::wire::Wired;
 
+/// Releases that are read at once.
+const READS: usize = 8;
 /// Lost values that are named; who mends the cause mends the others.
 const SHOWN: usize = 5;
 
@@ -44,11 +46,20 @@ async fn releases(wired: &Wired, head: &Head, findings: &mut Findings) {
         let id = *id;
         environment.read(move |records| history::release_head(records, id).boxed())
     });
-    for read in futures::future::join_all(reads).await {
-        if let Err(EnvironmentError::Journal(error @ JournalError::Damaged { .. })) = read {
-            let help = "there is no way back to it unless it is brought back from a backup of the namespace; it goes \
-                        with the releases that are forgotten after it";
-            findings.add("warn", "release", error.to_string(), Some(help));
+    let mut reads = stream::iter(reads).buffered(READS);
+    while let Some(read) = reads.next().await {
+        match read {
+            Ok(_) => {}
+            Err(EnvironmentError::Journal(error @ JournalError::Damaged { .. })) => {
+                let help = "there is no way back to it unless it is brought back from a backup of the namespace; it goes \
+                            with the releases that are forgotten after it";
+                findings.add("warn", "release", error.to_string(), Some(help));
+            }
+            Err(error @ EnvironmentError::Journal(JournalError::Newer { .. })) => {
+                findings.unseen("release", error);
+            }
+            // Whoever keeps the records would say the same of all others.
+            Err(error) => return findings.unseen("release", error),
         }
     }
 }

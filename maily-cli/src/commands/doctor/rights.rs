@@ -100,7 +100,8 @@ pub(super) async fn namespaces(wired: &Wired, refused: ProviderError, findings: 
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 denied.push(format!("get namespaces `{name}`"));
             }
-            _ => {}
+            Err(error) => findings.unseen("identity", error),
+            Ok(_) => {}
         }
     }
     if denied.is_empty() {

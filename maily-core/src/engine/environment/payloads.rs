@@ -60,7 +60,8 @@ pub enum Loss {
 type Wanted = BTreeMap<(ObjectKey, String, String), BTreeSet<ReleaseId>>;
 
 impl Environment {
-    /// Looks whether every value of a Secret that a release on record refers to is still stored. Changes nothing.
+    /// Looks whether every value of a Secret that a release on record refers to is still stored; of releases that are
+    /// damaged, or of a newer format, that cannot be told. Changes nothing.
     ///
     /// # Errors
     /// When records or Secrets cannot be read.
@@ -117,7 +118,13 @@ impl Environment {
         let mut reads = stream::iter(reads).buffered(READS);
         let mut wanted = Wanted::new();
         while let Some(read) = reads.next().await {
-            let Some(release) = read? else { continue };
+            let release = match read {
+                Ok(Some(release)) => release,
+                Ok(None) => continue,
+                // What it refers to is not known, and hides nothing that others have lost.
+                Err(JournalError::Damaged { .. } | JournalError::Newer { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
             for (key, released) in &release.objects {
                 for (field, hash) in values(&released.desired) {
                     wanted.entry((key.clone(), field, hash)).or_default().insert(release.head.id);

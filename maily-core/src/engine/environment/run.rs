@@ -22,7 +22,7 @@ use crate::{
     planted::{Defect, is_planted},
     provider::Effect,
     run::{Kept, seal::hashes},
-    runtime::within,
+    runtime::{Moment, within},
     steps::{Context, not_serving},
 };
 
@@ -44,6 +44,9 @@ pub struct RunOptions {
     pub reason: Option<String>,
     /// How long to wait for one's turn; none: not at all.
     pub wait: Option<Duration>,
+    /// Since when that is counted, for whoever waits more than once: for the plan, for the run, for both anew. None: each
+    /// time from its own beginning.
+    pub since: Option<Moment>,
     /// Interrupts the run in an orderly way: it can be resumed.
     pub cancel: CancellationToken,
     /// Receives the events.
@@ -63,9 +66,16 @@ impl RunOptions {
             by: by.into(),
             reason: None,
             wait: None,
+            since: None,
             cancel: CancellationToken::new(),
             listener: Arc::new(|_: &crate::engine::Event| {}),
         }
+    }
+
+    /// Until when to wait for one's turn, where one begins to now.
+    pub(super) fn until(&self, now: Moment) -> Option<Moment> {
+        let since = self.since.unwrap_or(now).since_start();
+        self.wait.map(|wait| Moment::at(since.saturating_add(wait)))
     }
 }
 

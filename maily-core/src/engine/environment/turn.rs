@@ -1,9 +1,6 @@
 //! Whose turn it is: one run at a time works on an environment.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{FutureExt as _, future::BoxFuture};
 
@@ -14,15 +11,11 @@ use crate::{
         fence::Gate,
         history::Head,
         journal::JournalError,
-        lease::{self, Waited, Watch},
-        patience::patiently,
+        lease::{self, Watch},
     },
     model::Fencing,
-    runtime::Moment,
+    object::Object,
 };
-
-/// How often whoever waits looks at the lease.
-const LOOK: Duration = Duration::from_millis(500);
 
 impl Environment {
     /// The state of the records of the right cluster, once nobody else works on the environment: waits for one's turn
@@ -49,6 +42,7 @@ impl Environment {
         read: impl Fn() -> BoxFuture<'a, Result<(Head, Option<JournalError>), EnvironmentError>>,
     ) -> Result<(Head, Option<JournalError>), EnvironmentError> {
         let begun = self.runtime.now();
+        let until = options.until(begun);
         let mut left = None;
         loop {
             let (head, damage) = read().await?;
@@ -61,33 +55,17 @@ impl Environment {
             if left.as_ref() == Some(&run) {
                 return Err(self.unfinished(&run));
             }
-            self.until_left(&run, begun, options).await?;
-            left = Some(run);
-        }
-    }
-
-    /// Waits until nobody works on the environment, or whoever did has died.
-    async fn until_left(
-        &self,
-        run: &RunId,
-        begun: Moment,
-        options: &RunOptions,
-    ) -> Result<(), EnvironmentError> {
-        let mut watch = Watch::new(begun, options.wait);
-        let queued = self.queued(run, options);
-        loop {
-            let look = || lease::look(&*self.providers.cluster, &self.name, &self.namespace).boxed();
-            let found = patiently(&*self.runtime, look).await.map_err(EnvironmentError::Provider)?;
-            let Some(lease) = found else { return Ok(()) };
-            match watch.look(&lease, self.runtime.now(), self.runtime.wall()) {
-                Waited::RunOut => return Ok(()),
-                Waited::Held(holder) => queued(&holder),
-                Waited::Over(holder) => {
-                    let environment = self.name.clone();
-                    return Err(LeaseError::Held { environment, holder }.into());
-                }
+            // Until nobody works on the environment, or whoever did has died.
+            let mut watch = Watch::new(begun, until);
+            let (cluster, place) = (&*self.providers.cluster, (&*self.name, &*self.namespace));
+            let queued = self.queued(&run, options);
+            let (runtime, is_ours) = (&*self.runtime, |_: &Object| false);
+            match lease::until_free(cluster, runtime, place, &mut watch, &is_ours, &queued).await {
+                Ok(_) => {}
+                Err(LeaseError::Provider(error)) => return Err(EnvironmentError::Provider(error)),
+                Err(error) => return Err(error.into()),
             }
-            self.runtime.sleep(LOOK).await;
+            left = Some(run.clone());
         }
     }
 
@@ -127,7 +105,7 @@ impl Environment {
             namespace: self.namespace.clone(),
             holder: options.by.clone(),
             run: run.clone(),
-            wait: options.wait,
+            until: options.until(self.runtime.now()),
         };
         let queued = self.queued(run, options);
         let cluster = Arc::clone(&self.providers.cluster);

@@ -32,6 +32,8 @@ pub struct Observed {
     pub autoscalers: Option<Vec<Object>>,
     /// ConfigMaps and Secrets that pods refer to, and that neither the plan brings nor the cluster has.
     pub missing: BTreeSet<ObjectKey>,
+    /// Those of which nobody may look whether the cluster has them.
+    pub unseen: BTreeSet<ObjectKey>,
     /// What a run has made that was ended as it was, and no release has; with its service.
     pub left: BTreeMap<ObjectKey, Option<String>>,
     /// What the server would make of the wanted objects, where it was asked.

@@ -16,10 +16,19 @@ const OF_THE_CLUSTER: &str = "kube-root-ca.crt";
 
 /// What pods of this plan cannot be without and the plan does not bring, each with who refers to it.
 fn foreign(wanted: &Wanted) -> BTreeMap<ObjectKey, Vec<(&Object, Reference<'_>)>> {
-    let objects = || wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
-    let brought: BTreeSet<&ObjectKey> = objects().map(Object::key).collect();
+    let services = wanted.services.values().flat_map(|service| &service.objects);
+    let objects: Vec<&Object> = services.chain(&wanted.shared).collect();
+    unbrought(&objects, workloads(wanted))
+}
+
+/// What pods of these workloads cannot be without and none of the objects is.
+fn unbrought<'a>(
+    objects: &[&'a Object],
+    workloads: impl Iterator<Item = &'a Object>,
+) -> BTreeMap<ObjectKey, Vec<(&'a Object, Reference<'a>)>> {
+    let brought: BTreeSet<&ObjectKey> = objects.iter().map(|object| object.key()).collect();
     let mut found: BTreeMap<ObjectKey, Vec<(&Object, Reference<'_>)>> = BTreeMap::new();
-    for workload in workloads(wanted) {
+    for workload in workloads {
         for reference in pod_references(workload) {
             let is_content = matches!(reference.kind, "ConfigMap" | "Secret");
             if !is_content || reference.need == Need::Optional || reference.name == OF_THE_CLUSTER {
@@ -33,7 +42,7 @@ fn foreign(wanted: &Wanted) -> BTreeMap<ObjectKey, Vec<(&Object, Reference<'_>)>
         }
     }
     // An operator may make it from one of these.
-    let custom: Vec<&Object> = objects().filter(|object| is_custom(&object.key().kind)).collect();
+    let custom: Vec<&&Object> = objects.iter().filter(|object| is_custom(&object.key().kind)).collect();
     found.retain(|key, _| !custom.iter().any(|object| tells_of(object, &key.name)));
     found
 }
@@ -77,6 +86,37 @@ fn tells_of(object: &Object, name: &str) -> bool {
 /// What the cluster has to be asked for.
 pub(crate) fn to_look_for(wanted: &Wanted) -> BTreeSet<ObjectKey> {
     foreign(wanted).into_keys().collect()
+}
+
+/// The same of objects and Jobs that are of no plan yet.
+pub(crate) fn referred(objects: &[Object], jobs: &[Object]) -> BTreeSet<ObjectKey> {
+    let all: Vec<&Object> = objects.iter().collect();
+    unbrought(&all, objects.iter().chain(jobs)).into_keys().collect()
+}
+
+/// The resource of what is looked for, as roles name it.
+pub(crate) fn resource(kind: &ObjectKind) -> String {
+    format!("{}s", kind.kind.to_lowercase())
+}
+
+/// Notes on what the cluster may not be asked for.
+pub(super) fn unseen(unseen: &BTreeSet<ObjectKey>) -> Vec<Note> {
+    let mut by_kind: BTreeMap<(&ObjectKind, Option<&str>), Vec<String>> = BTreeMap::new();
+    for key in unseen {
+        by_kind.entry((&key.kind, key.namespace.as_deref())).or_default().push(format!("`{}`", key.name));
+    }
+    let of = |((kind, namespace), names): ((&ObjectKind, Option<&str>), Vec<String>)| {
+        let place = namespace.map(|namespace| format!(" in namespace `{namespace}`")).unwrap_or_default();
+        let text = format!(
+            "these credentials may not look for {} {}, which pods need and this plan does not bring: whether it is there is \
+             not known; allow `get` and `list` on `{}`{place}",
+            kind.kind,
+            names.join(", "),
+            resource(kind)
+        );
+        Note { topic: "missing".to_owned(), text }
+    };
+    by_kind.into_iter().map(of).collect()
 }
 
 /// Notes on what the cluster was asked for and has not.

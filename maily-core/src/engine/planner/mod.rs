@@ -16,7 +16,7 @@ pub(crate) use asked::to_ask_about;
 pub(crate) use change::holds_data;
 pub use change::{DryRun, Observed};
 pub(crate) use conflict::is_deployer;
-pub(crate) use missing::to_look_for;
+pub(crate) use missing::{referred, resource, to_look_for};
 pub use order::plan;
 pub use problem::{NeedPlace, PlanProblem, PlanProblems};
 pub use wanted::{Force, Frontend, Gate, JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService};

@@ -123,12 +123,20 @@ fn unmet(
         }
     };
     let (service, need) = (name.to_owned(), need.to_owned());
-    let mut live = workloads.iter().filter_map(|key| comparison.observed.objects.get(*key)).peekable();
-    let is_there = if workloads.is_empty() { released.is_some() } else { live.peek().is_some() };
+    let live = |key: &ObjectKey| comparison.observed.objects.get(key);
+    let is_there = if workloads.is_empty() {
+        released.is_some()
+    } else {
+        workloads.iter().any(|key| live(key).is_some())
+    };
     if !is_there {
         return Some(PlanProblem::NeedAbsent { service, need, place });
     }
-    let why = live.find_map(not_ready)?;
+    // What is gone of it serves no more than what is not ready.
+    let why = workloads.iter().find_map(|key| match live(key) {
+        Some(live) => not_ready(live),
+        None => Some(format!("{} does not exist", key.short())),
+    })?;
     Some(PlanProblem::NeedNotReady { service, need, place, why })
 }
 

@@ -76,6 +76,9 @@ pub fn plan(
     let workloads = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
     notes.extend(super::configuration::notes(&order.steps, workloads));
     notes.extend(super::missing::notes(wanted, &observed.missing));
+    if observed.closely {
+        notes.extend(super::missing::unseen(&observed.unseen));
+    }
     notes.extend(left_out(wanted, base, sealer));
     let changes: Vec<&Change> = order.steps.iter().flat_map(|step| step.work.changes()).collect();
     notes.extend(strange_names(options, &changes, &order.kept, observed.objects.values()));
