@@ -125,18 +125,16 @@ async fn run_watch(
     }
     loop {
         let error = match cluster.watch(&query).await {
-            Ok(stream) => match feed(stream, &store, &scope).await {
-                Some(error) => error,
-                None => return,
-            },
-            Err(error) => error,
+            Ok(stream) => feed(stream, &store, &scope).await,
+            Err(error) => Some(error),
         };
         lock(&store).whole.remove(&scope);
-        if !error.is_transient() {
-            return lock(&store).fail(scope, Failure::of(&error));
+        if let Some(error) = error.as_ref().filter(|error| !error.is_transient()) {
+            return lock(&store).fail(scope, Failure::of(error));
         }
-        // A server that goes down while it answers comes again; who waits has a deadline of his own.
-        runtime.sleep(error.retry_after().unwrap_or(PAUSE)).await;
+        // A server that goes down while it answers comes again; who waits has a deadline of his own. No watch is to end
+        // without an error, and one that does tells nothing any more either.
+        runtime.sleep(error.and_then(|error| error.retry_after()).unwrap_or(PAUSE)).await;
     }
 }
 

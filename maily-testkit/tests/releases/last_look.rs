@@ -6,8 +6,7 @@ use maily_core::engine::journal::{self, JournalEvent};
 use maily_core::engine::{
     Depth, Failure, Outcome, Planned, RunEnd, Storage, What, Wish, planner::PlanOptions,
 };
-use maily_core::object::Object;
-use maily_core::object::{ObjectKey, ObjectKind};
+use maily_core::object::{Object, ObjectKey, ObjectKind};
 use maily_core::provider::{Cluster as _, Precondition, WriteOptions, patch_of};
 use maily_testkit::{sim::SimCluster, world::Call};
 use serde_json::json;
@@ -29,8 +28,12 @@ services:
   keeper: {needs: [api], workload: {port: 8080, scale: 1, volumes: {data: {mount: /data, size: 1Gi}}}}
 ";
 
+fn deployment(name: &str) -> ObjectKey {
+    ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), name)
+}
+
 fn keeper() -> ObjectKey {
-    ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "keeper")
+    deployment("keeper")
 }
 
 /// Faults that come after the plan was made, and what the run then comes to.
@@ -332,14 +335,14 @@ services:
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_broke_off_is_no_witness_of_the_last_look() {
-    for cut in [Cut::Broken, Cut::Interrupted, Cut::Forgotten] {
+    for cut in [Cut::Broken, Cut::Interrupted, Cut::Forgotten, Cut::Ended] {
         let mut setup = Setup::of(WITH_A_JOB, 80);
         assert!(succeeded(&setup.deploy("v1").await));
         let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
         setup.shared.world().faults.push(fault("slow warm@v2"));
         let at = setup.runtime.now() + Duration::from_secs(15);
         setup.cluster = Some(Arc::new(Hindered { cut: Some((at, cut)), ..Hindered::of(&setup) }));
-        let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "web");
+        let key = deployment("web");
         let person = async {
             // It is the last of its kind to change: what is listed anew is older all through.
             setup.runtime.sleep(Duration::from_secs(12)).await;
