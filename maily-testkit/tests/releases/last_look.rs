@@ -32,6 +32,10 @@ fn deployment(name: &str) -> ObjectKey {
     ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), name)
 }
 
+fn service(name: &str) -> ObjectKey {
+    ObjectKey::new(ObjectKind::new("v1", "Service"), Some("shop"), name)
+}
+
 fn keeper() -> ObjectKey {
     deployment("keeper")
 }
@@ -317,6 +321,51 @@ async fn a_run_that_turns_during_the_last_look_goes_back_once_and_looks_again() 
         let turns = events.iter().filter(|(_, event)| matches!(event, JournalEvent::Turned { .. })).count();
         assert_eq!(turns, 1);
     }
+}
+
+/// Its job cannot be undone.
+const ONE_WAY: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  warm: {after: api, job: {image: 'registry.example/shop/warm:{version}', command: [up]}}
+";
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_has_to_do_where_the_last_look_stops_a_run_is_told_and_on_record() {
+    let setup = Setup::of(ONE_WAY, 90);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.push(fault("slow warm@v2"));
+    let before = setup.shared.world().get(&service("api")).cloned().expect("is there");
+    let person = async {
+        setup.runtime.sleep(Duration::from_secs(10)).await;
+        setup.shared.world().delete(&service("api"), &Precondition::Any).expect("is there");
+    };
+    let environment = setup.environment();
+    let options = setup.options("tester");
+    let (end, ()) = futures::future::join(environment.run(planned, &options), person).await;
+    let Ok(RunEnd::Stuck { run, items }) = end else { panic!("{end:?}") };
+    let [item] = &items[..] else { panic!("{items:?}") };
+    assert_eq!(item.why.cause, "gone", "{item:?}");
+    assert!(item.remedy.contains("put it back"), "{item:?}");
+    let told = setup.told.lock().expect("not poisoned").last().cloned();
+    let Some(What::Paused { items: told, .. }) = told else { panic!("{told:?}") };
+    assert_eq!(told, items);
+    let recorded = journal::read(&*environment.records, &run).await.expect("can be read").expect("is there");
+    let Some((_, JournalEvent::Paused { items: recorded, .. })) = recorded.events.last() else {
+        panic!("{recorded:?}")
+    };
+    assert_eq!(*recorded, items);
+    // Put back, it goes on.
+    let again = WriteOptions::apply("kubectl", Precondition::Absent);
+    setup.shared.world().write(&before.without_server_fields(), &again).expect("is made");
+    let end = environment.take_over(None, Wish::Resume, &setup.options("another")).await;
+    assert!(end.expect("goes on").as_ref().is_some_and(succeeded));
 }
 
 /// Its last step waits for a Job alone, while the watch of Deployments tells nothing any more.

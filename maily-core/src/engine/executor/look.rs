@@ -72,13 +72,22 @@ impl Executor {
                 self.context.halt(Halt::Turn);
             }
             Seen::Brought(Some((step, why))) => {
-                let remedy = "put it back, then `mailyctl resume`".to_owned();
-                self.push(JournalEvent::Paused { why: why.message.clone() });
-                let items = vec![Stuck { step, why, remedy }];
-                return Some((RunEnd::Stuck { run: self.context.run.clone(), items }, None));
+                let remedy = remedy(&why).to_owned();
+                return Some(self.stuck(vec![Stuck { step, why, remedy }]));
             }
             Seen::Halted => return Some(self.conclude(interrupted)),
         }
         None
+    }
+}
+
+/// What a person has to do where the run cannot go back.
+fn remedy(why: &Failure) -> &'static str {
+    match why.cause.as_str() {
+        "replaced" => {
+            "see that it is as it should be, then `mailyctl abort --leave`, which ends the run with everything as it \
+             is, so that the next deploy or rollback brings a whole release"
+        }
+        _ => "put it back, then `mailyctl resume`",
     }
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use look::Look;
 
 use super::{
-    Conclusion, Direction, Epoch, Failure, ReleaseId, RunEnd, StepId, What,
+    Direction, Epoch, Failure, ReleaseId, RunEnd, StepId, What,
     interrupt::{GRACE, UNANSWERED, paused},
     journal::{self, JournalError, JournalEvent, ReleaseHead},
     state::{Course, Next, RunState},
@@ -302,13 +302,9 @@ impl Executor {
     /// The segment is durable: tell, and let the effects begin.
     fn committed(&mut self, events: &[JournalEvent], launches: Vec<Next>) {
         for event in events {
-            let Some(mut what) = self.story(event) else { continue };
-            if let What::Paused { items, .. } = &mut what
-                && let Conclusion::Stuck(stuck) = self.state.conclusion()
-            {
-                *items = stuck;
+            if let Some(what) = self.story(event) {
+                self.context.tell(what);
             }
-            self.context.tell(what);
         }
         for next in launches {
             self.launch(next);
