@@ -7,7 +7,7 @@ use maily_core::engine::{
     Depth, Failure, Outcome, Planned, RunEnd, Storage, What, Wish, planner::PlanOptions,
 };
 use maily_core::object::{Object, ObjectKey, ObjectKind};
-use maily_core::provider::{Cluster as _, Precondition, WriteOptions, patch_of};
+use maily_core::provider::{Cluster as _, ErrorKind, Precondition, WriteOptions, patch_of};
 use maily_testkit::{sim::SimCluster, world::Call};
 use serde_json::json;
 
@@ -321,6 +321,72 @@ async fn a_run_that_turns_during_the_last_look_goes_back_once_and_looks_again() 
         let turns = events.iter().filter(|(_, event)| matches!(event, JournalEvent::Turned { .. })).count();
         assert_eq!(turns, 1);
     }
+}
+
+/// Silence is not success: whoever resumes the run looks again.
+#[tokio::test(start_paused = true)]
+async fn a_last_look_without_an_answer_is_no_success() {
+    for kind in [ErrorKind::Unavailable, ErrorKind::PermissionDenied] {
+        let mut setup = Setup::of(SERVICES, 86);
+        assert!(succeeded(&setup.deploy("v1").await));
+        let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+        setup.shared.world().faults.push(fault("slow keeper@v2"));
+        setup.told.lock().expect("not poisoned").clear();
+        let begun = setup.runtime.now();
+        let refused = Some((begun + Duration::from_secs(10), kind));
+        setup.cluster = Some(Arc::new(Hindered { refused, ..Hindered::of(&setup) }));
+        let person = async {
+            setup.runtime.sleep(Duration::from_secs(12)).await;
+            setup.shared.world().delete(&service("api"), &Precondition::Any).expect("is there");
+        };
+        let environment = setup.environment();
+        let options = setup.options("tester");
+        let (end, ()) = futures::future::join(environment.run(planned, &options), person).await;
+        let Ok(RunEnd::Paused { why, .. }) = &end else { panic!("{kind:?}: {end:?}") };
+        assert!(why.contains("nobody is told of services"), "{why}");
+        let told = setup.told.lock().expect("not poisoned").clone();
+        if kind == ErrorKind::Unavailable {
+            assert!(
+                setup.runtime.now().since(begun) > Duration::from_secs(120),
+                "for a while it may come back"
+            );
+            let waits = |what: &&What| matches!(what, What::Waiting { why } if why.contains("services"));
+            assert!(told.iter().filter(waits).count() > 5, "{told:?}");
+        }
+        assert!(matches!(told.last(), Some(What::Paused { .. })), "{:?}", told.last());
+        setup.cluster = None;
+        let end = setup.environment().take_over(None, Wish::Resume, &setup.options("another")).await;
+        let end = end.expect("goes on").expect("was unfinished");
+        assert!(!succeeded(&end) && format!("{end:?}").contains("Service"), "{kind:?}: {end:?}");
+    }
+}
+
+/// Whoever wants to go back does not wait until a look that nobody answers is given up.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_aborted_during_a_look_without_an_answer_goes_back_at_once() {
+    let mut setup = Setup::of(SERVICES, 87);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let before = setup.content();
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.told.lock().expect("not poisoned").clear();
+    let refused = Some((setup.runtime.now() + Duration::from_secs(1), ErrorKind::Unavailable));
+    setup.cluster = Some(Arc::new(Hindered { refused, ..Hindered::of(&setup) }));
+    let environment = setup.environment();
+    let person = async {
+        let waits = |what: &What| matches!(what, What::Waiting { .. });
+        while !setup.told.lock().expect("not poisoned").iter().any(waits) {
+            setup.runtime.sleep(Duration::from_millis(100)).await;
+        }
+        let asked = setup.runtime.now();
+        let _ = environment.take_over(None, Wish::Abort, &setup.options("another")).await;
+        asked
+    };
+    let options = setup.options("tester");
+    let run = async { (environment.run(planned, &options).await, setup.runtime.now()) };
+    let ((end, ended), asked) = futures::future::join(run, person).await;
+    assert!(not_serving(&end.expect("runs")).is_empty());
+    assert!(ended.since(asked) < Duration::from_secs(60), "{:?}", ended.since(asked));
+    assert_eq!(setup.content(), before);
 }
 
 /// Its job cannot be undone.

@@ -2,17 +2,22 @@
 
 use std::sync::Arc;
 
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Either, select},
+    pin_mut,
+};
 
-use super::Executor;
+use super::{APPEND_LIMIT, Executor};
 use crate::{
     engine::{
-        Failure, RunEnd, Step, StepId, Stuck,
+        Direction, Failure, RunEnd, Step, StepId, Stuck,
         journal::{JournalEvent, ReleaseHead},
-        patience::patiently,
+        patience::patiently_until,
         state::{Conclusion, Course, Progress},
     },
-    steps::{Halt, brought, missing, restored},
+    provider::ProviderError,
+    steps::{Context, Halt, brought, missing, restored},
 };
 
 pub(super) type Look = BoxFuture<'static, Seen>;
@@ -23,8 +28,30 @@ pub(super) enum Seen {
     Brought(Option<(StepId, Failure)>),
     /// What was taken back serves, but for this.
     Back(Vec<Failure>),
+    /// Nothing, for this reason: a look without an answer is none that found everything in its place.
+    Nothing(String),
     /// Nothing: it was told to stop.
     Halted,
+}
+
+/// Looks until there is an answer, for as long as a run waits for its records.
+async fn answered<'a, T: Send>(
+    context: &'a Context,
+    direction: Direction,
+    look: impl Fn() -> BoxFuture<'a, Result<T, ProviderError>> + Send,
+) -> Result<T, Seen> {
+    let until = context.runtime.now() + APPEND_LIMIT;
+    let looked = patiently_until(&*context.runtime, until, look);
+    let stopped = context.stopped(direction);
+    pin_mut!(stopped, looked);
+    match select(stopped, looked).await {
+        Either::Left(_) => Err(Seen::Halted),
+        Either::Right((Ok(seen), _)) => Ok(seen),
+        Either::Right((Err(error), _)) => {
+            let why = format!("whether everything is in its place could not be seen: {}", error.brief());
+            Err(Seen::Nothing(why))
+        }
+    }
 }
 
 impl Executor {
@@ -39,9 +66,10 @@ impl Executor {
                 let brought = brought(&context, self.state.plan());
                 let look = async move {
                     let look = || missing(&context, &brought).boxed();
-                    // Who may not look, or cannot be answered, has seen everything at least once.
-                    let seen = patiently(&*context.runtime, look).await;
-                    Seen::Brought(seen.unwrap_or_default())
+                    match answered(&context, Direction::Forward, look).await {
+                        Ok(missing) => Seen::Brought(missing),
+                        Err(seen) => seen,
+                    }
                 };
                 Some(look.boxed())
             }
@@ -62,6 +90,7 @@ impl Executor {
         match seen {
             // The run has turned meanwhile, and takes back itself what is missing: the way back has its own look.
             Seen::Brought(_) if self.state.course != Course::Forward => {}
+            Seen::Halted if self.context.ordered() == Halt::Turn => {}
             Seen::Brought(None) => self.looked = true,
             Seen::Back(not_serving) => {
                 self.looked = true;
@@ -75,6 +104,7 @@ impl Executor {
                 let remedy = remedy(&why).to_owned();
                 return Some(self.stuck(vec![Stuck { step, why, remedy }]));
             }
+            Seen::Nothing(why) => return Some(self.paused(why)),
             Seen::Halted => return Some(self.conclude(interrupted)),
         }
         None

@@ -35,7 +35,7 @@ use crate::{
 
 /// How long results wait for company before they are written alone.
 const HOLD: Duration = Duration::from_millis(100);
-/// How long an append is tried again while the records cannot be reached.
+/// How long an append, or the last look, is tried again while the cluster cannot be reached.
 const APPEND_LIMIT: Duration = Duration::from_secs(120);
 
 type StepFuture = BoxFuture<'static, (StepId, Direction, End)>;
