@@ -85,16 +85,23 @@ impl Watcher {
         }
     }
 
-    /// What a watch tells of a kind in a namespace, by uid; none where nobody watches it, or the watch broke off:
-    /// silence is no sign that nothing has changed.
-    pub(crate) fn uids(&self, scope: &Scope) -> Option<BTreeMap<ObjectKey, String>> {
-        let store = lock(&self.store);
-        if !store.whole.contains(scope) {
-            return None;
-        }
-        let inside =
-            store.objects.get(&scope.0).into_iter().flatten().filter(|(key, _)| key.namespace == scope.1);
-        Some(inside.map(|(key, object)| (key.clone(), object.uid().unwrap_or_default().to_owned())).collect())
+    /// Whether a watch tells everything of a kind in a namespace: the silence of one that broke off is no sign that
+    /// nothing has changed.
+    pub(crate) fn tells(&self, scope: &Scope) -> bool {
+        lock(&self.store).whole.contains(scope)
+    }
+
+    /// An object as it is known.
+    pub(crate) fn known(&self, key: &ObjectKey) -> Option<Object> {
+        lock(&self.store).objects.get(&key.kind)?.get(key).cloned()
+    }
+
+    /// A workload and its pods that nobody waits for any more, where watches tell all of them.
+    pub(crate) fn follow_on(&self, target: Target) -> Option<Follower> {
+        let namespace = &target.key().namespace;
+        let of = |kind: ObjectKind| self.tells(&(kind, namespace.clone()));
+        let told = of(target.key().kind.clone()) && of(pod_kind());
+        told.then(|| self.follow(target))
     }
 
     fn watch(&self, scope: Scope) {

@@ -8,6 +8,7 @@ use maily_core::engine::{
 };
 use maily_core::object::{Object, ObjectKey, ObjectKind};
 use maily_core::provider::{Cluster as _, ErrorKind, Precondition, WriteOptions, patch_of};
+use maily_core::runtime::within;
 use maily_testkit::{sim::SimCluster, world::Call};
 use serde_json::json;
 
@@ -38,6 +39,39 @@ fn service(name: &str) -> ObjectKey {
 
 fn keeper() -> ObjectKey {
     deployment("keeper")
+}
+
+/// A person turns a workload off.
+fn turn_off(setup: &Setup, name: &str) {
+    let patch = json!({"spec": {"replicas": 0}});
+    setup.shared.world().edit_as("kubectl-scale", &deployment(name), patch).expect("a person may");
+}
+
+/// Runs v2, whose keeper takes half a minute, while something happens ten seconds after it began.
+async fn deploy_while(setup: &Setup, happens: impl FnOnce()) -> RunEnd {
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.push(fault("slow keeper@v2"));
+    let meanwhile = async {
+        setup.runtime.sleep(Duration::from_secs(10)).await;
+        let done =
+            |what: &What| matches!(what, What::StepApplied { step, .. } if step.as_str().contains("/api/"));
+        assert!(setup.told.lock().expect("not poisoned").iter().any(done), "it happens after its step");
+        happens();
+    };
+    let environment = setup.environment();
+    let options = setup.options("tester");
+    let (end, ()) = futures::future::join(environment.run(planned, &options), meanwhile).await;
+    end.expect("runs")
+}
+
+/// Why the run turned.
+fn turned(setup: &Setup) -> Failure {
+    let told = setup.told.lock().expect("not poisoned").clone();
+    let why = told.into_iter().find_map(|what| match what {
+        What::Turned { why, .. } => Some(why),
+        _ => None,
+    });
+    why.expect("it turned")
 }
 
 /// Faults that come after the plan was made, and what the run then comes to.
@@ -200,6 +234,62 @@ async fn a_service_that_somebody_turns_off_in_the_middle_is_no_success() {
     assert!(format!("{end:?}").contains("replicas"), "what a person has to decide is named: {end:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_turned_off_after_its_step_is_no_success() {
+    let setup = Setup::of(KEEPER, 82);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.told.lock().expect("not poisoned").clear();
+    let end = deploy_while(&setup, || turn_off(&setup, "api")).await;
+    assert!(!succeeded(&end), "{end:?}");
+    let why = turned(&setup);
+    assert_eq!(why.cause, "scaled-down", "{why:?}");
+    assert!(why.message.contains("api was scaled to 0"), "{why:?}");
+    assert!(format!("{end:?}").contains("replicas"), "what a person has to decide is named: {end:?}");
+}
+
+/// He watches only what he still waits for.
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_a_run_over_sees_what_was_turned_off_before() {
+    let setup = Setup::of(WITH_A_JOB, 83);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("slow warm@v2"));
+    let died = within(&*setup.runtime, Duration::from_secs(15), setup.deploy("v2")).await;
+    assert!(died.is_none(), "its job still runs");
+    turn_off(&setup, "web");
+    setup.runtime.sleep(Duration::from_secs(20)).await;
+    setup.told.lock().expect("not poisoned").clear();
+    let end = setup.environment().take_over(None, Wish::Resume, &setup.options("another")).await;
+    let end = end.expect("goes on").expect("was unfinished");
+    assert!(!succeeded(&end), "{end:?}");
+    assert_eq!(turned(&setup).cause, "scaled-down");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_crashes_after_its_step_takes_the_run_back() {
+    let setup = Setup::of(KEEPER, 84);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.told.lock().expect("not poisoned").clear();
+    let crash = || setup.shared.world().faults.push(fault("crash api@v2"));
+    let end = deploy_while(&setup, crash).await;
+    assert!(not_serving(&end).is_empty(), "{end:?}");
+    let why = turned(&setup);
+    assert_eq!(why.cause, "crash-loop", "{why:?}");
+    assert!(!why.log.is_empty(), "{why:?}");
+}
+
+/// It may be scaled at this moment, or moved to another node.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_only_is_not_ready_in_the_end_takes_no_run_back() {
+    let setup = Setup::of(KEEPER, 85);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.told.lock().expect("not poisoned").clear();
+    let not_ready = || setup.shared.world().faults.push(fault("never-ready api@v2"));
+    let end = deploy_while(&setup, not_ready).await;
+    assert!(succeeded(&end), "{end:?}");
+    let live = setup.shared.world().get(&deployment("api")).cloned().expect("is there");
+    assert_ne!(live.int("/status/availableReplicas"), Some(2), "not all of it was ready");
+}
+
 /// Deploys v2, in the middle of which somebody takes an object of `api` away, and perhaps makes it again.
 async fn deploy_while_it_goes(setup: &Setup, kind: ObjectKind, made_again: bool) -> RunEnd {
     let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
@@ -244,16 +334,26 @@ async fn what_somebody_deletes_in_the_middle_is_no_success() {
 async fn the_last_look_costs_one_list_a_kind() {
     let setup = Setup::new(78);
     assert!(succeeded(&setup.deploy("v1").await));
-    let lists = || {
+    let lists = |kind: &str| {
         let world = setup.shared.world();
-        let of_services =
-            |call: &&Call| call.operation.contains("list") && call.resource.starts_with("Service ");
-        world.log.iter().filter(of_services).count()
+        let of_kind = |call: &&Call| call.operation.contains("list") && call.resource.starts_with(kind);
+        world.log.iter().filter(of_kind).count()
     };
-    let before = lists();
+    let reads = || {
+        let world = setup.shared.world();
+        world
+            .log
+            .iter()
+            .filter(|call| call.operation == "get" && call.resource.contains("Deployment"))
+            .count()
+    };
+    let before = (lists("Service "), lists("Deployment "), reads());
     assert!(succeeded(&setup.deploy("v2").await));
-    // One to plan by, one in the end.
-    assert_eq!(lists() - before, 2);
+    // One to plan by, one in the end; of what a watch tells none in the end.
+    assert_eq!(
+        (lists("Service ") - before.0, lists("Deployment ") - before.1, reads() - before.2),
+        (2, 1, 0)
+    );
 }
 
 /// Three Services and more: they are listed, which is the last look that can be held up.

@@ -17,7 +17,7 @@ use crate::{
         state::{Conclusion, Course, Progress},
     },
     provider::ProviderError,
-    steps::{Context, Halt, brought, missing, restored},
+    steps::{Context, Halt, Presence, brought, failed_since, missing, restored},
 };
 
 pub(super) type Look = BoxFuture<'static, Seen>;
@@ -32,6 +32,17 @@ pub(super) enum Seen {
     Nothing(String),
     /// Nothing: it was told to stop.
     Halted,
+}
+
+/// The first of what a run brought that is not there any more as it was, or cannot serve any more.
+async fn first_missing(
+    context: &Context,
+    presence: &Presence,
+) -> Result<Option<(StepId, Failure)>, ProviderError> {
+    match missing(context, presence).await?.into_iter().next() {
+        None => failed_since(context, presence).await,
+        missing => Ok(missing),
+    }
 }
 
 /// Looks until there is an answer, for as long as a run waits for its records.
@@ -63,9 +74,9 @@ impl Executor {
         let context = Arc::clone(&self.context);
         match self.state.conclusion() {
             Conclusion::Succeeded => {
-                let brought = brought(&context, self.state.plan());
+                let presence = brought(&context, self.state.plan());
                 let look = async move {
-                    let look = || missing(&context, &brought).boxed();
+                    let look = || first_missing(&context, &presence).boxed();
                     match answered(&context, Direction::Forward, look).await {
                         Ok(missing) => Seen::Brought(missing),
                         Err(seen) => seen,
@@ -114,10 +125,12 @@ impl Executor {
 /// What a person has to do where the run cannot go back.
 fn remedy(why: &Failure) -> &'static str {
     match why.cause.as_str() {
+        "gone" => "put it back, then `mailyctl resume`",
         "replaced" => {
             "see that it is as it should be, then `mailyctl abort --leave`, which ends the run with everything as it \
              is, so that the next deploy or rollback brings a whole release"
         }
-        _ => "put it back, then `mailyctl resume`",
+        "scaled-down" => "scale it up again, then `mailyctl resume`",
+        _ => "mend the cause, then `mailyctl resume`",
     }
 }
