@@ -17,7 +17,7 @@ pub(crate) use context::{Context, End, Halt, Licence, PARALLEL, Past, Trouble};
 pub use context::{MayWrite, Providers};
 pub(crate) use frontend::is_made_by;
 pub(crate) use job::job_name;
-pub(crate) use presence::{Presence, brought, missing};
+pub(crate) use presence::{Presence, brought, missing, put_back};
 pub(crate) use rollout::{failed_since, restored, stamp};
 pub(crate) use run::execute;
 pub(crate) use serving::not_serving;

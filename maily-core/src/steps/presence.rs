@@ -1,4 +1,4 @@
-//! Whether what a run has brought is still there when it ends: most of it no watch tells of.
+//! Whether what a run has brought, or put back, is still there when it ends: most of it no watch tells of.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +8,13 @@ use super::context::Context;
 use crate::{
     object::{Object, ObjectKey, ObjectKind, by_kind},
     provider::{ErrorKind, LIST_FROM, ListQuery, ProviderError},
-    run::{ENVIRONMENT, Failure, PROJECT, Plan, StepId, Work},
+    run::{ENVIRONMENT, Failure, PROJECT, Plan, Step, StepId, Work, run_of},
 };
 
 /// How an object has to be found in the end.
 #[derive(Clone, Debug)]
 pub(crate) struct Expected {
-    /// The step that brought it; of what was left as it was, the first one of its service.
+    /// The step that brought it, or put it back; of what was left as it was, the first one of its service.
     pub(super) step: StepId,
     pub(super) service: Option<String>,
     /// Whether the run itself has brought it.
@@ -127,6 +127,34 @@ pub(crate) fn brought(context: &Context, plan: &Plan) -> Presence {
             has_pods: has_pods(&kept.desired),
         };
         presence.insert(kept.desired.key().clone(), expected);
+    }
+    presence
+}
+
+/// What the undo of these steps has put back. Not workloads that served: whoever waits until they serve again sees as
+/// well that they are gone. And not what the run never came to: what somebody has done to that is his.
+pub(crate) fn put_back(context: &Context, steps: &[Step]) -> Presence {
+    let mut presence = Presence::new();
+    for step in steps {
+        for change in step.work.changes().iter().filter(|change| lasts(&change.key)) {
+            let Some(before) = change.before.as_ref().filter(|before| before.served != Some(true)) else {
+                continue;
+            };
+            let seen = context.seen(&change.key);
+            // A write that was not noted, such as one of a step that failed in the middle, has left its stamp.
+            let stamped = seen.as_ref().and_then(run_of).is_some_and(|run| run == context.run);
+            if !stamped && context.written(&step.id, &change.key).is_none() {
+                continue;
+            }
+            let expected = Expected {
+                step: step.id.clone(),
+                service: step.service.clone(),
+                brought: false,
+                uid: seen.as_ref().and_then(Object::uid).map(str::to_owned),
+                has_pods: has_pods(&before.object),
+            };
+            presence.insert(change.key.clone(), expected);
+        }
     }
     presence
 }

@@ -29,6 +29,18 @@ services:
   keeper: {needs: [api], workload: {port: 8080, scale: 1, volumes: {data: {mount: /data, size: 1Gi}}}}
 ";
 
+/// The same with other Services.
+const MOVED: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8001, scale: 2}}
+  keeper: {needs: [api], workload: {port: 8081, scale: 1, volumes: {data: {mount: /data, size: 1Gi}}}}
+";
+
 fn deployment(name: &str) -> ObjectKey {
     ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), name)
 }
@@ -487,6 +499,40 @@ async fn a_run_that_is_aborted_during_a_look_without_an_answer_goes_back_at_once
     assert!(not_serving(&end.expect("runs")).is_empty());
     assert!(ended.since(asked) < Duration::from_secs(60), "{:?}", ended.since(asked));
     assert_eq!(setup.content(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_deletes_after_it_was_put_back_is_told() {
+    let mut setup = Setup::of(KEEPER, 88);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.project = MOVED;
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.extend([fault("crash keeper@v2"), fault("slow api@v1")]);
+    let person = async {
+        let undone = |what: &What| matches!(what, What::Undone { step } if step.as_str().contains("keeper"));
+        while !setup.told.lock().expect("not poisoned").iter().any(undone) {
+            setup.runtime.sleep(Duration::from_millis(100)).await;
+        }
+        setup.shared.world().delete(&service("keeper"), &Precondition::Any).expect("is there");
+    };
+    let environment = setup.environment();
+    let options = setup.options("tester");
+    let (end, ()) = futures::future::join(environment.run(planned, &options), person).await;
+    let end = end.expect("runs");
+    let [failure] = not_serving(&end) else { panic!("{end:?}") };
+    assert_eq!(failure.cause, "gone", "{failure:?}");
+    assert_eq!(failure.object, Some(service("keeper").to_string()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_deleted_before_the_run_came_to_it_is_his() {
+    let mut setup = Setup::of(KEEPER, 89);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.project = MOVED;
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().delete(&service("keeper"), &Precondition::Any).expect("is there");
+    let end = setup.environment().run(planned, &setup.options("tester")).await.expect("runs");
+    assert!(not_serving(&end).is_empty(), "{end:?}");
 }
 
 /// Its job cannot be undone.

@@ -17,7 +17,7 @@ use crate::{
         state::{Conclusion, Course, Progress},
     },
     provider::ProviderError,
-    steps::{Context, Halt, Presence, brought, failed_since, missing, restored},
+    steps::{Context, Halt, Presence, brought, failed_since, missing, put_back, restored},
 };
 
 pub(super) type Look = BoxFuture<'static, Seen>;
@@ -26,7 +26,7 @@ pub(super) type Look = BoxFuture<'static, Seen>;
 pub(super) enum Seen {
     /// All that the run brought is there, but for this.
     Brought(Option<(StepId, Failure)>),
-    /// What was taken back serves, but for this.
+    /// What was taken back is there and serves, but for this.
     Back(Vec<Failure>),
     /// Nothing, for this reason: a look without an answer is none that found everything in its place.
     Nothing(String),
@@ -89,7 +89,19 @@ impl Executor {
                     self.state.of(&step.id).is_some_and(|state| state.progress == Progress::Undone)
                 };
                 let steps: Vec<Step> = self.state.plan().steps.iter().filter(undone).cloned().collect();
-                let look = async move { restored(&context, &steps).await.map_or(Seen::Halted, Seen::Back) };
+                let look = async move {
+                    let Some(mut failures) = restored(&context, &steps).await else { return Seen::Halted };
+                    let presence = put_back(&context, &steps);
+                    let look = || missing(&context, &presence).boxed();
+                    match answered(&context, Direction::Back, look).await {
+                        Ok(missing) => {
+                            failures.extend(missing.into_iter().map(|(_, failure)| failure));
+                            failures.sort_by(|one, other| one.object.cmp(&other.object));
+                            Seen::Back(failures)
+                        }
+                        Err(seen) => seen,
+                    }
+                };
                 Some(look.boxed())
             }
             Conclusion::Stuck(_) | Conclusion::Unfinished => None,

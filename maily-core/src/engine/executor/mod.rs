@@ -62,7 +62,7 @@ pub(crate) struct Executor {
     running: FuturesUnordered<StepFuture>,
     /// Whether the last look was taken.
     looked: bool,
-    /// What does not serve now that everything is back.
+    /// What does not serve, or is gone, now that everything is back.
     not_serving: Vec<Failure>,
     /// Whose wish to go back could not be granted.
     refused: Option<String>,
