@@ -535,6 +535,25 @@ async fn what_somebody_deleted_before_the_run_came_to_it_is_his() {
     assert!(not_serving(&end).is_empty(), "{end:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_last_look_on_the_way_back_without_an_answer_leaves_the_run_to_resume() {
+    let mut setup = Setup::of(KEEPER, 91);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.project = MOVED;
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    // Everything is written back by then, and api starts.
+    setup.shared.world().faults.extend([fault("crash keeper@v2"), fault("slow api@v1")]);
+    let refused = Some((setup.runtime.now() + Duration::from_secs(20), ErrorKind::PermissionDenied));
+    setup.cluster = Some(Arc::new(Hindered { refused, ..Hindered::of(&setup) }));
+    let end = setup.environment().run(planned, &setup.options("tester")).await;
+    let Ok(RunEnd::Paused { why, .. }) = &end else { panic!("{end:?}") };
+    assert!(why.contains("nobody is told of services"), "{why}");
+    setup.cluster = None;
+    let end = setup.environment().take_over(None, Wish::Resume, &setup.options("another")).await;
+    let end = end.expect("goes on").expect("was unfinished");
+    assert!(not_serving(&end).is_empty(), "{end:?}");
+}
+
 /// Its job cannot be undone.
 const ONE_WAY: &str = "
 maily: 1
