@@ -33,12 +33,12 @@ pub(super) fn report(environment: &str, end: &RunEnd, paint: Paint, tool: &Tool)
             let (sign, what) = if not_serving.is_empty() {
                 (paint.warn("↩"), "everything is as it was before")
             } else {
-                (paint.bad("✗"), "every object is as it was before, but not all of them serve")
+                (paint.bad("✗"), "every object was put back as it was before, but not all is well")
             };
             let _ = writeln!(text, "{sign} {environment} was rolled back: {what}");
             failure(&mut text, why, paint);
             for gone in not_serving {
-                let _ = writeln!(text, "  {}", paint.strong("served before, and does not now:"));
+                let _ = writeln!(text, "  {}", paint.strong("was well before, and is not now:"));
                 failure(&mut text, gone, paint);
             }
             if let Some(run) = run {

@@ -269,7 +269,11 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
             JournalEvent::GateDecided { step, verdict, evidence, at, .. } => {
                 (Some(at), format!("{} {step}: {verdict}: {}", paint.strong("gate "), plain(evidence)))
             }
-            JournalEvent::Paused { why } => (None, format!("{} {}", paint.warn("pause"), plain(why))),
+            JournalEvent::Paused { why, items } => {
+                let to_do = items.first().map(|item| format!("; to do: {}", plain(&item.remedy)));
+                let to_do = to_do.unwrap_or_default();
+                (None, format!("{} {}{to_do}", paint.warn("pause"), plain(why)))
+            }
             JournalEvent::RunFinished { outcome, release, at } => {
                 let release =
                     release.as_ref().map(|release| format!(", release {}", release.id)).unwrap_or_default();

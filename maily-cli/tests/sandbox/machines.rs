@@ -139,6 +139,13 @@ fn every_end_is_the_last_event_and_says_what_a_person_has_to_do() {
     let item = &last["items"][0];
     assert!(item["step"].as_str().is_some_and(|step| step.contains("schema")), "{last}");
     assert!(item["remedy"].as_str().is_some_and(|remedy| remedy.contains("mailyctl resume")), "{last}");
+    // And whoever looks at it later, too.
+    let shown = production(&["show", "run"]).expect(0).json();
+    check(&desk, "run", &shown);
+    let paused = shown["events"].as_array().and_then(|entries| entries.last()).expect("has entries");
+    assert_eq!(paused["entry"]["items"][0]["remedy"], item["remedy"], "{paused}");
+    let text = desk.sandbox(&["show", "run", "--env", "production"]).expect(0).out;
+    assert!(text.lines().any(|line| line.contains("pause") && line.contains("to do:")), "{text}");
     let left = events(&desk, &production(&["abort", "--leave", "--yes"]).expect(4).out);
     let last = left.last().expect("an end without a word is none");
     assert_eq!((&last["event"], &last["outcome"]["result"]), (&json!("run-finished"), &json!("stuck")));

@@ -5,10 +5,16 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::{EnvironmentError, FenceError, LeaseError, journal::JournalError};
-use crate::{provider::ProviderError, runtime::Runtime};
+use crate::{
+    provider::ProviderError,
+    runtime::{Moment, Runtime},
+};
 
 /// How often something is tried again.
 pub(super) const TRIES: u32 = 4;
+
+/// Nobody comes back later than after this time, unless the provider asks for it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// An error that may come from a provider.
 pub(crate) trait OfProvider {
@@ -66,4 +72,23 @@ pub(crate) async fn patiently<'a, T, E: OfProvider>(
         pause *= 2;
     }
     act().await
+}
+
+/// The same until a moment: where a run would have to stop without the answer.
+pub(crate) async fn patiently_until<'a, T, E: OfProvider>(
+    runtime: &dyn Runtime,
+    until: Moment,
+    act: impl Fn() -> BoxFuture<'a, Result<T, E>> + Send,
+) -> Result<T, E> {
+    let mut pause = Duration::from_millis(250);
+    loop {
+        let error = match act().await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let transient = error.of_provider().filter(|error| error.is_transient());
+        let Some(after) = transient.filter(|_| runtime.now() < until) else { return Err(error) };
+        runtime.sleep(after.retry_after().unwrap_or(pause)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }

@@ -132,7 +132,8 @@ pub enum Outcome {
         step: Option<StepId>,
         /// Why.
         why: Failure,
-        /// What served before the run and was not seen to serve again: a person has to look after it.
+        /// What served before the run and was not seen to serve again, or was put back and is gone: a person has to look
+        /// after it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         not_serving: Vec<Failure>,
     },

@@ -7,15 +7,16 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use super::{
     context::{Context, End, Past, Trouble},
     evidence, job,
+    presence::Presence,
     waited::Waited,
     watcher::{Follower, Unready},
     writer::Writer,
 };
 use crate::{
     planted::{Defect, is_planted},
-    provider::Effect,
-    rollout::{Health, Reason, Target},
-    run::{Change, Direction, Failure, Operation, Step, Work},
+    provider::{Effect, ErrorKind, ProviderError},
+    rollout::{Health, Reason, Target, serves},
+    run::{Change, Direction, Failure, Operation, Step, StepId, Work},
     runtime::Moment,
 };
 
@@ -141,6 +142,41 @@ pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], pas
         // The objects are as they were; whether they served before is not ours to judge.
         Ok(()) | Err(Trouble::Failed(_)) => End::Done(context.result(&step.id)),
     }
+}
+
+/// The first workload that was brought and seen to serve, and of which watches tell by now that a pod of it is doomed.
+/// One that only is not ready at this moment may be scaled, or on its way to another node.
+///
+/// # Errors
+/// When it cannot be read for the moment whose pod that is.
+pub(crate) async fn failed_since(
+    context: &Context,
+    presence: &Presence,
+) -> Result<Option<(StepId, Failure)>, ProviderError> {
+    for (key, expected) in presence {
+        let brought = expected.brought && key.kind.keeps_pods();
+        let live = context.watcher.known(key).filter(|_| brought);
+        if live.is_none_or(|live| serves(&live) != Some(false)) {
+            continue;
+        }
+        // As it was written: what a person has made of it since is his.
+        let target = context.seen(key).as_ref().and_then(Target::pin);
+        let Some(follower) = target.and_then(|target| context.watcher.follow_on(target)) else { continue };
+        let failure = match follower.health().await {
+            Ok(Health::Failed(reason)) if reason.object.kind.kind == "Pod" => {
+                failed(context, &follower, *reason, expected.service.as_deref()).await
+            }
+            Ok(Health::Ask(set)) => {
+                let message = "it cannot be read for the moment";
+                let resource = set.to_string();
+                return Err(ProviderError::new(ErrorKind::Unavailable, "cluster", "read", resource, message));
+            }
+            Ok(_) => continue,
+            Err(failure) => failure,
+        };
+        return Ok(Some((expected.step.clone(), failure)));
+    }
+    Ok(None)
 }
 
 /// What served before the run and does not serve now that everything is back; none where it was told to stop. Steps go

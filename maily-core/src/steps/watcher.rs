@@ -85,16 +85,23 @@ impl Watcher {
         }
     }
 
-    /// What a watch tells of a kind in a namespace, by uid; none where nobody watches it, or the watch broke off:
-    /// silence is no sign that nothing has changed.
-    pub(crate) fn uids(&self, scope: &Scope) -> Option<BTreeMap<ObjectKey, String>> {
-        let store = lock(&self.store);
-        if !store.whole.contains(scope) {
-            return None;
-        }
-        let inside =
-            store.objects.get(&scope.0).into_iter().flatten().filter(|(key, _)| key.namespace == scope.1);
-        Some(inside.map(|(key, object)| (key.clone(), object.uid().unwrap_or_default().to_owned())).collect())
+    /// Whether a watch tells everything of a kind in a namespace: the silence of one that broke off is no sign that
+    /// nothing has changed.
+    pub(crate) fn tells(&self, scope: &Scope) -> bool {
+        lock(&self.store).whole.contains(scope)
+    }
+
+    /// An object as it is known.
+    pub(crate) fn known(&self, key: &ObjectKey) -> Option<Object> {
+        lock(&self.store).objects.get(&key.kind)?.get(key).cloned()
+    }
+
+    /// A workload and its pods that nobody waits for any more, where watches tell all of them.
+    pub(crate) fn follow_on(&self, target: Target) -> Option<Follower> {
+        let namespace = &target.key().namespace;
+        let of = |kind: ObjectKind| self.tells(&(kind, namespace.clone()));
+        let told = of(target.key().kind.clone()) && of(pod_kind());
+        told.then(|| self.follow(target))
     }
 
     fn watch(&self, scope: Scope) {
@@ -125,18 +132,16 @@ async fn run_watch(
     }
     loop {
         let error = match cluster.watch(&query).await {
-            Ok(stream) => match feed(stream, &store, &scope).await {
-                Some(error) => error,
-                None => return,
-            },
-            Err(error) => error,
+            Ok(stream) => feed(stream, &store, &scope).await,
+            Err(error) => Some(error),
         };
         lock(&store).whole.remove(&scope);
-        if !error.is_transient() {
-            return lock(&store).fail(scope, Failure::of(&error));
+        if let Some(error) = error.as_ref().filter(|error| !error.is_transient()) {
+            return lock(&store).fail(scope, Failure::of(error));
         }
-        // A server that goes down while it answers comes again; who waits has a deadline of his own.
-        runtime.sleep(error.retry_after().unwrap_or(PAUSE)).await;
+        // A server that goes down while it answers comes again; who waits has a deadline of his own. No watch is to end
+        // without an error, and one that does tells nothing any more either.
+        runtime.sleep(error.and_then(|error| error.retry_after()).unwrap_or(PAUSE)).await;
     }
 }
 

@@ -566,7 +566,7 @@ fn name(event: &JournalEvent) -> String {
             format!("{step} undo failed: {}: {}", failure.cause, failure.message)
         }
         JournalEvent::GateDecided { step, verdict, .. } => format!("{step} {verdict}"),
-        JournalEvent::Paused { why } => format!("paused: {why}"),
+        JournalEvent::Paused { why, .. } => format!("paused: {why}"),
         JournalEvent::RunFinished { outcome, .. } => format!("finished: {outcome:?}"),
     }
 }

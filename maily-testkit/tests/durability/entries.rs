@@ -92,7 +92,7 @@ pub(crate) fn segments(plan: &str) -> Vec<Vec<JournalEvent>> {
         vec![
             E::Undone { step: step("web"), at: at(5) },
             E::UndoFailed { step: step("api"), failure: failure(), remedy: "mend it".to_owned(), at: None },
-            E::Paused { why: "interrupted".to_owned() },
+            E::Paused { why: "interrupted".to_owned(), items: Vec::new() },
         ],
         vec![E::EpochClaimed { epoch: Epoch(8), by, reason }],
         // A run ends once; here all its ends stand in a row.

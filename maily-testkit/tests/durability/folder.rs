@@ -30,7 +30,9 @@ fn writer(folder: &Path, next: u64) -> Writer {
 }
 
 async fn append(writer: &mut Writer, why: &str) -> Result<(), JournalError> {
-    writer.append(vec![JournalEvent::Paused { why: why.to_owned() }], TokioRuntime.now()).await
+    writer
+        .append(vec![JournalEvent::Paused { why: why.to_owned(), items: Vec::new() }], TokioRuntime.now())
+        .await
 }
 
 async fn read(folder: &Path) -> Result<Vec<JournalEvent>, JournalError> {
@@ -42,7 +44,7 @@ async fn read(folder: &Path) -> Result<Vec<JournalEvent>, JournalError> {
 async fn told(folder: &Path) -> Vec<String> {
     let events = read(folder).await.expect("can be read");
     let why = |event| match event {
-        JournalEvent::Paused { why } => why,
+        JournalEvent::Paused { why, .. } => why,
         other => panic!("nobody wrote {other:?}"),
     };
     events.into_iter().map(why).collect()

@@ -1,6 +1,6 @@
 //! Runs behind a fence, and behind one that somebody opened.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use maily_core::{
     engine::{Depth, EnvironmentError, Epoch, FenceError, FenceState, Wish},
@@ -8,7 +8,10 @@ use maily_core::{
     provider::Precondition,
 };
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    hindered::{Cut, Hindered},
+    setup::{Setup, fault, succeeded},
+};
 
 #[tokio::test(start_paused = true)]
 async fn every_run_raises_its_fence_and_none_begins_behind_an_open_one() {
@@ -70,6 +73,23 @@ async fn an_epoch_that_no_run_can_rise_above_is_refused_with_the_command_that_ta
     assert!(succeeded(&setup.deploy("v2").await));
     let fence = setup.environment().fence();
     assert_eq!(fence.epoch().await.expect("can be read"), Some(Epoch(3)));
+}
+
+/// No watch is to end without an error; one that does must not leave the fence unseen.
+#[tokio::test(start_paused = true)]
+async fn a_fence_whose_watch_ends_is_watched_on() {
+    let mut setup = Setup::fenced(28).await;
+    setup.deploy("v1").await;
+    setup.shared.world().faults.push(fault("slow api@v2"));
+    let cut = Some((setup.runtime.now() + Duration::from_secs(4), Cut::Ended));
+    setup.cluster = Some(Arc::new(Hindered { cut, cut_kind: "ConfigMap", ..Hindered::of(&setup) }));
+    let opened = async {
+        setup.runtime.sleep(Duration::from_secs(8)).await;
+        setup.open_the_fence().await;
+    };
+    let (end, ()) = futures::future::join(setup.try_to_deploy("v2"), opened).await;
+    let error = end.expect_err("is stopped");
+    assert!(matches!(error, EnvironmentError::Fence(FenceError::Open { .. })), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

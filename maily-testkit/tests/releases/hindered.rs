@@ -14,7 +14,7 @@ use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
         Access, ApiResource, Cluster, ClusterInfo, Deleted, Effect, ErrorKind, ListQuery, LogLine,
-        LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream,
+        LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream, WriteMode,
         WriteOptions,
     },
     runtime::{Moment, Runtime},
@@ -23,7 +23,7 @@ use maily_testkit::sim::SimCluster;
 
 use crate::setup::Setup;
 
-/// How watches of Deployments end.
+/// How watches end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
     /// With an error, and every further one at once.
@@ -32,6 +32,8 @@ pub(crate) enum Cut {
     Interrupted,
     /// They say that they go on, and list all anew after ten seconds: their history was lost.
     Forgotten,
+    /// Without a word, which no watch is to do. Those that are begun later go on.
+    Ended,
 }
 
 /// The hindered cluster.
@@ -41,8 +43,13 @@ pub(crate) struct Hindered {
     pub(crate) runtime: Arc<dyn Runtime>,
     /// Lists of Services take so long.
     pub(crate) lists_take: Duration,
-    /// When and how watches of Deployments end.
+    /// When and how watches of Deployments, or of another kind, end.
     pub(crate) cut: Option<(Moment, Cut)>,
+    pub(crate) cut_kind: &'static str,
+    /// From when on Services can neither be listed nor read, and of what kind the error is.
+    pub(crate) refused: Option<(Moment, ErrorKind)>,
+    /// Patches of Deployments find none, whatever is there.
+    pub(crate) patches_vanish: bool,
     /// Writes of the object of this name are conflicts whatever they carry, as a webhook may answer; how many were.
     pub(crate) conflicts: Option<(&'static str, Arc<AtomicU32>)>,
     /// Logs have lines of so many bytes.
@@ -53,12 +60,33 @@ impl Hindered {
     pub(crate) fn of(setup: &Setup) -> Self {
         let cluster = SimCluster::new(Arc::clone(&setup.shared));
         let runtime = Arc::clone(&setup.runtime);
-        Self { cluster, runtime, lists_take: Duration::ZERO, cut: None, conflicts: None, lines_of: None }
+        Self {
+            cluster,
+            runtime,
+            lists_take: Duration::ZERO,
+            cut: None,
+            cut_kind: "Deployment",
+            refused: None,
+            patches_vanish: false,
+            conflicts: None,
+            lines_of: None,
+        }
     }
 
-    async fn listing(&self, query: &ListQuery) {
+    async fn listing(&self, query: &ListQuery) -> Result<(), ProviderError> {
         if query.kind.kind == "Service" {
             self.runtime.sleep(self.lists_take).await;
+        }
+        self.answers(&query.kind)
+    }
+
+    fn answers(&self, kind: &ObjectKind) -> Result<(), ProviderError> {
+        let over = |at: Moment| at.since(self.runtime.now()).is_zero();
+        match self.refused {
+            Some((at, why)) if kind.kind == "Service" && over(at) => {
+                Err(ProviderError::new(why, "kubernetes", "read", "services", "nobody is told of services"))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -82,16 +110,17 @@ impl Cluster for Hindered {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
+        self.answers(&key.kind)?;
         self.cluster.get(key).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
-        self.listing(query).await;
+        self.listing(query).await?;
         self.cluster.list(query).await
     }
 
     async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
-        self.listing(query).await;
+        self.listing(query).await?;
         self.cluster.list_metadata(query).await
     }
 
@@ -104,6 +133,10 @@ impl Cluster for Hindered {
             return Err(ProviderError::new(ErrorKind::Conflict, "kubernetes", "apply", *name, message)
                 .with_effect(Effect::None));
         }
+        if self.patches_vanish && object.kind() == "Deployment" && options.mode == WriteMode::Merge {
+            let (kind, what) = (ErrorKind::NotFound, object.key().to_string());
+            return Err(ProviderError::new(kind, "kubernetes", "patch", what, "there is none"));
+        }
         self.cluster.write(object, options).await
     }
 
@@ -112,10 +145,13 @@ impl Cluster for Hindered {
     }
 
     async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {
-        let Some((at, how)) = self.cut.filter(|_| query.kind.kind == "Deployment") else {
+        let Some((at, how)) = self.cut.filter(|_| query.kind.kind == self.cut_kind) else {
             return self.cluster.watch(query).await;
         };
         let left = at.since(self.runtime.now());
+        if left.is_zero() && how == Cut::Ended {
+            return self.cluster.watch(query).await;
+        }
         if left.is_zero() {
             return Err(broken());
         }
@@ -125,6 +161,7 @@ impl Cluster for Hindered {
         let interrupted = || stream::iter([Ok(WatchEvent::Interrupted("it breaks off".to_owned()))]);
         let after = match how {
             Cut::Broken => stream::iter([Err(broken())]).boxed(),
+            Cut::Ended => stream::empty().boxed(),
             Cut::Interrupted => interrupted().chain(stream::pending()).boxed(),
             Cut::Forgotten => {
                 let (runtime, cluster, query) =

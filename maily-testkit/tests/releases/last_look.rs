@@ -6,9 +6,9 @@ use maily_core::engine::journal::{self, JournalEvent};
 use maily_core::engine::{
     Depth, Failure, Outcome, Planned, RunEnd, Storage, What, Wish, planner::PlanOptions,
 };
-use maily_core::object::Object;
-use maily_core::object::{ObjectKey, ObjectKind};
-use maily_core::provider::{Cluster as _, Precondition, WriteOptions, patch_of};
+use maily_core::object::{Object, ObjectKey, ObjectKind};
+use maily_core::provider::{Cluster as _, ErrorKind, Precondition, WriteOptions, patch_of};
+use maily_core::runtime::within;
 use maily_testkit::{sim::SimCluster, world::Call};
 use serde_json::json;
 
@@ -29,8 +29,61 @@ services:
   keeper: {needs: [api], workload: {port: 8080, scale: 1, volumes: {data: {mount: /data, size: 1Gi}}}}
 ";
 
+/// The same with other Services.
+const MOVED: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8001, scale: 2}}
+  keeper: {needs: [api], workload: {port: 8081, scale: 1, volumes: {data: {mount: /data, size: 1Gi}}}}
+";
+
+fn deployment(name: &str) -> ObjectKey {
+    ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), name)
+}
+
+fn service(name: &str) -> ObjectKey {
+    ObjectKey::new(ObjectKind::new("v1", "Service"), Some("shop"), name)
+}
+
 fn keeper() -> ObjectKey {
-    ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "keeper")
+    deployment("keeper")
+}
+
+/// A person turns a workload off.
+fn turn_off(setup: &Setup, name: &str) {
+    let patch = json!({"spec": {"replicas": 0}});
+    setup.shared.world().edit_as("kubectl-scale", &deployment(name), patch).expect("a person may");
+}
+
+/// Runs v2, whose keeper takes half a minute, while something happens ten seconds after it began.
+async fn deploy_while(setup: &Setup, happens: impl FnOnce()) -> RunEnd {
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.push(fault("slow keeper@v2"));
+    let meanwhile = async {
+        setup.runtime.sleep(Duration::from_secs(10)).await;
+        let done =
+            |what: &What| matches!(what, What::StepApplied { step, .. } if step.as_str().contains("/api/"));
+        assert!(setup.told.lock().expect("not poisoned").iter().any(done), "it happens after its step");
+        happens();
+    };
+    let environment = setup.environment();
+    let options = setup.options("tester");
+    let (end, ()) = futures::future::join(environment.run(planned, &options), meanwhile).await;
+    end.expect("runs")
+}
+
+/// Why the run turned.
+fn turned(setup: &Setup) -> Failure {
+    let told = setup.told.lock().expect("not poisoned").clone();
+    let why = told.into_iter().find_map(|what| match what {
+        What::Turned { why, .. } => Some(why),
+        _ => None,
+    });
+    why.expect("it turned")
 }
 
 /// Faults that come after the plan was made, and what the run then comes to.
@@ -193,6 +246,62 @@ async fn a_service_that_somebody_turns_off_in_the_middle_is_no_success() {
     assert!(format!("{end:?}").contains("replicas"), "what a person has to decide is named: {end:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_turned_off_after_its_step_is_no_success() {
+    let setup = Setup::of(KEEPER, 82);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.told.lock().expect("not poisoned").clear();
+    let end = deploy_while(&setup, || turn_off(&setup, "api")).await;
+    assert!(!succeeded(&end), "{end:?}");
+    let why = turned(&setup);
+    assert_eq!(why.cause, "scaled-down", "{why:?}");
+    assert!(why.message.contains("api was scaled to 0"), "{why:?}");
+    assert!(format!("{end:?}").contains("replicas"), "what a person has to decide is named: {end:?}");
+}
+
+/// He watches only what he still waits for.
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_a_run_over_sees_what_was_turned_off_before() {
+    let setup = Setup::of(WITH_A_JOB, 83);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("slow warm@v2"));
+    let died = within(&*setup.runtime, Duration::from_secs(15), setup.deploy("v2")).await;
+    assert!(died.is_none(), "its job still runs");
+    turn_off(&setup, "web");
+    setup.runtime.sleep(Duration::from_secs(20)).await;
+    setup.told.lock().expect("not poisoned").clear();
+    let end = setup.environment().take_over(None, Wish::Resume, &setup.options("another")).await;
+    let end = end.expect("goes on").expect("was unfinished");
+    assert!(!succeeded(&end), "{end:?}");
+    assert_eq!(turned(&setup).cause, "scaled-down");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_crashes_after_its_step_takes_the_run_back() {
+    let setup = Setup::of(KEEPER, 84);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.told.lock().expect("not poisoned").clear();
+    let crash = || setup.shared.world().faults.push(fault("crash api@v2"));
+    let end = deploy_while(&setup, crash).await;
+    assert!(not_serving(&end).is_empty(), "{end:?}");
+    let why = turned(&setup);
+    assert_eq!(why.cause, "crash-loop", "{why:?}");
+    assert!(!why.log.is_empty(), "{why:?}");
+}
+
+/// It may be scaled at this moment, or moved to another node.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_only_is_not_ready_in_the_end_takes_no_run_back() {
+    let setup = Setup::of(KEEPER, 85);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.told.lock().expect("not poisoned").clear();
+    let not_ready = || setup.shared.world().faults.push(fault("never-ready api@v2"));
+    let end = deploy_while(&setup, not_ready).await;
+    assert!(succeeded(&end), "{end:?}");
+    let live = setup.shared.world().get(&deployment("api")).cloned().expect("is there");
+    assert_ne!(live.int("/status/availableReplicas"), Some(2), "not all of it was ready");
+}
+
 /// Deploys v2, in the middle of which somebody takes an object of `api` away, and perhaps makes it again.
 async fn deploy_while_it_goes(setup: &Setup, kind: ObjectKind, made_again: bool) -> RunEnd {
     let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
@@ -237,16 +346,26 @@ async fn what_somebody_deletes_in_the_middle_is_no_success() {
 async fn the_last_look_costs_one_list_a_kind() {
     let setup = Setup::new(78);
     assert!(succeeded(&setup.deploy("v1").await));
-    let lists = || {
+    let lists = |kind: &str| {
         let world = setup.shared.world();
-        let of_services =
-            |call: &&Call| call.operation.contains("list") && call.resource.starts_with("Service ");
-        world.log.iter().filter(of_services).count()
+        let of_kind = |call: &&Call| call.operation.contains("list") && call.resource.starts_with(kind);
+        world.log.iter().filter(of_kind).count()
     };
-    let before = lists();
+    let reads = || {
+        let world = setup.shared.world();
+        world
+            .log
+            .iter()
+            .filter(|call| call.operation == "get" && call.resource.contains("Deployment"))
+            .count()
+    };
+    let before = (lists("Service "), lists("Deployment "), reads());
     assert!(succeeded(&setup.deploy("v2").await));
-    // One to plan by, one in the end.
-    assert_eq!(lists() - before, 2);
+    // One to plan by, one in the end; of what a watch tells none in the end.
+    assert_eq!(
+        (lists("Service ") - before.0, lists("Deployment ") - before.1, reads() - before.2),
+        (2, 1, 0)
+    );
 }
 
 /// Three Services and more: they are listed, which is the last look that can be held up.
@@ -316,6 +435,170 @@ async fn a_run_that_turns_during_the_last_look_goes_back_once_and_looks_again() 
     }
 }
 
+/// Silence is not success: whoever resumes the run looks again.
+#[tokio::test(start_paused = true)]
+async fn a_last_look_without_an_answer_is_no_success() {
+    for kind in [ErrorKind::Unavailable, ErrorKind::PermissionDenied] {
+        let mut setup = Setup::of(SERVICES, 86);
+        assert!(succeeded(&setup.deploy("v1").await));
+        let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+        setup.shared.world().faults.push(fault("slow keeper@v2"));
+        setup.told.lock().expect("not poisoned").clear();
+        let begun = setup.runtime.now();
+        let refused = Some((begun + Duration::from_secs(10), kind));
+        setup.cluster = Some(Arc::new(Hindered { refused, ..Hindered::of(&setup) }));
+        let person = async {
+            setup.runtime.sleep(Duration::from_secs(12)).await;
+            setup.shared.world().delete(&service("api"), &Precondition::Any).expect("is there");
+        };
+        let environment = setup.environment();
+        let options = setup.options("tester");
+        let (end, ()) = futures::future::join(environment.run(planned, &options), person).await;
+        let Ok(RunEnd::Paused { why, .. }) = &end else { panic!("{kind:?}: {end:?}") };
+        assert!(why.contains("nobody is told of services"), "{why}");
+        let told = setup.told.lock().expect("not poisoned").clone();
+        if kind == ErrorKind::Unavailable {
+            assert!(
+                setup.runtime.now().since(begun) > Duration::from_secs(120),
+                "for a while it may come back"
+            );
+            let waits = |what: &&What| matches!(what, What::Waiting { why } if why.contains("services"));
+            assert!(told.iter().filter(waits).count() > 5, "{told:?}");
+        }
+        assert!(matches!(told.last(), Some(What::Paused { .. })), "{:?}", told.last());
+        setup.cluster = None;
+        let end = setup.environment().take_over(None, Wish::Resume, &setup.options("another")).await;
+        let end = end.expect("goes on").expect("was unfinished");
+        assert!(!succeeded(&end) && format!("{end:?}").contains("Service"), "{kind:?}: {end:?}");
+    }
+}
+
+/// Whoever wants to go back does not wait until a look that nobody answers is given up.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_aborted_during_a_look_without_an_answer_goes_back_at_once() {
+    let mut setup = Setup::of(SERVICES, 87);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let before = setup.content();
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.told.lock().expect("not poisoned").clear();
+    let refused = Some((setup.runtime.now() + Duration::from_secs(1), ErrorKind::Unavailable));
+    setup.cluster = Some(Arc::new(Hindered { refused, ..Hindered::of(&setup) }));
+    let environment = setup.environment();
+    let person = async {
+        let waits = |what: &What| matches!(what, What::Waiting { .. });
+        while !setup.told.lock().expect("not poisoned").iter().any(waits) {
+            setup.runtime.sleep(Duration::from_millis(100)).await;
+        }
+        let asked = setup.runtime.now();
+        let _ = environment.take_over(None, Wish::Abort, &setup.options("another")).await;
+        asked
+    };
+    let options = setup.options("tester");
+    let run = async { (environment.run(planned, &options).await, setup.runtime.now()) };
+    let ((end, ended), asked) = futures::future::join(run, person).await;
+    assert!(not_serving(&end.expect("runs")).is_empty());
+    assert!(ended.since(asked) < Duration::from_secs(60), "{:?}", ended.since(asked));
+    assert_eq!(setup.content(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_deletes_after_it_was_put_back_is_told() {
+    let mut setup = Setup::of(KEEPER, 88);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.project = MOVED;
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.extend([fault("crash keeper@v2"), fault("slow api@v1")]);
+    let person = async {
+        let undone = |what: &What| matches!(what, What::Undone { step } if step.as_str().contains("keeper"));
+        while !setup.told.lock().expect("not poisoned").iter().any(undone) {
+            setup.runtime.sleep(Duration::from_millis(100)).await;
+        }
+        setup.shared.world().delete(&service("keeper"), &Precondition::Any).expect("is there");
+    };
+    let environment = setup.environment();
+    let options = setup.options("tester");
+    let (end, ()) = futures::future::join(environment.run(planned, &options), person).await;
+    let end = end.expect("runs");
+    let [failure] = not_serving(&end) else { panic!("{end:?}") };
+    assert_eq!(failure.cause, "gone", "{failure:?}");
+    assert_eq!(failure.object, Some(service("keeper").to_string()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_deleted_before_the_run_came_to_it_is_his() {
+    let mut setup = Setup::of(KEEPER, 89);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.project = MOVED;
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().delete(&service("keeper"), &Precondition::Any).expect("is there");
+    let end = setup.environment().run(planned, &setup.options("tester")).await.expect("runs");
+    assert!(not_serving(&end).is_empty(), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_look_on_the_way_back_without_an_answer_leaves_the_run_to_resume() {
+    let mut setup = Setup::of(KEEPER, 91);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.project = MOVED;
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    // Everything is written back by then, and api starts.
+    setup.shared.world().faults.extend([fault("crash keeper@v2"), fault("slow api@v1")]);
+    let refused = Some((setup.runtime.now() + Duration::from_secs(20), ErrorKind::PermissionDenied));
+    setup.cluster = Some(Arc::new(Hindered { refused, ..Hindered::of(&setup) }));
+    let end = setup.environment().run(planned, &setup.options("tester")).await;
+    let Ok(RunEnd::Paused { why, .. }) = &end else { panic!("{end:?}") };
+    assert!(why.contains("nobody is told of services"), "{why}");
+    setup.cluster = None;
+    let end = setup.environment().take_over(None, Wish::Resume, &setup.options("another")).await;
+    let end = end.expect("goes on").expect("was unfinished");
+    assert!(not_serving(&end).is_empty(), "{end:?}");
+}
+
+/// Its job cannot be undone.
+const ONE_WAY: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  warm: {after: api, job: {image: 'registry.example/shop/warm:{version}', command: [up]}}
+";
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_has_to_do_where_the_last_look_stops_a_run_is_told_and_on_record() {
+    let setup = Setup::of(ONE_WAY, 90);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.push(fault("slow warm@v2"));
+    let before = setup.shared.world().get(&service("api")).cloned().expect("is there");
+    let person = async {
+        setup.runtime.sleep(Duration::from_secs(10)).await;
+        setup.shared.world().delete(&service("api"), &Precondition::Any).expect("is there");
+    };
+    let environment = setup.environment();
+    let options = setup.options("tester");
+    let (end, ()) = futures::future::join(environment.run(planned, &options), person).await;
+    let Ok(RunEnd::Stuck { run, items }) = end else { panic!("{end:?}") };
+    let [item] = &items[..] else { panic!("{items:?}") };
+    assert_eq!(item.why.cause, "gone", "{item:?}");
+    assert!(item.remedy.contains("put it back"), "{item:?}");
+    let told = setup.told.lock().expect("not poisoned").last().cloned();
+    let Some(What::Paused { items: told, .. }) = told else { panic!("{told:?}") };
+    assert_eq!(told, items);
+    let recorded = journal::read(&*environment.records, &run).await.expect("can be read").expect("is there");
+    let Some((_, JournalEvent::Paused { items: recorded, .. })) = recorded.events.last() else {
+        panic!("{recorded:?}")
+    };
+    assert_eq!(*recorded, items);
+    // Put back, it goes on.
+    let again = WriteOptions::apply("kubectl", Precondition::Absent);
+    setup.shared.world().write(&before.without_server_fields(), &again).expect("is made");
+    let end = environment.take_over(None, Wish::Resume, &setup.options("another")).await;
+    assert!(end.expect("goes on").as_ref().is_some_and(succeeded));
+}
+
 /// Its last step waits for a Job alone, while the watch of Deployments tells nothing any more.
 const WITH_A_JOB: &str = "
 maily: 1
@@ -332,14 +615,14 @@ services:
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_broke_off_is_no_witness_of_the_last_look() {
-    for cut in [Cut::Broken, Cut::Interrupted, Cut::Forgotten] {
+    for cut in [Cut::Broken, Cut::Interrupted, Cut::Forgotten, Cut::Ended] {
         let mut setup = Setup::of(WITH_A_JOB, 80);
         assert!(succeeded(&setup.deploy("v1").await));
         let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
         setup.shared.world().faults.push(fault("slow warm@v2"));
         let at = setup.runtime.now() + Duration::from_secs(15);
         setup.cluster = Some(Arc::new(Hindered { cut: Some((at, cut)), ..Hindered::of(&setup) }));
-        let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "web");
+        let key = deployment("web");
         let person = async {
             // It is the last of its kind to change: what is listed anew is older all through.
             setup.runtime.sleep(Duration::from_secs(12)).await;

@@ -10,10 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use maily_core::{
-    engine::{Depth, Event, Outcome, Planned, RunEnd, StepId, Storage, What, planner::PlanOptions},
+    engine::{Depth, Event, Outcome, Planned, RunEnd, StepId, Storage, What, Wish, planner::PlanOptions},
     object::{ObjectKey, ObjectKind},
     provider::{ProbeRequest, Prober, ProviderError, Verdict},
-    runtime::{Moment, Runtime},
+    runtime::{Moment, Runtime, within},
 };
 use serde_json::json;
 
@@ -212,4 +212,23 @@ async fn a_write_that_conflicts_again_and_again_is_told_and_sent_more_seldom() {
             if step.as_str() == "production/worker/rollout" && error.contains("quota.example.com"))
     });
     assert!(retried.count() >= 3, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_finds_nothing_to_patch_and_shows_it_all_the_same_is_given_up() {
+    let mut setup = Setup::new(77);
+    setup.deploy("v1").await;
+    setup.shared.world().faults.push(fault("never-ready api@v2"));
+    let died = within(&*setup.runtime, Duration::from_secs(12), setup.deploy("v2")).await;
+    assert!(died.is_none(), "a step is open, whose objects have to be stamped");
+    setup.runtime.sleep(Duration::from_secs(20)).await;
+    setup.cluster = Some(Arc::new(Hindered { patches_vanish: true, ..Hindered::of(&setup) }));
+    setup.told.lock().expect("not poisoned").clear();
+    let (environment, options) = (setup.environment(), setup.options("second"));
+    let taking = environment.take_over(None, Wish::Resume, &options);
+    let end = within(&*setup.runtime, Duration::from_secs(120), taking).await.expect("has an end");
+    let Ok(Some(RunEnd::Stuck { items, .. })) = &end else { panic!("{end:?}") };
+    assert_eq!(items[0].why.cause, "conflict", "{items:?}");
+    let told = setup.told.lock().expect("not poisoned");
+    assert!(told.iter().any(|what| matches!(what, What::StepRetried { .. })), "{told:?}");
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Executor;
 use crate::{
     engine::{
-        Outcome, RunEnd,
+        Outcome, RunEnd, Stuck,
         journal::{JournalEvent, ReleaseHead},
         origins::origins,
         state::Conclusion,
@@ -18,7 +18,7 @@ use crate::{
 impl Executor {
     /// Nothing runs and nothing is ready, and the last look was taken.
     pub(super) fn conclude(&mut self, interrupted: bool) -> (RunEnd, Option<ReleaseHead>) {
-        let (run, at) = (self.context.run.clone(), self.context.runtime.wall());
+        let at = self.context.runtime.wall();
         match self.state.conclusion() {
             Conclusion::Succeeded if self.looked => {
                 let head = self.release_head(at);
@@ -28,19 +28,27 @@ impl Executor {
                 let not_serving = std::mem::take(&mut self.not_serving);
                 self.over(Outcome::RolledBack { step, why, not_serving }, None, at)
             }
-            Conclusion::Stuck(items) => {
-                let why = items.first().map(|item| item.why.message.clone()).unwrap_or_default();
-                self.push(JournalEvent::Paused { why });
-                (RunEnd::Stuck { run, items }, None)
-            }
+            Conclusion::Stuck(items) => self.stuck(items),
             // Told to stop before the last look.
             Conclusion::Unfinished | Conclusion::RolledBack { .. } | Conclusion::Succeeded => {
                 let otherwise = if interrupted { "interrupted" } else { "stopped" };
                 let why = self.context.why_interrupted().unwrap_or_else(|| otherwise.to_owned());
-                self.push(JournalEvent::Paused { why: why.clone() });
-                (RunEnd::Paused { run, why }, None)
+                self.paused(why)
             }
         }
+    }
+
+    /// Stops until a person has done something.
+    pub(super) fn stuck(&mut self, items: Vec<Stuck>) -> (RunEnd, Option<ReleaseHead>) {
+        let why = items.first().map(|item| item.why.message.clone()).unwrap_or_default();
+        self.push(JournalEvent::Paused { why, items: items.clone() });
+        (RunEnd::Stuck { run: self.context.run.clone(), items }, None)
+    }
+
+    /// Stops, to be resumed.
+    pub(super) fn paused(&mut self, why: String) -> (RunEnd, Option<ReleaseHead>) {
+        self.push(JournalEvent::Paused { why: why.clone(), items: Vec::new() });
+        (RunEnd::Paused { run: self.context.run.clone(), why }, None)
     }
 
     fn over(

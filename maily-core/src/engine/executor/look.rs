@@ -2,17 +2,22 @@
 
 use std::sync::Arc;
 
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Either, select},
+    pin_mut,
+};
 
-use super::Executor;
+use super::{APPEND_LIMIT, Executor};
 use crate::{
     engine::{
-        Failure, RunEnd, Step, StepId, Stuck,
+        Direction, Failure, RunEnd, Step, StepId, Stuck,
         journal::{JournalEvent, ReleaseHead},
-        patience::patiently,
+        patience::patiently_until,
         state::{Conclusion, Course, Progress},
     },
-    steps::{Halt, brought, missing, restored},
+    provider::ProviderError,
+    steps::{Context, Halt, Presence, brought, failed_since, missing, put_back, restored},
 };
 
 pub(super) type Look = BoxFuture<'static, Seen>;
@@ -21,10 +26,43 @@ pub(super) type Look = BoxFuture<'static, Seen>;
 pub(super) enum Seen {
     /// All that the run brought is there, but for this.
     Brought(Option<(StepId, Failure)>),
-    /// What was taken back serves, but for this.
+    /// What was taken back is there and serves, but for this.
     Back(Vec<Failure>),
+    /// Nothing, for this reason: a look without an answer is none that found everything in its place.
+    Nothing(String),
     /// Nothing: it was told to stop.
     Halted,
+}
+
+/// The first of what a run brought that is not there any more as it was, or cannot serve any more.
+async fn first_missing(
+    context: &Context,
+    presence: &Presence,
+) -> Result<Option<(StepId, Failure)>, ProviderError> {
+    match missing(context, presence).await?.into_iter().next() {
+        None => failed_since(context, presence).await,
+        missing => Ok(missing),
+    }
+}
+
+/// Looks until there is an answer, for as long as a run waits for its records.
+async fn answered<'a, T: Send>(
+    context: &'a Context,
+    direction: Direction,
+    look: impl Fn() -> BoxFuture<'a, Result<T, ProviderError>> + Send,
+) -> Result<T, Seen> {
+    let until = context.runtime.now() + APPEND_LIMIT;
+    let looked = patiently_until(&*context.runtime, until, look);
+    let stopped = context.stopped(direction);
+    pin_mut!(stopped, looked);
+    match select(stopped, looked).await {
+        Either::Left(_) => Err(Seen::Halted),
+        Either::Right((Ok(seen), _)) => Ok(seen),
+        Either::Right((Err(error), _)) => {
+            let why = format!("whether everything is in its place could not be seen: {}", error.brief());
+            Err(Seen::Nothing(why))
+        }
+    }
 }
 
 impl Executor {
@@ -36,12 +74,13 @@ impl Executor {
         let context = Arc::clone(&self.context);
         match self.state.conclusion() {
             Conclusion::Succeeded => {
-                let brought = brought(&context, self.state.plan());
+                let presence = brought(&context, self.state.plan());
                 let look = async move {
-                    let look = || missing(&context, &brought).boxed();
-                    // Who may not look, or cannot be answered, has seen everything at least once.
-                    let seen = patiently(&*context.runtime, look).await;
-                    Seen::Brought(seen.unwrap_or_default())
+                    let look = || first_missing(&context, &presence).boxed();
+                    match answered(&context, Direction::Forward, look).await {
+                        Ok(missing) => Seen::Brought(missing),
+                        Err(seen) => seen,
+                    }
                 };
                 Some(look.boxed())
             }
@@ -50,7 +89,19 @@ impl Executor {
                     self.state.of(&step.id).is_some_and(|state| state.progress == Progress::Undone)
                 };
                 let steps: Vec<Step> = self.state.plan().steps.iter().filter(undone).cloned().collect();
-                let look = async move { restored(&context, &steps).await.map_or(Seen::Halted, Seen::Back) };
+                let look = async move {
+                    let Some(mut failures) = restored(&context, &steps).await else { return Seen::Halted };
+                    let presence = put_back(&context, &steps);
+                    let look = || missing(&context, &presence).boxed();
+                    match answered(&context, Direction::Back, look).await {
+                        Ok(missing) => {
+                            failures.extend(missing.into_iter().map(|(_, failure)| failure));
+                            failures.sort_by(|one, other| one.object.cmp(&other.object));
+                            Seen::Back(failures)
+                        }
+                        Err(seen) => seen,
+                    }
+                };
                 Some(look.boxed())
             }
             Conclusion::Stuck(_) | Conclusion::Unfinished => None,
@@ -62,6 +113,7 @@ impl Executor {
         match seen {
             // The run has turned meanwhile, and takes back itself what is missing: the way back has its own look.
             Seen::Brought(_) if self.state.course != Course::Forward => {}
+            Seen::Halted if self.context.ordered() == Halt::Turn => {}
             Seen::Brought(None) => self.looked = true,
             Seen::Back(not_serving) => {
                 self.looked = true;
@@ -72,13 +124,25 @@ impl Executor {
                 self.context.halt(Halt::Turn);
             }
             Seen::Brought(Some((step, why))) => {
-                let remedy = "put it back, then `mailyctl resume`".to_owned();
-                self.push(JournalEvent::Paused { why: why.message.clone() });
-                let items = vec![Stuck { step, why, remedy }];
-                return Some((RunEnd::Stuck { run: self.context.run.clone(), items }, None));
+                let remedy = remedy(&why).to_owned();
+                return Some(self.stuck(vec![Stuck { step, why, remedy }]));
             }
+            Seen::Nothing(why) => return Some(self.paused(why)),
             Seen::Halted => return Some(self.conclude(interrupted)),
         }
         None
+    }
+}
+
+/// What a person has to do where the run cannot go back.
+fn remedy(why: &Failure) -> &'static str {
+    match why.cause.as_str() {
+        "gone" => "put it back, then `mailyctl resume`",
+        "replaced" => {
+            "see that it is as it should be, then `mailyctl abort --leave`, which ends the run with everything as it \
+             is, so that the next deploy or rollback brings a whole release"
+        }
+        "scaled-down" => "scale it up again, then `mailyctl resume`",
+        _ => "mend the cause, then `mailyctl resume`",
     }
 }

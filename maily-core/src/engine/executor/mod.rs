@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use look::Look;
 
 use super::{
-    Conclusion, Direction, Epoch, Failure, ReleaseId, RunEnd, StepId, What,
+    Direction, Epoch, Failure, ReleaseId, RunEnd, StepId, What,
     interrupt::{GRACE, UNANSWERED, paused},
     journal::{self, JournalError, JournalEvent, ReleaseHead},
     state::{Course, Next, RunState},
@@ -35,7 +35,7 @@ use crate::{
 
 /// How long results wait for company before they are written alone.
 const HOLD: Duration = Duration::from_millis(100);
-/// How long an append is tried again while the records cannot be reached.
+/// How long an append, or the last look, is tried again while the cluster cannot be reached.
 const APPEND_LIMIT: Duration = Duration::from_secs(120);
 
 type StepFuture = BoxFuture<'static, (StepId, Direction, End)>;
@@ -62,7 +62,7 @@ pub(crate) struct Executor {
     running: FuturesUnordered<StepFuture>,
     /// Whether the last look was taken.
     looked: bool,
-    /// What does not serve now that everything is back.
+    /// What does not serve, or is gone, now that everything is back.
     not_serving: Vec<Failure>,
     /// Whose wish to go back could not be granted.
     refused: Option<String>,
@@ -302,13 +302,9 @@ impl Executor {
     /// The segment is durable: tell, and let the effects begin.
     fn committed(&mut self, events: &[JournalEvent], launches: Vec<Next>) {
         for event in events {
-            let Some(mut what) = self.story(event) else { continue };
-            if let What::Paused { items, .. } = &mut what
-                && let Conclusion::Stuck(stuck) = self.state.conclusion()
-            {
-                *items = stuck;
+            if let Some(what) = self.story(event) {
+                self.context.tell(what);
             }
-            self.context.tell(what);
         }
         for next in launches {
             self.launch(next);

@@ -57,7 +57,7 @@ impl Executor {
             JournalEvent::GateDecided { step, verdict, evidence, .. } => {
                 What::GateDecided { step: step.clone(), verdict: verdict.clone(), evidence: evidence.clone() }
             }
-            JournalEvent::Paused { why } => What::Paused { why: why.clone(), items: Vec::new() },
+            JournalEvent::Paused { why, items } => What::Paused { why: why.clone(), items: items.clone() },
             JournalEvent::RunFinished { outcome, release, .. } => What::RunFinished {
                 outcome: outcome.clone(),
                 release: release.as_ref().map(|release| release.id),

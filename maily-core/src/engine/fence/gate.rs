@@ -16,10 +16,12 @@ use super::{
     manifest::{PART, binding_key, epoch_in},
 };
 use crate::{
-    engine::{ENVIRONMENT, EPOCH, Epoch, MANAGER, NAMESPACE, hold::Hold},
+    engine::{ENVIRONMENT, EPOCH, Epoch, MANAGER, NAMESPACE, hold::Hold, patience::patiently},
     object::{Object, ObjectKind},
     planted::{Defect, is_planted},
-    provider::{ErrorKind, ListQuery, Precondition, WatchEvent, WatchStream, WriteOptions, patch_of},
+    provider::{
+        ErrorKind, ListQuery, Precondition, ProviderError, WatchEvent, WatchStream, WriteOptions, patch_of,
+    },
     runtime::within,
     steps::{Context, Halt},
 };
@@ -34,6 +36,8 @@ const STILL: Duration = Duration::from_secs(5);
 const SLOW: Duration = Duration::from_secs(3);
 /// Time within which the watch has to tell what is there.
 const LOOK: Duration = Duration::from_secs(30);
+/// Time until a watch that ended is begun anew.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A fence that a holder stands behind.
 pub(crate) struct Gate {
@@ -51,12 +55,7 @@ impl std::fmt::Debug for Gate {
 impl Gate {
     /// Reads the parameter by beginning to watch it: one list serves both.
     pub(crate) async fn approach(fence: Fence) -> Result<Self, FenceError> {
-        let query = ListQuery::new(ObjectKind::new("v1", "ConfigMap"), Some(&fence.namespace))
-            .label(ENVIRONMENT, &fence.environment)
-            .label(PART, "fence");
-        let opened =
-            crate::engine::patience::patiently(&*fence.runtime, || fence.cluster.watch(&query)).await;
-        let mut watch = opened.map_err(|error| fence.failed(error))?;
+        let mut watch = begin_watch(&fence).await.map_err(|error| fence.failed(error))?;
         let key = fence.parameter_key();
         let first = async {
             loop {
@@ -73,7 +72,7 @@ impl Gate {
         let parameter = match within(&*fence.runtime, LOOK, first).await {
             Some(found) => found?.ok_or_else(|| fence.open())?,
             None => {
-                let error = crate::provider::ProviderError::new(
+                let error = ProviderError::new(
                     ErrorKind::DeadlineExceeded,
                     "cluster",
                     "watch",
@@ -159,7 +158,21 @@ impl Gate {
 
     async fn watch(mut self, context: Weak<Context>, hold: Weak<Hold>) {
         let key = self.fence.parameter_key();
-        while let Some(event) = self.watch.next().await {
+        loop {
+            let event = match self.watch.next().await {
+                Some(event) => event,
+                // No watch is to end without an error: one that does would miss that the fence is opened.
+                None => {
+                    self.fence.runtime.sleep(PAUSE).await;
+                    match begin_watch(&self.fence).await {
+                        Ok(watch) => {
+                            self.watch = watch;
+                            continue;
+                        }
+                        Err(error) => Err(error),
+                    }
+                }
+            };
             let (Some(context), Some(hold)) = (context.upgrade(), hold.upgrade()) else { return };
             let (found, gone) = match event {
                 Ok(WatchEvent::Listed { objects, .. }) => {
@@ -194,6 +207,13 @@ impl Gate {
             }
         }
     }
+}
+
+async fn begin_watch(fence: &Fence) -> Result<WatchStream, ProviderError> {
+    let query = ListQuery::new(ObjectKind::new("v1", "ConfigMap"), Some(&fence.namespace))
+        .label(ENVIRONMENT, &fence.environment)
+        .label(PART, "fence");
+    patiently(&*fence.runtime, || fence.cluster.watch(&query)).await
 }
 
 /// Proves the fence every while. What cannot be asked for now is asked for again: only a write that passes tells.

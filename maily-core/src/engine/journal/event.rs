@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::run::{Digests, Epoch, Failure, Outcome, ReleaseId, StepId, StepResult};
+use crate::run::{Digests, Epoch, Failure, Outcome, ReleaseId, StepId, StepResult, Stuck};
 
 /// One entry of a run's journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -114,6 +114,9 @@ pub enum JournalEvent {
     Paused {
         /// Why.
         why: String,
+        /// What needs a person first; records of earlier versions do not say.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        items: Vec<Stuck>,
     },
     /// The run ended. With `Succeeded` this is the moment at which the new release is in force.
     RunFinished {

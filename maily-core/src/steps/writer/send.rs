@@ -70,7 +70,13 @@ impl<'a> Writer<'a> {
                 self.context.remember(&change.key, Some(answer));
                 return Ok(true);
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            // The next look tells whether it is gone. Where it is not, the two contradict each other, and not for ever.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let message = "it was read a moment ago, and is not found";
+                let resource = change.key.to_string();
+                let conflict = ProviderError::new(ErrorKind::Conflict, "cluster", "write", resource, message);
+                self.after(conflict.with_source(error)).await?;
+            }
             Err(error) => self.after_write(change, &precondition, error).await?,
         }
         Ok(false)
