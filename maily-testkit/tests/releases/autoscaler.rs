@@ -1,13 +1,16 @@
 //! Workloads whose replicas an autoscaler sets: its number is nobody else's.
 
+use std::{sync::Arc, time::Duration};
+
 use maily_core::{
-    engine::{Depth, Outcome, RunEnd, SCALE_MANAGER, planner::PlanOptions},
+    engine::{Depth, Outcome, RunEnd, SCALE_MANAGER, Wish, planner::PlanOptions},
     object::{FieldSet, Object, ObjectKey, ObjectKind},
     provider::{Precondition, WriteOptions},
 };
 use serde_json::{Value, json};
 
 use crate::{
+    hindered::Hindered,
     setup::{Setup, fault, succeeded},
     shop::Shop,
 };
@@ -50,6 +53,29 @@ fn holds_replicas(object: &Object, manager: &str) -> bool {
 fn scale(setup: &Setup, replicas: u32) {
     let patch = json!({"spec": {"replicas": replicas}});
     setup.shared.world().edit_as("kube-controller-manager", &api(), patch).expect("may scale");
+}
+
+/// It was made, and its process ended before the number with which it begins was handed over.
+#[tokio::test(start_paused = true)]
+async fn what_was_made_and_not_handed_over_yet_is_handed_over_by_whoever_goes_on() {
+    let mut setup = Setup::of(SCALED, 161);
+    setup.cluster = Some(Arc::new(Hindered { silent_to: Some(SCALE_MANAGER), ..Hindered::of(&setup) }));
+    let planned = setup.plan("v1", Depth::Read).await.expect("can be planned");
+    {
+        let (environment, options) = (setup.environment(), setup.options("tester"));
+        let run = environment.run(planned, &options);
+        let dies = setup.runtime.sleep(Duration::from_secs(2));
+        futures::pin_mut!(run, dies);
+        let first = futures::future::select(run, dies).await;
+        assert!(matches!(first, futures::future::Either::Right(_)), "it dies before it has handed over");
+    }
+    assert!(!holds_replicas(&live(&setup), SCALE_MANAGER));
+    setup.cluster = None;
+    let end = setup.environment().take_over(None, Wish::Resume, &setup.options("another")).await;
+    let end = end.expect("goes on").expect("was unfinished");
+    assert!(succeeded(&end), "{end:?}");
+    assert!(holds_replicas(&live(&setup), SCALE_MANAGER));
+    assert_eq!(live(&setup).int("/spec/replicas"), Some(4));
 }
 
 /// An autoscaler that somebody made by hand.

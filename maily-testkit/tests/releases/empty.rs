@@ -228,3 +228,30 @@ async fn a_part_leaves_the_replicas_to_an_autoscaler_that_is_of_no_service() {
     assert_eq!(live.int("/spec/replicas"), Some(6));
     assert_eq!(live.text("/spec/template/spec/containers/0/image"), Some("registry.example/web:v2"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn manifests_without_an_object_take_nothing_away() {
+    let shop = Shop::new(FILLED, 158);
+    shop.write("v1", &objects(false));
+    shop.write("v2", &[]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let refused = shop.plan("v2").await.expect_err("is refused").to_string();
+    assert!(refused.contains("service `web`: its manifests hold no object"), "{refused}");
+    assert!(refused.contains("mailyctl remove --components"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_lose_a_key_is_made_anew_for_who_says_so_also_without_a_dry_run() {
+    let shop = Shop::new(FILLED, 159);
+    let map = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "immutable": true, "data": data});
+    shop.write("v1", &[map(json!({"a": "1", "b": "2"}))]);
+    shop.write("v2", &[map(json!({"a": "1"}))]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let refused = shop.plan_with("v2", PlanOptions::default(), Depth::Read).await.expect_err("cannot be");
+    assert!(refused.to_string().contains("--allow-replace ConfigMap/c"), "{refused}");
+    let options = PlanOptions { replace: ["ConfigMap/c".to_owned()].into(), ..PlanOptions::default() };
+    let planned = shop.plan_with("v2", options, Depth::Read).await.expect("can be planned");
+    assert!(succeeded(&shop.run(planned).await));
+    let live = shop.live("v1", "ConfigMap", Some("shop"), "c").expect("is there");
+    assert_eq!(live.at("/data"), Some(&json!({"a": "1"})));
+}

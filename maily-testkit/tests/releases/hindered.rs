@@ -52,6 +52,8 @@ pub(crate) struct Hindered {
     pub(crate) patches_vanish: bool,
     /// Writes of the object of this name are conflicts whatever they carry, as a webhook may answer; how many were.
     pub(crate) conflicts: Option<(&'static str, Arc<AtomicU32>)>,
+    /// Writes of this field manager are never answered, and change nothing.
+    pub(crate) silent_to: Option<&'static str>,
     /// Logs have lines of so many bytes.
     pub(crate) lines_of: Option<usize>,
 }
@@ -69,6 +71,7 @@ impl Hindered {
             refused: None,
             patches_vanish: false,
             conflicts: None,
+            silent_to: None,
             lines_of: None,
         }
     }
@@ -132,6 +135,9 @@ impl Cluster for Hindered {
             let message = "admission webhook \"quota.example.com\" denied the request: try again";
             return Err(ProviderError::new(ErrorKind::Conflict, "kubernetes", "apply", *name, message)
                 .with_effect(Effect::None));
+        }
+        if self.silent_to == Some(options.manager) {
+            std::future::pending::<()>().await;
         }
         if self.patches_vanish && object.kind() == "Deployment" && options.mode == WriteMode::Merge {
             let (kind, what) = (ErrorKind::NotFound, object.key().to_string());

@@ -217,7 +217,8 @@ impl Environment {
         let (wanted, base, mut observed) = observed?;
         let (wanted, base) = (&*wanted, base.as_deref());
         observed.identity = Some(identity);
-        if depth == observe::Depth::DryRun {
+        // What may be made anew is what the server refuses to change, and only it knows all of that.
+        if depth == observe::Depth::DryRun || !options.replace.is_empty() {
             let ask = || observe::dry_runs(cluster, &sealer, wanted, &observed, base).boxed();
             observed.dry_runs = patiently(&*self.runtime, ask).await?;
         }

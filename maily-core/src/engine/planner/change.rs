@@ -212,7 +212,8 @@ impl Comparison<'_> {
         let hand_over = scaled && owned.contains(&["spec", "replicas"]);
         // That there are none was our own doing.
         let stopped = hand_over && is_stopped(live);
-        let kept = if stopped { first } else { live.int("/spec/replicas") };
+        let now = live.int("/spec/replicas").map(|now| now.max(least.unwrap_or(now)));
+        let kept = if stopped { first } else { now };
         if unchanged && labelled && !stopped {
             return Some(self.keep(service, live, desired, fingerprint));
         }

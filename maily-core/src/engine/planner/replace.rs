@@ -39,8 +39,10 @@ pub(super) fn replaced_fields(live: &Object, desired: &Object) -> Vec<String> {
         .filter(|path| !address.contains(path))
         .chain(data)
         .filter(|path| match (live.at(path), desired.at(path)) {
-            // The server adds nothing to a selector, so that a key more is one that would go.
-            (Some(live), Some(desired)) if path.ends_with("/selector") => live != desired,
+            // The server adds nothing to these, so that a key more is one that would go.
+            (Some(live), Some(desired)) if path.ends_with("/selector") || data.contains(path) => {
+                live != desired
+            }
             (Some(live), Some(desired)) => !covers(live, desired),
             _ => false,
         })

@@ -38,6 +38,10 @@ impl Rendering<'_> {
                 let help = "describe it as a `job` with `before` or `after`";
                 self.refuse_object(&hook.found.object, message, help);
             }
+            if objects.is_empty() && hooks.is_empty() && matches!(bundle, Bundle::Manifests(_)) {
+                let help = "`mailyctl remove --components NAME` takes a service away; else write what it is";
+                self.refuse(Part::Service(&name), &["manifests"], "its manifests hold no object", help);
+            }
             self.hooks(&name, &own, hooks);
             // All of its own files are the service's, claimed or not.
             wanted.objects = objects;

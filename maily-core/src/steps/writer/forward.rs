@@ -11,6 +11,14 @@ use crate::{
     steps::context::Trouble,
 };
 
+/// Whether an autoscaler has still to be given the number with which what was made begins: that an object is there says
+/// nothing of it, because another process may have made it and come no further.
+fn owes_replicas(change: &Change, live: &Object) -> bool {
+    change.operation == Operation::Create
+        && change.hand_over_replicas.is_some_and(|replicas| live.int("/spec/replicas") != Some(replicas))
+        && !FieldSet::owned_by(live, |manager| manager == SCALE_MANAGER).contains(&["spec", "replicas"])
+}
+
 impl Writer<'_> {
     /// Brings an object from what was captured to what is wanted; answers what the server made of it.
     pub(crate) async fn put(&mut self, change: &Change) -> Result<Option<Object>, Trouble> {
@@ -51,7 +59,8 @@ impl Writer<'_> {
                 }
                 (Standing::Before, Some(live)) => exactly(live),
                 (Standing::Ours, Some(live)) => {
-                    if epoch_of(live) == Some(self.context.epoch) {
+                    // A takeover has marked it: that it was made says nothing of what was to follow.
+                    if epoch_of(live) == Some(self.context.epoch) && !owes_replicas(change, live) {
                         return Ok(self.keep(change, live.clone()));
                     }
                     exactly(live)
@@ -67,11 +76,7 @@ impl Writer<'_> {
             }
             let opened = self.open(desired).await?;
             let Some(mut answer) = self.send(change, opened, precondition).await? else { continue };
-            if change.operation == Operation::Create
-                && change
-                    .hand_over_replicas
-                    .is_some_and(|replicas| answer.int("/spec/replicas") != Some(replicas))
-            {
+            if owes_replicas(change, &answer) {
                 match self.hand_over(change, exactly(&answer)).await? {
                     Some(scaled) => answer = scaled,
                     None => continue,
