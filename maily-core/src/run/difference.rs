@@ -24,7 +24,7 @@ pub fn difference(from: &Object, to: &Object) -> Vec<FieldChange> {
 }
 
 /// The keys of two maps.
-fn names<'a>(maps: [Option<&'a Map<String, Value>>; 2]) -> Vec<&'a str> {
+fn names(maps: [Option<&Map<String, Value>>; 2]) -> Vec<&str> {
     let mut keys: Vec<&str> =
         maps.into_iter().flatten().flat_map(|map| map.keys().map(String::as_str)).collect();
     keys.sort_unstable();

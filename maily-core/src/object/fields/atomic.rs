@@ -38,7 +38,7 @@ impl<'a> Atomics<'a> {
     ) {
         match value {
             Value::Object(map)
-                if !is_atomic_map(path) && !owned.is_some_and(|owned| owned.extent == Extent::Whole) =>
+                if !is_atomic_map(path) && owned.is_none_or(|owned| owned.extent != Extent::Whole) =>
             {
                 self.fields(map, path, &place, owned);
             }
