@@ -1,6 +1,8 @@
 //! What is empty in one version and filled in another; lists of custom resources that are called as those of Kubernetes;
 //! what the API keeps although nothing asks for it any more.
 
+use std::time::Duration;
+
 use maily_core::{
     engine::{Depth, Outcome, ReleaseId, RunEnd, planner::PlanOptions},
     object::{ObjectKey, ObjectKind},
@@ -9,7 +11,7 @@ use maily_core::{
 use serde_json::{Value, json};
 
 use crate::{
-    setup::succeeded,
+    setup::{fault, succeeded},
     shop::{Shop, components},
 };
 
@@ -190,6 +192,17 @@ async fn a_version_with_the_same_objects_is_a_release() {
     let head = shop.setup.environment().head().await.expect("can be read");
     assert_eq!(head.release.expect("is in force").1.versions["web"], "v2");
     assert!(shop.plan("v2").await.expect("can be planned").plan.is_empty());
+    // It would be no success where something does not serve.
+    shop.write("v3", &objects(false));
+    shop.setup.shared.world().faults.push(fault("crash web@1"));
+    shop.setup.runtime.sleep(Duration::from_secs(20)).await;
+    let end = shop.deploy("v3").await;
+    let RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving } } = &end else {
+        panic!("{end:?}")
+    };
+    assert!(!not_serving.is_empty(), "{end:?}");
+    let head = shop.setup.environment().head().await.expect("can be read");
+    assert_eq!(head.release.expect("is in force").1.id, made);
 }
 
 const SCALED: &str = "
@@ -238,6 +251,11 @@ async fn manifests_without_an_object_take_nothing_away() {
     let refused = shop.plan("v2").await.expect_err("is refused").to_string();
     assert!(refused.contains("service `web`: its manifests hold no object"), "{refused}");
     assert!(refused.contains("mailyctl remove --components"), "{refused}");
+    let shop = Shop::new(SCALED, 160);
+    shop.write("v1", &objects(false));
+    shop.write("common", &[]);
+    let refused = shop.plan("v1").await.expect_err("is refused").to_string();
+    assert!(refused.contains("source `common`: its manifests hold no object"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]

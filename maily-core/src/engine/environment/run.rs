@@ -87,9 +87,12 @@ impl Environment {
     /// environment was lost to another process on the way; and when the records could not be written or the fence fell in
     /// the middle, whereupon the run has not ended: it can be resumed.
     pub async fn run(&self, planned: Planned, options: &RunOptions) -> Result<RunEnd, EnvironmentError> {
-        if planned.plan.is_empty() && !is_planted(Defect::UnchangedClaims) {
+        if planned.plan.steps.is_empty() && !is_planted(Defect::UnchangedClaims) {
+            // Nothing is written but perhaps a release, and it would be no success where something does not serve.
             let not_serving = options.before_any_change(self.left_alone(&planned, options)).await?;
-            return Ok(RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving } });
+            if planned.plan.is_empty() || !not_serving.is_empty() {
+                return Ok(RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving } });
+            }
         }
         if let Some(unfinished) = &planned.head.unfinished {
             return Err(self.unfinished(&unfinished.recorded.run));
@@ -102,7 +105,7 @@ impl Environment {
         end
     }
 
-    /// What a plan that changes nothing is about, and does not serve.
+    /// What a plan without steps is about, and does not serve.
     async fn left_alone(
         &self,
         planned: &Planned,

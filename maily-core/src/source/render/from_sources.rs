@@ -38,10 +38,7 @@ impl Rendering<'_> {
                 let help = "describe it as a `job` with `before` or `after`";
                 self.refuse_object(&hook.found.object, message, help);
             }
-            if objects.is_empty() && hooks.is_empty() && matches!(bundle, Bundle::Manifests(_)) {
-                let help = "`mailyctl remove --components NAME` takes a service away; else write what it is";
-                self.refuse(Part::Service(&name), &["manifests"], "its manifests hold no object", help);
-            }
+            self.holds_something(bundle, Part::Service(&name), &objects, &hooks);
             self.hooks(&name, &own, hooks);
             // All of its own files are the service's, claimed or not.
             wanted.objects = objects;
@@ -62,7 +59,11 @@ impl Rendering<'_> {
         let name = service.name.to_string();
         if !bundles.contains_key(&**source) {
             let bundle = self.request.resolved.project.sources.get(source).cloned()?;
-            let (objects, hooks) = self.read(&bundle, Part::Source(source), tools).await.unwrap_or_default();
+            let read = self.read(&bundle, Part::Source(source), tools).await;
+            if let Some((objects, hooks)) = &read {
+                self.holds_something(&bundle, Part::Source(source), objects, hooks);
+            }
+            let (objects, hooks) = read.unwrap_or_default();
             for hook in hooks {
                 let object = &hook.found.object;
                 let message = format!(
@@ -165,6 +166,15 @@ impl Rendering<'_> {
             Some(Hook { found: Found { object, place }, ..hook })
         });
         Some((objects, hooks.collect()))
+    }
+
+    /// Refuses manifests in which nothing stands: a file that was emptied would take away all that it had. What a program
+    /// prints may well be nothing.
+    fn holds_something(&mut self, bundle: &Bundle, part: Part<'_>, objects: &[Object], hooks: &[Hook]) {
+        if objects.is_empty() && hooks.is_empty() && matches!(bundle, Bundle::Manifests(_)) {
+            let help = "`mailyctl remove --components NAME` takes a service away; else write what it is";
+            self.refuse(part, &["manifests"], "its manifests hold no object", help);
+        }
     }
 
     /// An error with the part of the file that wants the program which it is about.
