@@ -195,4 +195,12 @@ async fn an_image_with_a_word_behind_the_version_follows_it() {
         notes.iter().any(|note| note.topic == "version")
     };
     assert!(!told("{images}-slim").await && told("r.example/web:1.2.3").await);
+    // A pattern that is there and names nothing is no advice.
+    let lines = "services: {web: {from: all}, cart: {from: all}}\nsources: {all: {kustomize: all}}";
+    let notes = rendered("other.example/{service}:{version}", lines, false).await.expect("renders").notes;
+    let version = notes.iter().find(|note| note.topic == "version").expect("is told");
+    assert!(
+        version.text.contains("`images: other.example/{service}:{version}` is given to none of them"),
+        "{version:?}"
+    );
 }

@@ -179,7 +179,7 @@ fn one(text: &mut String, change: &Change, screen: Screen) {
         Operation::Replace => (paint.bad("±"), " (deleted and made again)"),
         Operation::Delete => (paint.bad("-"), ""),
     };
-    let _ = writeln!(text, "    {sign} {} {}{}", change.key.kind.kind, change.key.name, paint.warn(note));
+    let _ = writeln!(text, "    {sign} {} {}{}", change.key.kind.named(), change.key.name, paint.warn(note));
     for manager in &change.migrate {
         let _ = writeln!(text, "        takes over the fields of `{}`", plain(manager));
     }

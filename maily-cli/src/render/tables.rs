@@ -307,7 +307,7 @@ pub(crate) fn release(
         let _ = writeln!(text, "  {} {version}", paint.strong(service));
         for (key, _) in release.objects.iter().filter(|(_, object)| object.service.as_ref() == Some(service))
         {
-            let _ = writeln!(text, "    {} {}", key.kind.kind, key.name);
+            let _ = writeln!(text, "    {} {}", key.kind.named(), key.name);
             for (image, digests) in release.head.images.get(&key.to_string()).into_iter().flatten() {
                 // What is written with its digest says it itself.
                 for digest in digests.iter().filter(|digest| !image.ends_with(digest.as_str())) {
@@ -323,7 +323,7 @@ pub(crate) fn release(
     if shared.peek().is_some() {
         let _ = writeln!(text, "  {}", paint.strong("shared"));
         for (key, _) in shared {
-            let _ = writeln!(text, "    {} {}", key.kind.kind, key.name);
+            let _ = writeln!(text, "    {} {}", key.kind.named(), key.name);
         }
     }
     for image in moved {

@@ -425,7 +425,7 @@ mod tests {
             project: "shop".to_owned(),
             environment: "staging".to_owned(),
             namespace: "shop".to_owned(),
-            goal: crate::engine::Goal::Remove,
+            goal: crate::engine::Goal::Remove { only: None },
             services: indexmap::IndexMap::new(),
             shared: Vec::new(),
             phases: Vec::new(),

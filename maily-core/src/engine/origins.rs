@@ -28,7 +28,7 @@ pub(super) fn origins(
             let brought = versions.keys().filter(|name| only.as_ref().is_none_or(|only| only.contains(name)));
             origins.extend(brought.map(|name| (name.clone(), id)));
         }
-        Goal::Remove => {}
+        Goal::Remove { .. } => {}
     }
     let before = base.into_iter().flat_map(|base| base.versions.keys());
     origins.extend(before.filter(|name| !versions.contains_key(*name)).map(|name| (name.clone(), id)));
@@ -166,7 +166,7 @@ mod tests {
         fn remove(&mut self, names: &[String]) {
             let mut versions = self.versions();
             versions.retain(|name, _| !names.contains(name));
-            self.add(&Goal::Remove, versions);
+            self.add(&Goal::Remove { only: None }, versions);
         }
 
         fn back(&mut self, names: &[String], at: usize) {

@@ -1,6 +1,7 @@
 //! Identity of an object: what may exist only once in a cluster.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
@@ -54,6 +55,16 @@ impl ObjectKind {
         self.api_version.split_once('/').map_or(self.api_version.as_str(), |(_, version)| version)
     }
 
+    /// The kind as people know it: with its group where that is not one of Kubernetes, which may have a kind of that name,
+    /// too.
+    pub fn named(&self) -> Cow<'_, str> {
+        if self.is_of_kubernetes() {
+            Cow::Borrowed(&self.kind)
+        } else {
+            Cow::Owned(format!("{}.{}", self.kind, self.group()))
+        }
+    }
+
     /// Whether it is a workload that keeps pods running, as a Job does not.
     pub fn keeps_pods(&self) -> bool {
         self.group() == "apps" && matches!(&*self.kind, "Deployment" | "StatefulSet" | "DaemonSet")
@@ -98,9 +109,9 @@ impl ObjectKey {
         (self.kind.group(), &self.kind.kind, self.namespace.as_deref(), &self.name)
     }
 
-    /// `kind/name`, for messages in which the namespace is known.
+    /// `kind/name`, for options, and messages in which the namespace is known.
     pub fn short(&self) -> String {
-        format!("{}/{}", self.kind.kind, self.name)
+        format!("{}/{}", self.kind.named(), self.name)
     }
 }
 
@@ -160,14 +171,10 @@ impl<'de> Deserialize<'de> for ObjectKey {
 
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.kind.kind)?;
-        // Kinds of others may be called as one of Kubernetes, or as one of another.
-        if !self.kind.is_of_kubernetes() {
-            write!(f, ".{}", self.kind.group())?;
-        }
+        let kind = self.kind.named();
         match &self.namespace {
-            Some(namespace) => write!(f, " {namespace}/{}", self.name),
-            None => write!(f, " {}", self.name),
+            Some(namespace) => write!(f, "{kind} {namespace}/{}", self.name),
+            None => write!(f, "{kind} {}", self.name),
         }
     }
 }

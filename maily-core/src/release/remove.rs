@@ -131,7 +131,7 @@ pub fn remove(resolved: &Resolved, base: &Release, names: Option<&[String]>) -> 
         project: resolved.project.name.to_string(),
         environment: resolved.environment.name.to_string(),
         namespace: resolved.environment.namespace.clone(),
-        goal: Goal::Remove,
+        goal: Goal::Remove { only: names.map(<[String]>::to_vec) },
         services,
         shared: Vec::new(),
         phases: Vec::new(),

@@ -84,15 +84,20 @@ pub enum Goal {
         only: Option<Vec<String>>,
     },
     /// Take services away.
-    Remove,
+    Remove {
+        /// Which, where these are not all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<Vec<String>>,
+    },
 }
 
 impl Goal {
     /// The services that it is about, where these are not all.
     pub fn only(&self) -> Option<&[String]> {
         match self {
-            Self::Deploy { only, .. } | Self::Rollback { only, .. } => only.as_deref(),
-            Self::Remove => None,
+            Self::Deploy { only, .. } | Self::Rollback { only, .. } | Self::Remove { only } => {
+                only.as_deref()
+            }
         }
     }
 
@@ -103,7 +108,8 @@ impl Goal {
             Self::Deploy { version, .. } => format!("deploy {version}"),
             Self::Rollback { to, only: Some(only), .. } => format!("roll back {} to {to}", counted(only)),
             Self::Rollback { to, .. } => format!("roll back to {to}"),
-            Self::Remove => "remove".to_owned(),
+            Self::Remove { only: Some(only) } => format!("remove {}", counted(only)),
+            Self::Remove { only: None } => "remove".to_owned(),
         }
     }
 }

@@ -28,11 +28,18 @@ pub(super) fn told(request: &RenderRequest<'_>, rendered: &Rendered) -> Option<N
     if used.iter().any(|(_, image)| follows(image)) {
         return None;
     }
+    let way = match &request.resolved.project.images[..] {
+        [] => format!("{} in the project file makes them follow", remedy(&used)),
+        patterns => format!(
+            "`images: {}` is given to none of them; {} would follow",
+            patterns.join(", "),
+            remedy(&used)
+        ),
+    };
     let text = format!(
         "no image and no path of the project follows the version: `{}` is the release's name alone, and images stay as they are \
-         written, such as `{first}`. {} in the project file makes them follow",
-        request.version,
-        remedy(&used)
+         written, such as `{first}`. {way}",
+        request.version
     );
     Some(Note { topic: "version".to_owned(), text })
 }

@@ -55,6 +55,42 @@ fn scale(setup: &Setup, replicas: u32) {
     setup.shared.world().edit_as("kube-controller-manager", &api(), patch).expect("may scale");
 }
 
+const ONE: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  web: {needs: [api], workload: {port: 8080, scale: 1}}
+";
+
+/// As long as it is there, the number is its own: it would scale up what the version has just set.
+#[tokio::test(start_paused = true)]
+async fn an_autoscaler_goes_before_its_workload_gets_a_number_of_its_own() {
+    for fails in [false, true] {
+        let mut setup = Setup::of(SCALED, 164);
+        assert!(succeeded(&setup.deploy("v1").await));
+        setup.project = ONE;
+        if fails {
+            setup.shared.world().faults.push(fault("crash api@v2"));
+        }
+        let end = setup.deploy("v2").await;
+        setup.runtime.sleep(Duration::from_secs(30)).await;
+        let replicas = live(&setup).int("/spec/replicas");
+        if fails {
+            assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+            assert_eq!(replicas, Some(4));
+        } else {
+            assert!(succeeded(&end), "{end:?}");
+            assert_eq!(replicas, Some(1));
+        }
+        let is_scaled = setup.shared.world().of_kind("HorizontalPodAutoscaler").len() == 1;
+        assert_eq!(is_scaled, fails);
+    }
+}
+
 /// It was made, and its process ended before the number with which it begins was handed over.
 #[tokio::test(start_paused = true)]
 async fn what_was_made_and_not_handed_over_yet_is_handed_over_by_whoever_goes_on() {

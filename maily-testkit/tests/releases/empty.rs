@@ -273,3 +273,23 @@ async fn what_cannot_lose_a_key_is_made_anew_for_who_says_so_also_without_a_dry_
     let live = shop.live("v1", "ConfigMap", Some("shop"), "c").expect("is there");
     assert_eq!(live.at("/data"), Some(&json!({"a": "1"})));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_was_enlarged_stays_so_on_the_way_back() {
+    let shop = Shop::new(FILLED, 162);
+    let claim = |size: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}})
+    };
+    for (version, size) in [("v1", "512Mi"), ("v2", "6Gi")] {
+        shop.write(version, &[&objects(version == "v2")[..], &[claim(size)]].concat());
+        assert!(succeeded(&shop.deploy(version).await));
+    }
+    let back = shop.back(RollbackTo::LastGood, None, PlanOptions::default()).await.expect("can be planned");
+    let told = |note: &maily_core::engine::Note| note.text.contains("has 6Gi and keeps it");
+    assert!(back.plan.notes.iter().any(told), "{:?}", back.plan.notes);
+    assert!(succeeded(&shop.run(back).await));
+    let live = shop.live("v1", "PersistentVolumeClaim", Some("shop"), "data").expect("is there");
+    assert_eq!(live.text("/spec/resources/requests/storage"), Some("6Gi"));
+    assert_eq!(there(&shop), vec![Value::Null; 7]);
+}

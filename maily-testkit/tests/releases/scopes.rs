@@ -159,7 +159,7 @@ async fn kinds_in_namespaces_and_kinds_that_nobody_serves_are_as_they_were() {
     assert!(shop.live(GROUP, "Node", Some("shop"), "one").is_some());
     shop.write("v2", &[custom("Store", "one", Some("elsewhere")), app()]);
     let refused = shop.plan("v2").await.expect_err("is refused").to_string();
-    assert!(refused.contains("Store/one stands in namespace `elsewhere`"), "{refused}");
+    assert!(refused.contains("Store.stores.example.com/one stands in namespace `elsewhere`"), "{refused}");
     shop.write("v3", &[custom("ClusterStore", "one", None), app()]);
     let refused = shop.plan("v3").await.expect_err("is refused").to_string();
     assert!(

@@ -68,7 +68,12 @@ async fn a_plan_tells_of_what_stays_as_it_is_and_does_not_serve() {
     assert_eq!(told().await, [""; 0]);
     shop.setup.shared.world().faults.push(fault("crash api@v1"));
     shop.setup.runtime.sleep(Duration::from_secs(20)).await;
-    assert_eq!(told().await, ["Deployment shop/api stays as it is, and does not serve now"]);
+    assert_eq!(
+        told().await,
+        [
+            "Deployment shop/api stays as it is, and does not serve now: `mailyctl status --env production` says why"
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -215,7 +215,8 @@ impl Environment {
         // What is wrong with the cluster as such is the better answer.
         let (identity, sealer) = checked?;
         let (wanted, base, mut observed) = observed?;
-        let (wanted, base) = (&*wanted, base.as_deref());
+        let stay = planner::claims_that_stay(&wanted, &observed);
+        let (wanted, base) = (stay.as_ref().unwrap_or(&wanted), base.as_deref());
         observed.identity = Some(identity);
         // What may be made anew is what the server refuses to change, and only it knows all of that.
         if depth == observe::Depth::DryRun || !options.replace.is_empty() {

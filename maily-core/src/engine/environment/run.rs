@@ -113,7 +113,7 @@ impl Environment {
     ) -> Result<Vec<Failure>, EnvironmentError> {
         let only = match &planned.plan.goal {
             Goal::Deploy { only, .. } | Goal::Rollback { only, .. } => only.as_ref(),
-            Goal::Remove => return Ok(Vec::new()),
+            Goal::Remove { .. } => return Ok(Vec::new()),
         };
         let is_meant = |kept: &&Kept| {
             only.is_none_or(|only| kept.service.as_ref().is_some_and(|service| only.contains(service)))

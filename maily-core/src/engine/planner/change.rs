@@ -324,8 +324,7 @@ impl Comparison<'_> {
         frozen: Vec<String>,
         fields: Vec<FieldChange>,
     ) -> Option<Verdict> {
-        let name = format!("{}/{}", key.kind.kind, key.name);
-        if !self.options.replace.contains(&name) {
+        if !self.options.replace.contains(&key.short()) {
             self.problems.push(PlanProblem::Replace { key, fields: frozen.join(", ") });
             return None;
         }
@@ -368,7 +367,11 @@ impl Comparison<'_> {
         fingerprint: String,
     ) -> Verdict {
         if serves(live) == Some(false) {
-            let text = format!("{} stays as it is, and does not serve now", live.key());
+            let text = format!(
+                "{} stays as it is, and does not serve now: `mailyctl status --env {}` says why",
+                live.key(),
+                self.environment
+            );
             self.notes.push(Note { topic: "not-serving".into(), text });
         }
         Verdict::Keep(Kept { service: service.map(str::to_owned), desired, fingerprint, all: self.all(live) })

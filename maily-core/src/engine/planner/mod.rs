@@ -3,6 +3,7 @@
 mod apart;
 mod asked;
 mod change;
+mod claims;
 mod configuration;
 mod conflict;
 mod missing;
@@ -15,6 +16,7 @@ mod wanted;
 pub(crate) use asked::to_ask_about;
 pub(crate) use change::holds_data;
 pub use change::{DryRun, Observed};
+pub(crate) use claims::that_stay as claims_that_stay;
 pub(crate) use conflict::is_deployer;
 pub(crate) use missing::{referred, resource, to_look_for};
 pub use order::plan;

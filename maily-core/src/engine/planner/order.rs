@@ -15,7 +15,7 @@ use crate::{
         history::Release,
     },
     model::TIMEOUT,
-    object::{Object, ObjectKey},
+    object::{Object, ObjectKey, ObjectKind},
     planted::{Defect, is_planted},
 };
 
@@ -420,6 +420,10 @@ impl Order<'_> {
         }
         let needs = std::mem::take(&mut self.ends);
         for (owner, changes) in by_owner {
+            let changes = self.unscale(changes);
+            if changes.is_empty() {
+                continue;
+            }
             // A service may be called `shared`: no step of one has this name.
             let (subject, verb) = owner.map_or(("shared", "remove"), |service| (service, "prune"));
             let id = StepId::new(self.environment, subject, verb);
@@ -434,6 +438,50 @@ impl Order<'_> {
             });
         }
     }
+
+    /// Lets autoscalers go before what they scale gets a number of its own: as long as they are there the number is
+    /// theirs. Answers what is left.
+    fn unscale(&mut self, changes: Vec<Change>) -> Vec<Change> {
+        let mut rest = Vec::new();
+        for change in changes {
+            let scaled = scaled_by(&change);
+            let brings = |step: &Step| {
+                let mut changes = step.work.changes().iter().filter(|change| change.desired.is_some());
+                changes.any(|change| scaled.as_ref() == Some(&change.key))
+            };
+            let Some(at) = self.steps.iter().position(brings) else {
+                rest.push(change);
+                continue;
+            };
+            let rollout = &mut self.steps[at];
+            let id = StepId::new(self.environment, rollout.service.as_deref().unwrap_or("shared"), "unscale");
+            let mut step = Step {
+                id: id.clone(),
+                work: Work::Prune { changes: vec![change] },
+                reversibility: Reversibility::Undoable,
+                ..rollout.clone()
+            };
+            rollout.needs.insert(id.clone());
+            match self.steps.iter_mut().find(|step| step.id == id) {
+                Some(Step { work: Work::Prune { changes }, .. }) => {
+                    if let Work::Prune { changes: more } = &mut step.work {
+                        changes.append(more);
+                    }
+                }
+                _ => self.steps.insert(at, step),
+            }
+        }
+        rest
+    }
+}
+
+/// What an autoscaler that goes has scaled.
+fn scaled_by(change: &Change) -> Option<ObjectKey> {
+    let autoscaler = &change.before.as_ref()?.object;
+    let target = |field: &str| autoscaler.text(&format!("/spec/scaleTargetRef/{field}"));
+    let is_one = autoscaler.kind() == "HorizontalPodAutoscaler" && change.desired.is_none();
+    let kind = ObjectKind::new(target("apiVersion")?, target("kind")?);
+    is_one.then(|| ObjectKey::new(kind, autoscaler.namespace(), target("name").unwrap_or_default()))
 }
 
 fn reversibility(spec: &JobSpec) -> Reversibility {

@@ -160,10 +160,7 @@ impl PlanProblem {
                 key.short()
             ),
             Self::Replace { key, .. } => {
-                format!(
-                    "allow it with `--allow-replace {}/{}`: the object is gone for a moment",
-                    key.kind.kind, key.name
-                )
+                format!("allow it with `--allow-replace {}`: the object is gone for a moment", key.short())
             }
             Self::Paused { key } => {
                 let namespace = key.namespace.as_deref().unwrap_or("default");
@@ -181,6 +178,15 @@ impl PlanProblem {
                 format!(
                     "server-side apply leaves what the server has filled in for the strategy before: \
                      `kubectl -n {namespace} patch deployment {} --type=merge -p '{patch}'` takes it away first",
+                    key.name
+                )
+            }
+            Self::Refused { key, message } if message.contains("only allowed for updateStrategy") => {
+                let namespace = key.namespace.as_deref().unwrap_or("default");
+                let patch = r#"{"spec":{"updateStrategy":{"type":"OnDelete","rollingUpdate":null}}}"#;
+                format!(
+                    "server-side apply leaves what the server has filled in for the strategy before: \
+                     `kubectl -n {namespace} patch statefulset {} --type=merge -p '{patch}'` takes it away first",
                     key.name
                 )
             }

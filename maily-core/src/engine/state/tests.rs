@@ -37,7 +37,7 @@ fn state(steps: Vec<Step>) -> RunState {
             environment: "e".into(),
             namespace: "n".into(),
             cluster: ClusterIdentity { uid: "u".into(), ca: String::new() },
-            goal: Goal::Remove,
+            goal: Goal::Remove { only: None },
             base: None,
             versions: BTreeMap::new(),
             steps,
