@@ -61,23 +61,27 @@ pub(crate) async fn patiently<'a, T, E: OfProvider>(
     runtime: &dyn Runtime,
     act: impl Fn() -> BoxFuture<'a, Result<T, E>> + Send,
 ) -> Result<T, E> {
-    let mut pause = Duration::from_millis(250);
-    for _ in 0..TRIES {
-        let error = match act().await {
-            Ok(done) => return Ok(done),
-            Err(error) => error,
-        };
-        let Some(after) = error.of_provider().filter(|error| error.is_transient()) else { return Err(error) };
-        runtime.sleep(after.retry_after().unwrap_or(pause)).await;
-        pause *= 2;
-    }
-    act().await
+    let mut left = TRIES;
+    let may_again = move || {
+        let may = left > 0;
+        left = left.saturating_sub(1);
+        may
+    };
+    again_while(runtime, may_again, act).await
 }
 
 /// The same until a moment: where a run would have to stop without the answer.
 pub(crate) async fn patiently_until<'a, T, E: OfProvider>(
     runtime: &dyn Runtime,
     until: Moment,
+    act: impl Fn() -> BoxFuture<'a, Result<T, E>> + Send,
+) -> Result<T, E> {
+    again_while(runtime, || runtime.now() < until, act).await
+}
+
+async fn again_while<'a, T, E: OfProvider>(
+    runtime: &dyn Runtime,
+    mut may_again: impl FnMut() -> bool + Send,
     act: impl Fn() -> BoxFuture<'a, Result<T, E>> + Send,
 ) -> Result<T, E> {
     let mut pause = Duration::from_millis(250);
@@ -87,7 +91,7 @@ pub(crate) async fn patiently_until<'a, T, E: OfProvider>(
             Err(error) => error,
         };
         let transient = error.of_provider().filter(|error| error.is_transient());
-        let Some(after) = transient.filter(|_| runtime.now() < until) else { return Err(error) };
+        let Some(after) = transient.filter(|_| may_again()) else { return Err(error) };
         runtime.sleep(after.retry_after().unwrap_or(pause)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -3,11 +3,13 @@
 use maily_core::{
     engine::{Depth, planner::PlanOptions},
     object::{ObjectKey, ObjectKind},
-    release::RollbackTo,
 };
 use serde_json::{Value, json};
 
-use crate::{setup::succeeded, shop::Shop};
+use crate::{
+    setup::succeeded,
+    shop::{Shop, goes_with_its_version},
+};
 
 const RULES: &str = "
 maily: 1
@@ -85,22 +87,7 @@ async fn released(seed: u64) -> Shop {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_version_leaves_out_inside_a_list_or_a_selector_goes_with_it() {
-    for depth in [Depth::Read, Depth::DryRun] {
-        let shop = released(141).await;
-        let planned = shop.plan_with("v1", PlanOptions::default(), depth).await.expect("can be planned");
-        assert_eq!(planned.plan.changes().count(), 5, "{depth:?}: {:?}", planned.plan.steps);
-        assert!(succeeded(&shop.run(planned).await));
-        assert_eq!(there(&shop), vec![Value::Null; 7], "{depth:?}");
-        // Nothing is left to do then, however close one looks.
-        for depth in [Depth::Read, Depth::DryRun] {
-            let again = shop.plan_with("v1", PlanOptions::default(), depth).await.expect("can be planned");
-            assert!(again.plan.is_empty(), "{:?}", again.plan.steps);
-        }
-    }
-    let shop = released(142).await;
-    let back = shop.back(RollbackTo::LastGood, None, PlanOptions::default()).await.expect("can be planned");
-    assert!(succeeded(&shop.run(back).await));
-    assert_eq!(there(&shop), vec![Value::Null; 7]);
+    goes_with_its_version(released, there, 5, [141, 142]).await;
 }
 
 #[tokio::test(start_paused = true)]

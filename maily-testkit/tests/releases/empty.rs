@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     setup::{fault, succeeded},
-    shop::{Shop, components},
+    shop::{Shop, components, goes_with_its_version},
 };
 
 const FILLED: &str = "
@@ -90,21 +90,7 @@ async fn released(seed: u64) -> Shop {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_empty_is_empty_again() {
-    for depth in [Depth::Read, Depth::DryRun] {
-        let shop = released(151).await;
-        let planned = shop.plan_with("v1", PlanOptions::default(), depth).await.expect("can be planned");
-        assert_eq!(planned.plan.changes().count(), 3, "{depth:?}: {:?}", planned.plan.steps);
-        assert!(succeeded(&shop.run(planned).await));
-        assert_eq!(there(&shop), vec![Value::Null; 7], "{depth:?}");
-        for depth in [Depth::Read, Depth::DryRun] {
-            let again = shop.plan_with("v1", PlanOptions::default(), depth).await.expect("can be planned");
-            assert!(again.plan.is_empty(), "{:?}", again.plan.steps);
-        }
-    }
-    let shop = released(152).await;
-    let back = shop.back(RollbackTo::LastGood, None, PlanOptions::default()).await.expect("can be planned");
-    assert!(succeeded(&shop.run(back).await));
-    assert_eq!(there(&shop), vec![Value::Null; 7]);
+    goes_with_its_version(released, there, 3, [151, 152]).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use maily_testkit::sim::SimCluster;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::setup::Setup;
+use crate::setup::{Setup, succeeded};
 
 pub(crate) struct Shop {
     pub(crate) setup: Setup,
@@ -163,4 +163,30 @@ pub(crate) fn deployment(name: &str, reads: &[&str]) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
         "spec": {"replicas": 1, "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}}})
+}
+
+/// What the second version has and the first one has not goes with it: by a deploy of the first, however close the plan
+/// looks, and by a way back. `there` shows it, `changes` are the objects that differ.
+pub(crate) async fn goes_with_its_version(
+    released: impl AsyncFn(u64) -> Shop,
+    there: impl Fn(&Shop) -> Vec<Value>,
+    changes: usize,
+    [forward, back]: [u64; 2],
+) {
+    for depth in [Depth::Read, Depth::DryRun] {
+        let shop = released(forward).await;
+        let planned = shop.plan_with("v1", PlanOptions::default(), depth).await.expect("can be planned");
+        assert_eq!(planned.plan.changes().count(), changes, "{depth:?}: {:?}", planned.plan.steps);
+        assert!(succeeded(&shop.run(planned).await));
+        assert_eq!(there(&shop), vec![Value::Null; 7], "{depth:?}");
+        // Nothing is left to do then, however close one looks.
+        for depth in [Depth::Read, Depth::DryRun] {
+            let again = shop.plan_with("v1", PlanOptions::default(), depth).await.expect("can be planned");
+            assert!(again.plan.is_empty(), "{:?}", again.plan.steps);
+        }
+    }
+    let shop = released(back).await;
+    let back = shop.back(RollbackTo::LastGood, None, PlanOptions::default()).await.expect("can be planned");
+    assert!(succeeded(&shop.run(back).await));
+    assert_eq!(there(&shop), vec![Value::Null; 7]);
 }

@@ -111,10 +111,10 @@ impl Environment {
         planned: &Planned,
         options: &RunOptions,
     ) -> Result<Vec<Failure>, EnvironmentError> {
-        let only = match &planned.plan.goal {
-            Goal::Deploy { only, .. } | Goal::Rollback { only, .. } => only.as_ref(),
-            Goal::Remove { .. } => return Ok(Vec::new()),
-        };
+        if matches!(planned.plan.goal, Goal::Remove { .. }) {
+            return Ok(Vec::new());
+        }
+        let only = planned.plan.goal.only();
         let is_meant = |kept: &&Kept| {
             only.is_none_or(|only| kept.service.as_ref().is_some_and(|service| only.contains(service)))
         };

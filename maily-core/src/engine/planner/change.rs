@@ -146,9 +146,7 @@ impl Comparison<'_> {
         if !self.may_own(live) {
             return None;
         }
-        if is_beyond_any_epoch(live) {
-            let epoch = live.annotation(EPOCH).unwrap_or_default().to_owned();
-            self.problems.push(PlanProblem::BeyondAnyEpoch { key, epoch });
+        if self.is_out_of_reach(live) {
             return None;
         }
         if is_stopped(live) && desired.at("/spec/replicas").is_none() {
@@ -278,9 +276,7 @@ impl Comparison<'_> {
         if live.is_terminating() {
             return None;
         }
-        if self.is_ours(live) && is_beyond_any_epoch(live) {
-            let epoch = live.annotation(EPOCH).unwrap_or_default().to_owned();
-            self.problems.push(PlanProblem::BeyondAnyEpoch { key: key.clone(), epoch });
+        if self.is_ours(live) && self.is_out_of_reach(live) {
             return None;
         }
         // What lost our labels, or got somebody else's, is not ours any more.
@@ -384,6 +380,16 @@ impl Comparison<'_> {
 
     pub(super) fn view(&self, live: &Object, scope: &FieldSet) -> Object {
         self.sealer.view(live, scope)
+    }
+
+    /// Whether an object carries an epoch above which no run can write.
+    fn is_out_of_reach(&mut self, live: &Object) -> bool {
+        let beyond = is_beyond_any_epoch(live);
+        if beyond {
+            let epoch = live.annotation(EPOCH).unwrap_or_default().to_owned();
+            self.problems.push(PlanProblem::BeyondAnyEpoch { key: live.key().clone(), epoch });
+        }
+        beyond
     }
 
     fn may_own(&mut self, live: &Object) -> bool {

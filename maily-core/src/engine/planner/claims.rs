@@ -9,10 +9,13 @@ const SIZE: &str = "/spec/resources/requests/storage";
 /// What is wanted with the sizes that stay, each with a word; none where nothing is to shrink.
 pub(crate) fn that_stay(wanted: &Wanted, observed: &Observed) -> Option<Wanted> {
     let larger = |object: &Object| {
+        if object.kind() != "PersistentVolumeClaim" {
+            return None;
+        }
         let live = observed.objects.get(object.key())?.text(SIZE)?;
         let size = |text: &str| text.parse::<Quantity>().ok().map(|size| size.value());
         let (now, asked) = (size(live)?, size(object.text(SIZE)?)?);
-        (object.kind() == "PersistentVolumeClaim" && asked < now).then(|| live.to_owned())
+        (asked < now).then(|| live.to_owned())
     };
     let mut objects = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
     objects.find(|object| larger(object).is_some())?;
