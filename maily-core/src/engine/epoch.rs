@@ -119,13 +119,13 @@ pub(super) async fn close(
 ) -> Result<(), JournalError> {
     for run in pending.iter().filter(|_| !is_planted(Defect::PendingNotClosed)) {
         let outcome = Outcome::Cancelled { why: format!("it had written nothing when {by} came") };
-        let events = vec![
+        let events = [
             JournalEvent::EpochClaimed { epoch, by: by.to_owned(), reason: None },
             JournalEvent::RunFinished { outcome, release: None, at: runtime.wall() },
         ];
         let mut writer =
             journal::Writer::new(Arc::clone(records), Arc::clone(runtime), run.clone(), epoch, 0);
-        writer.append(events, runtime.now() + PATIENCE).await?;
+        writer.append(&events, runtime.now() + PATIENCE).await?;
     }
     Ok(())
 }

@@ -9,10 +9,12 @@ use super::{Goal, ReleaseId, journal::ReleaseHead};
 pub type Origins = BTreeMap<String, ReleaseId>;
 
 /// Origins of the release `id` that is made on top of `base`: what a run brings or takes away is as it is from now on,
-/// what a rollback brings back is as it was in the release from which it comes, and the rest is as before.
+/// what a rollback brings back is as it was in the release from which it comes, and the rest is as before, what a deploy
+/// brought once more among it.
 pub(super) fn origins(
     goal: &Goal,
     versions: &BTreeMap<String, String>,
+    as_before: &BTreeSet<String>,
     base: Option<&ReleaseHead>,
     id: ReleaseId,
 ) -> Origins {
@@ -25,8 +27,12 @@ pub(super) fn origins(
             return origins;
         }
         Goal::Deploy { only, .. } => {
-            let brought = versions.keys().filter(|name| only.as_ref().is_none_or(|only| only.contains(name)));
-            origins.extend(brought.map(|name| (name.clone(), id)));
+            let anew = |name: &&String| {
+                only.as_ref().is_none_or(|only| only.contains(name))
+                    && !(as_before.contains(*name) && origins.contains_key(*name))
+            };
+            let brought: Vec<&String> = versions.keys().filter(anew).collect();
+            origins.extend(brought.into_iter().map(|name| (name.clone(), id)));
         }
         Goal::Remove { .. } => {}
     }
@@ -114,6 +120,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Deed {
         Deploy(u8),
+        Again(u8),
         Remove(u8),
         Back(u8, usize),
         LastGood(u8),
@@ -122,6 +129,7 @@ mod tests {
     fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         let deed = prop_oneof![
             3 => (1u8..8).prop_map(Deed::Deploy),
+            1 => (1u8..8).prop_map(Deed::Again),
             1 => (1u8..8).prop_map(Deed::Remove),
             2 => (1u8..8, 1usize..6).prop_map(|(which, ago)| Deed::Back(which, ago)),
             4 => (1u8..8).prop_map(Deed::LastGood),
@@ -139,8 +147,17 @@ mod tests {
 
     impl History {
         fn add(&mut self, goal: &Goal, versions: BTreeMap<String, String>) {
+            self.add_beside(goal, versions, &BTreeSet::new());
+        }
+
+        fn add_beside(
+            &mut self,
+            goal: &Goal,
+            versions: BTreeMap<String, String>,
+            as_before: &BTreeSet<String>,
+        ) {
             let id = ReleaseId(self.0.last().map_or(1, |last| last.id.0 + 1));
-            let origins = origins(goal, &versions, self.0.last(), id);
+            let origins = origins(goal, &versions, as_before, self.0.last(), id);
             let (title, at) = (goal.title(), Timestamp::UNIX_EPOCH);
             let (fingerprints, images, frontends) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
             self.0.push(ReleaseHead { id, versions, title, fingerprints, images, frontends, origins, at });
@@ -161,6 +178,14 @@ mod tests {
             versions.extend(names.iter().map(|name| (name.clone(), version.clone())));
             let only = (names.len() < NAMES.len()).then(|| names.to_vec());
             self.add(&Goal::Deploy { version, only }, versions);
+        }
+
+        /// What is there once more, as after a change by hand.
+        fn again(&mut self, names: &[String]) {
+            let versions = self.versions();
+            let there = names.iter().filter(|name| versions.contains_key(*name)).cloned();
+            let goal = Goal::Deploy { version: "again".into(), only: Some(names.to_vec()) };
+            self.add_beside(&goal, versions.clone(), &there.collect());
         }
 
         fn remove(&mut self, names: &[String]) {
@@ -195,6 +220,13 @@ mod tests {
                 let (names, at, good) = match deed {
                     Deed::Deploy(which) => {
                         history.deploy(&named(which));
+                        continue;
+                    }
+                    Deed::Again(which) => {
+                        let before: Vec<ReleaseId> = NAMES.iter().map(|name| history.now(name)).collect();
+                        history.again(&named(which));
+                        let after: Vec<ReleaseId> = NAMES.iter().map(|name| history.now(name)).collect();
+                        prop_assert_eq!(after, before, "what is brought once more is as it was");
                         continue;
                     }
                     Deed::Remove(which) => {

@@ -220,7 +220,7 @@ mod tests {
         let mut epoch = claim(records, &run).await;
         let mut writer = Writer::new(Arc::clone(&store), runtime(), run.clone(), epoch, 0);
         let begun = JournalEvent::RunStarted { plan: String::new(), by: "somebody".into(), reason: None };
-        writer.append(vec![begun], TokioRuntime.now()).await.expect("is written");
+        writer.append(&[begun], TokioRuntime.now()).await.expect("is written");
         let first = writer.clone();
         if taken {
             epoch = claim(records, &run).await;
@@ -239,7 +239,7 @@ mod tests {
         };
         let outcome = Outcome::Succeeded { release: id };
         let finished = JournalEvent::RunFinished { outcome, release: Some(head.clone()), at };
-        writer.append(vec![finished], TokioRuntime.now()).await.expect("is written");
+        writer.append(&[finished], TokioRuntime.now()).await.expect("is written");
         history::record_release(&**records, &run, epoch, &head).await.expect("is written");
         first
     }
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(on_record(&records).await, [run_of(3), run_of(4)]);
         let at = TokioRuntime.wall();
         let late = JournalEvent::Undone { step: StepId::new("production", "api", "rollout"), at };
-        let error = former.append(vec![late], TokioRuntime.now()).await.expect_err("the place is taken");
+        let error = former.append(&[late], TokioRuntime.now()).await.expect_err("the place is taken");
         assert!(matches!(error, JournalError::NotHolder { .. }), "{error}");
         assert_eq!(on_record(&records).await, [run_of(3), run_of(4)]);
     }
@@ -327,7 +327,7 @@ mod tests {
         let epoch = claim(&records, &open).await;
         let mut writer = Writer::new(Arc::clone(&records) as _, runtime(), open.clone(), epoch, 0);
         let begun = JournalEvent::RunStarted { plan: String::new(), by: "somebody".into(), reason: None };
-        writer.append(vec![begun], TokioRuntime.now()).await.expect("is written");
+        writer.append(&[begun], TokioRuntime.now()).await.expect("is written");
         let nothing = Retention { releases: 0, age: Seconds(0) };
         sweep_all(&records, nothing).await.expect("answers");
         assert_eq!(on_record(&records).await, [run_of(3), open.clone()]);

@@ -250,7 +250,7 @@ impl Environment {
                 };
                 let at = self.runtime.wall();
                 let finished = JournalEvent::RunFinished { outcome: outcome.clone(), release: None, at };
-                writer.append(vec![finished], until).await?;
+                writer.append(&[finished], until).await?;
                 return self.over(&run, outcome, None, wish, options).map(|end| Taken::Over(Box::new(end)));
             }
         };

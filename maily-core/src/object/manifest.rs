@@ -99,17 +99,18 @@ impl Object {
 
     /// The value at a JSON pointer such as `/spec/replicas`.
     pub fn at(&self, pointer: &str) -> Option<&Value> {
-        // Escapes are rare, and the parts are then not what stands in the pointer.
-        let escaped = |part: &str| part.replace("~1", "/").replace("~0", "~");
-        let mut parts = pointer.strip_prefix('/')?.split('/');
-        let first = parts.next()?;
-        let first = if first.contains('~') { self.body.get(&escaped(first)) } else { self.body.get(first) };
-        parts.try_fold(first?, |value, part| match value {
-            Value::Object(map) if part.contains('~') => map.get(&escaped(part)),
-            Value::Object(map) => map.get(part),
-            Value::Array(items) => items.get(part.parse::<usize>().ok()?),
-            _ => None,
-        })
+        let (first, mut rest) = first_part(pointer.strip_prefix('/')?);
+        let mut value = member(&self.body, first)?;
+        while let Some(pointer) = rest {
+            let (part, more) = first_part(pointer);
+            value = match value {
+                Value::Object(map) => member(map, part)?,
+                Value::Array(items) => items.get(part.parse::<usize>().ok()?)?,
+                _ => return None,
+            };
+            rest = more;
+        }
+        Some(value)
     }
 
     /// Text at a JSON pointer.
@@ -318,6 +319,23 @@ impl Object {
                 metadata.remove(field);
             }
         }
+    }
+}
+
+/// The first part of a pointer, and what follows it. The parts are too short for a searcher to pay.
+fn first_part(pointer: &str) -> (&str, Option<&str>) {
+    match pointer.bytes().position(|byte| byte == b'/') {
+        Some(at) => (&pointer[..at], Some(&pointer[at + 1..])),
+        None => (pointer, None),
+    }
+}
+
+/// What stands under a part of a pointer.
+fn member<'a>(map: &'a Map<String, Value>, part: &str) -> Option<&'a Value> {
+    // Escapes are rare, and the part is then not what stands in the pointer.
+    match part.bytes().any(|byte| byte == b'~') {
+        true => map.get(&part.replace("~1", "/").replace("~0", "~")),
+        false => map.get(part),
     }
 }
 

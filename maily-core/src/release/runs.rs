@@ -232,7 +232,7 @@ mod tests {
         for _ in 0..segments {
             let begun =
                 JournalEvent::RunStarted { plan: String::new(), by: format!("run {epoch}"), reason: None };
-            writer.append(vec![begun], TokioRuntime.now()).await.unwrap();
+            writer.append(&[begun], TokioRuntime.now()).await.unwrap();
         }
     }
 

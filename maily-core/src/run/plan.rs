@@ -50,6 +50,10 @@ pub struct Plan {
     /// Services get other names, or objects other services, and no step says so: the release does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub regroups: bool,
+    /// Services of which a deploy brings what the release in force has: they do not differ from it, whatever they are
+    /// called.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub as_before: BTreeSet<String>,
     /// What a person should know before saying yes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,

@@ -2,7 +2,10 @@
 //!
 //! It reads the journal as the records store it, so that only what is durable counts, and the world as it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use maily_core::{
@@ -234,7 +237,7 @@ impl Witness {
                     self.held.insert((deed.by, environment), epoch);
                 }
             }
-            ["run", run, number] => match (number.parse(), unpack::<Segment>(key, &bytes)) {
+            ["run", run, number] => match (number.parse(), unpack::<Segment<'_>>(key, &bytes)) {
                 (Ok(number), Ok(segment)) => self.segment(run, number, segment, world),
                 _ => self.violation("I3", format!("{key} cannot be read")),
             },
@@ -242,8 +245,8 @@ impl Witness {
         }
     }
 
-    fn segment(&mut self, run: &str, number: u64, mut segment: Segment, world: &World) {
-        let plan = segment.plan.take();
+    fn segment(&mut self, run: &str, number: u64, mut segment: Segment<'_>, world: &World) {
+        let plan = segment.plan.take().map(Cow::into_owned);
         let planned = plan.is_some();
         if let (0, Some(plan)) = (number, plan) {
             let mut steps: BTreeMap<ObjectKey, Vec<StepId>> = BTreeMap::new();
@@ -271,7 +274,7 @@ impl Witness {
             self.violation("I3", format!("run {run}: segment {number} follows segment {}", book.next));
         }
         book.next = number + 1;
-        for event in &segment.events {
+        for event in segment.events.iter() {
             for (invariant, what) in book.breaks(event) {
                 self.violation(invariant, format!("run {run}: {what}"));
             }
@@ -546,7 +549,7 @@ fn is_record(object: &Object) -> bool {
 }
 
 /// The key of a record, and the segment of a journal in it.
-pub(super) fn segment_of(object: &Object) -> Option<(String, Segment)> {
+pub(super) fn segment_of(object: &Object) -> Option<(String, Segment<'static>)> {
     let key = object.annotation("maily.dev/key").filter(|key| key.starts_with("run/"))?;
     let bytes = STANDARD.decode(object.text("/data/record")?).ok()?;
     Some((key.to_owned(), unpack(key, &bytes).ok()?))

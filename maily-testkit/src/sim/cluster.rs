@@ -124,15 +124,20 @@ fn skew(world: &World, machine: jiff::Timestamp) -> i64 {
 
 fn fits(query: &ListQuery, object: &Object) -> bool {
     object.kind() == query.kind.kind
-        && object.key().kind.group() == query.kind.group()
         && query.namespace.as_deref().is_none_or(|namespace| object.namespace() == Some(namespace))
+        && is_selected(query, object)
+}
+
+/// Whether an object of the kind, and of the namespace if one is asked for, is of the group and has the labels.
+fn is_selected(query: &ListQuery, object: &Object) -> bool {
+    object.key().kind.group() == query.kind.group()
         && object.has_labels(query.labels.iter().map(|(key, value)| (key, value.as_str())))
 }
 
 /// What a list answers.
 pub(crate) fn selected(world: &World, query: &ListQuery) -> Vec<Object> {
     let listed = world.listed(&query.kind.kind, query.namespace.as_deref());
-    listed.filter(|object| fits(query, object)).cloned().collect()
+    listed.filter(|object| is_selected(query, object)).cloned().collect()
 }
 
 /// What a watch, which knows some objects, tells of changes.

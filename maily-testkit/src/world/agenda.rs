@@ -1,6 +1,9 @@
 //! What the controllers have still to look at, and when: nothing is played that nothing has happened to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use maily_core::object::{Object, ObjectKey, ObjectKind};
@@ -17,8 +20,8 @@ const SPREAD_MS: u64 = 60;
 /// Appointments of the controllers. Made anew from the objects when a world is read from a file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Agenda {
-    due: BTreeSet<(Timestamp, ObjectKey)>,
-    at: BTreeMap<ObjectKey, Timestamp>,
+    due: BTreeSet<(Timestamp, Arc<ObjectKey>)>,
+    at: BTreeMap<Arc<ObjectKey>, Timestamp>,
     /// Faults that the pods were judged by.
     faults: Vec<Fault>,
     /// Hash of a template by uid and generation of its workload: hashing is most of a controller's work.
@@ -36,12 +39,12 @@ impl Agenda {
     }
 
     pub(super) fn forget(&mut self, key: &ObjectKey) {
-        if let Some(at) = self.at.remove(key) {
-            self.due.remove(&(at, key.clone()));
+        if let Some((key, at)) = self.at.remove_entry(key) {
+            self.due.remove(&(at, key));
         }
     }
 
-    fn take(&mut self, until: Timestamp) -> Option<(Timestamp, ObjectKey)> {
+    fn take(&mut self, until: Timestamp) -> Option<(Timestamp, Arc<ObjectKey>)> {
         if self.next()? > until {
             return None;
         }
@@ -51,15 +54,17 @@ impl Agenda {
     }
 
     fn add(&mut self, key: &ObjectKey, at: Timestamp) {
-        match self.at.get(key) {
-            Some(known) if *known <= at => return,
-            Some(known) => {
-                self.due.remove(&(*known, key.clone()));
+        let key = match self.at.get_key_value(key) {
+            Some((_, known)) if *known <= at => return,
+            Some((key, known)) => {
+                let key = Arc::clone(key);
+                self.due.remove(&(*known, Arc::clone(&key)));
+                key
             }
-            None => {}
-        }
-        self.at.insert(key.clone(), at);
-        self.due.insert((at, key.clone()));
+            None => Arc::new(key.clone()),
+        };
+        self.at.insert(Arc::clone(&key), at);
+        self.due.insert((at, key));
     }
 }
 

@@ -104,12 +104,14 @@ impl World {
             let version = image.rsplit_once(':').map_or("unknown", |(_, tag)| tag);
             let key = format!("{}/{service}/{version}", pod.namespace().unwrap_or_default());
             let pods = now.entry(key).or_default();
-            let trouble = self.trouble(pod);
-            let ready = is_ready(pod);
             pods.total += 1;
-            pods.ready += u32::from(ready);
-            pods.failing += u32::from(ready && trouble == Some(PodTrouble::Errors));
-            pods.lagging += u32::from(ready && trouble == Some(PodTrouble::Lagging));
+            if !is_ready(pod) {
+                continue;
+            }
+            let trouble = self.trouble(pod);
+            pods.ready += 1;
+            pods.failing += u32::from(trouble == Some(PodTrouble::Errors));
+            pods.lagging += u32::from(trouble == Some(PodTrouble::Lagging));
         }
         let at = self.now;
         let series = &mut self.telemetry.series;

@@ -31,7 +31,7 @@ fn writer(folder: &Path, next: u64) -> Writer {
 
 async fn append(writer: &mut Writer, why: &str) -> Result<(), JournalError> {
     writer
-        .append(vec![JournalEvent::Paused { why: why.to_owned(), items: Vec::new() }], TokioRuntime.now())
+        .append(&[JournalEvent::Paused { why: why.to_owned(), items: Vec::new() }], TokioRuntime.now())
         .await
 }
 
@@ -237,7 +237,7 @@ fn large() -> Plan {
 async fn begin(folder: &Path, plan: &Plan, rest: Vec<JournalEvent>) {
     let started = JournalEvent::RunStarted { plan: plan.digest.clone(), by: "tester".into(), reason: None };
     let events = [vec![started], rest].concat();
-    writer(folder, 0).begin(plan, events, TokioRuntime.now()).await.expect("can be written");
+    writer(folder, 0).begin(plan, &events, TokioRuntime.now()).await.expect("can be written");
 }
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn a_run_does_not_begin_where_something_else_is_in_the_place_of_its_plan()
     store.create(&key, b"something else").await.expect("is free");
     let started = JournalEvent::RunStarted { plan: plan.digest.clone(), by: "tester".into(), reason: None };
     let mut writer = writer(folder.path(), 0);
-    let begun = writer.begin(&plan, vec![started], TokioRuntime.now()).await;
+    let begun = writer.begin(&plan, &[started], TokioRuntime.now()).await;
     let (named, said) = match begun {
         Err(error @ JournalError::Damaged { .. }) => (key.clone(), error.to_string()),
         begun => panic!("{begun:?}"),

@@ -120,9 +120,9 @@ async fn write_journals(root: &Path, plan: &Plan) {
     let run = RunId::from(EVERY_ENTRY);
     let mut writer = Writer::new(Arc::clone(&store), Arc::clone(&runtime), run, Epoch(7), 0);
     let mut segments = entries::segments(&plan.digest).into_iter();
-    writer.begin(plan, segments.next().expect("has a first"), until).await.expect("is written");
+    writer.begin(plan, &segments.next().expect("has a first"), until).await.expect("is written");
     for events in segments {
-        writer.append(events, until).await.expect("is written");
+        writer.append(&events, until).await.expect("is written");
     }
     // As the writer does it with a large plan.
     let run = RunId::from(IN_PARTS);
@@ -136,7 +136,8 @@ async fn write_journals(root: &Path, plan: &Plan) {
             plan: plan.digest.clone(),
             by: "tester".into(),
             reason: None,
-        }],
+        }]
+        .into(),
         plan: None,
         plan_parts: Some(u32::try_from(parts.len()).expect("is small")),
     };

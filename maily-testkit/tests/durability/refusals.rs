@@ -69,8 +69,8 @@ async fn begin(prefix: &'static str, denials: u32) -> (Plan, Arc<Denies>, Result
     let (run, until) = (RunId::from("20260101-000000-aaaaaa"), runtime.now() + Duration::from_secs(20));
     let records: Arc<dyn RecordStore> = Arc::clone(&store) as _;
     let mut writer = Writer::new(records, Arc::clone(&runtime), run, Epoch(1), 0);
-    let started = JournalEvent::RunStarted { plan: plan.digest.clone(), by: "tester".into(), reason: None };
-    let begun = writer.begin(&plan, vec![started], until);
+    let started = [JournalEvent::RunStarted { plan: plan.digest.clone(), by: "tester".into(), reason: None }];
+    let begun = writer.begin(&plan, &started, until);
     let end = maily_core::runtime::within(&*runtime, Duration::from_secs(120), begun).await;
     (plan, store, end.expect("gives up in time"))
 }

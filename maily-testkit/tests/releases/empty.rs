@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use maily_core::{
-    engine::{Depth, Outcome, ReleaseId, RunEnd, planner::PlanOptions},
+    engine::{
+        Depth, Outcome, ReleaseId, RunEnd,
+        planner::{Force, PlanOptions},
+    },
     object::{ObjectKey, ObjectKind},
     release::RollbackTo,
 };
@@ -189,6 +192,28 @@ async fn a_version_with_the_same_objects_is_a_release() {
     assert!(!not_serving.is_empty(), "{end:?}");
     let head = shop.setup.environment().head().await.expect("can be read");
     assert_eq!(head.release.expect("is in force").1.id, made);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_good_release_is_otherwise_than_what_is_there() {
+    let shop = Shop::new(FILLED, 163);
+    for (version, filled) in [("v1", false), ("v2", true), ("v3", true)] {
+        shop.write(version, &objects(filled));
+    }
+    assert!(succeeded(&shop.deploy("v1").await));
+    assert!(succeeded(&shop.deploy("v2").await));
+    let web = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "web");
+    let fewer = json!({"spec": {"replicas": 1}});
+    shop.setup.shared.world().edit_as("kubectl-edit", &web, fewer).expect("may scale");
+    // What was changed by hand is brought back, and a name is new: neither is another state.
+    let options = PlanOptions { force: Force::All, ..PlanOptions::default() };
+    let settled = shop.plan_with("v2", options, Depth::DryRun).await.expect("can be planned");
+    assert!(succeeded(&shop.run(settled).await));
+    assert!(succeeded(&shop.deploy("v3").await));
+    let back = shop.back(RollbackTo::LastGood, None, PlanOptions::default()).await.expect("can be planned");
+    assert_eq!(back.plan.versions["web"], "v1");
+    assert!(succeeded(&shop.run(back).await));
+    assert_eq!(there(&shop), vec![Value::Null; 7]);
 }
 
 const SCALED: &str = "

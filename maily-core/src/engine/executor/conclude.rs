@@ -72,7 +72,7 @@ impl Executor {
             fingerprints: BTreeMap::new(),
             images: BTreeMap::new(),
             frontends: base.map(|base| base.frontends.clone()).unwrap_or_default(),
-            origins: origins(&plan.goal, &plan.versions, base, self.release),
+            origins: origins(&plan.goal, &plan.versions, &plan.as_before, base, self.release),
             at,
         };
         // A service that has objects now is a frontend no more.

@@ -112,9 +112,8 @@ impl Executor {
         let events = std::mem::take(&mut self.pending);
         let launches = std::mem::take(&mut self.launches);
         let until = self.context.runtime.now() + APPEND_LIMIT;
-        let plan = self.state.plan().clone();
         if let Some(journal) = &mut self.journal {
-            journal.begin(&plan, events.clone(), until).await?;
+            journal.begin(self.state.plan(), &events, until).await?;
         }
         self.committed(&events, launches);
         Ok(())
@@ -290,9 +289,9 @@ impl Executor {
         let mut journal = self.journal.take().expect("no other append is under way");
         async move {
             let result = if is_planted(Defect::SegmentsOverlap) {
-                journal.append_at_once(events.clone(), until).await
+                journal.append_at_once(&events, until).await
             } else {
-                journal.append(events.clone(), until).await
+                journal.append(&events, until).await
             };
             (journal, events, launches, result)
         }

@@ -1,6 +1,6 @@
 //! The log of one run: segments that are created only if absent, so that the log is its own compare-and-swap.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ const READS: usize = 8;
 
 /// One record of a run's journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Segment {
+pub struct Segment<'a> {
     /// [`JOURNAL_FORMAT`].
     pub format: u32,
     /// Epoch of the writer.
@@ -36,10 +36,10 @@ pub struct Segment {
     /// Tells two writers of one epoch number apart.
     pub nonce: u64,
     /// What happened, in order.
-    pub events: Vec<JournalEvent>,
+    pub events: Cow<'a, [JournalEvent]>,
     /// The plan, in segment 0 where it is small.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<Plan>,
+    pub plan: Option<Cow<'a, Plan>>,
     /// Number of blob parts that hold the plan, in segment 0 where it is large.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_parts: Option<u32>,
@@ -96,7 +96,8 @@ pub async fn read(store: &dyn RecordStore, run: &RunId) -> Result<Option<Recorde
         };
         number += 1;
         plan.look_in(&mut segment);
-        recorded.events.extend(segment.events.into_iter().map(|event| (segment.epoch, event)));
+        let events = segment.events.into_owned().into_iter();
+        recorded.events.extend(events.map(|event| (segment.epoch, event)));
     }
     let stored = recorded.events.iter().any(|(_, event)| follows_the_plan(event));
     recorded.plan = plan.fetch(store, run, stored).await?;
@@ -201,7 +202,11 @@ pub async fn read_plan(store: &dyn RecordStore, run: &RunId) -> Result<Option<Pl
     }
 }
 
-async fn segment(store: &dyn RecordStore, run: &RunId, number: u64) -> Result<Option<Segment>, JournalError> {
+async fn segment(
+    store: &dyn RecordStore,
+    run: &RunId,
+    number: u64,
+) -> Result<Option<Segment<'static>>, JournalError> {
     let key = segment_key(run, number);
     let bytes = store.get(&key).await?;
     bytes.map(|bytes| parse(&key, &bytes)).transpose()
@@ -217,11 +222,11 @@ struct PlanSource {
 
 impl PlanSource {
     /// Takes what a segment says of the plan.
-    fn look_in(&mut self, segment: &mut Segment) {
+    fn look_in(&mut self, segment: &mut Segment<'_>) {
         if let Some(JournalEvent::RunStarted { plan, .. }) = segment.events.first() {
             self.digest.clone_from(plan);
         }
-        self.inline = self.inline.take().or_else(|| segment.plan.take());
+        self.inline = self.inline.take().or_else(|| segment.plan.take().map(Cow::into_owned));
         self.parts = self.parts.or(segment.plan_parts);
     }
 
@@ -250,7 +255,7 @@ fn blob_key(run: &RunId, digest: &str, part: u32) -> String {
     format!("blob/{run}/{digest}/{part:04}")
 }
 
-fn parse(key: &str, bytes: &[u8]) -> Result<Segment, JournalError> {
+fn parse(key: &str, bytes: &[u8]) -> Result<Segment<'static>, JournalError> {
     let json = uncompressed(key, bytes)?;
     match unpack::<Segment>(key, &json) {
         Ok(segment) if segment.format == JOURNAL_FORMAT => Ok(segment),
@@ -313,21 +318,19 @@ impl Writer {
     pub async fn begin(
         &mut self,
         plan: &Plan,
-        events: Vec<JournalEvent>,
+        events: &[JournalEvent],
         until: Moment,
     ) -> Result<(), JournalError> {
-        let whole = self.segment(events, Some(plan.clone()), None);
-        let bytes = pack(&whole);
+        let bytes = pack(&self.segment(events, Some(plan), None));
         if bytes.len() <= INLINE {
             return self.put(bytes, Taken::Stop, until).await;
         }
-        let (events, packed) = (whole.events, pack(plan));
+        let packed = pack(plan);
         let parts: Vec<&[u8]> = packed.chunks(PART).collect();
         let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         // The first event alone goes with the announcement: nothing may be started before the plan is durable.
-        let mut events = events;
-        let rest = events.split_off(1.min(events.len()));
-        self.put(pack(&self.segment(events, None, Some(count))), Taken::Stop, until).await?;
+        let (first, rest) = events.split_at(1.min(events.len()));
+        self.put(pack(&self.segment(first, None, Some(count))), Taken::Stop, until).await?;
         for (part, bytes) in (0_u32..).zip(&parts) {
             let key = blob_key(&self.run, &plan.digest, part);
             if self.create(&key, bytes, until).await?.is_some() {
@@ -346,35 +349,41 @@ impl Writer {
     pub async fn claim(&mut self, by: &str, reason: Option<&str>, until: Moment) -> Result<(), JournalError> {
         let (by, reason) = (by.to_owned(), reason.map(str::to_owned));
         let event = JournalEvent::EpochClaimed { epoch: self.epoch, by, reason };
-        self.put(pack(&self.segment(vec![event], None, None)), Taken::Older, until).await
+        self.put(pack(&self.segment(&[event], None, None)), Taken::Older, until).await
     }
 
     /// Appends events as one segment.
     ///
     /// # Errors
     /// [`JournalError::NotHolder`] when the place was taken by somebody else.
-    pub async fn append(&mut self, events: Vec<JournalEvent>, until: Moment) -> Result<(), JournalError> {
+    pub async fn append(&mut self, events: &[JournalEvent], until: Moment) -> Result<(), JournalError> {
         self.put(pack(&self.segment(events, None, None)), Taken::Stop, until).await
     }
 
     /// Appends each event as a segment of its own, and waits for none of them before it sends the next: a defect.
     pub(in crate::engine) async fn append_at_once(
         &mut self,
-        events: Vec<JournalEvent>,
+        events: &[JournalEvent],
         until: Moment,
     ) -> Result<(), JournalError> {
         let appends: Vec<_> = (self.next..)
             .zip(events)
             .map(|(next, event)| {
                 let mut writer = Self { next, ..self.clone() };
-                async move { writer.append(vec![event], until).await }
+                async move { writer.append(std::slice::from_ref(event), until).await }
             })
             .collect();
         self.next += u64::try_from(appends.len()).unwrap_or_default();
         futures::future::try_join_all(appends).await.map(drop)
     }
 
-    fn segment(&self, events: Vec<JournalEvent>, plan: Option<Plan>, plan_parts: Option<u32>) -> Segment {
+    fn segment<'a>(
+        &self,
+        events: &'a [JournalEvent],
+        plan: Option<&'a Plan>,
+        plan_parts: Option<u32>,
+    ) -> Segment<'a> {
+        let (events, plan) = (Cow::Borrowed(events), plan.map(Cow::Borrowed));
         Segment { format: JOURNAL_FORMAT, epoch: self.epoch, nonce: self.nonce, events, plan, plan_parts }
     }
 

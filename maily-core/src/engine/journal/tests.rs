@@ -26,19 +26,19 @@ async fn a_claim_goes_behind_late_segments_of_the_holder_before_and_of_nobody_el
     let records = Arc::new(MemoryRecords::default());
     let until = TokioRuntime.now();
     let mut former = writer(&records, 1, 0);
-    former.append(begins(), until).await.expect("is written");
+    former.append(&begins(), until).await.expect("is written");
     // Who claims has read one segment, and two more are on their way.
     for _ in 0..2 {
-        former.append(begins(), until).await.expect("is written");
+        former.append(&begins(), until).await.expect("is written");
     }
     let mut taken = writer(&records, 3, 1);
     taken.claim("another", None, until).await.expect("goes behind them");
     assert_eq!(records.list("run/").await.expect("answers").len(), 4);
-    let late = former.append(begins(), until).await.expect_err("the place is taken");
+    let late = former.append(&begins(), until).await.expect_err("the place is taken");
     assert!(matches!(late, JournalError::NotHolder { other: Some(Epoch(3)), .. }), "{late}");
     let lower = writer(&records, 2, 1).claim("a third", None, until).await.expect_err("is too late");
     assert!(matches!(lower, JournalError::NotHolder { other: Some(Epoch(3)), .. }), "{lower}");
-    taken.append(begins(), until).await.expect("is the holder");
+    taken.append(&begins(), until).await.expect("is the holder");
 }
 
 /// Each rule is worth what turns red without it.

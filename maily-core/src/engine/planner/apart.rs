@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::wanted::{Force, PlanOptions, Wanted, WantedService};
 use crate::{
-    engine::{Change, Goal, Kept, Note, Operation, Sealer, history::Release, strip_bookkeeping},
+    engine::{Change, Goal, Kept, Note, Operation, Sealer, Step, history::Release, strip_bookkeeping},
     object::{Object, ObjectKey, managers},
 };
 
@@ -78,6 +78,49 @@ pub(super) fn regrouped(wanted: &Wanted, base: &Release, kept: &[Kept]) -> Optio
     told.extend(gone.map(|name| format!("{name} is no more")));
     let text = format!("nothing is written but a release, in which {}", told.join(", "));
     (!told.is_empty()).then(|| Note { topic: "names".to_owned(), text })
+}
+
+/// Services of which a deploy brings what the release in force has. Where the shared objects differ, all do: each of
+/// them may read them.
+pub(super) fn as_before(
+    wanted: &Wanted,
+    base: &Release,
+    steps: &[Step],
+    kept: &[Kept],
+) -> BTreeSet<String> {
+    if !matches!(wanted.goal, Goal::Deploy { .. }) {
+        return BTreeSet::new();
+    }
+    let brought = steps.iter().flat_map(|step| {
+        let wanted = step.work.changes().iter().filter_map(|change| change.desired.as_ref());
+        wanted.map(|object| (step.service.as_deref(), object))
+    });
+    let stays = kept.iter().map(|kept| (kept.service.as_deref(), &kept.desired));
+    let now = by_owner(brought.chain(stays));
+    let before = by_owner(base.objects.values().map(|known| (known.service.as_deref(), &known.desired)));
+    if now.get(&None) != before.get(&None) {
+        return BTreeSet::new();
+    }
+    let same = |(name, service): &(&String, &WantedService)| {
+        let Some(version) = base.head.versions.get(*name) else { return false };
+        // What a frontend shows and what Jobs have done follows from the version alone.
+        let told_by_objects =
+            service.frontend.is_none() && service.before.is_empty() && service.after.is_empty();
+        let owner = Some(name.as_str());
+        now.get(&owner) == before.get(&owner) && (told_by_objects || *version == service.version)
+    };
+    wanted.services.iter().filter(same).map(|(name, _)| name.clone()).collect()
+}
+
+/// Objects by the service that has them, or none where they are shared.
+type Owned<'a> = BTreeMap<Option<&'a str>, BTreeMap<&'a ObjectKey, &'a Object>>;
+
+fn by_owner<'a>(objects: impl Iterator<Item = (Option<&'a str>, &'a Object)>) -> Owned<'a> {
+    let mut owned = Owned::new();
+    for (owner, object) in objects {
+        owned.entry(owner).or_default().insert(object.key(), object);
+    }
+    owned
 }
 
 /// Names of objects and managers in options that the plan has nothing of.

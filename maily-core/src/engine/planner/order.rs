@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    apart::{left_out, regrouped, strange_names},
+    apart::{as_before, left_out, regrouped, strange_names},
     change::{Comparison, Observed, Scaled, Verdict},
     needs,
     problem::{PlanProblem, PlanProblems},
@@ -86,6 +86,7 @@ pub fn plan(
     let regrouped = base.filter(|_| !real).and_then(|base| regrouped(wanted, base, &order.kept));
     let regroups = regrouped.is_some();
     notes.extend(regrouped);
+    let as_before = base.map(|base| as_before(wanted, base, &order.steps, &order.kept)).unwrap_or_default();
     notes.sort();
     notes.dedup();
     Ok(Plan {
@@ -108,6 +109,7 @@ pub fn plan(
         steps: if real { order.steps } else { Vec::new() },
         unchanged: order.kept,
         regroups,
+        as_before,
         notes,
         digest: String::new(),
     }

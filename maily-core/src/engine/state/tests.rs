@@ -43,6 +43,7 @@ fn state(steps: Vec<Step>) -> RunState {
             steps,
             unchanged: Vec::new(),
             regroups: false,
+            as_before: BTreeSet::new(),
             notes: Vec::new(),
             digest: String::new(),
         }

@@ -28,6 +28,7 @@ fn adopted(change: &Change, live: &Object) -> bool {
 impl Writer<'_> {
     /// Brings an object back to what was captured.
     pub(crate) async fn restore(&mut self, change: &Change) -> Result<(), Trouble> {
+        let scope = change.scope();
         let mut first = true;
         loop {
             let live = self.look(change, first).await?;
@@ -37,7 +38,7 @@ impl Writer<'_> {
                 continue;
             }
             let deleted = matches!(change.operation, Operation::Delete | Operation::Replace);
-            match (self.standing(change, live.as_ref()).await?, &live, &change.before) {
+            match (self.standing(change, &scope, live.as_ref()).await?, &live, &change.before) {
                 (Standing::Absent, _, None) => {
                     if self.absence_is_certain().await? {
                         return Ok(());

@@ -38,6 +38,7 @@ fn pod_has_ended(pod: &Object) -> bool {
 impl Writer<'_> {
     /// Deletes an object and waits until it is gone.
     pub(super) async fn clear(&mut self, change: &Change) -> Result<(), Trouble> {
+        let scope = change.scope();
         let mut first = true;
         loop {
             let live = self.look(change, first).await?;
@@ -54,7 +55,7 @@ impl Writer<'_> {
                 self.wait_gone(change, &live).await?;
                 continue;
             }
-            let standing = self.standing(change, Some(&live)).await?;
+            let standing = self.standing(change, &scope, Some(&live)).await?;
             // Already made again by this run.
             if standing == Standing::Ours && change.operation == Operation::Replace {
                 return Ok(());

@@ -46,11 +46,12 @@ impl Writer<'_> {
         let Some(desired) = &change.desired else {
             return Err(Failure::new("internal", format!("{} has no desired state", change.key)).into());
         };
+        let scope = change.scope();
         let mut first = true;
         loop {
             let live = self.look(change, first).await?;
             first = false;
-            let standing = self.standing(change, live.as_ref()).await?;
+            let standing = self.standing(change, &scope, live.as_ref()).await?;
             let precondition = match (standing, &live) {
                 (Standing::Absent, _)
                     if change.before.is_none() || change.operation == Operation::Replace =>
@@ -61,7 +62,7 @@ impl Writer<'_> {
                 (Standing::Ours, Some(live)) => {
                     // A takeover has marked it: that it was made says nothing of what was to follow.
                     if epoch_of(live) == Some(self.context.epoch) && !owes_replicas(change, live) {
-                        return Ok(self.keep(change, live.clone()));
+                        return Ok(self.keep(change, &scope, live.clone()));
                     }
                     exactly(live)
                 }
@@ -82,7 +83,7 @@ impl Writer<'_> {
                     None => continue,
                 }
             }
-            return Ok(self.keep(change, answer));
+            return Ok(self.keep(change, &scope, answer));
         }
     }
 
@@ -144,15 +145,14 @@ impl Writer<'_> {
         }
     }
 
-    fn keep(&self, change: &Change, answer: Object) -> Object {
+    fn keep(&self, change: &Change, scope: &FieldSet, answer: Object) -> Object {
         let desired = without_bookkeeping(change.desired.as_ref().map(FieldSet::of).unwrap_or_default());
-        let scope = change.scope();
         let released = object_digest(&self.context.sealer.view(&answer, &desired));
         // Most changes set the very fields that were captured.
-        let fingerprint = if scope == desired {
+        let fingerprint = if *scope == desired {
             released.clone()
         } else {
-            object_digest(&self.context.sealer.view(&answer, &scope))
+            object_digest(&self.context.sealer.view(&answer, scope))
         };
         let written =
             Written { uid: answer.uid().map(str::to_owned), fingerprint, released, images: Digests::new() };

@@ -2,7 +2,7 @@
 
 use super::Writer;
 use crate::{
-    object::{Object, ObjectKey},
+    object::{FieldSet, Object, ObjectKey},
     planted::{Defect, is_planted},
     provider::{Precondition, WriteOptions},
     run::{Change, Direction, Failure, MANAGER, What, difference, epoch_of, object_digest, run_of},
@@ -88,11 +88,11 @@ impl Writer<'_> {
     pub(super) async fn standing(
         &mut self,
         change: &Change,
+        scope: &FieldSet,
         live: Option<&Object>,
     ) -> Result<Standing, Trouble> {
         let Some(live) = live else { return Ok(Standing::Absent) };
-        let scope = change.scope();
-        let seen = self.context.sealer.view(live, &scope);
+        let seen = self.context.sealer.view(live, scope);
         if let Some(before) = &change.before {
             if live.uid() == Some(&before.uid) && object_digest(&seen) == before.fingerprint {
                 return Ok(Standing::Before);
@@ -127,7 +127,7 @@ impl Writer<'_> {
             let options = WriteOptions::apply(MANAGER, Precondition::Any).dry_run();
             match self.context.providers.cluster.write(&self.stamped(object), &options).await {
                 Ok(answer) => {
-                    let same = self.context.sealer.view(&answer, &scope) == seen;
+                    let same = self.context.sealer.view(&answer, scope) == seen;
                     return Ok(if same { Standing::Ours } else { Standing::Foreign });
                 }
                 Err(error) => self.after(error).await?,
