@@ -61,6 +61,18 @@ pub(crate) fn managers(object: &Object) -> BTreeSet<String> {
         .collect()
 }
 
+/// Whether a client set a field of the object itself, or something in it: without the whole of what it set.
+pub(crate) fn sets(object: &Object, manager: &str, path: &[&str]) -> bool {
+    whole(object).filter(|entry| entry.manager == manager).any(|entry| {
+        let fields = entry.fields();
+        let mut at = fields.as_deref();
+        for name in path {
+            at = at.and_then(|fields| fields.get(&format!("f:{name}"))?.as_object());
+        }
+        at.is_some()
+    })
+}
+
 /// Clients that wrote the object itself.
 pub(crate) fn editors(object: &Object) -> impl Iterator<Item = &str> {
     whole(object).map(|entry| entry.manager).filter(|manager| !manager.is_empty())
@@ -100,6 +112,21 @@ mod tests {
     fn who_scaled_owns_a_field_and_who_reported_a_status_does_not() {
         let managers = managers(&scaled_by_hand());
         assert_eq!(managers.into_iter().collect::<Vec<_>>(), ["kubectl-edit", "kubectl-scale", "maily"]);
+    }
+
+    #[test]
+    fn a_field_is_set_by_who_has_it_in_either_form_of_what_it_set() {
+        let fields = json!({"f:spec": {"f:replicas": {}}});
+        for set in [fields.clone(), fields.to_string().into()] {
+            let object = Object::from_value(json!({"apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": "web", "managedFields": [
+                    {"manager": "maily", "fieldsV1": set},
+                    {"manager": "scaler", "subresource": "scale", "fieldsV1": set}]}}))
+            .expect("an object");
+            assert!(sets(&object, "maily", &["spec", "replicas"]));
+            assert!(!sets(&object, "maily", &["spec", "template"]));
+            assert!(!sets(&object, "scaler", &["spec", "replicas"]));
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub use fields::FieldSet;
 pub(crate) use fields::atomics;
 pub(crate) use key::by_kind;
 pub use key::{ObjectKey, ObjectKind};
-pub(crate) use managed::{edited_at, editors, last_editor, managers};
+pub(crate) use managed::{edited_at, editors, last_editor, managers, sets};
 pub use manifest::{Object, ObjectError};
 pub use schema::{ListKind, is_atomic_map, list_kind, root};
 pub use scope::Scopes;

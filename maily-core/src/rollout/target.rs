@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    object::{FieldSet, LabelSelector, Object, ObjectKey, edited_at},
+    object::{LabelSelector, Object, ObjectKey, edited_at, sets},
     run::MANAGER,
 };
 
@@ -47,7 +47,7 @@ impl Target {
             _ => written.at("/spec/selector").map(LabelSelector::parse),
         };
         let sets_replicas = written.int("/spec/replicas").is_some_and(|replicas| replicas > 0)
-            && FieldSet::owned_by(written, |manager| manager == MANAGER).contains(&["spec", "replicas"]);
+            && sets(written, MANAGER, &["spec", "replicas"]);
         Some(Self { written: written.clone(), written_at: edited_at(written), selector, sets_replicas })
     }
 

@@ -196,42 +196,46 @@ impl World {
     ) {
         let ready = new.iter().chain(old).filter(|pod| is_ready(pod)).count();
         let done = new.len() == desired && old.is_empty() && ready == desired;
-        let time = self.time();
-        let conditions = deployment.at("/status/conditions").cloned().unwrap_or_default();
-        let known = conditions.get(0).cloned().unwrap_or_default();
-        let fresh = known["revision"] != json!(revision.to_string());
-        let updated =
-            if fresh { time.clone() } else { known["lastUpdateTime"].as_str().unwrap_or(&time).to_owned() };
+        let (time, revision) = (self.time(), revision.to_string());
+        let known = |field: &str| deployment.items("/status/conditions").first()?.get(field)?.as_str();
+        let fresh = known("revision") != Some(&*revision);
+        let updated = known("lastUpdateTime").filter(|_| !fresh).unwrap_or(&time);
         let deadline = deployment.int("/spec/progressDeadlineSeconds").unwrap_or(600);
         let since: Timestamp = updated.parse().unwrap_or(self.now);
         let late = !done && self.now.duration_since(since).as_secs() >= deadline;
-        let (status, reason) = match (done, late || (known["reason"] == "ProgressDeadlineExceeded" && !fresh))
-        {
+        let was_late = known("reason") == Some("ProgressDeadlineExceeded") && !fresh;
+        let (status, reason) = match (done, late || was_late) {
             (true, _) => ("True", "NewReplicaSetAvailable"),
             (false, true) => ("False", "ProgressDeadlineExceeded"),
             (false, false) => ("True", "ReplicaSetUpdated"),
         };
-        let updated = if known["reason"] == reason { updated } else { time };
+        let updated = if known("reason") == Some(reason) { updated } else { &time };
         if !done && !late {
             let due = since + SignedDuration::from_secs(deadline);
             self.look_after(deployment.key(), due.duration_since(self.now));
         }
+        let counts = [
+            ("replicas", new.len() + old.len()),
+            ("updatedReplicas", new.len()),
+            ("readyReplicas", ready),
+            ("availableReplicas", ready),
+        ];
+        let count = |field: &str| deployment.body().get("status")?.get(field)?.as_u64();
+        let told = deployment.annotation(REVISION) == Some(&*revision)
+            && deployment.int("/status/observedGeneration") == deployment.generation()
+            && counts.iter().all(|(field, now)| count(field).unwrap_or_default() == *now as u64)
+            && known("reason") == Some(reason)
+            && known("lastUpdateTime") == Some(updated);
+        if told && !fresh {
+            return;
+        }
         let mut status = json!({
             "observedGeneration": deployment.generation(),
-            "replicas": new.len() + old.len(), "updatedReplicas": new.len(),
-            "readyReplicas": ready, "availableReplicas": ready,
-            "conditions": [{"type": "Progressing", "status": status, "reason": reason, "revision": revision.to_string(),
+            "conditions": [{"type": "Progressing", "status": status, "reason": reason, "revision": revision,
                 "message": format!("ReplicaSet \"{}\"", set.name()), "lastUpdateTime": updated}],
         });
-        if let Some(map) = status.as_object_mut() {
-            map.retain(|_, value| *value != json!(0));
-        }
-        let revision = revision.to_string();
-        let told = |object: &Object| {
-            object.annotation(REVISION) == Some(&*revision) && object.at("/status") == Some(&status)
-        };
-        if self.get(deployment.key()).is_some_and(told) {
-            return;
+        for (field, now) in counts.into_iter().filter(|(_, now)| *now > 0) {
+            status[field] = json!(now);
         }
         self.report(deployment.key(), |body| {
             body.insert("status".into(), status);

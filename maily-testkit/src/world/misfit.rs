@@ -55,8 +55,10 @@ pub(super) fn stored(body: &mut Map<String, Value>) {
         for value in data.values_mut() {
             let text = value.as_str().unwrap_or_default();
             // What the strict decoder takes is written in the one way.
-            let otherwise = !value.is_string() || STANDARD.decode(text).is_err();
-            if let Some(bytes) = decoded(text).filter(|_| otherwise) {
+            if value.is_string() && STANDARD.decode(text).is_ok() {
+                continue;
+            }
+            if let Some(bytes) = decoded(text) {
                 *value = STANDARD.encode(bytes).into();
             }
         }
@@ -72,9 +74,9 @@ pub(super) fn stored(body: &mut Map<String, Value>) {
 }
 
 fn decoded(text: &str) -> Option<Vec<u8>> {
-    if !text.contains(['\r', '\n']) {
-        return LENIENT.decode(text).ok();
-    }
-    let text: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
-    LENIENT.decode(text).ok()
+    let in_one_line = || {
+        let text: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+        LENIENT.decode(text).ok()
+    };
+    LENIENT.decode(text).ok().or_else(in_one_line)
 }

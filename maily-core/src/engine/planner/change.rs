@@ -186,8 +186,17 @@ impl Comparison<'_> {
         if labelled && known.is_some_and(|known| is_in_force(known, &desired, &fingerprint)) {
             return Some(self.keep(service, live, desired, fingerprint));
         }
-        if let Some(known) = known {
-            self.note_drift(&key, known.fingerprint.as_deref(), live, &known.desired);
+        let known_set = known.map(|known| without_bookkeeping(FieldSet::of(&known.desired)));
+        // Most releases set what the one before it set, and what was found is one look for both.
+        let as_released = known.zip(known_set.as_ref()).is_some_and(|(known, known_set)| {
+            let anew = (*known_set != set).then(|| object_digest(&self.view(live, known_set)));
+            known.fingerprint.as_ref() == Some(anew.as_ref().unwrap_or(&fingerprint))
+        });
+        if let (Some(known), Some(known_set)) = (known, &known_set)
+            && known.fingerprint.is_some()
+            && !as_released
+        {
+            self.note_drift(&key, &known.desired, &self.view(live, known_set));
         }
         let mut frozen = replaced_fields(&before, &desired);
         let after = match self.observed.dry_runs.get(&key) {
@@ -233,8 +242,8 @@ impl Comparison<'_> {
             return self.replace(key, live, desired, frozen, fields);
         }
         let wanted = after.as_ref().unwrap_or(&desired);
-        let mut conflicts = self.conflicts(live, wanted, &migrate, known);
-        conflicts.extend(known.and_then(|known| self.nobodys(live, wanted, known)));
+        let mut conflicts = self.conflicts(live, wanted, &migrate, known, as_released);
+        conflicts.extend(known.filter(|_| !as_released).and_then(|known| self.nobodys(live, wanted, known)));
         if is_held(live, &desired) {
             conflicts.push(PlanProblem::Paused { key: key.clone() });
         }
@@ -244,7 +253,8 @@ impl Comparison<'_> {
         }
         let fields = self.fields(&before, after.as_ref(), &desired, &owned_only);
         let operation = if adopted { Operation::Adopt } else { Operation::Update };
-        let mut before = self.before(live, before);
+        let found = if scope == set { fingerprint } else { object_digest(&before) };
+        let mut before = self.before(live, before, found);
         if stopped {
             // Who goes back stops it again.
             before.object.edit(|body| body["spec"]["replicas"] = 0.into());
@@ -340,14 +350,15 @@ impl Comparison<'_> {
     fn whole(&self, live: &Object) -> Before {
         let mut object = self.sealer.seal(&live.clone().without_server_fields());
         strip_bookkeeping(&mut object);
-        self.before(live, object)
+        let fingerprint = object_digest(&object);
+        self.before(live, object, fingerprint)
     }
 
     /// What was found of an object, of which `object` is the part that counts.
-    fn before(&self, live: &Object, object: Object) -> Before {
+    fn before(&self, live: &Object, object: Object, fingerprint: String) -> Before {
         Before {
             uid: live.uid().unwrap_or_default().to_owned(),
-            fingerprint: object_digest(&object),
+            fingerprint,
             object,
             all: self.all(live),
             served: serves(live),
@@ -407,16 +418,12 @@ impl Comparison<'_> {
         ours
     }
 
-    fn note_drift(&mut self, key: &ObjectKey, released: Option<&str>, live: &Object, desired: &Object) {
-        let scope = without_bookkeeping(FieldSet::of(desired));
-        let now = self.view(live, &scope);
-        if released.is_some_and(|released| released != object_digest(&now)) {
-            let fields: Vec<String> =
-                drifted(desired, &now).into_iter().take(3).map(|field| field.path).collect();
-            let what = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
-            let text = format!("{key} was changed since the last release{what}");
-            self.notes.push(Note { topic: "drift".into(), text });
-        }
+    fn note_drift(&mut self, key: &ObjectKey, released: &Object, now: &Object) {
+        let fields: Vec<String> =
+            drifted(released, now).into_iter().take(3).map(|field| field.path).collect();
+        let what = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
+        let text = format!("{key} was changed since the last release{what}");
+        self.notes.push(Note { topic: "drift".into(), text });
     }
 
     /// What changes, as far as is known: from the dry run, or else from what is wanted.

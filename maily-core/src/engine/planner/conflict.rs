@@ -6,10 +6,7 @@ use serde_json::Value;
 
 use super::{change::Comparison, problem::PlanProblem, replace::covers};
 use crate::{
-    engine::{
-        MANAGER, SCALE_MANAGER, difference, drifted, history::Released, object_digest, told,
-        without_bookkeeping,
-    },
+    engine::{MANAGER, SCALE_MANAGER, difference, drifted, history::Released, told, without_bookkeeping},
     object::{FieldSet, Object, managers},
 };
 
@@ -68,6 +65,7 @@ impl Comparison<'_> {
         wanted: &Object,
         migrate: &BTreeSet<String>,
         known: Option<&Released>,
+        as_released: bool,
     ) -> Vec<PlanProblem> {
         let key = live.key();
         let mut problems = Vec::new();
@@ -79,7 +77,7 @@ impl Comparison<'_> {
             // for a client that keeps a field: it would set it again.
             let by_hand = known.filter(|_| is_deployer(&manager));
             let (drift, fields): (bool, Vec<String>) = match by_hand {
-                Some(known) if self.is_as_released(live, known) => continue,
+                Some(_) if as_released => continue,
                 Some(known) => {
                     let mut edited = drifted(&shared.project(&known.desired), &now);
                     edited.retain(|edit| changed.iter().any(|field| field.path == edit.path));
@@ -104,7 +102,7 @@ impl Comparison<'_> {
     /// a field.
     pub(super) fn nobodys(&self, live: &Object, wanted: &Object, known: &Released) -> Option<PlanProblem> {
         let key = live.key().clone();
-        if self.options.force.takes(&key, NOBODY) || self.is_as_released(live, known) {
+        if self.options.force.takes(&key, NOBODY) {
             return None;
         }
         let owned = FieldSet::owned_or_scaled_by(live, |_| true);
@@ -119,11 +117,5 @@ impl Comparison<'_> {
         }
         let fields = edited.iter().map(told).collect::<Vec<_>>().join(", ");
         Some(PlanProblem::Drift { key, manager: NOBODY.to_owned(), fields })
-    }
-
-    /// Whether an object is as the release has left it.
-    fn is_as_released(&self, live: &Object, known: &Released) -> bool {
-        let now = self.view(live, &without_bookkeeping(FieldSet::of(&known.desired)));
-        known.fingerprint.as_deref() == Some(&*object_digest(&now))
     }
 }
