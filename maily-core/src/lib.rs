@@ -28,8 +28,7 @@
 //! )?;
 //! let resolved = project.resolve("staging")?;
 //! let version: Version = "v1.0.0".parse()?;
-//! let request =
-//!     RenderRequest { resolved: &resolved, version: &version, only: None, accept_new: false, timeout_s: None };
+//! let request = RenderRequest { resolved: &resolved, version: &version, only: None, accept_new: false };
 //! let rendered = render(&request, &ProgramTools).await?;
 //! let kinds: Vec<&str> = rendered.services["web"].objects.iter().map(|object| object.kind()).collect();
 //! assert_eq!(kinds, ["ServiceAccount", "Service", "Deployment", "PodDisruptionBudget"]);

@@ -126,13 +126,7 @@ impl Setup {
         let project = Project::parse(&project, "maily.yaml").expect("a project");
         let resolved = project.resolve("production").expect("is there");
         let version = version.parse().expect("a version");
-        let request = RenderRequest {
-            resolved: &resolved,
-            version: &version,
-            only: None,
-            accept_new: false,
-            timeout_s: None,
-        };
+        let request = RenderRequest { resolved: &resolved, version: &version, only: None, accept_new: false };
         let rendered = render(&request, &ProgramTools).await.expect("renders");
         let environment = &self.environment;
         let head = environment.head().await.expect("can be read");

@@ -89,13 +89,8 @@ pub async fn prepare(
         return Err(PrepareError::NoServices);
     }
     let DeployRequest { version, scope, accept_new, anew, options, depth, storage } = request;
-    let rendering = RenderRequest {
-        resolved,
-        version,
-        only: scope.components.as_deref(),
-        accept_new: *accept_new,
-        timeout_s: options.timeout_s,
-    };
+    let rendering =
+        RenderRequest { resolved, version, only: scope.components.as_deref(), accept_new: *accept_new };
     let mut rendered = render(&rendering, tools).await?;
     if !rendered.new_services.is_empty() && !accept_new {
         return Err(PrepareError::NewServices { version: version.clone(), names: rendered.new_services });

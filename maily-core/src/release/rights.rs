@@ -239,7 +239,7 @@ async fn render_some(
     only: &[ServiceName],
     tools: &dyn Tools,
 ) -> Result<Rendered, String> {
-    let request = RenderRequest { resolved, version, only: Some(only), accept_new: true, timeout_s: None };
+    let request = RenderRequest { resolved, version, only: Some(only), accept_new: true };
     render(&request, tools).await.map_err(|errors| {
         let text = errors.to_string();
         text.lines().next().unwrap_or_default().to_owned()

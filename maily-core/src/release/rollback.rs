@@ -333,7 +333,7 @@ fn insert(
     let mut service = of_release(release, name, version);
     if let Some(known) = resolved.services.get(name) {
         service.needs = resolved.needs(known);
-        service.timeout_s = known.timeout.map_or(0, |timeout| timeout.0);
+        service.timeout_s = known.timeout.map(|timeout| timeout.0);
         if let Source::Frontend { project, domain } = &known.source {
             let existing = release.head.frontends.get(name).cloned();
             service.frontend = Some(Frontend { project: project.clone(), domain: domain.clone(), existing });

@@ -260,9 +260,9 @@ fn render_all(environments: Vec<Resolved>) -> Result<BTreeMap<(String, String), 
 
 async fn render_one(resolved: &Resolved, version: &str) -> Result<Rendered, StageError> {
     let version: Version = version.parse().map_err(failed)?;
-    let request =
-        RenderRequest { resolved, version: &version, only: None, accept_new: false, timeout_s: Some(120) };
+    let request = RenderRequest { resolved, version: &version, only: None, accept_new: false };
     let mut rendered = render(&request, &ProgramTools).await.map_err(failed)?;
+    rendered.services.values_mut().for_each(|service| service.timeout_s = Some(120));
     // A Secret whose value changes with the version.
     if let Some(api) = rendered.services.get_mut("api") {
         let secret = json!({"apiVersion": "v1", "kind": "Secret",

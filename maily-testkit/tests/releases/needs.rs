@@ -148,7 +148,7 @@ async fn a_need_without_pods_of_its_own_is_met_where_it_was_released() {
             "spec": {"schedule": schedule, "jobTemplate": {"spec": {"template": {"spec": {
                 "restartPolicy": "Never", "containers": [{"name": "a", "image": "r.example/a:1"}]}}}}}});
         let objects = vec![Object::from_value(body).expect("is an object")];
-        WantedService { version: "v1".into(), objects, timeout_s: 60, ..WantedService::default() }
+        WantedService { version: "v1".into(), objects, timeout_s: Some(60), ..WantedService::default() }
     };
     let mut wanted = setup.wanted("v1").await;
     wanted.services.insert("night".to_owned(), night("0 0 * * *"));

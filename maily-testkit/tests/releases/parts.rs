@@ -41,13 +41,7 @@ async fn plan(
 ) -> Result<Planned, EnvironmentError> {
     let (environment, resolved) = (setup.environment(), setup.resolved());
     let version = version.parse().expect("a version");
-    let request = RenderRequest {
-        resolved: &resolved,
-        version: &version,
-        only: None,
-        accept_new: false,
-        timeout_s: Some(60),
-    };
+    let request = RenderRequest { resolved: &resolved, version: &version, only: None, accept_new: false };
     let mut rendered = render(&request, &ProgramTools).await.expect("renders");
     rendered.shared = shared.iter().map(|name| map(name)).collect();
     let head = environment.head().await.expect("can be read");

@@ -122,14 +122,9 @@ impl Setup {
     pub(crate) async fn wanted(&self, version: &str) -> Wanted {
         let resolved = self.resolved();
         let version = version.parse().expect("a version");
-        let request = RenderRequest {
-            resolved: &resolved,
-            version: &version,
-            only: None,
-            accept_new: false,
-            timeout_s: Some(60),
-        };
-        let rendered = render(&request, &ProgramTools).await.expect("renders");
+        let request = RenderRequest { resolved: &resolved, version: &version, only: None, accept_new: false };
+        let mut rendered = render(&request, &ProgramTools).await.expect("renders");
+        rendered.services.values_mut().for_each(|service| service.timeout_s = Some(60));
         let names: Vec<String> = rendered.services.keys().cloned().collect();
         Wanted {
             project: "shop".into(),

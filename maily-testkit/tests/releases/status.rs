@@ -146,7 +146,8 @@ async fn with_object(setup: &Setup, name: &str, object: Value) {
     let environment = setup.environment();
     let mut wanted = setup.wanted("v1").await;
     let objects = vec![Object::from_value(object).expect("is an object")];
-    let service = WantedService { version: "v1".into(), objects, timeout_s: 60, ..WantedService::default() };
+    let service =
+        WantedService { version: "v1".into(), objects, timeout_s: Some(60), ..WantedService::default() };
     wanted.services.insert(name.to_owned(), service);
     wanted.phases[0].services.push(name.to_owned());
     let head = environment.head().await.expect("can be read");

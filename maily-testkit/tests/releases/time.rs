@@ -15,7 +15,7 @@ async fn a_run_of_a_second_has_more_time_for_its_way_back() {
     let environment = setup.environment();
     let mut wanted = setup.wanted("v2").await;
     for service in wanted.services.values_mut() {
-        service.timeout_s = 1;
+        service.timeout_s = Some(1);
     }
     let head = environment.head().await.expect("can be read");
     let base = environment.released(&head).await.expect("can be read");

@@ -82,12 +82,7 @@ pub(super) fn regrouped(wanted: &Wanted, base: &Release, kept: &[Kept]) -> Optio
 
 /// Services of which a deploy brings what the release in force has. Where the shared objects differ, all do: each of
 /// them may read them.
-pub(super) fn as_before(
-    wanted: &Wanted,
-    base: &Release,
-    steps: &[Step],
-    kept: &[Kept],
-) -> BTreeSet<String> {
+pub(super) fn as_before(wanted: &Wanted, base: &Release, steps: &[Step], kept: &[Kept]) -> BTreeSet<String> {
     if !matches!(wanted.goal, Goal::Deploy { .. }) {
         return BTreeSet::new();
     }

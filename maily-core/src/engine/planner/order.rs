@@ -298,8 +298,7 @@ impl Order<'_> {
         }
         let mut needs = self.entry.clone();
         needs.extend(behind);
-        let own_s = Some(service.timeout_s).filter(|own_s| *own_s > 0);
-        let service_s = options.timeout_s.or(own_s).unwrap_or(self.timeout_s);
+        let service_s = options.timeout_s.or(service.timeout_s).unwrap_or(self.timeout_s);
         let step = |verb: &str,
                     needs: BTreeSet<StepId>,
                     reversibility: Reversibility,

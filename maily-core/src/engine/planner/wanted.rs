@@ -46,8 +46,8 @@ pub struct WantedService {
     pub objects: Vec<Object>,
     /// Services that must serve before.
     pub needs: Vec<String>,
-    /// Seconds within which it must serve.
-    pub timeout_s: u64,
+    /// Seconds within which it must serve, where they are its own.
+    pub timeout_s: Option<u64>,
     /// Jobs before it.
     pub before: Vec<JobSpec>,
     /// Jobs after it.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{own_image::OwnImage, rendering::Rendering};
 use crate::{
     engine::planner::{JobSpec, WantedService},
-    model::{Bundle, Part, Service, Source, SourceName, TIMEOUT},
+    model::{Bundle, Part, Service, Source, SourceName},
     object::{Object, Scopes},
     run::Note,
     source::{
@@ -106,8 +106,7 @@ impl Rendering<'_> {
                 let own = self.given_image(&name, None);
                 let objects: Vec<Object> = objects.into_iter().filter_map(|o| self.finish(&own, o)).collect();
                 let version = self.request.version.to_string();
-                let timeout_s = self.request.timeout_s.unwrap_or(TIMEOUT.0);
-                let wanted = WantedService { version, objects, timeout_s, ..WantedService::default() };
+                let wanted = WantedService { version, objects, ..WantedService::default() };
                 self.rendered.services.insert(name.clone(), wanted);
                 let text =
                     format!("service `{name}` of source `{source}` is new and has no line in the file yet");

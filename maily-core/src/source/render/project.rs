@@ -27,8 +27,6 @@ pub struct RenderRequest<'a> {
     pub only: Option<&'a [ServiceName]>,
     /// Take new services of a shared source into the release although the file has no line for them.
     pub accept_new: bool,
-    /// Seconds for every service, above what the file says.
-    pub timeout_s: Option<u64>,
 }
 
 /// What came of it.

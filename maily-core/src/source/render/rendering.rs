@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     engine::planner::{Frontend, WantedService},
-    model::{Part, Placeholders, Service, Source, TIMEOUT},
+    model::{Part, Placeholders, Service, Source},
     object::{Object, ObjectKey},
     source::{bundle::Tools, group::Groups, manifests::SourceError},
 };
@@ -72,7 +72,7 @@ impl Rendering<'_> {
         let mut wanted = WantedService {
             version: self.request.version.to_string(),
             needs: self.request.resolved.needs(service),
-            timeout_s: self.request.timeout_s.or(service.timeout.map(|t| t.0)).unwrap_or(TIMEOUT.0),
+            timeout_s: service.timeout.map(|timeout| timeout.0),
             ..WantedService::default()
         };
         let own = match &service.source {
