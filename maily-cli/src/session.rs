@@ -240,7 +240,7 @@ pub(crate) async fn carry_out(
     let options = options(wired, &run.turn, &under_way, begun.watch(show.listener()))?;
     let end = wired.environment.run(planned, &options).await.map_err(|error| begun.error(ui, name, error))?;
     ui.finished(show, name, &end);
-    if let RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } = &end
+    if let RunEnd::Over { outcome: Outcome::Succeeded { release, .. }, .. } = &end
         && back
     {
         tell_moved(ui, wired, *release).await;
@@ -398,7 +398,7 @@ pub(crate) async fn take_over(
     match taken.map_err(|error| begun.error(ui, name, error))? {
         Some(end) => {
             ui.finished(show, name, &end);
-            if let RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } = &end {
+            if let RunEnd::Over { outcome: Outcome::Succeeded { release, .. }, .. } = &end {
                 tell_moved(ui, wired, *release).await;
             }
             Ok(Code::of(&end))

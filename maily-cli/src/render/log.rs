@@ -177,6 +177,7 @@ fn failed(failure: &Failure) -> String {
 /// An outcome in one word.
 pub(super) fn word(outcome: &Outcome) -> &'static str {
     match outcome {
+        Outcome::Succeeded { not_serving, .. } if !not_serving.is_empty() => "released, not serving",
         Outcome::Succeeded { .. } => "succeeded",
         Outcome::Unchanged { .. } => "unchanged",
         Outcome::RolledBack { not_serving, .. } if !not_serving.is_empty() => "rolled back, not serving",

@@ -6,31 +6,45 @@ use futures::future::join_all;
 
 use super::watcher::{Follower, Watcher};
 use crate::{
-    object::Object,
+    object::{Object, ObjectKey},
     provider::Cluster,
     rollout::{Health, Target, serves},
-    run::Failure,
+    run::{Failure, Goal, Plan},
     runtime::{Moment, Runtime},
 };
 
-/// How long a workload that does not serve is followed: it may be scaled, or moved to another node, at this moment.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long a workload that does not serve is given: it may be scaled, or moved to another node, at this moment.
+pub(crate) const SERVES_WITHIN: Duration = Duration::from_secs(60);
 /// How often it is looked at without any news, and told that it is waited for.
 const LOOK: Duration = Duration::from_secs(4);
 
-/// Follows the workloads among these objects until they serve; those that do not, by object. What serves as it was read
-/// costs no request.
+/// The workloads that a plan is about and leaves as they are. Who takes something away wants nothing to serve.
+pub(crate) fn left_alone(plan: &Plan) -> impl Iterator<Item = &ObjectKey> {
+    let only = plan.goal.only();
+    let kept = plan.unchanged.iter().filter(|_| !matches!(plan.goal, Goal::Remove { .. }));
+    let meant = kept.filter(move |kept| {
+        only.is_none_or(|only| kept.service.as_ref().is_some_and(|service| only.contains(service)))
+    });
+    meant.map(|kept| kept.desired.key()).filter(|key| key.kind.keeps_pods())
+}
+
+/// Whether a workload does not serve as it was read.
+pub(crate) fn is_idle(live: &Object) -> bool {
+    live.key().kind.keeps_pods() && serves(live) == Some(false)
+}
+
+/// Follows the workloads among these objects until they serve, or until this moment; those that do not, by object. What
+/// serves as it was read costs no request.
 pub(crate) async fn not_serving<'a>(
     cluster: &Arc<dyn Cluster>,
     runtime: &Arc<dyn Runtime>,
     objects: impl Iterator<Item = &'a Object>,
+    until: Moment,
     tell: impl Fn(String),
 ) -> Vec<Failure> {
-    let idle = objects.filter(|object| object.key().kind.keeps_pods() && serves(object) == Some(false));
-    let targets = idle.filter_map(Target::pin);
+    let targets = objects.filter(|live| is_idle(live)).filter_map(Target::pin);
     let watcher = Watcher::new(Arc::clone(cluster), Arc::clone(runtime));
     let followers: Vec<Follower> = targets.map(|target| watcher.follow(target)).collect();
-    let until = runtime.now() + LIMIT;
     let waits = followers.iter().map(|follower| serves_in_time(&**runtime, follower, until, &tell));
     let mut failures: Vec<Failure> = join_all(waits).await.into_iter().flatten().collect();
     failures.sort_by(|one, other| one.object.cmp(&other.object));
@@ -47,6 +61,7 @@ async fn serves_in_time(
     let failure = |cause: &str, message: String| {
         Some(Failure::new(cause, message).with_object(follower.target().key().to_string()))
     };
+    let begun = runtime.now();
     let mut told = None;
     loop {
         let why = match follower.health().await {
@@ -60,7 +75,11 @@ async fn serves_in_time(
             Err(failure) => return Some(failure),
         };
         if runtime.now() >= until {
-            return failure("deadline", format!("{why}, for {} s", LIMIT.as_secs()));
+            let waited = match runtime.now().since(begun).as_secs() {
+                0 => String::new(),
+                waited => format!(", for {waited} s"),
+            };
+            return failure("deadline", format!("{why}{waited}"));
         }
         if told.as_ref() != Some(&why) {
             tell(why.clone());
