@@ -11,6 +11,8 @@ pub enum NeedPlace {
     Later,
     /// In no phase of the plan.
     Outside,
+    /// In the same phase or an earlier one, where nothing of it changes.
+    Kept,
 }
 
 impl fmt::Display for NeedPlace {
@@ -18,6 +20,7 @@ impl fmt::Display for NeedPlace {
         f.write_str(match self {
             Self::Later => "which comes in a later phase and",
             Self::Outside => "which this plan does not bring and which",
+            Self::Kept => "which this plan leaves as it is and which",
         })
     }
 }
@@ -203,6 +206,9 @@ impl PlanProblem {
             Self::NeedAbsent { need, .. } => format!(
                 "release `{need}` first, with `--components {need}`; else move it to an earlier phase, or drop the need"
             ),
+            Self::NeedNotReady { service, need, place: NeedPlace::Kept, .. } => {
+                format!("see why with `mailyctl logs {need}`; `--components {service}` does not wait for it")
+            }
             Self::NeedNotReady { need, .. } => format!(
                 "see why with `mailyctl logs {need}`; a deploy with `--components {need}` brings it alone; else move it to \
                  an earlier phase, or drop the need"
