@@ -50,6 +50,10 @@ pub struct Plan {
     /// Services get other names, or objects other services, and no step says so: the release does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub regroups: bool,
+    /// Objects of a run that was ended as it was, and of no release, which this plan leaves there: a later one takes them
+    /// away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Left>,
     /// What a person should know before saying yes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
@@ -141,6 +145,16 @@ pub struct Kept {
     /// Digest of all that is set on the object, by whomever, in a plan that somebody reads before it is carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<String>,
+}
+
+/// An object that a run has made and no release has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Left {
+    /// The service; none where it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Which object.
+    pub key: ObjectKey,
 }
 
 /// What happens when a step is undone.

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     engine::{
-        Change, Kept, PLAN_FORMAT, Plan, Reversibility, SERVICE, Sealer, Step, StepId, Work, belongs_to,
-        history::Release,
+        Change, Kept, Left, Note, PLAN_FORMAT, Plan, Reversibility, SERVICE, Sealer, Step, StepId, Work,
+        belongs_to, history::Release,
     },
     model::TIMEOUT,
     object::{Object, ObjectKey, ObjectKind},
@@ -48,6 +48,7 @@ pub fn plan(
         environment: &wanted.environment,
         steps: Vec::new(),
         kept: Vec::new(),
+        left: Vec::new(),
         entry: BTreeSet::new(),
         begun: 0,
         last: BTreeMap::new(),
@@ -71,7 +72,7 @@ pub fn plan(
             "autoscalers may not be listed: whether one sets the replicas of a workload with a fixed number \
                     is not known; allow `list` on `horizontalpodautoscalers.autoscaling`"
                 .to_owned();
-        notes.push(crate::engine::Note { topic: "autoscaler".into(), text });
+        notes.push(Note { topic: "autoscaler".into(), text });
     }
     let workloads = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
     notes.extend(super::configuration::notes(&order.steps, workloads));
@@ -108,6 +109,7 @@ pub fn plan(
         steps: if real { order.steps } else { Vec::new() },
         unchanged: order.kept,
         regroups,
+        left: order.left,
         notes,
         digest: String::new(),
     }
@@ -168,6 +170,7 @@ struct Order<'a> {
     environment: &'a str,
     steps: Vec<Step>,
     kept: Vec<Kept>,
+    left: Vec<Left>,
     /// What everything of the present phase waits for.
     entry: BTreeSet<StepId>,
     /// Steps of earlier phases. What stands before all phases belongs to the first.
@@ -404,7 +407,8 @@ impl Order<'_> {
                     "{key} is of a run that was ended as it was, and of no release: as this one does not bring all \
                      services, it stays; delete it by hand"
                 );
-                comparison.notes.push(crate::engine::Note { topic: "left".into(), text });
+                comparison.notes.push(Note { topic: "left".into(), text });
+                self.left.push(Left { service: owner.map(str::to_owned), key: key.clone() });
             }
         }
         // The other way round than they were made.

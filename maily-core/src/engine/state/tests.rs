@@ -43,6 +43,7 @@ fn state(steps: Vec<Step>) -> RunState {
             steps,
             unchanged: Vec::new(),
             regroups: false,
+            left: Vec::new(),
             notes: Vec::new(),
             digest: String::new(),
         }
