@@ -26,6 +26,7 @@ mod logs;
 mod missing;
 mod named;
 mod needs;
+mod own_jobs;
 mod parallel;
 mod parts;
 mod queue;

@@ -362,7 +362,7 @@ impl Comparison<'_> {
         desired: Object,
         fingerprint: String,
     ) -> Verdict {
-        if serves(live) == Some(false) {
+        if serves(live) == Some(false) && !desired.is_suspended() {
             let text = format!(
                 "{} stays as it is, and does not serve now: `mailyctl status --env {}` says why",
                 live.key(),

@@ -81,6 +81,7 @@ pub fn plan(
         notes.extend(super::missing::unseen(&observed.unseen));
     }
     notes.extend(left_out(wanted, base, sealer));
+    notes.extend(order.steps.iter().flat_map(|step| step.work.changes()).filter_map(suspended));
     let changes: Vec<&Change> = order.steps.iter().flat_map(|step| step.work.changes()).collect();
     notes.extend(strange_names(options, &changes, &order.kept, observed.objects.values()));
     let real = order.steps.iter().any(|step| step.reversibility != Reversibility::NoEffect);
@@ -139,6 +140,13 @@ pub(super) fn scaled_workloads(wanted: &Wanted, observed: &Observed) -> Scaled {
             Some(((target("kind")?, target("name")?), hpa.int("/spec/minReplicas").unwrap_or(1)))
         })
         .collect()
+}
+
+/// A Job that its manifest suspends is not waited for, and whoever reads the plan should not think so.
+fn suspended(change: &Change) -> Option<Note> {
+    let job = change.desired.as_ref().filter(|desired| desired.is_suspended())?;
+    let text = format!("{} is suspended in its manifest: it is written, and nobody waits for it", job.key());
+    Some(Note { topic: "suspended".into(), text })
 }
 
 /// Two steps of one name would be one in a journal.
