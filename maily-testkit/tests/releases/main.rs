@@ -7,6 +7,7 @@ mod atomic;
 mod autoscaler;
 mod clock;
 mod configuration;
+mod defined;
 mod dry_runs;
 mod empty;
 mod fence;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{
     change::Comparison,
-    problem::{NeedPlace, PlanProblem},
+    defined::Defined,
+    problem::{DEFINES, NeedPlace, PlanProblem},
     wanted::{Wanted, WantedPhase},
 };
 use crate::{
@@ -13,10 +14,11 @@ use crate::{
     rollout::{Evidence, Health, Target, judge},
 };
 
-/// A circle of needs.
-pub(super) fn cycles(wanted: &Wanted) -> Option<PlanProblem> {
+/// A circle of needs, and of kinds that are not there yet.
+pub(super) fn cycles<'a>(wanted: &'a Wanted, defined: &Defined<'a>) -> Option<PlanProblem> {
     fn visit<'a>(
         wanted: &'a Wanted,
+        defined: &Defined<'a>,
         name: &'a str,
         path: &mut Vec<&'a str>,
         done: &mut BTreeSet<&'a str>,
@@ -24,14 +26,18 @@ pub(super) fn cycles(wanted: &Wanted) -> Option<PlanProblem> {
         if let Some(start) = path.iter().position(|seen| *seen == name) {
             let mut circle: Vec<&str> = path[start..].to_vec();
             circle.push(name);
-            return Some(circle.join(" -> "));
+            return Some(told(wanted, defined, &circle));
         }
         if !done.insert(name) {
             return None;
         }
         path.push(name);
         let needs = wanted.services.get(name).map(|service| service.needs.as_slice()).unwrap_or_default();
-        let found = needs.iter().find_map(|need| visit(wanted, need, path, done));
+        let found = needs
+            .iter()
+            .map(String::as_str)
+            .chain(defined.before(name))
+            .find_map(|need| visit(wanted, defined, need, path, done));
         path.pop();
         found
     }
@@ -39,14 +45,34 @@ pub(super) fn cycles(wanted: &Wanted) -> Option<PlanProblem> {
     wanted
         .services
         .keys()
-        .find_map(|name| visit(wanted, name, &mut Vec::new(), &mut done))
+        .find_map(|name| visit(wanted, defined, name, &mut Vec::new(), &mut done))
         .map(|path| PlanProblem::Cycle { path })
 }
 
-/// The phase's services, each after those that it needs.
-pub(super) fn in_order<'a>(wanted: &'a Wanted, phase: &'a WantedPhase) -> Vec<&'a str> {
+/// A circle for people.
+fn told(wanted: &Wanted, defined: &Defined<'_>, circle: &[&str]) -> String {
+    let mut text = circle[0].to_owned();
+    for pair in circle.windows(2) {
+        let needs = wanted
+            .services
+            .get(pair[0])
+            .is_some_and(|service| service.needs.iter().any(|need| need == pair[1]));
+        let because = defined.because_of(pair[0], pair[1]).filter(|_| !needs);
+        let because = because.map(|key| format!(" ({DEFINES} {})", key.short())).unwrap_or_default();
+        text.push_str(&format!(" -> {}{because}", pair[1]));
+    }
+    text
+}
+
+/// The phase's services, each after those that it needs, and those that define kinds of its objects.
+pub(super) fn in_order<'a>(
+    wanted: &'a Wanted,
+    defined: &Defined<'a>,
+    phase: &'a WantedPhase,
+) -> Vec<&'a str> {
     fn visit<'a>(
         wanted: &'a Wanted,
+        defined: &Defined<'a>,
         phase: &'a WantedPhase,
         name: &'a str,
         seen: &mut BTreeSet<&'a str>,
@@ -56,8 +82,8 @@ pub(super) fn in_order<'a>(wanted: &'a Wanted, phase: &'a WantedPhase) -> Vec<&'
             return;
         }
         if let Some(service) = wanted.services.get(name) {
-            for need in &service.needs {
-                visit(wanted, phase, need, seen, out);
+            for need in service.needs.iter().map(String::as_str).chain(defined.before(name)) {
+                visit(wanted, defined, phase, need, seen, out);
             }
         }
         out.push(name);
@@ -65,7 +91,7 @@ pub(super) fn in_order<'a>(wanted: &'a Wanted, phase: &'a WantedPhase) -> Vec<&'
     let mut seen = BTreeSet::new();
     let mut out = Vec::new();
     for name in &phase.services {
-        visit(wanted, phase, name, &mut seen, &mut out);
+        visit(wanted, defined, phase, name, &mut seen, &mut out);
     }
     out
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     apart::{left_out, regrouped, strange_names},
     change::{Comparison, Observed, Scaled, Verdict},
+    defined::Defined,
     needs,
     problem::{PlanProblem, PlanProblems},
     wanted::{JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService},
@@ -43,9 +44,12 @@ pub fn plan(
         notes: wanted.notes.clone(),
         problems: twice(wanted),
     };
-    comparison.problems.extend(needs::cycles(wanted));
+    let defined = Defined::new(wanted, observed, base);
+    comparison.problems.extend(needs::cycles(wanted, &defined));
+    comparison.problems.extend(defined.problems(wanted));
     let mut order = Order {
         environment: &wanted.environment,
+        defined: &defined,
         steps: Vec::new(),
         kept: Vec::new(),
         left: Vec::new(),
@@ -176,6 +180,7 @@ fn twice(wanted: &Wanted) -> Vec<PlanProblem> {
 
 struct Order<'a> {
     environment: &'a str,
+    defined: &'a Defined<'a>,
     steps: Vec<Step>,
     kept: Vec<Kept>,
     left: Vec<Left>,
@@ -241,7 +246,7 @@ impl Order<'_> {
         options: &PlanOptions,
         comparison: &mut Comparison<'_>,
     ) {
-        for name in needs::in_order(wanted, phase) {
+        for name in needs::in_order(wanted, self.defined, phase) {
             if let Some(service) = wanted.services.get(name) {
                 self.service(phase, name, service, options, comparison);
             }
@@ -299,8 +304,9 @@ impl Order<'_> {
             let shown = comparison.base.and_then(|base| base.head.frontends.get(name));
             released != Some(&service.version) || shown != options.frontends.get(name)
         });
+        let first = service.needs.iter().map(String::as_str).chain(self.defined.before(name));
         let behind: BTreeSet<StepId> =
-            service.needs.iter().filter_map(|need| self.last.get(need)).flatten().cloned().collect();
+            first.filter_map(|need| self.last.get(need)).flatten().cloned().collect();
         if changes.is_empty() && frontend.is_none() {
             self.last.insert(name.to_owned(), behind);
             return;

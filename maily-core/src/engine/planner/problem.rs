@@ -25,6 +25,9 @@ impl fmt::Display for NeedPlace {
     }
 }
 
+/// Stands in a circle where a service comes after another one by itself.
+pub(super) const DEFINES: &str = "which defines the kind of";
+
 /// One reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -133,6 +136,16 @@ pub enum PlanProblem {
         /// What the rollout rules say of it.
         why: String,
     },
+    /// An object is of a kind that a service defines which does not come before it.
+    #[error("{key} is of a kind that {by} defines, {place} is not there yet")]
+    Undefined {
+        /// The object.
+        key: ObjectKey,
+        /// Who defines its kind.
+        by: String,
+        /// Where that is.
+        place: NeedPlace,
+    },
     /// Two steps would have one name.
     #[error("the plan would have step {id} twice")]
     SameStep {
@@ -213,7 +226,13 @@ impl PlanProblem {
                 "see why with `mailyctl logs {need}`; a deploy with `--components {need}` brings it alone; else move it to \
                  an earlier phase, or drop the need"
             ),
+            Self::Undefined { by, .. } => {
+                format!("release `{by}` first, with `--components {by}`; else move it to an earlier phase")
+            }
             Self::SameStep { .. } => "give one of the jobs behind it another name".to_owned(),
+            Self::Cycle { path } if path.contains(DEFINES) => {
+                "drop one of the needs, or keep the definition in a service of its own".to_owned()
+            }
             Self::Cycle { .. } => "drop one of the needs".to_owned(),
         }
     }
