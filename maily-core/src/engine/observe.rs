@@ -358,6 +358,7 @@ pub(super) fn out_of_date(plan: &Plan, seen: &BTreeMap<ObjectKey, Object>, seale
             (None, Some(_)) => "was made since".to_owned(),
             // Whether it is still there to be taken away makes no difference.
             (Some(before), None) if goes_anyway(change, before) => continue,
+            (Some(before), None) if before.object.goes_by_itself() => "has gone by itself since".to_owned(),
             (Some(_), None) => "was deleted since".to_owned(),
             (Some(before), Some(live)) if live.uid() != Some(&before.uid) => {
                 "was deleted and made again since".to_owned()
