@@ -58,8 +58,17 @@ pub(super) fn version(text: &str) -> Result<Version, CliError> {
 
 /// A version of the command line, and where it stands there.
 pub(super) fn version_of(place: &str, text: &str) -> Result<Version, CliError> {
-    text.parse()
-        .map_err(|error: maily_core::model::NameError| CliError::usage(format!("`{place} {text}`: {error}")))
+    text.parse().map_err(|error: maily_core::model::NameError| {
+        // What an image tag cannot have, as the `+` of a build, is a hyphen in most registries' names.
+        let fits = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' };
+        let tag: String = text.chars().map(fits).collect();
+        let near = tag.trim_matches(['-', '.']).parse::<Version>().ok();
+        let help = match near {
+            Some(near) => format!("write it as an image's tag, such as `{place} {near}`"),
+            None => format!("write the tag that the images of the version have, such as `{place} v1.2.0`"),
+        };
+        CliError::usage(format!("`{place} {text}`: {error}")).help(help)
+    })
 }
 
 pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Result<Code, CliError> {

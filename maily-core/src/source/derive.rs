@@ -71,7 +71,7 @@ pub fn derive(request: &DeriveRequest<'_>) -> Result<Derived, SourceErrors> {
         .iter()
         .map(|name| format!("workload `{name}` has a name that cannot be a service's"))
         .collect();
-    for Found { object, place } in &hooks {
+    for Found { object, place, .. } in &hooks {
         let what = object.key().short();
         remarks.push(format!("{place}: {what} is a Helm hook: describe it as a `job` with `before` or `after`, and take it out of the manifests"));
     }

@@ -1,6 +1,6 @@
 //! Why there is no plan: all reasons at once, each with its remedy.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use crate::{engine::StepId, object::ObjectKey};
 
@@ -142,6 +142,14 @@ pub enum PlanProblem {
         /// The way round.
         path: String,
     },
+    /// One that a file of the project can mend.
+    #[error("{place}: {problem}")]
+    At {
+        /// `file:line` of the object.
+        place: String,
+        /// What is wrong with it.
+        problem: Box<PlanProblem>,
+    },
 }
 
 impl PlanProblem {
@@ -209,6 +217,18 @@ impl PlanProblem {
             ),
             Self::SameStep { .. } => "give one of the jobs behind it another name".to_owned(),
             Self::Cycle { .. } => "drop one of the needs".to_owned(),
+            Self::At { problem, .. } => problem.hint(),
+        }
+    }
+
+    /// With the place where the object was written, where that is where it is mended.
+    fn located(self, places: &BTreeMap<ObjectKey, String>) -> Self {
+        let (Self::Refused { key, .. } | Self::UnknownKind { key } | Self::Owned { key, .. }) = &self else {
+            return self;
+        };
+        match places.get(key).cloned() {
+            Some(place) => Self::At { place, problem: Box::new(self) },
+            None => self,
         }
     }
 }
@@ -222,6 +242,14 @@ fn named(manager: &str, key: &ObjectKey) -> String {
 /// All reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanProblems(pub Vec<PlanProblem>);
+
+impl PlanProblems {
+    /// With the places of the objects in the project's files.
+    #[must_use]
+    pub(crate) fn located(self, places: &BTreeMap<ObjectKey, String>) -> Self {
+        Self(self.0.into_iter().map(|problem| problem.located(places)).collect())
+    }
+}
 
 impl fmt::Display for PlanProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

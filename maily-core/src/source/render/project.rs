@@ -8,7 +8,7 @@ use super::rendering::Rendering;
 use crate::{
     engine::planner::{Gate, WantedService},
     model::{Resolved, Service, ServiceName, Version},
-    object::Object,
+    object::{Object, ObjectKey},
     run::Note,
     source::{
         bundle::Tools, follows, group::Groups, hooks::HookJob, images::write_pull_policies,
@@ -46,6 +46,8 @@ pub struct Rendered {
     pub notes: Vec<Note>,
     /// Services that a shared source has and the file has not.
     pub new_services: Vec<String>,
+    /// Where objects were written, as `file:line`.
+    pub places: BTreeMap<ObjectKey, String>,
 }
 
 /// Renders.
@@ -57,7 +59,8 @@ pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Re
         request,
         rendered: Rendered::default(),
         errors: Vec::new(),
-        places: BTreeMap::new(),
+        image_places: BTreeMap::new(),
+        images_told: false,
         of_project: BTreeMap::new(),
         alike: BTreeMap::new(),
     };
@@ -72,6 +75,7 @@ pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Re
     work.jobs();
     work.same_jobs();
     work.gates();
+    work.patterns();
     work.tell_alike();
     let objects = work.rendered.services.values_mut().flat_map(|service| &mut service.objects);
     objects.chain(&mut work.rendered.shared).for_each(write_pull_policies);
