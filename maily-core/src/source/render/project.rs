@@ -11,8 +11,8 @@ use crate::{
     object::{Object, ObjectKey},
     run::Note,
     source::{
-        bundle::Tools, follows, group::Groups, hooks::HookJob, images::write_pull_policies,
-        manifests::SourceErrors, order::sort, partition::partition_note,
+        aggregated::leave_rules, bundle::Tools, follows, group::Groups, hooks::HookJob,
+        images::write_pull_policies, manifests::SourceErrors, order::sort, partition::partition_note,
     },
 };
 
@@ -78,7 +78,10 @@ pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Re
     work.patterns();
     work.tell_alike();
     let objects = work.rendered.services.values_mut().flat_map(|service| &mut service.objects);
-    objects.chain(&mut work.rendered.shared).for_each(write_pull_policies);
+    objects.chain(&mut work.rendered.shared).for_each(|object| {
+        write_pull_policies(object);
+        leave_rules(object);
+    });
     for service in work.rendered.services.values_mut() {
         sort(&mut service.objects);
     }
