@@ -221,6 +221,24 @@ fn a_manifest_that_is_no_yaml_is_shown() {
 }
 
 #[test]
+fn an_empty_file_beside_others_is_told() {
+    let desk = Desk::with(&services("  api: {manifests: k8s}"));
+    desk.write("k8s/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n");
+    for (empty, said) in
+        [("", "k8s/b.yaml holds no object"), ("# nothing\n---\n", "k8s/b.yaml, k8s/c.yaml hold no object")]
+    {
+        desk.write(if empty.is_empty() { "k8s/b.yaml" } else { "k8s/c.yaml" }, empty);
+        let plan = desk.sandbox(&["plan", "--version", "v1"]).expect(0).out;
+        assert!(plan.contains(&format!("! empty: {said}")), "{plan}");
+    }
+    let desk = Desk::empty();
+    desk.write("k8s/a.yaml", "# nothing\n");
+    let refused = desk.run(&["init", "--from", "k8s", "--name", "shop"]).expect(2);
+    assert!(refused.err.contains("`k8s`: there is no object in it\n  help: "), "{}", refused.err);
+    assert!(!desk.path().join("maily.yaml").exists());
+}
+
+#[test]
 fn a_version_that_is_no_tag_is_told_what_is_one() {
     let desk = Desk::with(&services("  api: {workload: {port: 1}}"));
     for (version, near) in

@@ -285,21 +285,22 @@ pub(super) fn files(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, SourceEr
     }
 }
 
-/// Reads files of manifests.
-pub(super) fn read_files(root: &Path, pattern: &str) -> Result<Vec<Found>, SourceErrors> {
-    let mut found = Vec::new();
+/// Reads files of manifests, and says which of them hold no object.
+pub(super) fn read_files(root: &Path, pattern: &str) -> Result<(Vec<Found>, Vec<String>), SourceErrors> {
+    let (mut found, mut empty) = (Vec::new(), Vec::new());
     let mut errors = Vec::new();
     for path in files(root, pattern)? {
         let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
         match contents(&path, &shown) {
             Err(error) => errors.push(error),
             Ok(text) => match read_manifests(&shown, &text) {
+                Ok(objects) if objects.is_empty() => empty.push(shown),
                 Ok(objects) => found.extend(objects),
                 Err(more) => errors.extend(more.0),
             },
         }
     }
-    if errors.is_empty() { Ok(found) } else { Err(SourceErrors(errors)) }
+    if errors.is_empty() { Ok((found, empty)) } else { Err(SourceErrors(errors)) }
 }
 
 /// Refuses what has no end, or nobody who writes to it: devices and pipes, also behind links; and what is too large.
