@@ -109,7 +109,7 @@ impl Goal {
             Self::Rollback { to, only: Some(only), .. } => format!("roll back {} to {to}", counted(only)),
             Self::Rollback { to, .. } => format!("roll back to {to}"),
             Self::Remove { only: Some(only) } => format!("remove {}", counted(only)),
-            Self::Remove { only: None } => "remove".to_owned(),
+            Self::Remove { only: None } => "remove all services".to_owned(),
         }
     }
 }

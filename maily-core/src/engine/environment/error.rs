@@ -62,7 +62,7 @@ pub enum EnvironmentError {
         project: String,
     },
     /// The plan does not fit what is there any more.
-    #[error("the plan is out of date:\n{}", .0.join("\n"))]
+    #[error("the plan is out of date:\n  {}", .0.join("\n  "))]
     OutOfDate(Vec<String>),
     /// There is no plan.
     #[error("{0}")]
