@@ -85,7 +85,14 @@ pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Resu
             let apply = ui.tool.call(&format!("apply {}", path.display()));
             ui.tell(&format!("saved; carry it out with `{apply}`"));
         }
-        Ok(if args.exit_code && !planned.plan.is_empty() { Code::Changes } else { Code::Done })
+        // Without a step a deploy of it would only look, and find that out.
+        let unwell = planned.plan.steps.is_empty()
+            && planned.plan.notes.iter().any(|note| note.topic == "not-serving");
+        Ok(match args.exit_code {
+            true if unwell => Code::Stuck,
+            true if !planned.plan.is_empty() => Code::Changes,
+            _ => Code::Done,
+        })
     })
     .await
 }
@@ -143,7 +150,7 @@ pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand)
             let wanted =
                 release::rollback(environment, &wired.resolved, &seen.head, base, &to, only.as_deref()).await;
             let wanted = wanted.map_err(|error| CliError::of_rollback(error, &environment.name))?;
-            session::plan(wired, seen, &wanted, &args.plan, how).await
+            session::plan(ui, wired, seen, &wanted, &args.plan, how).await
         };
         fulfil(ui, wired, &args.run, args.dry_run, LOOK_FIRST, plan).await
     })
@@ -172,7 +179,7 @@ pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> 
             let mut wanted = release::remove(&wired.resolved, base, only.as_deref())?;
             let first = |records| history::release(records, ReleaseId(0)).boxed();
             release::note_found(&mut wanted, base, wired.environment.read(first).await)?;
-            session::plan(wired, seen, &wanted, &PlanArgs::default(), how).await
+            session::plan(ui, wired, seen, &wanted, &PlanArgs::default(), how).await
         };
         fulfil(ui, wired, &args.run, args.dry_run, LOOK_FIRST, plan).await
     })

@@ -1,14 +1,14 @@
 //! Whether what a plan leaves as it is serves: who asks for a version wants it to run, not only to be written.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
 use super::watcher::{Follower, Watcher};
 use crate::{
-    object::Object,
-    provider::Cluster,
-    rollout::{Health, Target, serves},
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{Cluster, ListQuery},
+    rollout::{Evidence, Health, Target, judge, serves},
     run::Failure,
     runtime::{Moment, Runtime},
 };
@@ -35,6 +35,51 @@ pub(crate) async fn not_serving<'a>(
     let mut failures: Vec<Failure> = join_all(waits).await.into_iter().flatten().collect();
     failures.sort_by(|one, other| one.object.cmp(&other.object));
     failures
+}
+
+/// So many replica sets of one workload are read: more have no pods at once.
+const MOST_SETS: usize = 8;
+
+/// Why those of these objects do not serve that do not at this moment. What cannot be read is left out: it is a word in a
+/// plan, and no reason against it.
+pub(crate) async fn causes<'a>(
+    cluster: &dyn Cluster,
+    namespace: &str,
+    objects: impl Iterator<Item = &'a Object>,
+) -> BTreeMap<ObjectKey, String> {
+    let idle: Vec<&Object> =
+        objects.filter(|object| object.key().kind.keeps_pods() && serves(object) == Some(false)).collect();
+    let mut found = BTreeMap::new();
+    if idle.is_empty() {
+        return found;
+    }
+    let pods = ListQuery::new(ObjectKind::new("v1", "Pod"), Some(namespace));
+    let Ok(pods) = cluster.list(&pods).await else { return found };
+    for workload in idle {
+        let Some(target) = Target::pin(workload) else { continue };
+        let mut sets: Vec<Object> = Vec::new();
+        // Each round reads one more.
+        for _ in 0..MOST_SETS {
+            let pods = pods.iter().filter(|pod| target.selects(pod)).collect();
+            let replica_sets = sets.iter().collect();
+            let evidence = Evidence { live: Some(workload), pods, all_pods: true, replica_sets };
+            let why = match judge(&target, &evidence) {
+                Health::Ask(key) => match cluster.get(&key).await {
+                    Ok(Some(set)) => {
+                        sets.push(set);
+                        continue;
+                    }
+                    _ => break,
+                },
+                Health::Failed(reason) => reason.message,
+                Health::Waiting { why, .. } => why,
+                Health::Done => break,
+            };
+            found.insert(workload.key().clone(), why);
+            break;
+        }
+    }
+    found
 }
 
 async fn serves_in_time(

@@ -71,7 +71,9 @@ async fn a_plan_tells_of_what_stays_as_it_is_and_does_not_serve() {
     assert_eq!(
         told().await,
         [
-            "Deployment shop/api stays as it is, and does not serve now: `mailyctl status --env production` says why"
+            "Deployment shop/api stays as it is, and does not serve now: container `api` crashes again and again (exit code 1, 3 \
+             restarts); `mailyctl logs api --env production --previous` shows its last words; `mailyctl rollback --env production \
+             --last-good` goes back"
         ]
     );
 }

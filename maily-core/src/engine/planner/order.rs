@@ -85,7 +85,11 @@ pub fn plan(
     let real = order.steps.iter().any(|step| step.reversibility != Reversibility::NoEffect);
     let regrouped = base.filter(|_| !real).and_then(|base| regrouped(wanted, base, &order.kept));
     let regroups = regrouped.is_some();
-    notes.extend(regrouped);
+    // That nothing follows the version is why the objects are the same: one note says both.
+    match (regrouped, notes.iter_mut().find(|note| note.topic == "version")) {
+        (Some(same), Some(version)) => version.text = format!("{}; {}", same.text, version.text),
+        (same, _) => notes.extend(same),
+    }
     notes.sort();
     notes.dedup();
     Ok(Plan {

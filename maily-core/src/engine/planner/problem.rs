@@ -244,6 +244,14 @@ fn named(manager: &str, key: &ObjectKey) -> String {
 pub struct PlanProblems(pub Vec<PlanProblem>);
 
 impl PlanProblems {
+    /// Whether all that is in the way is what others have set: a plan that takes it says what would change.
+    pub fn are_conflicts(&self) -> bool {
+        let of_others = |problem: &PlanProblem| {
+            matches!(problem, PlanProblem::Drift { .. } | PlanProblem::FieldConflict { .. })
+        };
+        !self.0.is_empty() && self.0.iter().all(of_others)
+    }
+
     /// With the places of the objects in the project's files.
     #[must_use]
     pub(crate) fn located(self, places: &BTreeMap<ObjectKey, String>) -> Self {
