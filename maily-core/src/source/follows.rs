@@ -99,9 +99,10 @@ fn unused(request: &RenderRequest<'_>, used: &Used) -> Vec<Note> {
         };
         own.is_some_and(|own| own.contains("{images}"))
     });
-    let unused = resolved.project.images.iter().enumerate().filter(|(index, pattern)| {
-        !(*index == 0 && taken_up) && !used.iter().any(|(_, image)| made(pattern, image))
-    });
+    let is_used = |(index, pattern): &(usize, &String)| {
+        (*index == 0 && taken_up) || used.iter().any(|(_, image)| made(pattern, image))
+    };
+    let unused = resolved.project.images.iter().enumerate().filter(|one| !is_used(one));
     let note = |(index, pattern): (usize, &String)| {
         let place = resolved.spoken(resolved.pattern_place(index));
         let text = format!("{place}: `images: {pattern}` is given to no image; there are {}", names(used));
