@@ -50,11 +50,16 @@ impl Code {
     /// The code for the end of a run.
     pub(crate) fn of(end: &RunEnd) -> Self {
         match end {
-            RunEnd::Over { outcome: Outcome::Succeeded { .. }, .. } => Self::Done,
-            RunEnd::Over { outcome: Outcome::Unchanged { not_serving }, .. } if not_serving.is_empty() => {
-                Self::Done
+            RunEnd::Over {
+                outcome: Outcome::Succeeded { not_serving, .. } | Outcome::Unchanged { not_serving },
+                ..
+            } => {
+                if not_serving.is_empty() {
+                    Self::Done
+                } else {
+                    Self::Stuck
+                }
             }
-            RunEnd::Over { outcome: Outcome::Unchanged { .. }, .. } => Self::Stuck,
             RunEnd::Over { outcome: Outcome::RolledBack { not_serving, .. }, .. }
                 if not_serving.is_empty() =>
             {
@@ -321,7 +326,9 @@ mod tests {
         let items = || vec![Stuck { step: step(), why: why(), remedy: "mend it".to_owned() }];
         let back = |step, not_serving| Outcome::RolledBack { step, why: why(), not_serving };
         for (end, code) in [
-            (over(Outcome::Succeeded { release: ReleaseId(1) }), 0),
+            (over(Outcome::Succeeded { release: ReleaseId(1), not_serving: Vec::new() }), 0),
+            // What the run left as it was does not serve.
+            (over(Outcome::Succeeded { release: ReleaseId(1), not_serving: vec![why()] }), 4),
             (over(Outcome::Unchanged { not_serving: Vec::new() }), 0),
             (RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving: Vec::new() } }, 0),
             (RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving: vec![why()] } }, 4),

@@ -18,7 +18,7 @@ use maily_core::{
         planner::{Force, PlanOptions, Wanted},
     },
     model::{Approval, Seconds, ServiceName, Version},
-    release::{self, DeployRequest, DeployScope, MovedImage},
+    release::{self, DeployRequest, DeployScope, MovedImage, PrepareError},
 };
 
 use crate::{
@@ -109,7 +109,31 @@ pub(crate) async fn prepare(
 ) -> Result<Planned, CliError> {
     let (turn, tools) = (turn(ui, wired, wait)?, ToldTools::new(ui));
     let planned = release::prepare(&wired.environment, &wired.resolved, request, &tools, &turn);
-    Ok(signals::unless_stopped(planned).await??)
+    let planned = signals::unless_stopped(planned).await?;
+    if let Err(PrepareError::Environment(error)) = &planned
+        && hides_plan(ui, error, request.depth)
+    {
+        let options = PlanOptions { force: Force::All, ..request.options.clone() };
+        let request = DeployRequest { options, storage: Storage::Passing, ..request.clone() };
+        let forced = release::prepare(&wired.environment, &wired.resolved, &request, &tools, &turn);
+        show_hidden(ui, signals::unless_stopped(forced).await?.ok())?;
+    }
+    Ok(planned?)
+}
+
+/// Whether a plan that somebody wants to read is refused for nothing but what others have set. A machine gets no plan
+/// that it could take for one that may be carried out.
+fn hides_plan(ui: &Ui, error: &EnvironmentError, depth: Depth) -> bool {
+    let conflicts = matches!(error, EnvironmentError::Problems(problems) if problems.are_conflicts());
+    conflicts && depth == Depth::DryRun && !ui.is_json()
+}
+
+/// Shows what would change besides; it stays refused.
+fn show_hidden(ui: &Ui, planned: Option<Planned>) -> Result<(), CliError> {
+    let Some(planned) = planned else { return Ok(()) };
+    ui.plan(&planned)?;
+    ui.tell("this is the plan with `--force-conflicts`; without it:");
+    Ok(())
 }
 
 fn timeout(args: &PlanArgs) -> Result<Option<u64>, CliError> {
@@ -132,14 +156,23 @@ pub(crate) fn components(wired: &Wired, names: &[String]) -> Result<Option<Vec<S
 
 /// Makes a plan from what is wanted.
 pub(crate) async fn plan(
+    ui: &Ui,
     wired: &Wired,
     seen: Seen,
     wanted: &Wanted,
     args: &PlanArgs,
     (depth, storage): (Depth, Storage),
 ) -> Result<Planned, CliError> {
-    let options = plan_options(args)?;
-    Ok(wired.environment.plan(wanted, seen.head, seen.base.as_ref(), &options, depth, storage).await?)
+    let (environment, base, options) = (&wired.environment, seen.base.as_ref(), plan_options(args)?);
+    let planned = environment.plan(wanted, seen.head.clone(), base, &options, depth, storage).await;
+    if let Err(error) = &planned
+        && hides_plan(ui, error, depth)
+    {
+        let options = PlanOptions { force: Force::All, ..options };
+        let forced = environment.plan(wanted, seen.head, base, &options, depth, Storage::Passing).await;
+        show_hidden(ui, forced.ok())?;
+    }
+    Ok(planned?)
 }
 
 fn plan_options(args: &PlanArgs) -> Result<PlanOptions, CliError> {
@@ -240,7 +273,7 @@ pub(crate) async fn carry_out(
     let options = options(wired, &run.turn, &under_way, begun.watch(show.listener()))?;
     let end = wired.environment.run(planned, &options).await.map_err(|error| begun.error(ui, name, error))?;
     ui.finished(show, name, &end);
-    if let RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } = &end
+    if let RunEnd::Over { outcome: Outcome::Succeeded { release, .. }, .. } = &end
         && back
     {
         tell_moved(ui, wired, *release).await;
@@ -398,7 +431,7 @@ pub(crate) async fn take_over(
     match taken.map_err(|error| begun.error(ui, name, error))? {
         Some(end) => {
             ui.finished(show, name, &end);
-            if let RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } = &end {
+            if let RunEnd::Over { outcome: Outcome::Succeeded { release, .. }, .. } = &end {
                 tell_moved(ui, wired, *release).await;
             }
             Ok(Code::of(&end))

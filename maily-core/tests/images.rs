@@ -34,8 +34,7 @@ async fn rendered(images: &str, lines: &str, accept_new: bool) -> Result<Rendere
     let resolved =
         Project::parse(&text, "maily.yaml").expect("is a project").resolve("staging").expect("is there");
     let version = "v2".parse().expect("is a version");
-    let request =
-        RenderRequest { resolved: &resolved, version: &version, only: None, accept_new, timeout_s: None };
+    let request = RenderRequest { resolved: &resolved, version: &version, only: None, accept_new };
     render(&request, &Prints(&["web", "cart"])).await
 }
 
@@ -176,13 +175,7 @@ async fn an_image_of_somebody_else_may_move_with_a_word_and_where_nothing_is_str
     let text = format!("maily: 1\nproject: shop\nenvironments: {{staging: {{}}}}\n{own}\n");
     let resolved = Project::parse(&text, "maily.yaml").expect("is one").resolve("staging").expect("is there");
     let version = "v2".parse().expect("is a version");
-    let request = RenderRequest {
-        resolved: &resolved,
-        version: &version,
-        only: None,
-        accept_new: false,
-        timeout_s: None,
-    };
+    let request = RenderRequest { resolved: &resolved, version: &version, only: None, accept_new: false };
     let refused = render(&request, &Prints(&[])).await.expect_err("moves").to_string();
     assert!(refused.contains("has no fixed version"), "{refused}");
 }
@@ -203,4 +196,92 @@ async fn an_image_with_a_word_behind_the_version_follows_it() {
         version.text.contains("`images: other.example/{service}:{version}` is given to none of them"),
         "{version:?}"
     );
+}
+
+/// What comes of these patterns, as they are written, for two services of manifests.
+async fn of_patterns(images: &str) -> Result<Rendered, SourceErrors> {
+    let text = format!(
+        "maily: 1\nproject: shop\nimages:{images}\nenvironments: {{staging: {{}}}}\nsources: {{all: {{kustomize: all}}}}\n\
+         services: {{web: {{from: all}}, cart: {{from: all}}}}\n"
+    );
+    let resolved = Project::parse(&text, "maily.yaml").expect("is one").resolve("staging").expect("is there");
+    let version = "v2".parse().expect("is a version");
+    let request = RenderRequest { resolved: &resolved, version: &version, only: None, accept_new: false };
+    render(&request, &Prints(&["web", "cart"])).await
+}
+
+#[tokio::test]
+async fn a_wrong_pattern_of_the_project_is_told_once_at_its_place() {
+    for (images, said, place) in [
+        (" 'r.example/{name}:{version}'", "unknown placeholder `{name}`", "maily.yaml:3:9: service `web`"),
+        (
+            " ['r.example/{service}:{version}', 'r.example/{x}:{version}']",
+            "`{x}`",
+            "maily.yaml:3:43: `images`",
+        ),
+        (
+            "\n- r.example/{service}:{version}\n- 'x y:{version}'",
+            "`x y:{version}`",
+            "maily.yaml:5:3: `images`",
+        ),
+        (
+            "\n- r.example/{service}:{version}\n- 'y/{service}'",
+            "no fixed version",
+            "maily.yaml:5:3: `images`",
+        ),
+        (" 'r.Example/Notes/{service}:{version}'", "lower-case letters", "maily.yaml:3:9: service `web`"),
+    ] {
+        let refused = of_patterns(images).await.expect_err(images).to_string();
+        assert!(refused.starts_with(place) && refused.contains(" | ") && refused.contains('^'), "{refused}");
+        assert!(refused.contains(said) && refused.matches("help:").count() == 1, "{refused}");
+    }
+    // Also where no service uses one.
+    let text = "maily: 1\nproject: shop\nimages: 'r.example/{x}:{version}'\nenvironments: {staging: {}}\n\
+                services: {web: {workload: {port: 80, image: 'r.example/web:1'}}}\n";
+    let resolved = Project::parse(text, "maily.yaml").expect("is one").resolve("staging").expect("is there");
+    let version = "v2".parse().expect("is a version");
+    let request = RenderRequest { resolved: &resolved, version: &version, only: None, accept_new: false };
+    let refused = render(&request, &Prints(&[])).await.expect_err("is wrong").to_string();
+    assert!(refused.starts_with("maily.yaml:3:9: `images`: image `r.example/{x}:{version}`"), "{refused}");
+}
+
+#[test]
+fn images_that_are_no_text_are_told_what_they_are() {
+    for images in ["{a: b}", "[a, {b: c}]", "[a, null]"] {
+        let text = format!(
+            "maily: 1\nproject: shop\nimages: {images}\nservices: {{web: {{workload: {{port: 80}}}}}}\n"
+        );
+        let refused = Project::parse(&text, "maily.yaml").expect_err(images).to_string();
+        assert!(refused.contains("`images` is a text or a list of texts"), "{refused}");
+        assert!(refused.contains("help: write `images: …`, or several as `images: [… , …]`"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_pattern_that_names_nothing_is_told_with_what_is_there() {
+    let notes = async |images: &str| of_patterns(images).await.expect(images).notes;
+    let there = "there are `r.example/cart:v1`, `r.example/proxy:v1`, `r.example/web:v1`";
+    let all = notes(" 'other.example/{service}:{version}'").await;
+    let told = all.iter().find(|note| note.topic == "version").expect("is told");
+    assert!(told.text.contains("maily.yaml:3: `images:") && told.text.contains(there), "{told:?}");
+    assert!(!told.text.contains("REGISTRY") && !all.iter().any(|note| note.topic == "images"), "{all:?}");
+    let one = notes("\n- r.example/{service}:{version}\n- r.example/nothing:{version}").await;
+    let told: Vec<_> = one.iter().filter(|note| note.topic == "images").collect();
+    let said = "maily.yaml:5: `images: r.example/nothing:{version}` is given to no image";
+    assert!(told.len() == 1 && told[0].text.starts_with(said), "{told:?}");
+    let fit = notes("\n- r.example/{service}:{version}\n- r.example/proxy:v1").await;
+    assert!(!fit.iter().any(|note| note.topic == "images"), "{fit:?}");
+}
+
+#[tokio::test]
+async fn what_stands_beside_a_pattern_without_a_service_and_stays_is_told() {
+    let notes = of_patterns(" 'r.example/web:{version}'").await.expect("renders").notes;
+    let told: Vec<_> = notes.iter().filter(|note| note.topic == "own-image").collect();
+    assert!(
+        told.iter().any(|note| note.text.contains("`r.example/cart:v1` looks like the project's own")),
+        "{notes:?}"
+    );
+    // A chart's own path says nothing about the project's.
+    let notes = of_patterns(" 'r.example/shop/web:{version}'").await.expect("renders").notes;
+    assert!(!notes.iter().any(|note| note.topic == "own-image"), "{notes:?}");
 }

@@ -15,13 +15,7 @@ async fn objects(workload: &str) -> Vec<Object> {
     let resolved =
         Project::parse(&text, "maily.yaml").expect("is a project").resolve("staging").expect("is there");
     let version = "v1".parse().expect("is a version");
-    let request = RenderRequest {
-        resolved: &resolved,
-        version: &version,
-        only: None,
-        accept_new: false,
-        timeout_s: None,
-    };
+    let request = RenderRequest { resolved: &resolved, version: &version, only: None, accept_new: false };
     let rendered = render(&request, &ProgramTools).await.expect("renders");
     rendered.services["web"].objects.clone()
 }

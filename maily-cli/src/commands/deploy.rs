@@ -58,8 +58,17 @@ pub(super) fn version(text: &str) -> Result<Version, CliError> {
 
 /// A version of the command line, and where it stands there.
 pub(super) fn version_of(place: &str, text: &str) -> Result<Version, CliError> {
-    text.parse()
-        .map_err(|error: maily_core::model::NameError| CliError::usage(format!("`{place} {text}`: {error}")))
+    text.parse().map_err(|error: maily_core::model::NameError| {
+        // What an image tag cannot have, as the `+` of a build, is a hyphen in most registries' names.
+        let fits = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' };
+        let tag: String = text.chars().map(fits).collect();
+        let near = tag.trim_matches(['-', '.']).parse::<Version>().ok();
+        let help = match near {
+            Some(near) => format!("write it as an image's tag, such as `{place} {near}`"),
+            None => format!("write the tag that the images of the version have, such as `{place} v1.2.0`"),
+        };
+        CliError::usage(format!("`{place} {text}`: {error}")).help(help)
+    })
 }
 
 pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Result<Code, CliError> {
@@ -76,7 +85,14 @@ pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Resu
             let apply = ui.tool.call(&format!("apply {}", path.display()));
             ui.tell(&format!("saved; carry it out with `{apply}`"));
         }
-        Ok(if args.exit_code && !planned.plan.is_empty() { Code::Changes } else { Code::Done })
+        // Without a step a deploy of it would only look, and find that out.
+        let unwell = planned.plan.steps.is_empty()
+            && planned.plan.notes.iter().any(|note| note.topic == "not-serving");
+        Ok(match args.exit_code {
+            true if unwell => Code::Stuck,
+            true if !planned.plan.is_empty() => Code::Changes,
+            _ => Code::Done,
+        })
     })
     .await
 }
@@ -134,7 +150,7 @@ pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand)
             let wanted =
                 release::rollback(environment, &wired.resolved, &seen.head, base, &to, only.as_deref()).await;
             let wanted = wanted.map_err(|error| CliError::of_rollback(error, &environment.name))?;
-            session::plan(wired, seen, &wanted, &args.plan, how).await
+            session::plan(ui, wired, seen, &wanted, &args.plan, how).await
         };
         fulfil(ui, wired, &args.run, args.dry_run, LOOK_FIRST, plan).await
     })
@@ -163,7 +179,7 @@ pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> 
             let mut wanted = release::remove(&wired.resolved, base, only.as_deref())?;
             let first = |records| history::release(records, ReleaseId(0)).boxed();
             release::note_found(&mut wanted, base, wired.environment.read(first).await)?;
-            session::plan(wired, seen, &wanted, &PlanArgs::default(), how).await
+            session::plan(ui, wired, seen, &wanted, &PlanArgs::default(), how).await
         };
         fulfil(ui, wired, &args.run, args.dry_run, LOOK_FIRST, plan).await
     })

@@ -162,6 +162,8 @@ fn named(step: &StepInfo) -> String {
         _ if subject == doing => doing,
         // What belongs to no service is applied; there is nothing of it that rolls out.
         Some("apply") if step.service.is_none() => format!("{subject} objects"),
+        // As the journal names it: a service may be called `shared`.
+        Some("remove") if step.service.is_none() => format!("{subject} remove"),
         _ => format!("{subject} {doing}"),
     }
 }
@@ -177,6 +179,7 @@ fn failed(failure: &Failure) -> String {
 /// An outcome in one word.
 pub(super) fn word(outcome: &Outcome) -> &'static str {
     match outcome {
+        Outcome::Succeeded { not_serving, .. } if !not_serving.is_empty() => "released, not serving",
         Outcome::Succeeded { .. } => "succeeded",
         Outcome::Unchanged { .. } => "unchanged",
         Outcome::RolledBack { not_serving, .. } if !not_serving.is_empty() => "rolled back, not serving",
@@ -251,7 +254,7 @@ mod tests {
             (step(Some("web"), "frontend", ["e", "web", "frontend"]), "web frontend"),
             // Objects that belong to no service are applied, and no service is rolled out.
             (step(None, "rollout", ["e", "shared", "apply"]), "shared objects"),
-            (step(None, "prune", ["e", "shared", "remove"]), "shared prune"),
+            (step(None, "prune", ["e", "shared", "remove"]), "shared remove"),
             (step(Some("api"), "check", ["e", "api/check", "1"]), "api check 1"),
         ] {
             assert_eq!(named(&info), name);

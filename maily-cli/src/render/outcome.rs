@@ -8,8 +8,10 @@ use super::{paint::Paint, text::plain, tool::Tool};
 
 pub(super) fn is_good(end: &RunEnd) -> bool {
     match end {
-        RunEnd::Over { outcome: Outcome::Unchanged { not_serving }, .. } => not_serving.is_empty(),
-        RunEnd::Over { outcome: Outcome::Succeeded { .. }, .. } => true,
+        RunEnd::Over {
+            outcome: Outcome::Succeeded { not_serving, .. } | Outcome::Unchanged { not_serving },
+            ..
+        } => not_serving.is_empty(),
         _ => false,
     }
 }
@@ -17,8 +19,15 @@ pub(super) fn is_good(end: &RunEnd) -> bool {
 pub(super) fn report(environment: &str, end: &RunEnd, paint: Paint, tool: &Tool) -> String {
     let mut text = String::new();
     match end {
-        RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } => {
+        RunEnd::Over { outcome: Outcome::Succeeded { release, not_serving }, .. }
+            if not_serving.is_empty() =>
+        {
             let _ = writeln!(text, "{} {environment} is at release {release}", paint.good("✓"));
+        }
+        RunEnd::Over { outcome: Outcome::Succeeded { release, not_serving }, .. } => {
+            let what = "but not all that it left as it was serves";
+            let _ = writeln!(text, "{} {environment} is at release {release}, {what}", paint.bad("✗"));
+            idle(&mut text, environment, not_serving, paint, tool);
         }
         RunEnd::Over { outcome: Outcome::Unchanged { not_serving }, .. } if not_serving.is_empty() => {
             let _ = writeln!(text, "{} {environment}: nothing to do", paint.good("✓"));
@@ -26,8 +35,7 @@ pub(super) fn report(environment: &str, end: &RunEnd, paint: Paint, tool: &Tool)
         RunEnd::Over { outcome: Outcome::Unchanged { not_serving }, .. } => {
             let what = "everything is as it was wanted, but not all of it serves";
             let _ = writeln!(text, "{} {environment}: {what}", paint.bad("✗"));
-            not_serving.iter().for_each(|why| failure(&mut text, why, paint));
-            next(&mut text, paint, &tool.call(&format!("status --env {environment}")));
+            idle(&mut text, environment, not_serving, paint, tool);
         }
         RunEnd::Over { outcome: Outcome::RolledBack { why, not_serving, .. }, run } => {
             let (sign, what) = if not_serving.is_empty() {
@@ -92,6 +100,12 @@ pub(super) fn report(environment: &str, end: &RunEnd, paint: Paint, tool: &Tool)
     text.truncate(text.trim_end().len());
     // Hints of the library name this program in backticks.
     tool.in_text(&text)
+}
+
+/// What was left as it was and does not serve, and how to see more of it.
+fn idle(text: &mut String, environment: &str, not_serving: &[Failure], paint: Paint, tool: &Tool) {
+    not_serving.iter().for_each(|why| failure(text, why, paint));
+    next(text, paint, &tool.call(&format!("status --env {environment}")));
 }
 
 fn next(text: &mut String, paint: Paint, what: &str) {

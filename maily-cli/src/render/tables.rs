@@ -201,7 +201,7 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
     let _ = writeln!(
         text,
         "{}",
-        paint.faint("eN: the epoch of who wrote it; each process that takes the run over has the next one")
+        paint.faint("eN: the epoch of who wrote it; epochs count on in the environment, and each process that takes the run over has a higher one")
     );
     // When each step, or taking it back, began last.
     let mut began: BTreeMap<&StepId, Timestamp> = BTreeMap::new();

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use maily_core::engine::{Event, LEASE, Outcome, StepId, StepInfo, What};
 
 use super::{
+    log::word,
     paint::Paint,
     text::{between, by_the_clock, doing, elapsed, plain, short, subject},
 };
@@ -236,6 +237,9 @@ impl Tree {
             }
             What::RunFinished { outcome, .. } => {
                 match outcome {
+                    Outcome::Succeeded { not_serving, .. } if !not_serving.is_empty() => {
+                        self.headline = Some(word(outcome).to_owned());
+                    }
                     Outcome::Succeeded { .. } => self.headline = None,
                     Outcome::Unchanged { .. } => {}
                     _ => self.turned = true,

@@ -159,7 +159,7 @@ async fn a_namespace_and_a_definition_are_written_before_what_needs_them() {
     let told = format!("{}{}", deployed.out, deployed.err);
     for kept in [format!("Namespace {}", site.namespace), format!("CustomResourceDefinition {definition}")] {
         assert!(
-            told.contains(&format!("{kept} is in this release no more but holds data: it stays")),
+            told.contains(&format!("{kept} is no longer in this release, but holds data: it stays")),
             "{told}"
         );
     }

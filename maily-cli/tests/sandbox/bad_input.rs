@@ -151,7 +151,8 @@ fn manifests_are_checked() {
     manifests(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: api}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: x, image: 'not an image'}]}}}\n",
         &[
-            "`m.yaml:1`: container `x`: `not an image` is no image",
+            "m.yaml:4:117: container `x`: `not an image` is no image",
+            "^^^",
             "help: write it like `registry/name:version`",
         ],
     );
@@ -191,6 +192,62 @@ fn manifests_are_checked() {
     let refused = done(command).expect(2);
     assert!(refused.err.contains("`maily.yaml:"), "{}", refused.err);
     assert!(refused.err.contains("service `api`: helm: is not installed"), "{}", refused.err);
+}
+
+#[test]
+fn what_the_server_refuses_is_named_with_its_file() {
+    let desk = Desk::with(&services("  api: {manifests: k8s}"));
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    let widget = "apiVersion: example.org/v1\nkind: Widget\nmetadata: {name: w}\n";
+    desk.write("k8s/all.yaml", &format!("{map}---\n{widget}"));
+    let refused = desk.sandbox(&["plan", "--version", "v1"]).expect(1).err;
+    let said = "error: k8s/all.yaml:5: Widget.example.org shop/w: the cluster does not serve this kind";
+    assert!(refused.contains(said), "{refused}");
+    let wrong = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: api}\nspec: {replica: 1, selector: {matchLabels: {a: b}}, \
+                 template: {metadata: {labels: {a: b}}, spec: {containers: [{name: x, image: 'r.example/x:1'}]}}}\n";
+    desk.write("k8s/all.yaml", &format!("{map}---\n{wrong}"));
+    let refused = desk.sandbox(&["plan", "--version", "v1"]).expect(1).err;
+    assert!(refused.contains("error: k8s/all.yaml:5: Deployment shop/api: "), "{refused}");
+}
+
+#[test]
+fn a_manifest_that_is_no_yaml_is_shown() {
+    let desk = Desk::with(&services("  api: {manifests: m.yaml}"));
+    desk.write("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: [b,\n\n");
+    refused_at(
+        &desk,
+        &["m.yaml:4:13: not YAML: ", "4 | data: {a: [b,\n  |             ^", "help: check the indentation"],
+    );
+}
+
+#[test]
+fn an_empty_file_beside_others_is_told() {
+    let desk = Desk::with(&services("  api: {manifests: k8s}"));
+    desk.write("k8s/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n");
+    for (empty, said) in
+        [("", "k8s/b.yaml holds no object"), ("# nothing\n---\n", "k8s/b.yaml, k8s/c.yaml hold no object")]
+    {
+        desk.write(if empty.is_empty() { "k8s/b.yaml" } else { "k8s/c.yaml" }, empty);
+        let plan = desk.sandbox(&["plan", "--version", "v1"]).expect(0).out;
+        assert!(plan.contains(&format!("! empty: {said}")), "{plan}");
+    }
+    let desk = Desk::empty();
+    desk.write("k8s/a.yaml", "# nothing\n");
+    let refused = desk.run(&["init", "--from", "k8s", "--name", "shop"]).expect(2);
+    assert!(refused.err.contains("`k8s`: there is no object in it\n  help: "), "{}", refused.err);
+    assert!(!desk.path().join("maily.yaml").exists());
+}
+
+#[test]
+fn a_version_that_is_no_tag_is_told_what_is_one() {
+    let desk = Desk::with(&services("  api: {workload: {port: 1}}"));
+    for (version, near) in
+        [("v1.2.0+build", "v1.2.0-build"), ("v 1", "v-1"), ("", "v1.2.0"), ("latest", "v1.2.0")]
+    {
+        let refused = desk.sandbox(&["plan", &format!("--version={version}")]).expect(2);
+        assert!(refused.err.contains("help: write"), "{}", refused.err);
+        assert!(refused.err.contains(&format!("`--version {near}`")), "{}", refused.err);
+    }
 }
 
 #[test]

@@ -437,6 +437,47 @@ fn nothing_to_do_is_no_success_where_something_does_not_serve() {
 }
 
 #[test]
+fn a_release_beside_something_that_does_not_serve_is_no_success() {
+    let desk = Desk::with(
+        "maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments: {staging: {namespace: shop-staging}, production: {namespace: shop}}
+services:
+  cache: {image: 'registry.example/cache:1', workload: {port: 6379}}
+  web: {workload: {port: 80}}
+phases: [{name: try, environment: staging, services: all}, {name: all, environment: production, services: all}]
+",
+    );
+    desk.sandbox(&["phased-deploy", "--version", "v1", "--yes"]).expect(0);
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "cache@1"]).expect(0);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    // Staging is at the version, and production has to wait.
+    let told = desk.sandbox(&["phased-deploy", "--version", "v2", "--yes"]).expect(4).err;
+    for part in [
+        "✗ staging is at release 2, but not all that it left as it was serves",
+        "[crash-loop]",
+        "next: mailyctl --sandbox status --env staging",
+        "not begun: production",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let past = desk.sandbox(&["phased-deploy", "--version", "v2", "--yes", "--skip-staging"]).expect(7);
+    assert!(past.err.contains("never seen to succeed on staging"), "{}", past.err);
+    let runs = desk.sandbox(&["history", "--env", "staging"]).expect(0).out;
+    assert!(runs.contains("released, not serving: "), "{runs}");
+    let deploy = ["deploy", "--env", "production", "--version", "v2", "--yes", "-o", "json"];
+    let lines = desk.sandbox(&deploy).expect(4).out;
+    let line: Value = serde_json::from_str(lines.lines().last().expect("is told")).expect("is JSON");
+    let outcome = &line["outcome"];
+    assert_eq!(
+        (&outcome["result"], &outcome["release"], &outcome["not_serving"][0]["cause"]),
+        (&json!("succeeded"), &json!(2), &json!("crash-loop"))
+    );
+    assert!(desk.sandbox(&["status", "--env", "production"]).expect(0).out.contains("failing"));
+}
+
+#[test]
 fn a_command_that_is_refused_leaves_no_world_behind() {
     let desk = Desk::example();
     let world = desk.path().join(".maily");

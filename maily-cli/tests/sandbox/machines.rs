@@ -365,9 +365,9 @@ fn a_strict_project_names_the_place_of_a_moving_image() {
         "m.yaml",
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: api}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: x, image: 'busybox:latest'}]}}}\n",
     );
-    let place = "`m.yaml:1`: container `x` uses `busybox:latest`";
+    let place = "m.yaml:4:117: container `x` uses `busybox:latest`";
     let refused = desk.sandbox(&["plan", "--version", "v1"]).expect(2);
-    assert!(refused.err.contains(place), "{}", refused.err);
+    assert!(refused.err.contains(place) && refused.err.contains("^^^"), "{}", refused.err);
     // It is somebody else's: else a warning will do.
     let file = std::fs::read_to_string(desk.path().join("maily.yaml")).expect("is there");
     desk.write("maily.yaml", &file.replace("strict: true\n", ""));

@@ -67,7 +67,7 @@ fn a_plan_whose_base_is_not_in_force_any_more_is_refused() {
     save(&desk, "v1", "first.json");
     deploy(&desk, "v1");
     let refused = apply(&desk, "first.json").expect(6).err;
-    assert!(refused.contains("it starts from release none, in force is 1"), "{refused}");
+    assert!(refused.contains("out of date:\n  it starts from release none, in force is 1"), "{refused}");
     save(&desk, "v2", "second.json");
     deploy(&desk, "v2");
     desk.sandbox(&["rollback", "--env", "production", "--last-good", "--yes"]).expect(0);

@@ -286,3 +286,111 @@ fn a_frontend_counts_as_a_change() {
     let plan = desk.sandbox(&args).expect(0);
     assert!(plan.out.contains("1 to change"), "{}", plan.out);
 }
+
+/// Somebody has scaled `web` by `kubectl`.
+fn scale_by_hand(desk: &Desk) {
+    let path = desk.path().join(".maily/sandbox.json");
+    let mut saved: Value = serde_json::from_slice(&std::fs::read(&path).expect("is there")).expect("is JSON");
+    let web = &mut saved["world"]["objects"]["apps|Deployment|shop|web"];
+    web["spec"]["replicas"] = json!(3);
+    let fields = web["metadata"]["managedFields"].as_array_mut().expect("is a list");
+    fields[0]["fieldsV1"]["f:spec"].as_object_mut().expect("a map").remove("f:replicas");
+    let mut by_hand = fields[0].clone();
+    by_hand["manager"] = json!("kubectl-edit");
+    by_hand["operation"] = json!("Update");
+    by_hand["fieldsV1"] = json!({"f:spec": {"f:replicas": {}}});
+    fields.push(by_hand);
+    std::fs::write(&path, saved.to_string()).expect("is ours");
+}
+
+#[test]
+fn drift_hides_no_plan_and_refuses_it_as_before() {
+    let desk = Desk::with(SHOP);
+    deploy(&desk, "v1");
+    deploy(&desk, "v2");
+    scale_by_hand(&desk);
+    let before = std::fs::read(desk.path().join(".maily/sandbox.json")).expect("is there");
+    let back = ["rollback", "--env", "production", "--last-good", "--dry-run"];
+    for args in [&["plan", "--env", "production", "--version", "v3", "--out", "p.json"][..], &back] {
+        let refused = desk.sandbox(args).expect(1);
+        let drift = "error: drift: Deployment shop/web was changed since the last release by kubectl-edit: spec.replicas 1 -> 3";
+        assert!(refused.err.contains(drift), "{}", refused.err);
+        assert!(
+            refused.err.contains("this is the plan with `--force-conflicts`; without it:"),
+            "{}",
+            refused.err
+        );
+        let note = "drift: Deployment shop/web was changed since the last release by kubectl-edit: spec.replicas 1 -> 3";
+        assert!(refused.out.contains(note), "{}", refused.out);
+        assert!(
+            refused.out.contains("spec.replicas: 3 → 1") && refused.out.contains("2 to change"),
+            "{}",
+            refused.out
+        );
+    }
+    assert!(!desk.path().join("p.json").exists());
+    // A machine gets nothing that it could take for a plan, and nobody who said yes anything but the refusal.
+    let machine = desk.sandbox(&["plan", "--env", "production", "--version", "v3", "-o", "json"]).expect(1);
+    assert_eq!(machine.out, "");
+    let refused = run(&desk, &["deploy", "--version", "v3"]).expect(1);
+    assert!(refused.out.is_empty() && !refused.err.contains("to change"), "{refused:?}");
+    assert_eq!(versions(&desk), json!({"web": "v2", "api": "v2"}));
+    // What the cluster does by itself goes on.
+    let written = |saved: &[u8]| {
+        let saved: Value = serde_json::from_slice(saved).expect("is JSON");
+        let web = &saved["world"]["objects"]["apps|Deployment|shop|web"];
+        (web["spec"].clone(), web["metadata"]["managedFields"].clone())
+    };
+    let after = std::fs::read(desk.path().join(".maily/sandbox.json")).expect("is there");
+    assert_eq!(written(&before), written(&after));
+}
+
+#[test]
+fn a_plan_without_changes_of_what_does_not_serve_ends_with_4_and_says_why() {
+    let desk = Desk::with(SHOP);
+    deploy(&desk, "v1");
+    desk.sandbox(&["sandbox", "fault", "add", "crash web@v1"]).expect(0);
+    let plan =
+        |version: &str| desk.sandbox(&["plan", "--env", "production", "--exit-code", "--version", version]);
+    let until = Instant::now() + Duration::from_secs(60);
+    let mut seen = plan("v1");
+    while seen.code == 0 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(500));
+        seen = plan("v1");
+    }
+    let seen = seen.expect(4);
+    let said = seen.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("Deployment shop/web stays as it is, and does not serve now: "), "{said}");
+    assert!(said.contains("logs web --env production --previous"), "{said}");
+    assert!(said.contains("rollback --env production --last-good"), "{said}");
+    // What changes is no look at what is there.
+    plan("v2").expect(8);
+}
+
+#[test]
+fn a_removal_is_called_by_what_it_removes() {
+    let desk = Desk::with(SHOP);
+    deploy(&desk, "v1");
+    let title = |components: &str| {
+        let args = ["remove", "--env", "production", "--components", components, "--dry-run"];
+        desk.sandbox(&args).expect(0).out.lines().next().unwrap_or_default().to_owned()
+    };
+    assert!(title("web").starts_with("remove web → production"), "{}", title("web"));
+    assert!(title("all").starts_with("remove all services → production"), "{}", title("all"));
+}
+
+#[test]
+fn a_release_of_the_same_objects_is_told_in_one_note() {
+    let desk = Desk::with(
+        &SHOP
+            .replace("images: 'registry.example/{service}:{version}'\n", "")
+            .replace("scale: 1", "scale: 1, image: 'registry.example/x:1'"),
+    );
+    deploy(&desk, "v1");
+    let plan = desk.sandbox(&["plan", "--env", "production", "--version", "v2"]).expect(0).out;
+    let said = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+    let note =
+        "same objects as release 1: only a new release is recorded, in which web and api are v2; no image";
+    assert!(said.contains(note), "{said}");
+    assert_eq!(plan.lines().filter(|line| line.starts_with("  ! ")).count(), 1, "{plan}");
+}

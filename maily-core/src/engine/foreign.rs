@@ -44,12 +44,18 @@ pub(crate) fn added(live: &Object, desired: &Object) -> Vec<(String, Vec<String>
         .filter_map(|manager| {
             let theirs = FieldSet::owned_by(live, |name| name == manager).difference(&FieldSet::of(desired));
             let theirs = without_bookkeeping(theirs).without(&["spec", "replicas"]);
+            let theirs = if live.kind() == "Namespace" { without_servers_own(theirs) } else { theirs };
             // An empty set has one path, which is empty.
             let told = |path: &String| !path.is_empty() && !path.ends_with(RESTARTED);
             let paths: Vec<String> = theirs.paths().into_iter().filter(told).collect();
             (!paths.is_empty()).then_some((manager, paths))
         })
         .collect()
+}
+
+/// What the server itself sets in every namespace: the first apply puts it down to whoever wrote before.
+fn without_servers_own(fields: FieldSet) -> FieldSet {
+    fields.without(&["metadata", "labels", "kubernetes.io/metadata.name"]).without(&["spec", "finalizers"])
 }
 
 /// The same in a line.
@@ -63,4 +69,34 @@ pub(crate) fn told_added(live: &Object, desired: &Object) -> Option<String> {
         })
         .collect();
     (!told.is_empty()).then(|| told.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_server_sets_in_a_namespace_is_nobodys() {
+        let namespace = |more: serde_json::Value| {
+            let mut labels = json!({".": {}, "f:kubernetes.io/metadata.name": {}});
+            labels.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+            Object::from_value(json!({
+                "apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": "shop", "labels": {"kubernetes.io/metadata.name": "shop", "a": "b"}, "managedFields": [
+                    {"manager": "before-first-apply", "operation": "Update", "fieldsType": "FieldsV1", "apiVersion": "v1",
+                     "fieldsV1": {"f:metadata": {"f:labels": labels}, "f:spec": {"f:finalizers": {}}}}]},
+                "spec": {"finalizers": ["kubernetes"]},
+            }))
+            .expect("is an object")
+        };
+        let desired = Object::from_value(
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}),
+        );
+        let desired = desired.expect("is an object");
+        assert_eq!(told_added(&namespace(json!({})), &desired), None);
+        let told = told_added(&namespace(json!({"f:a": {}})), &desired).expect("is theirs");
+        assert!(told.starts_with("before-first-apply set ") && told.ends_with("metadata.labels.a"), "{told}");
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Claim, Epoch, Operation, Outcome, Plan, ReleaseId, RunId,
+    Claim, Epoch, Left, Operation, Outcome, Plan, ReleaseId, RunId,
     epoch::{claim_of, claimed},
     journal::{self, JournalError, JournalEvent, Recorded, ReleaseHead, pack, unpack},
 };
@@ -29,6 +29,8 @@ pub struct Release {
     pub head: ReleaseHead,
     /// Its objects, Secrets sealed.
     pub objects: BTreeMap<ObjectKey, Released>,
+    /// What a run before it had left, and it has not taken away.
+    pub left: Vec<Left>,
 }
 
 /// An object of a release.
@@ -304,11 +306,13 @@ pub(crate) async fn with_objects(
     Ok(journal::read_plan(records, &run).await?.map(|plan| made_by(run, head, plan)))
 }
 
-/// What the last run has made, or found left by the one before it, where it made no release: of no release, and whose
-/// service it is. What was there before a run of ours is nobody's to take away, and not among it.
+/// What the last run has made, or found left by the one before it, where it made no release, and what the release in force
+/// has left there: of no release, and whose service it is. What was there before a run of ours is nobody's to take away, and not among it.
 pub(super) fn left(head: &Head, base: Option<&Release>) -> BTreeMap<ObjectKey, Option<String>> {
     let plan = head.ended.as_ref().and_then(|ended| ended.plan.as_ref());
-    let mut left = BTreeMap::new();
+    let told =
+        base.into_iter().flat_map(|base| &base.left).chain(plan.into_iter().flat_map(|plan| &plan.left));
+    let mut left: BTreeMap<_, _> = told.map(|left| (left.key.clone(), left.service.clone())).collect();
     for step in plan.into_iter().flat_map(|plan| &plan.steps) {
         for change in step.work.changes() {
             let made = matches!(change.operation, Operation::Create | Operation::Delete);
@@ -337,7 +341,7 @@ fn made_by(run: RunId, head: ReleaseHead, plan: Plan) -> Release {
             }
         }
     }
-    Release { project: plan.project, run, head, objects }
+    Release { project: plan.project, run, head, objects, left: plan.left }
 }
 
 fn found_by(run: RunId, first: &ReleaseHead, plan: &Plan) -> Release {
@@ -364,7 +368,7 @@ fn found_by(run: RunId, first: &ReleaseHead, plan: &Plan) -> Release {
         origins: BTreeMap::new(),
         at: first.at,
     };
-    Release { project: plan.project.clone(), run, head, objects }
+    Release { project: plan.project.clone(), run, head, objects, left: Vec::new() }
 }
 
 impl Recorded {

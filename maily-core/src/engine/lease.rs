@@ -129,11 +129,10 @@ pub(crate) struct LeaseSight {
 
 impl LeaseSight {
     /// Whether the holder shows life. It compares the clocks of two machines, which is good enough to tell people, and
-    /// for nothing else.
+    /// for nothing else; a renewal that lies ahead of us says as little as one of long ago.
     pub(crate) fn lives(&self, now: jiff::Timestamp) -> bool {
-        let is_fresh = |renewed: jiff::Timestamp| {
-            now.as_second() - renewed.as_second() <= i64::try_from(LEASE.as_secs()).unwrap_or(i64::MAX)
-        };
+        let is_fresh =
+            |renewed: jiff::Timestamp| now.as_second().abs_diff(renewed.as_second()) <= LEASE.as_secs();
         self.holder.is_some() && self.renewed.is_some_and(is_fresh)
     }
 }

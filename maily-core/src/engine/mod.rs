@@ -42,10 +42,10 @@ pub use wish::Wish;
 
 pub use crate::run::{
     Before, Begun, Change, Digests, Direction, ENVIRONMENT, EPOCH, EVENT_FORMAT, Epoch, Event, Failure,
-    FieldChange, Goal, Kept, Listener, MANAGER, NAMESPACE, Note, Operation, Outcome, PLAN_FORMAT, PROJECT,
-    Plan, PlanFileError, RECORDS_MANAGER, ReleaseId, Reversibility, RunEnd, RunId, SCALE_MANAGER, SERVICE,
-    STAMP, Sealer, Stamp, Step, StepId, StepInfo, Storage, Stuck, What, Work, canonical, difference, digest,
-    epoch_of, is_secret, run_of, sha256,
+    FieldChange, Goal, Kept, Left, Listener, MANAGER, NAMESPACE, Note, Operation, Outcome, PLAN_FORMAT,
+    PROJECT, Plan, PlanFileError, RECORDS_MANAGER, ReleaseId, Reversibility, RunEnd, RunId, SCALE_MANAGER,
+    SERVICE, STAMP, Sealer, Stamp, Step, StepId, StepInfo, Storage, Stuck, What, Work, canonical, difference,
+    digest, epoch_of, is_secret, run_of, sha256,
 };
 pub(crate) use crate::run::{
     belongs_to, drifted, foreign_labels, forward_run_of, is_beyond_any_epoch, object_digest,

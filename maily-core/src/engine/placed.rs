@@ -103,7 +103,8 @@ mod tests {
             at: jiff::Timestamp::UNIX_EPOCH,
         };
         let objects = BTreeMap::from([(desired.key().clone(), released)]);
-        let release = Release { project: "shop".into(), run: RunId::from("-"), head, objects };
+        let release =
+            Release { project: "shop".into(), run: RunId::from("-"), head, objects, left: Vec::new() };
         let mut scopes = Scopes::default();
         let unknown = base(Some(&release), &scopes).expect("is one");
         assert!(matches!(unknown, Cow::Borrowed(_)), "what nobody knows stays as it is");

@@ -237,7 +237,7 @@ mod tests {
             origins: BTreeMap::new(),
             at,
         };
-        let outcome = Outcome::Succeeded { release: id };
+        let outcome = Outcome::Succeeded { release: id, not_serving: Vec::new() };
         let finished = JournalEvent::RunFinished { outcome, release: Some(head.clone()), at };
         writer.append(&[finished], TokioRuntime.now()).await.expect("is written");
         history::record_release(&**records, &run, epoch, &head).await.expect("is written");

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     planted::{Defect, is_planted},
-    steps::{Context, Halt, Trouble, stamp},
+    steps::{Context, Halt, Trouble, left_alone, stamp},
 };
 
 /// How long the records may be out of reach.
@@ -140,7 +140,7 @@ impl Environment {
         wish: Wish,
         options: &RunOptions,
     ) -> Result<RunEnd, EnvironmentError> {
-        if let (Wish::Abort, Outcome::Succeeded { release }) = (wish, &outcome) {
+        if let (Wish::Abort, Outcome::Succeeded { release, .. }) = (wish, &outcome) {
             let environment = self.name.clone();
             return Err(EnvironmentError::TooLate { environment, run: run.clone(), release: *release });
         }
@@ -327,6 +327,8 @@ impl Environment {
         // Our own claim is among them, and is told below: it is new.
         let earlier = events.into_iter().filter(|(written_in, _)| *written_in != epoch);
         let events: Vec<JournalEvent> = earlier.map(|(_, event)| event).collect();
+        // Which of them did not serve is not on record.
+        let aside = left_alone(state.plan()).cloned().collect();
         let mut executor = Executor::new(
             Arc::clone(&context),
             state,
@@ -334,6 +336,7 @@ impl Environment {
             Arc::clone(&self.records),
             head.next_release(),
             head.base(),
+            aside,
             options.cancel.clone(),
             options.by.clone(),
         );

@@ -150,12 +150,19 @@ impl<'n, 'e> Fields<'n, 'e> {
     /// A list of words; one word alone counts as a list of one.
     pub(super) fn words(&mut self, name: &'static str) -> Vec<(String, Place)> {
         let Some(node) = self.take(name) else { return Vec::new() };
-        match &node.content {
-            Content::List(items) => {
-                items.iter().filter_map(|item| Some((text(item, name, self.errors)?, item.place))).collect()
+        let items = match &node.content {
+            Content::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        let word = |item: &'n Node| match &item.content {
+            Content::Scalar { text, .. } if !item.is_null() => Some((text.clone(), item.place)),
+            _ => {
+                let help = format!("write `{name}: …`, or several as `{name}: [… , …]`");
+                self.errors.add(item.place, format!("`{name}` is a text or a list of texts"), Some(help));
+                None
             }
-            _ => text(node, name, self.errors).map(|text| (text, node.place)).into_iter().collect(),
-        }
+        };
+        items.iter().filter_map(word).collect()
     }
 
     /// The entries of a map below a key.

@@ -1,7 +1,7 @@
 //! Where the file says something: for what only a rendering finds out.
 
 use super::{Resolved, project::LIMITS};
-use crate::yaml::{Diagnostic, Node, Place, parse};
+use crate::yaml::{Content, Diagnostic, Node, Place, parse};
 
 /// A part of the file that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,16 @@ impl Resolved {
         };
         let itself = || top.get(home)?.entries()?.iter().find(|(key, _)| key.name == name);
         keys.iter().find_map(stands).map(|node| node.place).or_else(|| itself().map(|(key, _)| key.place))
+    }
+
+    /// Where a pattern of the project's images stands.
+    pub(crate) fn pattern_place(&self, index: usize) -> Option<Place> {
+        let parsed = parse(&self.project.origin, &self.project.text, LIMITS).ok()?;
+        let images = parsed.first()?.get("images")?;
+        match &images.content {
+            Content::List(items) => items.get(index).map(|item| item.place),
+            _ => Some(images.place),
+        }
     }
 
     /// An error at a place of the file.

@@ -273,6 +273,11 @@ impl Object {
         self.kind() == "Job" && self.at("/spec/ttlSecondsAfterFinished").is_some()
     }
 
+    /// Whether it is a Job that does not run until somebody lets it.
+    pub fn is_suspended(&self) -> bool {
+        self.kind() == "Job" && self.at("/spec/suspend") == Some(&Value::Bool(true))
+    }
+
     /// The object as a JSON value.
     pub fn into_value(self) -> Value {
         Value::Object(Arc::unwrap_or_clone(self.body))

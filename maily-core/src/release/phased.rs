@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    engine::{Head, history, journal::JournalError},
+    engine::{
+        Head, Outcome, RunId, history,
+        journal::{self, JournalError, Recorded},
+    },
     model::{EnvironmentName, Phase, PhaseName, Project, ServiceName, Source, UnknownEnvironment, Version},
     provider::RecordStore,
 };
@@ -157,7 +160,7 @@ fn services(
 }
 
 /// Those of `services` of which no release on record of an environment, whose records and head these are, had the
-/// version.
+/// version. One that was made beside something that did not serve is no success.
 ///
 /// # Errors
 /// When the records cannot be read.
@@ -171,10 +174,20 @@ pub async fn never_had(
         if services.is_empty() {
             break;
         }
-        let Some((_, release)) = history::release_head(records, *id).await? else { continue };
-        services.retain(|name| release.versions.get(&**name).is_none_or(|had| *had != **version));
+        let Some((run, release)) = history::release_head(records, *id).await? else { continue };
+        let has = |name: &ServiceName| release.versions.get(&**name).is_some_and(|had| *had == **version);
+        if services.iter().any(has) && !ended_beside_trouble(records, &run).await? {
+            services.retain(|name| !has(name));
+        }
     }
     Ok(services)
+}
+
+/// Whether something that a run left as it was did not serve in its end. What retention forgot has ended well.
+async fn ended_beside_trouble(records: &dyn RecordStore, run: &RunId) -> Result<bool, JournalError> {
+    let recorded = journal::read(records, run).await?;
+    let outcome = recorded.as_ref().and_then(Recorded::outcome);
+    Ok(matches!(outcome, Some((Outcome::Succeeded { not_serving, .. }, _)) if !not_serving.is_empty()))
 }
 
 #[cfg(test)]

@@ -109,13 +109,18 @@ pub async fn prepare(
         let base = environment.released(&head).await?;
         (head, base)
     };
+    let places = std::mem::take(&mut rendered.places);
     let mut wanted = deploy(resolved, rendered, version, base.as_ref(), scope);
     if *anew {
         let text = "what is in the cluster is taken as it is; what the lost release had and this version has not stays \
                     there, labelled `maily.dev/project`, for a person to delete";
         wanted.notes.push(Note { topic: "anew".to_owned(), text: text.to_owned() });
     }
-    Ok(environment.plan(&wanted, head, base.as_ref(), options, *depth, *storage).await?)
+    let planned = environment.plan(&wanted, head, base.as_ref(), options, *depth, *storage).await;
+    Ok(planned.map_err(|error| match error {
+        EnvironmentError::Problems(problems) => EnvironmentError::Problems(problems.located(&places)),
+        error => error,
+    })?)
 }
 
 /// Jobs of charts, where no release tells which services were there before: what is there was installed.

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 
 use super::{Target, conditions, workload};
+use serde_json::Value;
+
 use crate::{
     object::{Object, ObjectKey},
     planted::{Defect, is_planted},
@@ -72,6 +74,26 @@ pub(crate) fn serves(live: &Object) -> Option<bool> {
     Some(judge(&target, &evidence) == Health::Done)
 }
 
+/// Where `kubectl rollout restart` says when.
+const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// A template without the mark of a restart: new pods of it are made of just what was written, and are waited for.
+fn unrestarted(template: Option<&Value>) -> Option<Value> {
+    let mut template = template.cloned()?;
+    if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut)
+        && let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut)
+    {
+        annotations.remove(RESTARTED);
+        if annotations.is_empty() {
+            metadata.remove("annotations");
+        }
+        if metadata.is_empty() {
+            template.as_object_mut()?.remove("metadata");
+        }
+    }
+    Some(template)
+}
+
 /// Judges what was written by what is there.
 pub fn judge(target: &Target, evidence: &Evidence<'_>) -> Health {
     let failed = |cause, message: String, hint| {
@@ -89,8 +111,9 @@ pub fn judge(target: &Target, evidence: &Evidence<'_>) -> Health {
         return failed("gone", format!("{} is being deleted", target.key()), "find out who deleted it");
     }
     // T6: another rollout is under way. By content: a change of annotations raises the generation as well.
-    let another =
-        live.generation() > Some(target.generation()) && live.at("/spec/template") != target.template();
+    let another = live.generation() > Some(target.generation())
+        && live.at("/spec/template") != target.template()
+        && unrestarted(live.at("/spec/template")) != unrestarted(target.template());
     if another && !is_planted(Defect::SupersededIgnored) {
         let message = format!("{} was changed by somebody else during the rollout", target.key());
         return failed(

@@ -154,6 +154,25 @@ fn t06_another_object_or_another_template_is_not_what_was_written() {
     assert_eq!(of(&ours, &stamped, &[], &[]), Health::Done);
 }
 
+#[test]
+fn t06_a_restart_is_followed_and_takes_nothing_back() {
+    let restarted = |image, status| {
+        let mut live = deployment(3, image, status);
+        live.edit(|body| {
+            body["spec"]["template"]["metadata"]["annotations"] =
+                json!({"kubectl.kubernetes.io/restartedAt": "2026-11-01T10:00:00Z"});
+        });
+        live
+    };
+    let ours = deployment(2, "api:2", json!({}));
+    // Half-way: the pods before the restart are old ones now.
+    let mut status = complete(3);
+    status["replicas"] = json!(3);
+    assert!(why(&of(&ours, &restarted("api:2", status), &[], &[])).contains("1 old pod still runs"));
+    assert_eq!(of(&ours, &restarted("api:2", complete(3)), &[], &[]), Health::Done);
+    assert_eq!(cause(&of(&ours, &restarted("api:3", complete(3)), &[], &[])), "superseded");
+}
+
 fn stateful_set(strategy: Value, status: Value) -> Object {
     object(json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
         "metadata": {"name": "db", "namespace": "shop", "uid": "u", "generation": 1},

@@ -21,7 +21,7 @@ pub use event::{EVENT_FORMAT, Event, Listener, StepInfo, What};
 pub use ids::{Epoch, ReleaseId, RunId, StepId};
 pub use outcome::{Failure, Outcome, RunEnd, Stuck};
 pub use plan::{
-    Before, Change, FieldChange, Goal, Kept, Note, Operation, PLAN_FORMAT, Plan, PlanFileError,
+    Before, Change, FieldChange, Goal, Kept, Left, Note, Operation, PLAN_FORMAT, Plan, PlanFileError,
     Reversibility, Step,
 };
 pub use result::{Begun, Digests, StepResult, Written};

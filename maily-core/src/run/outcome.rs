@@ -118,6 +118,10 @@ pub enum Outcome {
     Succeeded {
         /// The release that was made.
         release: ReleaseId,
+        /// What the run left as it was did not serve before, and was not seen to serve in the end: a person has to look
+        /// after it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        not_serving: Vec<Failure>,
     },
     /// There was nothing to do.
     Unchanged {

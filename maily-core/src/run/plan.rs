@@ -54,6 +54,10 @@ pub struct Plan {
     /// called.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub as_before: BTreeSet<String>,
+    /// Objects of a run that was ended as it was, and of no release, which this plan leaves there: a later one takes them
+    /// away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Left>,
     /// What a person should know before saying yes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
@@ -113,7 +117,7 @@ impl Goal {
             Self::Rollback { to, only: Some(only), .. } => format!("roll back {} to {to}", counted(only)),
             Self::Rollback { to, .. } => format!("roll back to {to}"),
             Self::Remove { only: Some(only) } => format!("remove {}", counted(only)),
-            Self::Remove { only: None } => "remove".to_owned(),
+            Self::Remove { only: None } => "remove all services".to_owned(),
         }
     }
 }
@@ -145,6 +149,16 @@ pub struct Kept {
     /// Digest of all that is set on the object, by whomever, in a plan that somebody reads before it is carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<String>,
+}
+
+/// An object that a run has made and no release has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Left {
+    /// The service; none where it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Which object.
+    pub key: ObjectKey,
 }
 
 /// What happens when a step is undone.

@@ -169,7 +169,16 @@ pub(super) async fn read(
     };
     let folder = if root.as_os_str().is_empty() { Path::new(".") } else { root };
     let (found, note) = match bundle {
-        Bundle::Manifests(pattern) => (read_files(folder, &expand(pattern)?)?, None),
+        Bundle::Manifests(pattern) => {
+            let (found, empty) = read_files(folder, &expand(pattern)?)?;
+            // What it held before goes, and nothing else would say that this is the cause. Where no file holds anything
+            // there is no release.
+            let holds = if empty.len() == 1 { "holds" } else { "hold" };
+            let text =
+                format!("{} {holds} no object: what stood there is no part of the release", empty.join(", "));
+            let told = !empty.is_empty() && !found.is_empty();
+            (found, told.then(|| Note { topic: "empty".to_owned(), text }))
+        }
         Bundle::Kustomize(path) => {
             let args = ["build".to_owned(), expand(path)?];
             let (text, note) = match output(tools, "kustomize", &args, folder).await {

@@ -10,7 +10,7 @@ use super::{
     group::{Groups, group},
     hooks::is_hook,
     images::images,
-    manifests::{Found, SourceErrors, read_files},
+    manifests::{Found, SourceError, SourceErrors, read_files},
     pattern::{Used, carried, patterns, remedy},
 };
 use crate::{
@@ -60,8 +60,17 @@ pub fn derive(request: &DeriveRequest<'_>) -> Result<Derived, SourceErrors> {
         message,
         help: "only {version} means something here".to_owned(),
     })?;
-    let (hooks, found): (Vec<Found>, Vec<Found>) =
-        read_files(request.root, &path)?.into_iter().partition(is_hook);
+    let (found, empty) = read_files(request.root, &path)?;
+    if found.is_empty() {
+        let message = "there is no object in it".to_owned();
+        return Err(SourceError::File {
+            path,
+            message,
+            help: "name the files that have manifests".to_owned(),
+        }
+        .into());
+    }
+    let (hooks, found): (Vec<Found>, Vec<Found>) = found.into_iter().partition(is_hook);
     let objects: Vec<Object> = found.into_iter().map(|found| found.object).collect();
     let namespaces = namespaces(&objects);
     let groups = group(objects);
@@ -71,7 +80,8 @@ pub fn derive(request: &DeriveRequest<'_>) -> Result<Derived, SourceErrors> {
         .iter()
         .map(|name| format!("workload `{name}` has a name that cannot be a service's"))
         .collect();
-    for Found { object, place } in &hooks {
+    remarks.extend(empty.iter().map(|file| format!("{file} holds no object")));
+    for Found { object, place, .. } in &hooks {
         let what = object.key().short();
         remarks.push(format!("{place}: {what} is a Helm hook: describe it as a `job` with `before` or `after`, and take it out of the manifests"));
     }

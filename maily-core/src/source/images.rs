@@ -8,7 +8,7 @@ use super::pods::specification;
 use crate::object::Object;
 
 /// Where containers stand in a pod.
-const LISTS: [&str; 2] = ["initContainers", "containers"];
+pub(super) const LISTS: [&str; 2] = ["initContainers", "containers"];
 
 /// An image reference in its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,13 +35,15 @@ pub(super) fn reference(image: &str) -> Option<Reference<'_>> {
     };
     let path = |c: char| c.is_ascii_alphanumeric() || "._-/:[]".contains(c);
     let last = &name[slash.min(name.len())..];
+    // Only the registry's host may have capital letters.
+    let below_host = name.split_once('/').map_or(name, |(_, below)| below);
     let tag_fits = tag.is_none_or(|tag| {
         (1..=128).contains(&tag.len()) && tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     });
     let digest_fits =
         digest.is_none_or(|digest| digest.split_once(':').is_some_and(|(_, hex)| hex.len() >= 32));
     let name_fits =
-        !last.is_empty() && name.chars().all(path) && !last.chars().any(|c| c.is_ascii_uppercase());
+        !last.is_empty() && name.chars().all(path) && !below_host.chars().any(|c| c.is_ascii_uppercase());
     (name_fits && tag_fits && digest_fits).then_some(Reference { name, tag, digest })
 }
 
@@ -53,7 +55,7 @@ impl Reference<'_> {
 }
 
 /// Where the specification of the pods stands in an object of Kubernetes' own kinds.
-fn pod_specs(kind: &str) -> Option<String> {
+pub(super) fn pod_specs(kind: &str) -> Option<String> {
     let known = matches!(
         kind,
         "Pod"
@@ -164,7 +166,8 @@ mod tests {
         assert!(
             split("busybox:latest").moves() && split("busybox").moves() && !split("busybox:1.36").moves()
         );
-        for image in ["", "A/B", "a b", "a:", "a:b:c", "a@sha256:1"] {
+        assert!(split("R.example:5000/a/b:v1").tag.is_some());
+        for image in ["", "A/B", "r.example/A/b:v1", "a b", "a:", "a:b:c", "a@sha256:1"] {
             assert_eq!(reference(image), None, "{image:?}");
         }
     }

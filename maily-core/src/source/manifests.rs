@@ -8,10 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::secrets;
+use super::{
+    images::{LISTS, pod_specs},
+    secrets,
+};
 use crate::{
     object::{Object, ObjectKey},
-    yaml::{Diagnostic, Limits, Node, Place, parse, to_json},
+    yaml::{Content, Diagnostic, Limits, Node, Place, parse, to_json},
 };
 
 /// Bytes that a file of manifests may have, and what a program prints.
@@ -85,6 +88,8 @@ pub struct Found {
     pub object: Object,
     /// `file:line`.
     pub place: String,
+    /// Where the image of each container stands, by the container's name.
+    pub images: Vec<(String, Diagnostic)>,
 }
 
 /// Reads the objects of a text. Lists are unfolded; empty documents are skipped.
@@ -141,7 +146,7 @@ impl Reader<'_> {
         let kind = value.get("kind").and_then(|kind| kind.as_str()).unwrap_or_default();
         if kind == "List" || (kind.ends_with("List") && value.get("items").is_some()) {
             match node.get("items").map(|items| &items.content) {
-                Some(crate::yaml::Content::List(items)) => items.iter().for_each(|item| self.document(item)),
+                Some(Content::List(items)) => items.iter().for_each(|item| self.document(item)),
                 _ => {
                     self.refuse(node, "a List without `items`", "write the objects as documents of their own")
                 }
@@ -187,10 +192,30 @@ impl Reader<'_> {
                     let message = format!("{} stands twice (first in line {first})", object.key());
                     return self.refuse(node, message, "remove one of them");
                 }
-                self.found.push(Found { object, place: format!("{}:{line}", self.origin) });
+                let images = self.images(node, object.kind());
+                self.found.push(Found { object, place: format!("{}:{line}", self.origin), images });
             }
             Err(error) => self.refuse(node, error.to_string(), "correct the object"),
         }
+    }
+}
+
+impl Reader<'_> {
+    /// Where the images of an object stand: what is wrong with one is told there.
+    fn images(&self, node: &Node, kind: &str) -> Vec<(String, Diagnostic)> {
+        let Some(spec) = pod_specs(kind) else { return Vec::new() };
+        let mut parts = spec.trim_start_matches('/').split('/');
+        let Some(spec) = parts.try_fold(node, |node, part| node.get(part)) else { return Vec::new() };
+        let containers = LISTS.iter().filter_map(|list| match &spec.get(list)?.content {
+            Content::List(items) => Some(items),
+            _ => None,
+        });
+        let image = |container: &Node| {
+            let (name, image) = (container.get("name")?, container.get("image")?);
+            let Content::Scalar { text, .. } = &name.content else { return None };
+            Some((text.clone(), Diagnostic::new(self.origin, self.shown, image.place, "")))
+        };
+        containers.flatten().filter_map(image).collect()
     }
 }
 
@@ -260,21 +285,22 @@ pub(super) fn files(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, SourceEr
     }
 }
 
-/// Reads files of manifests.
-pub(super) fn read_files(root: &Path, pattern: &str) -> Result<Vec<Found>, SourceErrors> {
-    let mut found = Vec::new();
+/// Reads files of manifests, and says which of them hold no object.
+pub(super) fn read_files(root: &Path, pattern: &str) -> Result<(Vec<Found>, Vec<String>), SourceErrors> {
+    let (mut found, mut empty) = (Vec::new(), Vec::new());
     let mut errors = Vec::new();
     for path in files(root, pattern)? {
         let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
         match contents(&path, &shown) {
             Err(error) => errors.push(error),
             Ok(text) => match read_manifests(&shown, &text) {
+                Ok(objects) if objects.is_empty() => empty.push(shown),
                 Ok(objects) => found.extend(objects),
                 Err(more) => errors.extend(more.0),
             },
         }
     }
-    if errors.is_empty() { Ok(found) } else { Err(SourceErrors(errors)) }
+    if errors.is_empty() { Ok((found, empty)) } else { Err(SourceErrors(errors)) }
 }
 
 /// Refuses what has no end, or nobody who writes to it: devices and pipes, also behind links; and what is too large.

@@ -2,6 +2,7 @@
 //!
 //! Reading and grouping are pure; the programs `kustomize` and `helm` are run by [`Tools`], which a test replaces.
 
+mod aggregated;
 mod bundle;
 mod derive;
 mod follows;

@@ -89,6 +89,13 @@ pub(super) fn alike(pattern: &str, values: &Placeholders<'_>, name: &str) -> boo
     before.contains('/') && word.is_some_and(|word| !word.is_empty() && !word.contains('/'))
 }
 
+/// Whether an image stands beside one that a pattern without a service names: with the same registry and path.
+pub(super) fn beside(pattern: &str, values: &Placeholders<'_>, name: &str) -> bool {
+    let Some((own, _)) = pattern.split_once(":{version}") else { return false };
+    let Ok(own) = expand(own, values) else { return false };
+    own != name && !path(&own).is_empty() && path(&own) == path(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,5 +147,13 @@ mod tests {
         assert!(alike("r/a/{service}:{version}", "r/a/up") && alike("r/{service}-svc:{version}", "r/up-svc"));
         assert!(!alike("r/a/{service}:{version}", "r/b/up") && !alike("r/a/{service}:{version}", "r/a/b/up"));
         assert!(!alike("{service}:{version}", "redis") && !alike("r/a/app:{version}", "r/a/app2"));
+    }
+
+    #[test]
+    fn beside_is_what_has_the_same_registry_and_path() {
+        let beside = |pattern, name| beside(pattern, &Placeholders::default(), name);
+        assert!(beside("r/a/app:{version}", "r/a/web") && !beside("r/a/app:{version}", "r/a/app"));
+        assert!(!beside("r/a/app:{version}", "r/b/web") && !beside("app:{version}", "redis"));
+        assert!(!beside("r/a/app:v7", "r/a/web") && !beside("r/a/{service}:{version}", "r/a/web"));
     }
 }

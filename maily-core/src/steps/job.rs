@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     context::{Context, End, Past, Trouble},
     rollout::{time_for, wait},
-    writer::{Writer, is_suspended},
+    writer::Writer,
 };
 use crate::{
     object::{Object, ObjectKey},
@@ -72,7 +72,7 @@ async fn settled(
     let mut writer = Writer::new(context, step, Direction::Back, deadline, past);
     let Some(live) = writer.find(&change.key).await? else { return ran(context, step, job, past).await };
     let Some(target) = Target::pin(&live) else { return Ok(Forward::Ended) };
-    if !is_suspended(&live) {
+    if !live.is_suspended() {
         let follower = context.watcher.follow(target);
         match wait(context, step, Direction::Back, &follower, deadline).await {
             Err(Trouble::Halted) => return Err(Trouble::Halted),

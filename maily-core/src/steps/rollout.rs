@@ -13,6 +13,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
+    object::Object,
     planted::{Defect, is_planted},
     provider::{Effect, ErrorKind, ProviderError},
     rollout::{Health, Reason, Target, serves},
@@ -71,10 +72,13 @@ async fn forward(
         let (met, done): (Vec<Effect>, Vec<_>) = futures::future::join_all(puts).await.into_iter().unzip();
         effect = met.into_iter().fold(effect, Effect::with);
         let mut halted = false;
-        for put in done {
+        for (put, change) in done.into_iter().zip(wave) {
             match put {
                 Ok(written) => {
-                    let target = written.as_ref().and_then(Target::pin);
+                    let target = written
+                        .as_ref()
+                        .filter(|_| is_followed(change.desired.as_ref()))
+                        .and_then(Target::pin);
                     followers.extend(target.map(|target| context.watcher.follow(target)));
                 }
                 Err(Trouble::Halted) => halted = true,
@@ -101,6 +105,11 @@ async fn forward(
         }
     }
     (effect, waited)
+}
+
+/// Whether anybody waits for an object: not for a Job that is to be suspended, until somebody else lets it run.
+fn is_followed(wanted: Option<&Object>) -> bool {
+    !wanted.is_some_and(Object::is_suspended)
 }
 
 /// Whether an object is written beside its neighbours: servers give Services their addresses one by one, and no pod
@@ -132,6 +141,9 @@ pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], pas
     let mut followers = Vec::new();
     for change in changes.iter().filter(|change| change.before.is_some()) {
         let Some(live) = context.seen(&change.key) else { continue };
+        if !is_followed(change.before.as_ref().map(|before| &before.object)) {
+            continue;
+        }
         if let Some(target) = Target::pin(&live) {
             followers.push(context.watcher.follow(target));
         }

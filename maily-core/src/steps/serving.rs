@@ -1,40 +1,98 @@
 //! Whether what a plan leaves as it is serves: who asks for a version wants it to run, not only to be written.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
 use super::watcher::{Follower, Watcher};
 use crate::{
-    object::Object,
-    provider::Cluster,
-    rollout::{Health, Target, serves},
-    run::Failure,
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{Cluster, ListQuery},
+    rollout::{Evidence, Health, Target, judge, serves},
+    run::{Failure, Goal, Plan},
     runtime::{Moment, Runtime},
 };
 
-/// How long a workload that does not serve is followed: it may be scaled, or moved to another node, at this moment.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long a workload that does not serve is given: it may be scaled, or moved to another node, at this moment.
+pub(crate) const SERVES_WITHIN: Duration = Duration::from_secs(60);
 /// How often it is looked at without any news, and told that it is waited for.
 const LOOK: Duration = Duration::from_secs(4);
 
-/// Follows the workloads among these objects until they serve; those that do not, by object. What serves as it was read
-/// costs no request.
+/// The workloads that a plan is about and leaves as they are. Who takes something away wants nothing to serve.
+pub(crate) fn left_alone(plan: &Plan) -> impl Iterator<Item = &ObjectKey> {
+    let only = plan.goal.only();
+    let kept = plan.unchanged.iter().filter(|_| !matches!(plan.goal, Goal::Remove { .. }));
+    let meant = kept.filter(move |kept| {
+        only.is_none_or(|only| kept.service.as_ref().is_some_and(|service| only.contains(service)))
+    });
+    meant.map(|kept| kept.desired.key()).filter(|key| key.kind.keeps_pods())
+}
+
+/// Whether a workload does not serve as it was read.
+pub(crate) fn is_idle(live: &Object) -> bool {
+    live.key().kind.keeps_pods() && serves(live) == Some(false)
+}
+
+/// Follows the workloads among these objects until they serve, or until this moment; those that do not, by object. What
+/// serves as it was read costs no request.
 pub(crate) async fn not_serving<'a>(
     cluster: &Arc<dyn Cluster>,
     runtime: &Arc<dyn Runtime>,
     objects: impl Iterator<Item = &'a Object>,
+    until: Moment,
     tell: impl Fn(String),
 ) -> Vec<Failure> {
-    let idle = objects.filter(|object| object.key().kind.keeps_pods() && serves(object) == Some(false));
-    let targets = idle.filter_map(Target::pin);
+    let targets = objects.filter(|live| is_idle(live)).filter_map(Target::pin);
     let watcher = Watcher::new(Arc::clone(cluster), Arc::clone(runtime));
     let followers: Vec<Follower> = targets.map(|target| watcher.follow(target)).collect();
-    let until = runtime.now() + LIMIT;
     let waits = followers.iter().map(|follower| serves_in_time(&**runtime, follower, until, &tell));
     let mut failures: Vec<Failure> = join_all(waits).await.into_iter().flatten().collect();
     failures.sort_by(|one, other| one.object.cmp(&other.object));
     failures
+}
+
+/// So many replica sets of one workload are read: more have no pods at once.
+const MOST_SETS: usize = 8;
+
+/// Why those of these objects do not serve that do not at this moment. What cannot be read is left out: it is a word in a
+/// plan, and no reason against it.
+pub(crate) async fn causes<'a>(
+    cluster: &dyn Cluster,
+    namespace: &str,
+    objects: impl Iterator<Item = &'a Object>,
+) -> BTreeMap<ObjectKey, String> {
+    let idle: Vec<&Object> = objects.filter(|live| is_idle(live)).collect();
+    let mut found = BTreeMap::new();
+    if idle.is_empty() {
+        return found;
+    }
+    let pods = ListQuery::new(ObjectKind::new("v1", "Pod"), Some(namespace));
+    let Ok(pods) = cluster.list(&pods).await else { return found };
+    for workload in idle {
+        let Some(target) = Target::pin(workload) else { continue };
+        let mut sets: Vec<Object> = Vec::new();
+        // Each round reads one more.
+        for _ in 0..MOST_SETS {
+            let pods = pods.iter().filter(|pod| target.selects(pod)).collect();
+            let replica_sets = sets.iter().collect();
+            let evidence = Evidence { live: Some(workload), pods, all_pods: true, replica_sets };
+            let why = match judge(&target, &evidence) {
+                Health::Ask(key) => match cluster.get(&key).await {
+                    Ok(Some(set)) => {
+                        sets.push(set);
+                        continue;
+                    }
+                    _ => break,
+                },
+                Health::Failed(reason) => reason.message,
+                Health::Waiting { why, .. } => why,
+                Health::Done => break,
+            };
+            found.insert(workload.key().clone(), why);
+            break;
+        }
+    }
+    found
 }
 
 async fn serves_in_time(
@@ -47,6 +105,7 @@ async fn serves_in_time(
     let failure = |cause: &str, message: String| {
         Some(Failure::new(cause, message).with_object(follower.target().key().to_string()))
     };
+    let begun = runtime.now();
     let mut told = None;
     loop {
         let why = match follower.health().await {
@@ -60,7 +119,11 @@ async fn serves_in_time(
             Err(failure) => return Some(failure),
         };
         if runtime.now() >= until {
-            return failure("deadline", format!("{why}, for {} s", LIMIT.as_secs()));
+            let waited = match runtime.now().since(begun).as_secs() {
+                0 => String::new(),
+                waited => format!(", for {waited} s"),
+            };
+            return failure("deadline", format!("{why}{waited}"));
         }
         if told.as_ref() != Some(&why) {
             tell(why.clone());

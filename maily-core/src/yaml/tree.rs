@@ -145,9 +145,9 @@ pub fn parse_repeated(
                 builder.take(event, span).map_err(refused)?;
             }
             Err(scan) => {
-                let place =
+                let found =
                     Place { line: scan.marker().line().max(1), column: scan.marker().col() + 1, width: 1 };
-                return Err(error(place, format!("not YAML: {}", scan.info())));
+                return Err(refused((within(text, found), format!("not YAML: {}", scan.info()), UNREADABLE)));
             }
         }
     }
@@ -192,7 +192,23 @@ type Refusal = (Place, String, &'static str);
 
 const NO_ALIASES: &str = "anchors and aliases cannot be used here";
 const WRITTEN_OUT: &str = "write it out wherever it is used";
+const UNREADABLE: &str =
+    "check the indentation, and that quotes and brackets are closed, here and in the lines before";
 const TOO_MUCH: &str = "split it into several files";
+
+/// A place with something to show: where a text ends too early, that is the end of what was written last.
+fn within(text: &str, place: Place) -> Place {
+    let lines: Vec<&str> = text.lines().take(place.line).collect();
+    if lines.get(place.line - 1).is_some_and(|line| !line.trim().is_empty()) {
+        return place;
+    }
+    let last = lines.iter().enumerate().rfind(|(_, line)| !line.trim().is_empty());
+    last.map_or(place, |(above, line)| Place {
+        line: above + 1,
+        column: line.chars().count().max(1),
+        width: 1,
+    })
+}
 
 fn place_of(span: Span) -> Place {
     let one_line = span.start.line() == span.end.line();

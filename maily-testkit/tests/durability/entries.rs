@@ -97,7 +97,7 @@ pub(crate) fn segments(plan: &str) -> Vec<Vec<JournalEvent>> {
         vec![E::EpochClaimed { epoch: Epoch(8), by, reason }],
         // A run ends once; here all its ends stand in a row.
         vec![
-            over(Outcome::Succeeded { release: ReleaseId(4) }, Some(head())),
+            over(Outcome::Succeeded { release: ReleaseId(4), not_serving: Vec::new() }, Some(head())),
             over(Outcome::Unchanged { not_serving: Vec::new() }, None),
             over(
                 Outcome::RolledBack { step: Some(step("api")), why: failure(), not_serving: Vec::new() },

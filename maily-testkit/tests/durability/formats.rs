@@ -269,7 +269,7 @@ async fn claims_releases_and_requests_of_format_1_are_read() {
     let Some(Outcome::RolledBack { step, why, .. }) = &runs[1].outcome else { panic!("{:?}", runs[1]) };
     assert_eq!(step.as_ref().map(|step| step.as_str()), Some("production/web/rollout"));
     assert_eq!(why.cause, "crash-loop");
-    assert_eq!(runs[2].outcome, Some(Outcome::Succeeded { release: ReleaseId(1) }));
+    assert_eq!(runs[2].outcome, Some(Outcome::Succeeded { release: ReleaseId(1), not_serving: Vec::new() }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -285,7 +285,7 @@ async fn a_sandbox_of_format_1_is_opened_and_its_run_goes_on() {
     assert!(head.unfinished.is_some() && head.releases == [ReleaseId(1)]);
     let options = RunOptions::new("tester");
     let end = environment.take_over(None, Wish::Resume, &options).await.expect("runs").expect("there is one");
-    assert_eq!(outcome(&end), &Outcome::Succeeded { release: ReleaseId(2) });
+    assert_eq!(outcome(&end), &Outcome::Succeeded { release: ReleaseId(2), not_serving: Vec::new() });
     let again = environment.head().await.expect("can be read");
     assert_eq!(again.release.expect("is in force").1.versions["web"], "v2");
 }

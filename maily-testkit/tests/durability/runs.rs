@@ -47,7 +47,7 @@ async fn records_that_cannot_be_written_stop_a_run_before_its_next_effect() {
     fs::rename(&away, &runs).expect("is ours");
     let options = RunOptions::new("tester");
     let end = environment.take_over(None, Wish::Resume, &options).await.expect("runs").expect("there is one");
-    let RunEnd::Over { outcome: Outcome::Succeeded { release: ReleaseId(2) }, .. } = end else {
+    let RunEnd::Over { outcome: Outcome::Succeeded { release: ReleaseId(2), .. }, .. } = end else {
         panic!("{end:?}")
     };
     assert!(place.image("web").ends_with(":v2"));

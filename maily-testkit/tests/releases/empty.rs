@@ -174,7 +174,7 @@ async fn a_version_with_the_same_objects_is_a_release() {
     let end = shop.run(planned).await;
     let made = ReleaseId(2);
     assert!(
-        matches!(&end, RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } if *release == made),
+        matches!(&end, RunEnd::Over { outcome: Outcome::Succeeded { release, .. }, .. } if *release == made),
         "{end:?}"
     );
     assert_eq!(shop.setup.content(), before);

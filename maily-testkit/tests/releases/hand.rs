@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     setup::{Setup, fault, succeeded},
-    shop::Shop,
+    shop::{self, Shop, components, notes},
 };
 
 const SHOP: &str = "
@@ -201,6 +201,47 @@ async fn a_deployment_that_somebody_has_paused_is_told_before_anything_is_done()
     assert_eq!(same, RunEnd::Over { run: None, outcome: unchanged });
     pause(false);
     assert!(succeeded(&setup.deploy("v2").await));
+}
+
+const TWO: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+services:
+  api: {manifests: 'api-{version}.yaml'}
+  web: {manifests: 'web-{version}.yaml'}
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_release_of_a_part_does_not_forget_what_a_run_has_left() {
+    let shop = Shop::new(TWO, 133);
+    let config = |name: &str, of: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"of": of}});
+    for version in ["v1", "v2", "v3"] {
+        shop.write(&format!("api-{version}"), &[config("api", version)]);
+        shop.write(&format!("web-{version}"), &[shop::deployment("web", &["web"]), config("web", "all")]);
+    }
+    shop.write("web-v2", &[shop::deployment("web", &["web", "x"]), config("web", "all"), config("x", "v2")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let x = || shop.live("v1", "ConfigMap", Some("shop"), "x");
+    shop.setup.shared.world().faults.push(fault("never-ready web"));
+    let died = within(&*shop.setup.runtime, Duration::from_secs(5), shop.deploy("v2")).await;
+    assert!(died.is_none() && x().is_some());
+    shop.setup.shared.world().faults.clear();
+    let left = shop.setup.environment().take_over(None, Wish::Leave, &shop.setup.options("second")).await;
+    assert!(matches!(left, Ok(Some(RunEnd::Over { outcome: Outcome::Stuck { .. }, .. }))), "{left:?}");
+    // Each of them hands it on.
+    for version in ["v2", "v3"] {
+        let part = shop.part(version, components(&["api"])).await.expect("can be planned");
+        assert!(notes(&part, "left")[0].contains("ConfigMap shop/x"), "{:?}", part.plan.notes);
+        assert!(succeeded(&shop.run(part).await));
+    }
+    let planned = shop.plan("v1").await.expect("can be planned");
+    assert!(succeeded(&shop.run(planned).await));
+    assert_eq!(x(), None);
+    // Then it is nobody's any more.
+    let part = shop.part("v2", components(&["api"])).await.expect("can be planned");
+    assert!(part.plan.left.is_empty() && notes(&part, "left").is_empty(), "{:?}", part.plan.left);
 }
 
 const CONFIGURED: &str = "

@@ -246,6 +246,39 @@ async fn a_service_that_somebody_turns_off_in_the_middle_is_no_success() {
     assert!(format!("{end:?}").contains("replicas"), "what a person has to decide is named: {end:?}");
 }
 
+/// Runs v2 of the keeper, slow, while somebody does `kubectl rollout restart` in its middle.
+async fn restarted(fault_of_v2: &str, seed: u64) -> (Setup, RunEnd) {
+    let setup = Setup::of(KEEPER, seed);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.push(fault(fault_of_v2));
+    let (shared, runtime) = (setup.shared.clone(), setup.runtime.clone());
+    let person = async move {
+        runtime.sleep(Duration::from_secs(10)).await;
+        let annotations = json!({"kubectl.kubernetes.io/restartedAt": "2026-11-01T10:00:00Z"});
+        let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+        shared.world().edit_as("kubectl-rollout", &keeper(), patch).expect("a person may");
+    };
+    let environment = setup.environment();
+    let options = setup.options("tester");
+    let (end, ()) = futures::future::join(environment.run(planned, &options), person).await;
+    (setup, end.expect("runs"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_in_the_middle_is_waited_for_like_the_rollout() {
+    let (setup, end) = restarted("slow keeper@v2", 178).await;
+    assert!(succeeded(&end), "{end:?}");
+    let live = setup.shared.world().get(&keeper()).cloned().expect("is there");
+    let template = live.at("/spec/template").expect("has one").to_string();
+    assert!(template.contains("restartedAt") && template.contains("keeper:v2"), "{template}");
+    // A version that never serves goes back all the same, also with a restart in between.
+    let (setup, end) = restarted("crash keeper@v2", 179).await;
+    assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    let live = setup.shared.world().get(&keeper()).cloned().expect("is there");
+    assert!(live.at("/spec/template").expect("has one").to_string().contains("keeper:v1"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_turned_off_after_its_step_is_no_success() {
     let setup = Setup::of(KEEPER, 82);

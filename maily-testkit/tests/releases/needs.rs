@@ -240,3 +240,54 @@ async fn the_time_of_a_way_back_is_that_of_its_option() {
     assert_eq!(times(&back(Some(45)).await.expect("can be planned")), of(45, 45));
     assert_eq!(times(&back(None).await.expect("can be planned")), of(1200, 600));
 }
+
+const KEPT: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  database: {workload: {port: 5432, scale: 1}}
+  cache: {image: 'registry.example/cache:1', needs: [database], workload: {port: 6379, scale: 2}}
+  web: {needs: [cache], workload: {port: 8080, scale: 1}}
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_need_that_stays_as_it_is_and_does_not_serve_is_met_by_nobody() {
+    let setup = Setup::of(KEPT, 59);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.runtime.sleep(Duration::from_secs(60)).await;
+    // Nothing but the web changes, or also what the cache itself needs.
+    let whole = setup.wanted("v2").await;
+    let mut wanted = whole.clone();
+    let as_before = setup.wanted("v1").await.services.swap_remove("database").expect("is there");
+    wanted.services.insert("database".to_owned(), as_before);
+    let told = async |wanted: &Wanted| notes(&plan(&setup, wanted).await.expect("is planned"), "needs");
+    assert_eq!((told(&wanted).await, told(&whole).await), (Vec::new(), Vec::new()));
+    // One of its pods is missing: the other one answers.
+    setup.shared.world().faults.push(fault("slow cache"));
+    let pod = setup
+        .shared
+        .world()
+        .of_kind("Pod")
+        .iter()
+        .map(|pod| pod.key().clone())
+        .find(|key| key.name.starts_with("cache-"));
+    setup.shared.world().delete(&pod.expect("is there"), &Precondition::Any).expect("can be deleted");
+    setup.runtime.sleep(Duration::from_secs(5)).await;
+    let said = told(&wanted).await;
+    assert!(
+        matches!(&said[..], [said] if said.contains("web needs cache, which this plan leaves as it is")),
+        "{said:?}"
+    );
+    break_down(&setup, "cache").await;
+    let said = plan(&setup, &wanted).await.expect_err("none serves").to_string();
+    assert!(
+        said.contains("web needs cache, which this plan leaves as it is and which is not ready"),
+        "{said}"
+    );
+    assert!(said.contains("--components web"), "the way out at night: {said}");
+    // What the plan brings may be what the cache waits for.
+    assert_eq!(told(&whole).await.len(), 1);
+}

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use maily_core::{
     engine::{
         Depth, EnvironmentError, Lease, LeaseError, LeaseRequest, Planned, RunId, What, planner::PlanOptions,
@@ -204,6 +204,34 @@ async fn a_lease_whose_holder_shows_no_life_is_taken_once_it_was_seen_to_run_out
     assert!(succeeded(&setup.deploy("v2").await));
     assert!(setup.runtime.now().since(begun) > Duration::from_secs(15), "seen on its own clock");
     assert_eq!(queued(&setup), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_renewed_in_time_to_come_is_judged_by_ones_own_clock() {
+    let setup = Setup::new(102);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let ahead = || setup.runtime.wall() + SignedDuration::from_hours(1);
+    // Its holder is gone, and its clock was fast.
+    leave_a_lease(&setup, ahead()).await;
+    let begun = setup.runtime.now();
+    assert!(succeeded(&setup.deploy("v2").await));
+    let took = setup.runtime.now().since(begun);
+    assert!(took > Duration::from_secs(15) && took < Duration::from_secs(40), "{took:?}");
+    // One that lives renews it.
+    leave_a_lease(&setup, ahead()).await;
+    let lives = async {
+        loop {
+            setup.runtime.sleep(Duration::from_secs(5)).await;
+            leave_a_lease(&setup, ahead()).await;
+        }
+    };
+    let planned = setup.plan("v1", Depth::Read).await.expect("can be planned");
+    let (environment, options) = (setup.environment(), setup.options("second"));
+    let run = environment.run(planned, &options);
+    futures::pin_mut!(lives, run);
+    let futures::future::Either::Left((refused, _)) = futures::future::select(run, lives).await;
+    let refused = refused.expect_err("is held");
+    assert!(matches!(refused, EnvironmentError::Lease(LeaseError::Held { .. })), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,7 +99,7 @@ async fn an_environment_whose_release_lost_its_journal_can_be_begun_anew() {
     let end = environment.run(planned, &options).await.expect("runs");
     let release = ReleaseId(3);
     assert!(
-        matches!(&end, RunEnd::Over { outcome: Outcome::Succeeded { release: made }, .. } if *made == release),
+        matches!(&end, RunEnd::Over { outcome: Outcome::Succeeded { release: made, .. }, .. } if *made == release),
         "{end:?}"
     );
     assert_eq!(setup.content(), before);
@@ -277,7 +277,7 @@ async fn the_release_in_force_is_found_behind_runs_that_failed_where_its_record_
     let end = setup.deploy("v5").await;
     let made = ReleaseId(3);
     assert!(
-        matches!(&end, RunEnd::Over { outcome: Outcome::Succeeded { release }, .. } if *release == made),
+        matches!(&end, RunEnd::Over { outcome: Outcome::Succeeded { release, .. }, .. } if *release == made),
         "{end:?}"
     );
 }

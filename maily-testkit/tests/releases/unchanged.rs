@@ -1,11 +1,12 @@
 //! A deploy of what is there already: whether it serves is seen all the same, and nothing is written.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use maily_core::{
-    engine::{Failure, Outcome, Planned, RunEnd, What},
+    engine::{Failure, Outcome, Planned, ReleaseId, RunEnd, What, Wish},
     object::{ObjectKey, ObjectKind},
     provider::{Cluster as _, Precondition},
+    release::never_had,
 };
 use maily_testkit::sim::SimCluster;
 
@@ -71,7 +72,9 @@ async fn a_plan_tells_of_what_stays_as_it_is_and_does_not_serve() {
     assert_eq!(
         told().await,
         [
-            "Deployment shop/api stays as it is, and does not serve now: `mailyctl status --env production` says why"
+            "Deployment shop/api stays as it is, and does not serve now: container `api` crashes again and again (exit code 1, 3 \
+             restarts); `mailyctl logs api --env production --previous` shows its last words; `mailyctl rollback --env production \
+             --last-good` goes back"
         ]
     );
 }
@@ -96,4 +99,109 @@ async fn what_is_about_to_serve_is_waited_for_and_told() {
     let told = setup.told.lock().expect("not poisoned");
     let waited = told.iter().any(|what| matches!(what, What::Waiting { why } if why.contains("api")));
     assert!(waited, "{told:?}");
+}
+
+/// A cache of its own version beside what is released.
+const ASIDE: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  cache: {image: 'registry.example/cache:1', workload: {port: 6379, scale: 1}}
+  web: {workload: {port: 8080, scale: 1}}
+";
+
+/// A release of v1 whose cache does not serve any more.
+async fn broken(seed: u64) -> Shop {
+    let shop = Shop::new(ASIDE, seed);
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.shared.world().faults.push(fault("never-ready cache@1"));
+    shop.setup.runtime.sleep(Duration::from_secs(20)).await;
+    shop
+}
+
+fn released(end: &RunEnd) -> &[Failure] {
+    let RunEnd::Over { outcome: Outcome::Succeeded { release: ReleaseId(2), not_serving }, .. } = end else {
+        panic!("{end:?}")
+    };
+    not_serving
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_beside_something_that_does_not_serve_is_made_and_is_no_success() {
+    let shop = broken(124).await;
+    let begun = shop.setup.runtime.now();
+    let end = shop.deploy("v2").await;
+    let [failure] = released(&end) else { panic!("{end:?}") };
+    assert!(failure.cause == "deadline" && failure.message.contains("cache"), "{failure:?}");
+    let took = shop.setup.runtime.now().since(begun);
+    assert!((60..75).contains(&took.as_secs()), "{took:?}");
+    assert_eq!(shop.released().await.head.versions["web"], "v2");
+    // Nor is it a success on record of which another environment could make something.
+    let environment = shop.setup.environment();
+    let head = environment.head().await.expect("can be read");
+    let never = async |version: &str| {
+        let (version, web) = (version.parse().expect("a version"), "web".parse().expect("a name"));
+        never_had(&*environment.records, &head, &version, BTreeSet::from([web])).await.expect("can be read")
+    };
+    assert_eq!((never("v1").await.len(), never("v2").await.len()), (0, 1));
+    let told = shop.setup.told.lock().expect("not poisoned").clone();
+    assert!(
+        told.iter().any(|what| matches!(what, What::Waiting { why } if why.contains("cache"))),
+        "{told:?}"
+    );
+    // Who asks for one service is told of that one.
+    let shop = broken(124).await;
+    let part = shop.part("v2", components(&["web"])).await.expect("can be planned");
+    assert_eq!(released(&shop.run(part).await), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_serves_again_before_a_run_ends_is_no_trouble() {
+    let shop = broken(125).await;
+    let mending = async {
+        shop.setup.runtime.sleep(Duration::from_secs(20)).await;
+        shop.setup.shared.world().faults.clear();
+    };
+    let (end, ()) = futures::join!(shop.deploy("v2"), mending);
+    assert_eq!(released(&end), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_broken_for_good_makes_no_long_run_longer() {
+    let took = async |cache: &[&str]| {
+        let shop = Shop::new(ASIDE, 126);
+        assert!(succeeded(&shop.deploy("v1").await));
+        let faults = cache.iter().chain(&["slow web@v2"]).map(|text| fault(text));
+        shop.setup.shared.world().faults.extend(faults);
+        shop.setup.runtime.sleep(Duration::from_secs(20)).await;
+        let planned = shop.plan("v2").await.expect("can be planned");
+        let begun = shop.setup.runtime.now();
+        assert_eq!(released(&shop.run(planned).await).len(), cache.len());
+        shop.setup.runtime.now().since(begun)
+    };
+    let (well, broken) = (took(&[]).await, took(&["never-ready cache@1"]).await);
+    assert!(broken < well.max(Duration::from_secs(60)) + Duration::from_secs(5), "{well:?} {broken:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_goes_on_with_a_run_sees_what_it_left_alone_and_does_not_serve() {
+    let shop = broken(127).await;
+    let environment = shop.setup.environment();
+    let planned = shop.plan("v2").await.expect("can be planned");
+    let options = shop.setup.options("tester");
+    // It is interrupted while it waits for the cache.
+    let (cancel, runtime) = (options.cancel.clone(), shop.setup.runtime.clone());
+    let interrupt = async {
+        runtime.sleep(Duration::from_secs(40)).await;
+        cancel.cancel();
+    };
+    let (end, ()) = futures::join!(environment.run(planned, &options), interrupt);
+    assert!(matches!(end, Ok(RunEnd::Paused { .. })), "{end:?}");
+    let end = environment.take_over(None, Wish::Resume, &shop.setup.options("tester")).await;
+    let end = end.expect("goes on").expect("there is a run");
+    let [failure] = released(&end) else { panic!("{end:?}") };
+    assert!(failure.message.contains("cache"), "{failure:?}");
 }

@@ -122,6 +122,9 @@ pub(super) async fn doctor(ui: &Ui, globals: &Globals, args: &DoctorCommand) -> 
             (false, None) => ui.print_text(&report.text(ui.paint))?,
         }
     }
+    if !ui.is_json() && !args.role {
+        ui.tell("doctor looks at what a release needs, not at whether services serve: `mailyctl status` shows that");
+    }
     Ok(code)
 }
 

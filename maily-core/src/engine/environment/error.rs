@@ -62,7 +62,7 @@ pub enum EnvironmentError {
         project: String,
     },
     /// The plan does not fit what is there any more.
-    #[error("the plan is out of date:\n{}", .0.join("\n"))]
+    #[error("the plan is out of date:\n  {}", .0.join("\n  "))]
     OutOfDate(Vec<String>),
     /// There is no plan.
     #[error("{0}")]
@@ -147,7 +147,7 @@ impl EnvironmentError {
             Self::OtherEnvironment { .. } => "make a plan for this environment".to_owned(),
             Self::OutOfDate(_) => "make a new plan".to_owned(),
             Self::Lease(LeaseError::Held { environment, .. }) => format!(
-                "wait for your turn with `--wait-lock`; if that process has died, its lease runs out soon, and \
+                "wait for your turn with `--wait-lock`; if that process has died, its lease runs out within half a minute, and \
                  `mailyctl resume --env {environment}` takes over the run that it had begun, if any"
             ),
             Self::Lease(LeaseError::Lost { environment, .. }) => format!(

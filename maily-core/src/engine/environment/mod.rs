@@ -25,6 +25,7 @@ use crate::{
     provider::{ClusterIdentity, ClusterInfo, ProviderError, RecordStore},
     runtime::Runtime,
     steps::Providers,
+    steps::causes,
 };
 
 pub use error::EnvironmentError;
@@ -222,6 +223,9 @@ impl Environment {
         if depth == observe::Depth::DryRun || !options.replace.is_empty() {
             let ask = || observe::dry_runs(cluster, &sealer, wanted, &observed, base).boxed();
             observed.dry_runs = patiently(&*self.runtime, ask).await?;
+        }
+        if depth == observe::Depth::DryRun {
+            observed.causes = causes(cluster, &self.namespace, observed.objects.values()).await;
         }
         let mut options = options.clone();
         let host = self.providers.frontend.as_deref();

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Environment, EnvironmentError, Planned};
 use crate::{
     engine::{
-        Epoch, Failure, Goal, Lease, LeaseError, Listener, Outcome, ReleaseId, RunEnd, RunId, What, epoch,
+        Epoch, Failure, Lease, LeaseError, Listener, Outcome, ReleaseId, RunEnd, RunId, What, epoch,
         executor::Executor,
         fence::Gate,
         history::record_release,
@@ -21,9 +21,9 @@ use crate::{
     object::ObjectKey,
     planted::{Defect, is_planted},
     provider::Effect,
-    run::{Kept, seal::hashes},
+    run::seal::hashes,
     runtime::{Moment, within},
-    steps::{Context, not_serving},
+    steps::{Context, SERVES_WITHIN, is_idle, left_alone, not_serving},
 };
 
 /// So long the last records and the lease's end may take.
@@ -111,19 +111,12 @@ impl Environment {
         planned: &Planned,
         options: &RunOptions,
     ) -> Result<Vec<Failure>, EnvironmentError> {
-        if matches!(planned.plan.goal, Goal::Remove { .. }) {
-            return Ok(Vec::new());
-        }
-        let only = planned.plan.goal.only();
-        let is_meant = |kept: &&Kept| {
-            only.is_none_or(|only| kept.service.as_ref().is_some_and(|service| only.contains(service)))
-        };
-        let kept = planned.plan.unchanged.iter().filter(is_meant);
-        let live = kept.filter_map(|kept| planned.seen.get(kept.desired.key()));
+        let live = left_alone(&planned.plan).filter_map(|key| planned.seen.get(key));
         let asked = RunId::new(&*self.runtime);
         let heard = self.heard(&options.listener, &asked);
         let tell = |why| self.tell_before(&asked, options, What::Waiting { why });
-        Ok(not_serving(&heard.providers.cluster, &self.runtime, live, tell).await)
+        let until = self.runtime.now() + SERVES_WITHIN;
+        Ok(not_serving(&heard.providers.cluster, &self.runtime, live, until, tell).await)
     }
 
     /// Gives a lease back that was not handed on to a run.
@@ -178,7 +171,9 @@ impl Environment {
         let Some(lease) = lease.take() else { return Err(self.unfinished(&run)) };
         let hold = Hold::new(lease);
         let plan = planned.plan;
-        // What stays as it is is not looked at again.
+        let is_aside = |key: &&ObjectKey| planned.seen.get(*key).is_some_and(is_idle);
+        let aside = left_alone(&plan).filter(is_aside).cloned().collect();
+        // What else stays as it is is not looked at again.
         let mut seen = planned.seen;
         let changed: BTreeSet<&ObjectKey> = plan.changes().map(|change| &change.key).collect();
         seen.retain(|key, _| changed.contains(key));
@@ -214,6 +209,7 @@ impl Environment {
             Arc::clone(&self.records),
             planned.head.next_release(),
             planned.head.base(),
+            aside,
             options.cancel.clone(),
             options.by.clone(),
         );

@@ -22,7 +22,8 @@ impl Executor {
         match self.state.conclusion() {
             Conclusion::Succeeded if self.looked => {
                 let head = self.release_head(at);
-                self.over(Outcome::Succeeded { release: head.id }, Some(head), at)
+                let not_serving = std::mem::take(&mut self.not_serving);
+                self.over(Outcome::Succeeded { release: head.id, not_serving }, Some(head), at)
             }
             Conclusion::RolledBack { step, why } if self.looked => {
                 let not_serving = std::mem::take(&mut self.not_serving);

@@ -1,6 +1,6 @@
 //! The last look before a run is over: whether what it brought is still there, or what it took back serves again.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, fmt::Display, sync::Arc};
 
 use futures::{
     FutureExt as _,
@@ -11,13 +11,16 @@ use futures::{
 use super::{APPEND_LIMIT, Executor};
 use crate::{
     engine::{
-        Direction, Failure, RunEnd, Step, StepId, Stuck,
+        Direction, Failure, RunEnd, Step, StepId, Stuck, What,
         journal::{JournalEvent, ReleaseHead},
-        patience::patiently_until,
+        observe::read,
+        patience::{OfProvider, patiently_until},
         state::{Conclusion, Course, Progress},
     },
+    object::ObjectKey,
     provider::ProviderError,
-    steps::{Context, Halt, Presence, brought, failed_since, missing, put_back, restored},
+    runtime::Moment,
+    steps::{Context, Halt, Presence, brought, failed_since, missing, not_serving, put_back, restored},
 };
 
 pub(super) type Look = BoxFuture<'static, Seen>;
@@ -25,7 +28,11 @@ pub(super) type Look = BoxFuture<'static, Seen>;
 /// What the last look has shown.
 pub(super) enum Seen {
     /// All that the run brought is there, but for this.
-    Brought(Option<(StepId, Failure)>),
+    Brought {
+        missing: Option<(StepId, Failure)>,
+        /// What it left as it was, and does not serve.
+        not_serving: Vec<Failure>,
+    },
     /// What was taken back is there and serves, but for this.
     Back(Vec<Failure>),
     /// Nothing, for this reason: a look without an answer is none that found everything in its place.
@@ -45,11 +52,35 @@ async fn first_missing(
     }
 }
 
+/// What the run left as it was, did not serve when this process began, and does not serve until this moment either.
+async fn still_idle(
+    context: &Context,
+    aside: &BTreeSet<ObjectKey>,
+    until: Moment,
+) -> Result<Vec<Failure>, Seen> {
+    if aside.is_empty() {
+        return Ok(Vec::new());
+    }
+    let cluster = &context.providers.cluster;
+    let live = answered(context, Direction::Forward, || read(&**cluster, aside.iter()).boxed()).await?;
+    let tell = |why| context.tell(What::Waiting { why });
+    let followed = not_serving(cluster, &context.runtime, live.values(), until, tell);
+    let stopped = context.stopped(Direction::Forward);
+    pin_mut!(stopped, followed);
+    let Either::Right((mut failures, _)) = select(stopped, followed).await else { return Err(Seen::Halted) };
+    failures.extend(aside.iter().filter(|key| !live.contains_key(*key)).map(|key| {
+        let message = format!("{key} was deleted while the run was at work");
+        Failure::new("gone", message).with_object(key.to_string()).with_hint("find out who deleted it")
+    }));
+    failures.sort_by(|one, other| one.object.cmp(&other.object));
+    Ok(failures)
+}
+
 /// Looks until there is an answer, for as long as a run waits for its records.
-async fn answered<'a, T: Send>(
+async fn answered<'a, T: Send, E: OfProvider + Display + Send>(
     context: &'a Context,
     direction: Direction,
-    look: impl Fn() -> BoxFuture<'a, Result<T, ProviderError>> + Send,
+    look: impl Fn() -> BoxFuture<'a, Result<T, E>> + Send,
 ) -> Result<T, Seen> {
     let until = context.runtime.now() + APPEND_LIMIT;
     let looked = patiently_until(&*context.runtime, until, look);
@@ -59,7 +90,8 @@ async fn answered<'a, T: Send>(
         Either::Left(_) => Err(Seen::Halted),
         Either::Right((Ok(seen), _)) => Ok(seen),
         Either::Right((Err(error), _)) => {
-            let why = format!("whether everything is in its place could not be seen: {}", error.brief());
+            let brief = error.of_provider().map_or_else(|| error.to_string(), ProviderError::brief);
+            let why = format!("whether everything is in its place could not be seen: {brief}");
             Err(Seen::Nothing(why))
         }
     }
@@ -75,10 +107,15 @@ impl Executor {
         match self.state.conclusion() {
             Conclusion::Succeeded => {
                 let presence = brought(&context, self.state.plan());
+                let (aside, until) = (self.aside.clone(), self.aside_until);
                 let look = async move {
+                    let not_serving = match still_idle(&context, &aside, until).await {
+                        Ok(not_serving) => not_serving,
+                        Err(seen) => return seen,
+                    };
                     let look = || first_missing(&context, &presence).boxed();
                     match answered(&context, Direction::Forward, look).await {
-                        Ok(missing) => Seen::Brought(missing),
+                        Ok(missing) => Seen::Brought { missing, not_serving },
                         Err(seen) => seen,
                     }
                 };
@@ -112,18 +149,17 @@ impl Executor {
     pub(super) fn looked(&mut self, seen: Seen, interrupted: bool) -> Option<(RunEnd, Option<ReleaseHead>)> {
         match seen {
             // The run has turned meanwhile, and takes back itself what is missing: the way back has its own look.
-            Seen::Brought(_) if self.state.course != Course::Forward => {}
+            Seen::Brought { .. } if self.state.course != Course::Forward => {}
             Seen::Halted if self.context.ordered() == Halt::Turn => {}
-            Seen::Brought(None) => self.looked = true,
-            Seen::Back(not_serving) => {
+            Seen::Brought { missing: None, not_serving } | Seen::Back(not_serving) => {
                 self.looked = true;
                 self.not_serving = not_serving;
             }
-            Seen::Brought(Some((step, why))) if !self.state.past_return() => {
+            Seen::Brought { missing: Some((step, why)), .. } if !self.state.past_return() => {
                 self.push(JournalEvent::Turned { why, step: Some(step), by: "maily".to_owned() });
                 self.context.halt(Halt::Turn);
             }
-            Seen::Brought(Some((step, why))) => {
+            Seen::Brought { missing: Some((step, why)), .. } => {
                 let remedy = remedy(&why).to_owned();
                 return Some(self.stuck(vec![Stuck { step, why, remedy }]));
             }

@@ -28,9 +28,11 @@ use super::{
     wish::{LOOK_FOR_REQUESTS, forget_wish, who_asked},
 };
 use crate::{
+    object::ObjectKey,
     planted::{Defect, is_planted},
     provider::RecordStore,
-    steps::{Context, End, Halt},
+    runtime::Moment,
+    steps::{Context, End, Halt, SERVES_WITHIN},
 };
 
 /// How long results wait for company before they are written alone.
@@ -62,7 +64,11 @@ pub(crate) struct Executor {
     running: FuturesUnordered<StepFuture>,
     /// Whether the last look was taken.
     looked: bool,
-    /// What does not serve, or is gone, now that everything is back.
+    /// Workloads that the plan leaves as they are, and of which it is not known that they serve.
+    aside: BTreeSet<ObjectKey>,
+    /// Until when these are waited for.
+    aside_until: Moment,
+    /// What does not serve, or is gone, in the end.
     not_serving: Vec<Failure>,
     /// Whose wish to go back could not be granted.
     refused: Option<String>,
@@ -77,9 +83,12 @@ impl Executor {
         records: Arc<dyn RecordStore>,
         release: ReleaseId,
         base: Option<ReleaseHead>,
+        aside: BTreeSet<ObjectKey>,
         cancel: CancellationToken,
         by: String,
     ) -> Self {
+        // From now on: what is broken for good makes no long run longer.
+        let aside_until = context.runtime.now() + SERVES_WITHIN;
         Self {
             context,
             state,
@@ -96,6 +105,8 @@ impl Executor {
             resumed: BTreeSet::new(),
             running: FuturesUnordered::new(),
             looked: false,
+            aside,
+            aside_until,
             not_serving: Vec::new(),
             refused: None,
         }

@@ -70,14 +70,23 @@ pub(super) fn regrouped(wanted: &Wanted, base: &Release, kept: &[Kept]) -> Optio
         [] => {}
         [(name, service)] => told.push(format!("{name} is {}", service.version)),
         [(_, first), ..] if renamed.iter().all(|(_, service)| service.version == first.version) => {
-            told.push(format!("{} services are {}", renamed.len(), first.version));
+            let names: Vec<&str> = renamed.iter().map(|(name, _)| name.as_str()).collect();
+            let names = match names[..] {
+                [ref others @ .., last] if names.len() <= 3 => format!("{} and {last}", others.join(", ")),
+                _ => format!("{} services", names.len()),
+            };
+            told.push(format!("{names} are {}", first.version));
         }
         _ => told.push(format!("{} services have other versions", renamed.len())),
     }
     told.extend(new.map(|name| format!("{name} is new")));
     told.extend(gone.map(|name| format!("{name} is no more")));
-    let text = format!("nothing is written but a release, in which {}", told.join(", "));
-    (!told.is_empty()).then(|| Note { topic: "names".to_owned(), text })
+    let text = format!(
+        "same objects as release {}: only a new release is recorded, in which {}",
+        base.head.id,
+        told.join(", ")
+    );
+    (!told.is_empty()).then(|| Note { topic: "same-objects".to_owned(), text })
 }
 
 /// Services of which a deploy brings what the release in force has. Where the shared objects differ, all do: each of
@@ -143,7 +152,7 @@ pub(super) fn strange_names<'a>(
     let replaces =
         if replaced.is_empty() { "nothing".to_owned() } else { format!("`{}`", replaced.join("`, `")) };
     let replace = options.replace.iter().filter(|name| !known.contains(*name)).map(|name| {
-        format!("`{name}` is no object of this plan: `--allow-replace` allows nothing with it; replaced is {replaces}")
+        format!("`{name}` is no object of this plan, which replaces {replaces}: `--allow-replace` has no effect for it")
     });
     let force =
         forced.into_iter().filter(|name| !known.contains(*name) && !managing.contains(*name)).map(|name| {

@@ -13,9 +13,9 @@ use crate::{
         Before, Change, ENVIRONMENT, EPOCH, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, Sealer,
         belongs_to, difference, digest_of_all, drifted, foreign_labels,
         history::{Release, Released},
-        is_beyond_any_epoch, object_digest, strip_bookkeeping, told_added, without_bookkeeping,
+        is_beyond_any_epoch, object_digest, strip_bookkeeping, told, told_added, without_bookkeeping,
     },
-    object::{FieldSet, Object, ObjectKey, atomics, managers},
+    object::{FieldSet, Object, ObjectKey, atomics, editors, managers},
     provider::ClusterIdentity,
     rollout::serves,
 };
@@ -38,6 +38,8 @@ pub struct Observed {
     pub left: BTreeMap<ObjectKey, Option<String>>,
     /// What the server would make of the wanted objects, where it was asked.
     pub dry_runs: BTreeMap<ObjectKey, DryRun>,
+    /// Why something that is there does not serve, where that was asked.
+    pub causes: BTreeMap<ObjectKey, String>,
     /// Somebody reads the plan before it is carried out: it holds for exactly what was observed.
     pub closely: bool,
 }
@@ -196,7 +198,7 @@ impl Comparison<'_> {
             && known.fingerprint.is_some()
             && !as_released
         {
-            self.note_drift(&key, &known.desired, &self.view(live, known_set));
+            self.note_drift(live, &known.desired, &self.view(live, known_set));
         }
         let mut frozen = replaced_fields(&before, &desired);
         let after = match self.observed.dry_runs.get(&key) {
@@ -298,7 +300,7 @@ impl Comparison<'_> {
         }
         if holds_data(key) {
             let text =
-                format!("{key} is in this release no more but holds data: it stays; delete it by hand");
+                format!("{key} is no longer in this release, but holds data: it stays; delete it by hand");
             self.notes.push(Note { topic: "kept".into(), text });
             return None;
         }
@@ -373,11 +375,19 @@ impl Comparison<'_> {
         desired: Object,
         fingerprint: String,
     ) -> Verdict {
-        if serves(live) == Some(false) {
+        if serves(live) == Some(false) && !desired.is_suspended() {
+            let (key, environment) = (live.key(), self.environment);
+            let why = match self.observed.causes.get(key) {
+                Some(why) => format!(": {why}"),
+                None => format!(": `mailyctl status --env {environment}` says why"),
+            };
+            let words = service.filter(|_| key.kind.keeps_pods()).map(|service| {
+                format!("; `mailyctl logs {service} --env {environment} --previous` shows its last words")
+            });
             let text = format!(
-                "{} stays as it is, and does not serve now: `mailyctl status --env {}` says why",
-                live.key(),
-                self.environment
+                "{key} stays as it is, and does not serve now{why}{}; `mailyctl rollback --env {environment} --last-good` goes \
+                 back",
+                words.unwrap_or_default()
             );
             self.notes.push(Note { topic: "not-serving".into(), text });
         }
@@ -418,11 +428,14 @@ impl Comparison<'_> {
         ours
     }
 
-    fn note_drift(&mut self, key: &ObjectKey, released: &Object, now: &Object) {
-        let fields: Vec<String> =
-            drifted(released, now).into_iter().take(3).map(|field| field.path).collect();
+    fn note_drift(&mut self, live: &Object, released: &Object, now: &Object) {
+        let fields: Vec<String> = drifted(released, now).iter().take(3).map(told).collect();
         let what = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
-        let text = format!("{key} was changed since the last release{what}");
+        // As `status` names them: clients by which people change things.
+        let people = |name: &&str| !name.starts_with("kube-") && !name.starts_with("maily");
+        let by: Vec<&str> = editors(live).filter(people).collect();
+        let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
+        let text = format!("{} was changed since the last release{by}{what}", live.key());
         self.notes.push(Note { topic: "drift".into(), text });
     }
 

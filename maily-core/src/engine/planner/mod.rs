@@ -6,6 +6,7 @@ mod change;
 mod claims;
 mod configuration;
 mod conflict;
+mod defined;
 mod missing;
 mod needs;
 mod order;

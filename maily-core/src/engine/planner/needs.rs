@@ -4,19 +4,21 @@ use std::collections::BTreeSet;
 
 use super::{
     change::Comparison,
-    problem::{NeedPlace, PlanProblem},
+    defined::Defined,
+    problem::{DEFINES, NeedPlace, PlanProblem},
     wanted::{Wanted, WantedPhase},
 };
 use crate::{
-    engine::{Goal, Note, Step},
+    engine::{Goal, Note, Step, Work},
     object::{Object, ObjectKey},
     rollout::{Evidence, Health, Target, judge},
 };
 
-/// A circle of needs.
-pub(super) fn cycles(wanted: &Wanted) -> Option<PlanProblem> {
+/// A circle of needs, and of kinds that are not there yet.
+pub(super) fn cycles<'a>(wanted: &'a Wanted, defined: &Defined<'a>) -> Option<PlanProblem> {
     fn visit<'a>(
         wanted: &'a Wanted,
+        defined: &Defined<'a>,
         name: &'a str,
         path: &mut Vec<&'a str>,
         done: &mut BTreeSet<&'a str>,
@@ -24,14 +26,18 @@ pub(super) fn cycles(wanted: &Wanted) -> Option<PlanProblem> {
         if let Some(start) = path.iter().position(|seen| *seen == name) {
             let mut circle: Vec<&str> = path[start..].to_vec();
             circle.push(name);
-            return Some(circle.join(" -> "));
+            return Some(told(wanted, defined, &circle));
         }
         if !done.insert(name) {
             return None;
         }
         path.push(name);
         let needs = wanted.services.get(name).map(|service| service.needs.as_slice()).unwrap_or_default();
-        let found = needs.iter().find_map(|need| visit(wanted, need, path, done));
+        let found = needs
+            .iter()
+            .map(String::as_str)
+            .chain(defined.before(name))
+            .find_map(|need| visit(wanted, defined, need, path, done));
         path.pop();
         found
     }
@@ -39,14 +45,34 @@ pub(super) fn cycles(wanted: &Wanted) -> Option<PlanProblem> {
     wanted
         .services
         .keys()
-        .find_map(|name| visit(wanted, name, &mut Vec::new(), &mut done))
+        .find_map(|name| visit(wanted, defined, name, &mut Vec::new(), &mut done))
         .map(|path| PlanProblem::Cycle { path })
 }
 
-/// The phase's services, each after those that it needs.
-pub(super) fn in_order<'a>(wanted: &'a Wanted, phase: &'a WantedPhase) -> Vec<&'a str> {
+/// A circle for people.
+fn told(wanted: &Wanted, defined: &Defined<'_>, circle: &[&str]) -> String {
+    let mut text = circle[0].to_owned();
+    for pair in circle.windows(2) {
+        let needs = wanted
+            .services
+            .get(pair[0])
+            .is_some_and(|service| service.needs.iter().any(|need| need == pair[1]));
+        let because = defined.because_of(pair[0], pair[1]).filter(|_| !needs);
+        let because = because.map(|key| format!(" ({DEFINES} {})", key.short())).unwrap_or_default();
+        text.push_str(&format!(" -> {}{because}", pair[1]));
+    }
+    text
+}
+
+/// The phase's services, each after those that it needs, and those that define kinds of its objects.
+pub(super) fn in_order<'a>(
+    wanted: &'a Wanted,
+    defined: &Defined<'a>,
+    phase: &'a WantedPhase,
+) -> Vec<&'a str> {
     fn visit<'a>(
         wanted: &'a Wanted,
+        defined: &Defined<'a>,
         phase: &'a WantedPhase,
         name: &'a str,
         seen: &mut BTreeSet<&'a str>,
@@ -56,8 +82,8 @@ pub(super) fn in_order<'a>(wanted: &'a Wanted, phase: &'a WantedPhase) -> Vec<&'
             return;
         }
         if let Some(service) = wanted.services.get(name) {
-            for need in &service.needs {
-                visit(wanted, phase, need, seen, out);
+            for need in service.needs.iter().map(String::as_str).chain(defined.before(name)) {
+                visit(wanted, defined, phase, need, seen, out);
             }
         }
         out.push(name);
@@ -65,35 +91,55 @@ pub(super) fn in_order<'a>(wanted: &'a Wanted, phase: &'a WantedPhase) -> Vec<&'
     let mut seen = BTreeSet::new();
     let mut out = Vec::new();
     for name in &phase.services {
-        visit(wanted, phase, name, &mut seen, &mut out);
+        visit(wanted, defined, phase, name, &mut seen, &mut out);
     }
     out
 }
 
-/// Looks at what services that change need and the plan does not bring before them: it is met by the one that runs
-/// already, if that serves. A way back is told and not refused: what does not serve may be what it mends.
+/// Looks at what services that change need and the plan does not bring before them, for it leaves it as it is, comes to
+/// it later, or is not about it: it is met by the one that runs already, if that serves. A way back is told and not
+/// refused: what does not serve may be what it mends.
 pub(super) fn look_at(wanted: &Wanted, steps: &[Step], comparison: &mut Comparison<'_>) {
     let changing: BTreeSet<&str> = steps.iter().filter_map(|step| step.service.as_deref()).collect();
     let planned: BTreeSet<&str> =
         wanted.phases.iter().flat_map(|phase| phase.services.iter().map(String::as_str)).collect();
     let goes_back = matches!(wanted.goal, Goal::Rollback { .. });
     let is_part = matches!(wanted.goal, Goal::Deploy { only: Some(_), .. });
+    let shared_changes =
+        steps.iter().any(|step| step.service.is_none() && matches!(step.work, Work::Rollout { .. }));
     let mut before: BTreeSet<&str> = BTreeSet::new();
     for phase in &wanted.phases {
         before.extend(phase.services.iter().map(String::as_str));
         for name in phase.services.iter().filter(|name| changing.contains(name.as_str())) {
             let Some(service) = wanted.services.get(name) else { continue };
-            for need in service.needs.iter().filter(|need| !before.contains(need.as_str())) {
-                let place =
-                    if planned.contains(need.as_str()) { NeedPlace::Later } else { NeedPlace::Outside };
+            for need in service
+                .needs
+                .iter()
+                .filter(|need| !changing.contains(need.as_str()) || !before.contains(need.as_str()))
+            {
+                let place = if before.contains(need.as_str()) {
+                    NeedPlace::Kept
+                } else if planned.contains(need.as_str()) {
+                    NeedPlace::Later
+                } else {
+                    NeedPlace::Outside
+                };
                 // What a whole version, or a release of then, does without is not missing.
                 if place == NeedPlace::Outside && !is_part && !wanted.services.contains_key(need) {
                     continue;
                 }
                 let Some(unmet) = unmet(wanted, name, need, place, comparison) else { continue };
-                let is_other = matches!(unmet, PlanProblem::NeedNotReady { place: NeedPlace::Outside, .. });
-                // Who brings a part may be mending something else first.
-                if goes_back || is_other {
+                let is_told = match (&unmet, place) {
+                    // What this plan brings may be what it waits for. And one that is short of pods serves.
+                    (_, NeedPlace::Kept) => {
+                        shared_changes || waits_for(wanted, need, &changing) || answers(need, comparison)
+                    }
+                    // Who brings a part may be mending something else first.
+                    (unmet, place) => {
+                        place == NeedPlace::Outside && matches!(unmet, PlanProblem::NeedNotReady { .. })
+                    }
+                };
+                if goes_back || is_told {
                     comparison.notes.push(Note { topic: "needs".into(), text: unmet.to_string() });
                 } else {
                     comparison.problems.push(unmet);
@@ -101,6 +147,39 @@ pub(super) fn look_at(wanted: &Wanted, steps: &[Step], comparison: &mut Comparis
             }
         }
     }
+}
+
+/// Whether a service needs, itself or through others, one that changes.
+fn waits_for(wanted: &Wanted, name: &str, changing: &BTreeSet<&str>) -> bool {
+    let mut behind = vec![name];
+    let mut seen = BTreeSet::new();
+    while let Some(name) = behind.pop() {
+        // Needs may form a circle, which is a problem of its own.
+        if !seen.insert(name) {
+            continue;
+        }
+        let needs = wanted.services.get(name).map(|service| service.needs.as_slice()).unwrap_or_default();
+        if needs.iter().any(|need| changing.contains(need.as_str())) {
+            return true;
+        }
+        behind.extend(needs.iter().map(String::as_str));
+    }
+    false
+}
+
+/// Whether some pods of each workload of a service are ready: others may be on their way to another node.
+fn answers(name: &str, comparison: &Comparison<'_>) -> bool {
+    const READY: [&str; 3] =
+        ["/status/availableReplicas", "/status/readyReplicas", "/status/numberAvailable"];
+    let ready = |live: &Object| READY.iter().any(|field| live.int(field).is_some_and(|ready| ready > 0));
+    let Some(base) = comparison.base else { return false };
+    let workloads = base
+        .objects
+        .values()
+        .filter(|object| object.service.as_deref() == Some(name) && object.desired.key().kind.keeps_pods());
+    workloads.map(|object| object.desired.key()).all(|key| {
+        comparison.observed.objects.get(key).is_some_and(|live| not_ready(live).is_none() || ready(live))
+    })
 }
 
 /// Why what runs does not meet a need. Of a service without workloads it counts whether it was released.

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     apart::{as_before, left_out, regrouped, strange_names},
     change::{Comparison, Observed, Scaled, Verdict},
+    defined::Defined,
     needs,
     problem::{PlanProblem, PlanProblems},
     wanted::{JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService},
 };
 use crate::{
     engine::{
-        Change, Kept, PLAN_FORMAT, Plan, Reversibility, SERVICE, Sealer, Step, StepId, Work, belongs_to,
-        history::Release,
+        Change, Kept, Left, Note, PLAN_FORMAT, Plan, Reversibility, SERVICE, Sealer, Step, StepId, Work,
+        belongs_to, history::Release,
     },
     model::TIMEOUT,
     object::{Object, ObjectKey, ObjectKind},
@@ -43,11 +44,15 @@ pub fn plan(
         notes: wanted.notes.clone(),
         problems: twice(wanted),
     };
-    comparison.problems.extend(needs::cycles(wanted));
+    let defined = Defined::new(wanted, observed, base);
+    comparison.problems.extend(needs::cycles(wanted, &defined));
+    comparison.problems.extend(defined.problems(wanted));
     let mut order = Order {
         environment: &wanted.environment,
+        defined: &defined,
         steps: Vec::new(),
         kept: Vec::new(),
+        left: Vec::new(),
         entry: BTreeSet::new(),
         begun: 0,
         last: BTreeMap::new(),
@@ -71,7 +76,7 @@ pub fn plan(
             "autoscalers may not be listed: whether one sets the replicas of a workload with a fixed number \
                     is not known; allow `list` on `horizontalpodautoscalers.autoscaling`"
                 .to_owned();
-        notes.push(crate::engine::Note { topic: "autoscaler".into(), text });
+        notes.push(Note { topic: "autoscaler".into(), text });
     }
     let workloads = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
     notes.extend(super::configuration::notes(&order.steps, workloads));
@@ -80,12 +85,17 @@ pub fn plan(
         notes.extend(super::missing::unseen(&observed.unseen));
     }
     notes.extend(left_out(wanted, base, sealer));
+    notes.extend(order.steps.iter().flat_map(|step| step.work.changes()).filter_map(suspended));
     let changes: Vec<&Change> = order.steps.iter().flat_map(|step| step.work.changes()).collect();
     notes.extend(strange_names(options, &changes, &order.kept, observed.objects.values()));
     let real = order.steps.iter().any(|step| step.reversibility != Reversibility::NoEffect);
     let regrouped = base.filter(|_| !real).and_then(|base| regrouped(wanted, base, &order.kept));
     let regroups = regrouped.is_some();
-    notes.extend(regrouped);
+    // That nothing follows the version is why the objects are the same: one note says both.
+    match (regrouped, notes.iter_mut().find(|note| note.topic == "version")) {
+        (Some(same), Some(version)) => version.text = format!("{}; {}", same.text, version.text),
+        (same, _) => notes.extend(same),
+    }
     let as_before = base.map(|base| as_before(wanted, base, &order.steps, &order.kept)).unwrap_or_default();
     notes.sort();
     notes.dedup();
@@ -110,6 +120,7 @@ pub fn plan(
         unchanged: order.kept,
         regroups,
         as_before,
+        left: order.left,
         notes,
         digest: String::new(),
     }
@@ -141,6 +152,13 @@ pub(super) fn scaled_workloads(wanted: &Wanted, observed: &Observed) -> Scaled {
         .collect()
 }
 
+/// A Job that its manifest suspends is not waited for, and whoever reads the plan should not think so.
+fn suspended(change: &Change) -> Option<Note> {
+    let job = change.desired.as_ref().filter(|desired| desired.is_suspended())?;
+    let text = format!("{} is suspended in its manifest: it is written, and nobody waits for it", job.key());
+    Some(Note { topic: "suspended".into(), text })
+}
+
 /// Two steps of one name would be one in a journal.
 fn one_name(steps: &[Step]) -> impl Iterator<Item = PlanProblem> {
     let mut seen = BTreeSet::new();
@@ -168,8 +186,10 @@ fn twice(wanted: &Wanted) -> Vec<PlanProblem> {
 
 struct Order<'a> {
     environment: &'a str,
+    defined: &'a Defined<'a>,
     steps: Vec<Step>,
     kept: Vec<Kept>,
+    left: Vec<Left>,
     /// What everything of the present phase waits for.
     entry: BTreeSet<StepId>,
     /// Steps of earlier phases. What stands before all phases belongs to the first.
@@ -232,7 +252,7 @@ impl Order<'_> {
         options: &PlanOptions,
         comparison: &mut Comparison<'_>,
     ) {
-        for name in needs::in_order(wanted, phase) {
+        for name in needs::in_order(wanted, self.defined, phase) {
             if let Some(service) = wanted.services.get(name) {
                 self.service(phase, name, service, options, comparison);
             }
@@ -290,8 +310,9 @@ impl Order<'_> {
             let shown = comparison.base.and_then(|base| base.head.frontends.get(name));
             released != Some(&service.version) || shown != options.frontends.get(name)
         });
+        let first = service.needs.iter().map(String::as_str).chain(self.defined.before(name));
         let behind: BTreeSet<StepId> =
-            service.needs.iter().filter_map(|need| self.last.get(need)).flatten().cloned().collect();
+            first.filter_map(|need| self.last.get(need)).flatten().cloned().collect();
         if changes.is_empty() && frontend.is_none() {
             self.last.insert(name.to_owned(), behind);
             return;
@@ -405,7 +426,8 @@ impl Order<'_> {
                     "{key} is of a run that was ended as it was, and of no release: as this one does not bring all \
                      services, it stays; delete it by hand"
                 );
-                comparison.notes.push(crate::engine::Note { topic: "left".into(), text });
+                comparison.notes.push(Note { topic: "left".into(), text });
+                self.left.push(Left { service: owner.map(str::to_owned), key: key.clone() });
             }
         }
         // The other way round than they were made.

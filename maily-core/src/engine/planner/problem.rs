@@ -1,6 +1,6 @@
 //! Why there is no plan: all reasons at once, each with its remedy.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use crate::{engine::StepId, object::ObjectKey};
 
@@ -11,6 +11,8 @@ pub enum NeedPlace {
     Later,
     /// In no phase of the plan.
     Outside,
+    /// In the same phase or an earlier one, where nothing of it changes.
+    Kept,
 }
 
 impl fmt::Display for NeedPlace {
@@ -18,9 +20,13 @@ impl fmt::Display for NeedPlace {
         f.write_str(match self {
             Self::Later => "which comes in a later phase and",
             Self::Outside => "which this plan does not bring and which",
+            Self::Kept => "which this plan leaves as it is and which",
         })
     }
 }
+
+/// Stands in a circle where a service comes after another one by itself.
+pub(super) const DEFINES: &str = "which defines the kind of";
 
 /// One reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,6 +136,16 @@ pub enum PlanProblem {
         /// What the rollout rules say of it.
         why: String,
     },
+    /// An object is of a kind that a service defines which does not come before it.
+    #[error("{key} is of a kind that {by} defines, {place} is not there yet")]
+    Undefined {
+        /// The object.
+        key: ObjectKey,
+        /// Who defines its kind.
+        by: String,
+        /// Where that is.
+        place: NeedPlace,
+    },
     /// Two steps would have one name.
     #[error("the plan would have step {id} twice")]
     SameStep {
@@ -141,6 +157,14 @@ pub enum PlanProblem {
     Cycle {
         /// The way round.
         path: String,
+    },
+    /// One that a file of the project can mend.
+    #[error("{place}: {problem}")]
+    At {
+        /// `file:line` of the object.
+        place: String,
+        /// What is wrong with it.
+        problem: Box<PlanProblem>,
     },
 }
 
@@ -203,12 +227,33 @@ impl PlanProblem {
             Self::NeedAbsent { need, .. } => format!(
                 "release `{need}` first, with `--components {need}`; else move it to an earlier phase, or drop the need"
             ),
+            Self::NeedNotReady { service, need, place: NeedPlace::Kept, .. } => {
+                format!("see why with `mailyctl logs {need}`; `--components {service}` does not wait for it")
+            }
             Self::NeedNotReady { need, .. } => format!(
                 "see why with `mailyctl logs {need}`; a deploy with `--components {need}` brings it alone; else move it to \
                  an earlier phase, or drop the need"
             ),
+            Self::Undefined { by, .. } => {
+                format!("release `{by}` first, with `--components {by}`; else move it to an earlier phase")
+            }
             Self::SameStep { .. } => "give one of the jobs behind it another name".to_owned(),
+            Self::Cycle { path } if path.contains(DEFINES) => {
+                "drop one of the needs, or keep the definition in a service of its own".to_owned()
+            }
             Self::Cycle { .. } => "drop one of the needs".to_owned(),
+            Self::At { problem, .. } => problem.hint(),
+        }
+    }
+
+    /// With the place where the object was written, where that is where it is mended.
+    fn located(self, places: &BTreeMap<ObjectKey, String>) -> Self {
+        let (Self::Refused { key, .. } | Self::UnknownKind { key } | Self::Owned { key, .. }) = &self else {
+            return self;
+        };
+        match places.get(key).cloned() {
+            Some(place) => Self::At { place, problem: Box::new(self) },
+            None => self,
         }
     }
 }
@@ -222,6 +267,22 @@ fn named(manager: &str, key: &ObjectKey) -> String {
 /// All reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanProblems(pub Vec<PlanProblem>);
+
+impl PlanProblems {
+    /// Whether all that is in the way is what others have set: a plan that takes it says what would change.
+    pub fn are_conflicts(&self) -> bool {
+        let of_others = |problem: &PlanProblem| {
+            matches!(problem, PlanProblem::Drift { .. } | PlanProblem::FieldConflict { .. })
+        };
+        !self.0.is_empty() && self.0.iter().all(of_others)
+    }
+
+    /// With the places of the objects in the project's files.
+    #[must_use]
+    pub(crate) fn located(self, places: &BTreeMap<ObjectKey, String>) -> Self {
+        Self(self.0.into_iter().map(|problem| problem.located(places)).collect())
+    }
+}
 
 impl fmt::Display for PlanProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -44,6 +44,7 @@ fn state(steps: Vec<Step>) -> RunState {
             unchanged: Vec::new(),
             regroups: false,
             as_before: BTreeSet::new(),
+            left: Vec::new(),
             notes: Vec::new(),
             digest: String::new(),
         }

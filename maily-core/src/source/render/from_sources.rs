@@ -162,7 +162,7 @@ impl Rendering<'_> {
         let hooks = sorted.hooks.into_iter().filter_map(|hook| {
             let place = hook.found.place.clone();
             let object = self.placed(hook.found, &scopes)?;
-            Some(Hook { found: Found { object, place }, ..hook })
+            Some(Hook { found: Found { object, place, images: Vec::new() }, ..hook })
         });
         Some((objects, hooks.collect()))
     }
@@ -186,7 +186,7 @@ impl Rendering<'_> {
 
     /// Gives an object its namespace, and refuses it where another source has it already.
     fn placed(&mut self, found: Found, scopes: &Scopes) -> Option<Object> {
-        let Found { mut object, place } = found;
+        let Found { mut object, place, images } = found;
         let namespace = self.namespace().to_owned();
         if scopes.is_cluster_scoped(&object.key().kind) {
             // As for servers and other clients, one that stands there says nothing.
@@ -216,7 +216,7 @@ impl Rendering<'_> {
             });
             return None;
         }
-        if let Some(first) = self.places.insert(object.key().clone(), place.clone()) {
+        if let Some(first) = self.rendered.places.insert(object.key().clone(), place.clone()) {
             self.errors.push(SourceError::File {
                 path: place,
                 message: format!("{} stands twice (first in {first})", object.key()),
@@ -224,6 +224,8 @@ impl Rendering<'_> {
             });
             return None;
         }
+        let key = |container| (object.key().clone(), container);
+        self.image_places.extend(images.into_iter().map(|(container, place)| (key(container), place)));
         Some(object)
     }
 

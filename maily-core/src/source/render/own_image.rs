@@ -8,11 +8,12 @@ use crate::{
     source::{
         images::{Reference, images, reference, set_image},
         manifests::SourceError,
-        pattern::alike,
+        pattern::{alike, beside},
         reserved,
     },
 };
 
+const IMAGE: &str = "write it like `registry/name:version`: below the registry's host in lower-case letters";
 const MOVES: &str = "which may be another image tomorrow";
 
 /// The image of a service, and what is done about others of its name.
@@ -74,7 +75,7 @@ impl Rendering<'_> {
             }
             let Some(parts) = reference(&image) else {
                 let message = format!("container `{container}`: `{image}` is no image");
-                self.refuse_object(&object, message, "write it like `registry/name:version`");
+                self.refuse_image(&object, &container, message, IMAGE);
                 return None;
             };
             let ours = own.name() == Some(parts.name) || self.of_project.contains_key(parts.name);
@@ -94,7 +95,7 @@ impl Rendering<'_> {
             if parts.moves() && !matches!(own, OwnImage::Written(own) if *own == image) {
                 let text = format!("container `{container}` uses `{image}`, {MOVES}");
                 if ours || self.request.resolved.project.strict {
-                    self.refuse_object(&object, text, "give it a version or a digest");
+                    self.refuse_image(&object, &container, text, "give it a version or a digest");
                     return None;
                 }
                 let text = format!("{}: {text}", self.place(&object));
@@ -110,13 +111,7 @@ impl Rendering<'_> {
         let mut found = Vec::new();
         for pattern in resolved.project.images.iter().skip(1).filter(|pattern| !pattern.contains("{service}"))
         {
-            match self.own_image(None, Some(pattern)) {
-                Ok(image) => found.extend(image),
-                Err(why) => {
-                    let ((message, help), path) = (why.told(), "images".to_owned());
-                    self.errors.push(SourceError::File { path, message, help: help.to_owned() });
-                }
-            }
+            found.extend(self.own_image(None, Some(pattern)).ok().flatten());
         }
         // A pattern that makes none is refused with its service.
         for service in resolved.services.values() {
@@ -139,13 +134,50 @@ impl Rendering<'_> {
         self.of_project = named.collect();
     }
 
+    /// Refuses patterns that make no image, whether a service uses them or not. The first one was told with the service
+    /// that would get it, if there is any.
+    pub(super) fn patterns(&mut self) {
+        let resolved = self.request.resolved;
+        let of_service = resolved.services.keys().next().map_or("service", |name| name);
+        for (index, pattern) in resolved.project.images.iter().enumerate() {
+            if index == 0 && self.images_told {
+                continue;
+            }
+            let service = pattern.contains("{service}").then_some(of_service);
+            let Err(why) = self.own_image(service, Some(pattern)) else { continue };
+            let (message, help) = why.told();
+            let message = format!("`images`: {message}");
+            self.errors.push(match resolved.pattern_place(index) {
+                Some(place) => SourceError::Text(resolved.diagnostic(place, message).with_help(help)),
+                None => SourceError::File { path: resolved.spoken(None), message, help: help.to_owned() },
+            });
+        }
+    }
+
+    /// Refuses the image of a part; what is wrong with the project's own pattern is told once, not once per service.
+    fn refuse_own(&mut self, part: Part<'_>, pattern: Option<&String>, why: NoImage) {
+        let (message, help) = why.told();
+        // One with `{images}` in it may be wrong by itself.
+        let of_project =
+            pattern.is_none_or(|own| own.contains("{images}") && self.first_is_wrong(part.name()));
+        if !(of_project && std::mem::replace(&mut self.images_told, of_project)) {
+            self.refuse(part, KEYS, message, help);
+        }
+    }
+
+    fn first_is_wrong(&self, service: &str) -> bool {
+        matches!(self.own_image(Some(service), None), Err(NoImage::Wrong { .. }))
+    }
+
     /// Notes an image that has the name of one of the project and another version.
     fn look_alike(&mut self, object: &Object, image: &str, parts: &Reference<'_>) {
         let version: &str = self.request.version;
         let values = self.placeholders(None);
         let images = &self.request.resolved.project.images;
         if parts.tag.is_none_or(|tag| !tag.contains(version))
-            && images.iter().any(|pattern| alike(pattern, &values, parts.name))
+            && images
+                .iter()
+                .any(|pattern| alike(pattern, &values, parts.name) || beside(pattern, &values, parts.name))
         {
             self.alike.entry(image.to_owned()).or_default().push(object.key().short());
         }
@@ -191,10 +223,7 @@ impl Rendering<'_> {
                 self.rendered.notes.push(Note { topic: "moving-image".into(), text });
                 return Some(image);
             }
-            Err(why) => {
-                let (message, help) = why.told();
-                self.refuse(part, KEYS, message, help);
-            }
+            Err(why) => self.refuse_own(part, pattern, why),
         }
         None
     }
@@ -223,8 +252,7 @@ impl Rendering<'_> {
         match self.own_image(Some(service), pattern) {
             Ok(image) => image.map_or(OwnImage::None, OwnImage::Given),
             Err(why) => {
-                let (message, help) = why.told();
-                self.refuse(Part::Service(service), KEYS, message, help);
+                self.refuse_own(Part::Service(service), pattern, why);
                 OwnImage::None
             }
         }
@@ -255,8 +283,8 @@ impl Rendering<'_> {
         let image = filled(written, &values)?;
         match reference(&image) {
             None => Err(NoImage::Wrong {
-                message: format!("`{image}` is no image"),
-                help: "write it like `registry/name:{version}`",
+                message: format!("image `{written}`: `{image}` is no image"),
+                help: "write it like `registry/name:{version}`: below the registry's host in lower-case letters",
             }),
             Some(parts) if parts.moves() => Err(NoImage::Moves(image)),
             Some(_) => Ok(Some(image)),

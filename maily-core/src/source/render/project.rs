@@ -8,11 +8,11 @@ use super::rendering::Rendering;
 use crate::{
     engine::planner::{Gate, WantedService},
     model::{Resolved, Service, ServiceName, Version},
-    object::Object,
+    object::{Object, ObjectKey},
     run::Note,
     source::{
-        bundle::Tools, follows, group::Groups, hooks::HookJob, images::write_pull_policies,
-        manifests::SourceErrors, order::sort, partition::partition_note,
+        aggregated::leave_rules, bundle::Tools, follows, group::Groups, hooks::HookJob,
+        images::write_pull_policies, manifests::SourceErrors, order::sort, partition::partition_note,
     },
 };
 
@@ -44,6 +44,8 @@ pub struct Rendered {
     pub notes: Vec<Note>,
     /// Services that a shared source has and the file has not.
     pub new_services: Vec<String>,
+    /// Where objects were written, as `file:line`.
+    pub places: BTreeMap<ObjectKey, String>,
 }
 
 /// Renders.
@@ -55,7 +57,8 @@ pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Re
         request,
         rendered: Rendered::default(),
         errors: Vec::new(),
-        places: BTreeMap::new(),
+        image_places: BTreeMap::new(),
+        images_told: false,
         of_project: BTreeMap::new(),
         alike: BTreeMap::new(),
     };
@@ -70,9 +73,13 @@ pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Re
     work.jobs();
     work.same_jobs();
     work.gates();
+    work.patterns();
     work.tell_alike();
     let objects = work.rendered.services.values_mut().flat_map(|service| &mut service.objects);
-    objects.chain(&mut work.rendered.shared).for_each(write_pull_policies);
+    objects.chain(&mut work.rendered.shared).for_each(|object| {
+        write_pull_policies(object);
+        leave_rules(object);
+    });
     for service in work.rendered.services.values_mut() {
         sort(&mut service.objects);
     }

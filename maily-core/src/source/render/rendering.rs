@@ -11,14 +11,18 @@ use crate::{
     model::{Part, Placeholders, Service, Source},
     object::{Object, ObjectKey},
     source::{bundle::Tools, group::Groups, manifests::SourceError},
+    yaml::Diagnostic,
 };
 
-/// What was asked for, what came of it so far, and where each object was written.
+/// What was asked for, and what came of it so far.
 pub(super) struct Rendering<'a> {
     pub(super) request: &'a RenderRequest<'a>,
     pub(super) rendered: Rendered,
     pub(super) errors: Vec<SourceError>,
-    pub(super) places: BTreeMap<ObjectKey, String>,
+    /// Where the image of each container was written.
+    pub(super) image_places: BTreeMap<(ObjectKey, String), Diagnostic>,
+    /// What is wrong with the project's `images` was told.
+    pub(super) images_told: bool,
     /// Images of the project at this version, by registry and path.
     pub(super) of_project: BTreeMap<String, String>,
     /// Images that look like the project's own, with what uses them.
@@ -45,11 +49,22 @@ impl Rendering<'_> {
 
     /// Where an object was written, or which it is.
     pub(super) fn place(&self, object: &Object) -> String {
-        self.places.get(object.key()).cloned().unwrap_or_else(|| object.key().short())
+        self.rendered.places.get(object.key()).cloned().unwrap_or_else(|| object.key().short())
     }
 
     pub(super) fn refuse_object(&mut self, object: &Object, message: String, help: &str) {
         self.errors.push(SourceError::File { path: self.place(object), message, help: help.to_owned() });
+    }
+
+    /// Refuses the image of a container.
+    pub(super) fn refuse_image(&mut self, object: &Object, container: &str, message: String, help: &str) {
+        let place = self.image_places.get(&(object.key().clone(), container.to_owned())).cloned();
+        match place {
+            Some(place) => {
+                self.errors.push(SourceError::Text(Diagnostic { message, ..place }.with_help(help)));
+            }
+            None => self.refuse_object(object, message, help),
+        }
     }
 
     pub(super) fn placeholders<'s>(&'s self, service: Option<&'s str>) -> Placeholders<'s> {

@@ -18,11 +18,6 @@ const ORDINARY: Duration = Duration::from_secs(1);
 /// Between two looks there is at least so long.
 const SHORTEST: Duration = Duration::from_millis(20);
 
-/// Whether the controller of a Job runs no pods of it for now.
-pub(crate) fn is_suspended(job: &Object) -> bool {
-    job.at("/spec/suspend") == Some(&Value::Bool(true))
-}
-
 /// Whether the controller of a Job says that one of these holds.
 fn says(job: &Object, conditions: &[&str]) -> bool {
     let holds = |condition: &Value| {
@@ -110,7 +105,7 @@ impl Writer<'_> {
                 return Err(self.foreign(change, Some(&live)));
             } else if says(&live, &["Suspended", "Complete", "Failed"]) {
                 break;
-            } else if !is_suspended(&live) {
+            } else if !live.is_suspended() {
                 self.patch(change, &live, json!({"spec": {"suspend": true}})).await?;
             } else if self.context.runtime.now() >= self.deadline {
                 let message = format!("{}: its controller does not suspend it", change.key);

@@ -8,8 +8,6 @@ mod forward;
 mod look;
 mod send;
 
-pub(super) use delete::is_suspended;
-
 use std::time::Duration;
 
 use super::context::{Context, Past};

@@ -1,0 +1,88 @@
+//! Jobs among the manifests of a service, which run when they are made.
+
+use std::time::Duration;
+
+use maily_core::{
+    engine::EnvironmentError,
+    object::{ObjectKey, ObjectKind},
+    provider::Precondition,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    setup::succeeded,
+    shop::{Shop, notes},
+};
+
+const SEEDED: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+services:
+  api: {manifests: '{version}.yaml'}
+";
+
+/// A Job with these fields beside those that it cannot do without.
+fn job(fields: &Value) -> Value {
+    let mut job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "seed"},
+        "spec": {"template": {"spec": {"restartPolicy": "Never",
+            "containers": [{"name": "seed", "image": "registry.example/seed:1"}]}}}});
+    job["spec"].as_object_mut().expect("a map").extend(fields.as_object().expect("a map").clone());
+    job
+}
+
+fn config(of: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"of": of}})
+}
+
+/// A shop of two versions that have the same Job, and a ConfigMap of their own.
+fn seeded(seed: u64, fields: &Value) -> Shop {
+    let shop = Shop::new(SEEDED, seed);
+    for version in ["v1", "v2"] {
+        shop.write(version, &[job(fields), config(version)]);
+    }
+    shop
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_its_manifest_suspends_is_not_waited_for() {
+    let shop = seeded(308, &json!({"suspend": true}));
+    let planned = shop.plan("v1").await.expect("can be planned");
+    assert!(notes(&planned, "suspended")[0].contains("Job shop/seed"), "{:?}", planned.plan.notes);
+    let begun = shop.setup.runtime.now();
+    assert!(succeeded(&shop.run(planned).await));
+    assert!(shop.setup.runtime.now().since(begun) < Duration::from_secs(10));
+    // Nor is it called something that does not serve, where it stays as it is.
+    let planned = shop.plan("v2").await.expect("can be planned");
+    let topics: Vec<&str> = planned.plan.notes.iter().map(|note| &*note.topic).collect();
+    assert!(!topics.contains(&"not-serving") && !topics.contains(&"suspended"), "{topics:?}");
+    assert!(succeeded(&shop.run(planned).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_goes_by_itself_after_a_plan_was_made_makes_it_no_older() {
+    let fields = json!({"ttlSecondsAfterFinished": 60});
+    let mut labelled = job(&fields);
+    labelled["metadata"]["labels"] = json!({"of": "v4"});
+    // Once it stays as it is, once it is taken away, and once it was to become another.
+    for version in ["v2", "v3", "v4"] {
+        let shop = seeded(309, &fields);
+        assert!(succeeded(&shop.deploy("v1").await));
+        shop.write("v3", &[config("v3")]);
+        shop.write("v4", std::slice::from_ref(&labelled));
+        let planned = shop.plan(version).await.expect("can be planned");
+        let seed = ObjectKey::new(ObjectKind::new("batch/v1", "Job"), Some("shop"), "seed");
+        shop.setup.shared.world().delete(&seed, &Precondition::Any).expect("was there");
+        let adopted = shop.setup.environment().adopt_plan(planned.plan).await;
+        if version == "v4" {
+            // The other one would run: that is another plan, though nobody has deleted anything.
+            let Err(EnvironmentError::OutOfDate(stale)) = adopted else { panic!("{adopted:?}") };
+            assert_eq!(stale, ["  Job shop/seed has gone by itself since"]);
+            continue;
+        }
+        assert!(succeeded(&shop.run(adopted.expect("fits still")).await));
+        let live = shop.live("v1", "ConfigMap", Some("shop"), "c").expect("is there");
+        assert_eq!(live.text("/data/of"), Some(version));
+    }
+}
