@@ -9,22 +9,41 @@ use serde_json::{Map, Value, json};
 pub(super) struct Owner {
     pub(super) manager: String,
     pub(super) operation: String,
-    pub(super) fields: FieldSet,
+    fields: FieldSet,
     pub(super) time: String,
+    /// Where the object says the same fields already.
+    entry: Option<usize>,
+}
+
+impl Owner {
+    fn new(manager: &str, operation: &str, fields: FieldSet, time: &str) -> Self {
+        let (manager, operation, time) = (manager.to_owned(), operation.to_owned(), time.to_owned());
+        Self { manager, operation, fields, time, entry: None }
+    }
+
+    /// Owns these fields from now on.
+    fn hold(&mut self, fields: FieldSet) {
+        if self.fields != fields {
+            self.fields = fields;
+            self.entry = None;
+        }
+    }
 }
 
 pub(super) fn owners(object: &Object) -> Vec<Owner> {
     object
         .items("/metadata/managedFields")
         .iter()
-        .filter(|entry| entry.get("subresource").is_none())
-        .map(|entry| {
+        .enumerate()
+        .filter(|(_, entry)| entry.get("subresource").is_none())
+        .map(|(at, entry)| {
             let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
             Owner {
                 manager: text("manager"),
                 operation: text("operation"),
                 fields: FieldSet::of_entry(entry),
                 time: text("time"),
+                entry: Some(at),
             }
         })
         .collect()
@@ -32,15 +51,15 @@ pub(super) fn owners(object: &Object) -> Vec<Owner> {
 
 pub(super) fn set_owners(object: &mut Object, owners: &[Owner]) {
     let api_version = object.key().kind.api_version.clone();
-    let entries: Vec<Value> = owners
-        .iter()
-        .filter(|owner| !owner.fields.is_empty())
-        .map(|owner| {
-            json!({"manager": owner.manager, "operation": owner.operation, "apiVersion": api_version,
-                "time": owner.time, "fieldsType": "FieldsV1", "fieldsV1": owner.fields.to_fields_v1()})
-        })
-        .collect();
     object.edit(|body| {
+        let mut known = body["metadata"]["managedFields"].take();
+        let mut said = |at: usize| known.get_mut(at).map(|entry| entry["fieldsV1"].take());
+        let entries = owners.iter().filter(|owner| !owner.fields.is_empty()).map(|owner| {
+            let fields = owner.entry.and_then(&mut said).unwrap_or_else(|| owner.fields.to_fields_v1());
+            json!({"manager": owner.manager, "operation": owner.operation, "apiVersion": api_version,
+                "time": owner.time, "fieldsType": "FieldsV1", "fieldsV1": fields})
+        });
+        let entries = entries.collect();
         body["metadata"]["managedFields"] = Value::Array(entries);
     });
 }
@@ -63,9 +82,7 @@ pub(super) fn apply(
     let Some(live) = live else {
         let mut object = desired.clone();
         object.edit(strip_nulls);
-        let owner =
-            Owner { manager: manager.into(), operation: "Apply".into(), fields: wanted, time: time.into() };
-        set_owners(&mut object, &[owner]);
+        set_owners(&mut object, &[Owner::new(manager, "Apply", wanted, time)]);
         return Ok(object);
     };
     let mut all = owners(live);
@@ -82,7 +99,7 @@ pub(super) fn apply(
                 fields: changed.into_iter().map(|field| field.path).collect(),
             });
             // Taken by force, the field is the applier's alone.
-            owner.fields = owner.fields.difference(&both);
+            owner.hold(owner.fields.difference(&both));
         }
     }
     if !conflicts.is_empty() && !force {
@@ -107,14 +124,9 @@ pub(super) fn apply(
         Some(index) => {
             let same = all[index].fields == wanted && same_but_managed(&object, live);
             all[index].time = time_of(same, &all[index].time);
-            all[index].fields = wanted;
+            all[index].hold(wanted);
         }
-        None => all.push(Owner {
-            manager: manager.into(),
-            operation: "Apply".into(),
-            fields: wanted,
-            time: time.into(),
-        }),
+        None => all.push(Owner::new(manager, "Apply", wanted, time)),
     }
     set_owners(&mut object, &all);
     Ok(object)
@@ -145,20 +157,15 @@ pub(super) fn patch(live: &Object, patch: &Object, manager: &str, time: &str) ->
     for owner in &mut all {
         let both = owner.fields.intersection(&changed);
         if both.project(live) != both.project(&object) {
-            owner.fields = owner.fields.difference(&both);
+            owner.hold(owner.fields.difference(&both));
         }
     }
     match all.iter_mut().find(|owner| owner.manager == manager && owner.operation == "Update") {
         Some(owner) => {
-            owner.fields = owner.fields.union(&changed);
+            owner.hold(owner.fields.union(&changed));
             time.clone_into(&mut owner.time);
         }
-        None => all.push(Owner {
-            manager: manager.into(),
-            operation: "Update".into(),
-            fields: changed,
-            time: time.into(),
-        }),
+        None => all.push(Owner::new(manager, "Update", changed, time)),
     }
     set_owners(&mut object, &all);
     object
@@ -180,13 +187,8 @@ pub(super) fn migrate(
         .fold(FieldSet::default(), |sum, owner| sum.union(&owner.fields));
     all.retain(|owner| !legacy(owner));
     match all.iter_mut().find(|owner| owner.manager == manager && owner.operation == "Apply") {
-        Some(owner) => owner.fields = owner.fields.union(&taken),
-        None => all.push(Owner {
-            manager: manager.into(),
-            operation: "Apply".into(),
-            fields: taken,
-            time: time.into(),
-        }),
+        Some(owner) => owner.hold(owner.fields.union(&taken)),
+        None => all.push(Owner::new(manager, "Apply", taken, time)),
     }
     let mut object = live.clone();
     set_owners(&mut object, &all);

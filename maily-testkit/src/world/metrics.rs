@@ -97,13 +97,12 @@ impl World {
         {
             return;
         }
-        let mut now: BTreeMap<String, Pods> = BTreeMap::new();
+        let mut counted: BTreeMap<(&str, &str, &str), Pods> = BTreeMap::new();
         for pod in self.of_kind("Pod") {
             let Some(service) = pod.label("app.kubernetes.io/name").or(pod.label("app")) else { continue };
             let image = pod.text("/spec/containers/0/image").unwrap_or_default();
             let version = image.rsplit_once(':').map_or("unknown", |(_, tag)| tag);
-            let key = format!("{}/{service}/{version}", pod.namespace().unwrap_or_default());
-            let pods = now.entry(key).or_default();
+            let pods = counted.entry((pod.namespace().unwrap_or_default(), service, version)).or_default();
             pods.total += 1;
             if !is_ready(pod) {
                 continue;
@@ -113,6 +112,9 @@ impl World {
             pods.failing += u32::from(trouble == Some(PodTrouble::Errors));
             pods.lagging += u32::from(trouble == Some(PodTrouble::Lagging));
         }
+        let key = |(namespace, service, version)| format!("{namespace}/{service}/{version}");
+        let now: BTreeMap<String, Pods> =
+            counted.into_iter().map(|(labels, pods)| (key(labels), pods)).collect();
         let at = self.now;
         let series = &mut self.telemetry.series;
         for key in series.keys().cloned().chain(now.keys().cloned()).collect::<BTreeSet<_>>() {

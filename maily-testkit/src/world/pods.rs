@@ -43,6 +43,9 @@ impl World {
 
     /// The trouble that a pod is in.
     pub(crate) fn trouble(&self, pod: &Object) -> Option<PodTrouble> {
+        if !self.faults.iter().any(|fault| matches!(fault, Fault::Pods { .. })) {
+            return None;
+        }
         let service = pod.label("maily.dev/service");
         let names: Vec<&str> = NAMES.iter().filter_map(|label| pod.label(label)).chain(service).collect();
         let tags: Vec<&str> = pod

@@ -37,8 +37,10 @@ pub fn pack<T: Serialize>(value: &T) -> Vec<u8> {
 /// When the bytes are damaged or of another shape.
 pub fn unpack<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, JournalError> {
     let json = uncompressed(key, bytes)?;
-    serde_json::from_slice(&json)
-        .map_err(|error| JournalError::Damaged { key: key.to_owned(), message: error.to_string() })
+    let damaged = |message| JournalError::Damaged { key: key.to_owned(), message };
+    // Looked through at once, and not text by text.
+    let text = std::str::from_utf8(&json).map_err(|error| damaged(error.to_string()))?;
+    serde_json::from_str(text).map_err(|error| damaged(error.to_string()))
 }
 
 /// The JSON text of a record, uncompressed.

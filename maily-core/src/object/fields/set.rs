@@ -217,9 +217,15 @@ fn of_value<'a>(value: &'a Value, path: &mut Vec<&'a str>) -> FieldSet {
     let mut set = FieldSet::default();
     let empty = match value {
         Value::Object(map) if !is_atomic_map(path) => {
+            set.children = LiteMap::with_capacity(map.len());
             for (name, inner) in map.iter().filter(|(_, inner)| !inner.is_null()) {
                 path.push(name);
-                set.children.insert(Element::Field(name.clone()), of_value(inner, path));
+                // They come sorted: each goes to the end.
+                if let Some((field, inner)) =
+                    set.children.try_append(Element::Field(name.clone()), of_value(inner, path))
+                {
+                    set.children.insert(field, inner);
+                }
                 path.pop();
             }
             Extent::Itself
