@@ -434,6 +434,8 @@ fn nothing_to_do_is_no_success_where_something_does_not_serve() {
     // The state names the pod and how it ended.
     let state = desk.sandbox(&["status", "--env", "production"]).expect(0).out;
     assert!(state.contains("failing") && state.contains("exit code 1"), "{state}");
+    // What to do next stands below.
+    assert!(state.contains("logs email --env production --previous"), "{state}");
 }
 
 #[test]

@@ -118,8 +118,9 @@ pub fn remove(resolved: &Resolved, base: &Release, names: Option<&[String]>) -> 
     let of_file: Vec<&str> =
         gone.iter().map(String::as_str).filter(|name| resolved.services.contains_key(*name)).collect();
     if !of_file.is_empty() {
+        let it = if of_file.len() == 1 { "it" } else { "them" };
         let text =
-            format!("the project file still has {}: the next deploy brings it back", of_file.join(", "));
+            format!("the project file still has {}: the next deploy brings {it} back", of_file.join(", "));
         notes.push(Note { topic: "still-there".to_owned(), text });
     }
     let mut services = IndexMap::new();

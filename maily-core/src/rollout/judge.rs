@@ -1,10 +1,9 @@
 //! The verdict.
 
 use jiff::Timestamp;
-
-use super::{Target, conditions, workload};
 use serde_json::Value;
 
+use super::{Target, conditions, workload};
 use crate::{
     object::{Object, ObjectKey},
     planted::{Defect, is_planted},

@@ -24,8 +24,7 @@ use crate::{
     object::{Object, ObjectKey},
     provider::{ClusterIdentity, ClusterInfo, ProviderError, RecordStore},
     runtime::Runtime,
-    steps::Providers,
-    steps::causes,
+    steps::{Providers, causes},
 };
 
 pub use error::EnvironmentError;

@@ -1,0 +1,120 @@
+//! What goes: after everything else, and autoscalers before what they scaled gets a number of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Order;
+use crate::{
+    engine::{
+        Change, Left, Note, Reversibility, Step, StepId, Work,
+        history::Release,
+        planner::{change::Comparison, wanted::Wanted},
+    },
+    object::{Object, ObjectKey, ObjectKind},
+};
+
+impl Order<'_> {
+    pub(super) fn prune(&mut self, wanted: &Wanted, base: Option<&Release>, comparison: &mut Comparison<'_>) {
+        let kept: BTreeSet<&ObjectKey> = wanted
+            .services
+            .values()
+            .flat_map(|service| &service.objects)
+            .chain(&wanted.shared)
+            .chain(&wanted.left_out)
+            .map(Object::key)
+            .collect();
+        let mut by_owner: BTreeMap<Option<&str>, Vec<Change>> = BTreeMap::new();
+        let observed = comparison.observed;
+        // What no release has goes with whatever covers everything, also where its service is of none.
+        for (key, owner) in observed.left.iter().rev() {
+            let owner = owner.as_deref();
+            let ours = observed.objects.get(key).is_some_and(|live| comparison.is_ours(live));
+            if !ours || kept.contains(key) {
+                continue;
+            }
+            if wanted.prune_shared || owner.is_some_and(|service| wanted.prune.contains(service)) {
+                by_owner.entry(owner).or_default().extend(comparison.unwanted(key));
+            } else {
+                let text = format!(
+                    "{key} is of a run that was ended as it was, and of no release: it stays until a deploy or a rollback \
+                     of all services takes it away"
+                );
+                comparison.notes.push(Note { topic: "left".into(), text });
+                self.left.push(Left { service: owner.map(str::to_owned), key: key.clone() });
+            }
+        }
+        // The other way round than they were made.
+        for (key, released) in base.into_iter().flat_map(|base| base.objects.iter().rev()) {
+            let owner = released.service.as_deref();
+            let may = owner.map_or(wanted.prune_shared, |service| wanted.prune.contains(service));
+            if !may || kept.contains(key) {
+                continue;
+            }
+            if let Some(change) = comparison.unwanted(key) {
+                by_owner.entry(owner).or_default().push(change);
+            }
+        }
+        let needs = std::mem::take(&mut self.ends);
+        for (owner, changes) in by_owner {
+            let changes = self.unscale(changes);
+            if changes.is_empty() {
+                continue;
+            }
+            // A service may be called `shared`: no step of one has this name.
+            let (subject, verb) = owner.map_or(("shared", "remove"), |service| (service, "prune"));
+            let id = StepId::new(self.environment, subject, verb);
+            self.steps.push(Step {
+                id,
+                service: owner.map(str::to_owned),
+                phase: None,
+                needs: needs.clone(),
+                reversibility: Reversibility::Undoable,
+                timeout_s: self.timeout_s,
+                work: Work::Prune { changes },
+            });
+        }
+    }
+
+    /// Lets autoscalers go before what they scale gets a number of its own: as long as they are there the number is
+    /// theirs. Answers what is left.
+    fn unscale(&mut self, changes: Vec<Change>) -> Vec<Change> {
+        let mut rest = Vec::new();
+        for change in changes {
+            let scaled = scaled_by(&change);
+            let brings = |step: &Step| {
+                let mut changes = step.work.changes().iter().filter(|change| change.desired.is_some());
+                changes.any(|change| scaled.as_ref() == Some(&change.key))
+            };
+            let Some(at) = self.steps.iter().position(brings) else {
+                rest.push(change);
+                continue;
+            };
+            let rollout = &mut self.steps[at];
+            let id = StepId::new(self.environment, rollout.service.as_deref().unwrap_or("shared"), "unscale");
+            let mut step = Step {
+                id: id.clone(),
+                work: Work::Prune { changes: vec![change] },
+                reversibility: Reversibility::Undoable,
+                ..rollout.clone()
+            };
+            rollout.needs.insert(id.clone());
+            match self.steps.iter_mut().find(|step| step.id == id) {
+                Some(Step { work: Work::Prune { changes }, .. }) => {
+                    if let Work::Prune { changes: more } = &mut step.work {
+                        changes.append(more);
+                    }
+                }
+                _ => self.steps.insert(at, step),
+            }
+        }
+        rest
+    }
+}
+
+/// What an autoscaler that goes has scaled.
+fn scaled_by(change: &Change) -> Option<ObjectKey> {
+    let autoscaler = &change.before.as_ref()?.object;
+    let target = |field: &str| autoscaler.text(&format!("/spec/scaleTargetRef/{field}"));
+    let is_one = autoscaler.kind() == "HorizontalPodAutoscaler" && change.desired.is_none();
+    let kind = ObjectKind::new(target("apiVersion")?, target("kind")?);
+    is_one.then(|| ObjectKey::new(kind, autoscaler.namespace(), target("name").unwrap_or_default()))
+}
