@@ -50,22 +50,9 @@ impl Code {
     /// The code for the end of a run.
     pub(crate) fn of(end: &RunEnd) -> Self {
         match end {
-            RunEnd::Over {
-                outcome: Outcome::Succeeded { not_serving, .. } | Outcome::Unchanged { not_serving },
-                ..
-            } => {
-                if not_serving.is_empty() {
-                    Self::Done
-                } else {
-                    Self::Stuck
-                }
-            }
-            RunEnd::Over { outcome: Outcome::RolledBack { not_serving, .. }, .. }
-                if not_serving.is_empty() =>
-            {
-                Self::RolledBack
-            }
-            RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. } => Self::Stuck,
+            RunEnd::Over { outcome, .. } if !outcome.not_serving().is_empty() => Self::Stuck,
+            RunEnd::Over { outcome: Outcome::Succeeded { .. } | Outcome::Unchanged { .. }, .. } => Self::Done,
+            RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. } => Self::RolledBack,
             RunEnd::Over { outcome: Outcome::Stuck { .. }, .. } | RunEnd::Stuck { .. } => Self::Stuck,
             RunEnd::Over { outcome: Outcome::Cancelled { .. }, .. } => Self::Failed,
             RunEnd::Paused { .. } => Self::Interrupted,

@@ -9,9 +9,8 @@ use super::{paint::Paint, text::plain, tool::Tool};
 pub(super) fn is_good(end: &RunEnd) -> bool {
     match end {
         RunEnd::Over {
-            outcome: Outcome::Succeeded { not_serving, .. } | Outcome::Unchanged { not_serving },
-            ..
-        } => not_serving.is_empty(),
+            outcome: outcome @ (Outcome::Succeeded { .. } | Outcome::Unchanged { .. }), ..
+        } => outcome.not_serving().is_empty(),
         _ => false,
     }
 }

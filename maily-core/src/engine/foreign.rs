@@ -1,7 +1,10 @@
 //! What others set on an object beside what a release sets: seen and told, never taken away in silence.
 
 use super::{MANAGER, Sealer, object_digest, planner::is_deployer, strip_bookkeeping, without_bookkeeping};
-use crate::object::{FieldSet, Object, managers};
+use crate::{
+    object::{FieldSet, Object, editors, managers},
+    rollout::RESTARTED,
+};
 
 /// Annotations by which the cluster's own controllers keep their books.
 const CONTROLLERS: [&str; 5] = [
@@ -11,8 +14,6 @@ const CONTROLLERS: [&str; 5] = [
     "volume.beta.kubernetes.io/",
     "volume.kubernetes.io/",
 ];
-/// Restarting pods changes nothing of what is released.
-const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// Digest of everything that people and tools set on an object, whoever it was: a plan that somebody has read holds for
 /// exactly this. What controllers keep by themselves is left out: status, their annotations, the number of replicas
@@ -34,6 +35,11 @@ pub(crate) fn digest_of_all(sealer: &Sealer, live: &Object) -> String {
     });
     strip_bookkeeping(&mut object);
     object_digest(&sealer.seal(&object))
+}
+
+/// Clients by which people have changed an object.
+pub(crate) fn people(live: &Object) -> Vec<&str> {
+    editors(live).filter(|name| !name.starts_with("kube-") && !name.starts_with("maily")).collect()
 }
 
 /// Fields that people's clients own on an object and that its release does not set, by client.

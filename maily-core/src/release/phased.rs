@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     engine::{
-        Head, Outcome, RunId, history,
+        Head, RunId, history,
         journal::{self, JournalError, Recorded},
     },
     model::{EnvironmentName, Phase, PhaseName, Project, ServiceName, Source, UnknownEnvironment, Version},
@@ -187,7 +187,7 @@ pub async fn never_had(
 async fn ended_beside_trouble(records: &dyn RecordStore, run: &RunId) -> Result<bool, JournalError> {
     let recorded = journal::read(records, run).await?;
     let outcome = recorded.as_ref().and_then(Recorded::outcome);
-    Ok(matches!(outcome, Some((Outcome::Succeeded { not_serving, .. }, _)) if !not_serving.is_empty()))
+    Ok(outcome.is_some_and(|(outcome, _)| !outcome.not_serving().is_empty()))
 }
 
 #[cfg(test)]

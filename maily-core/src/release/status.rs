@@ -16,16 +16,14 @@ use crate::{
         Environment, EnvironmentError, FenceSight, LeaseSight, NAMESPACE, Operation, ReleaseId, RunId,
         Sealer, Storage, drifted, epoch_of, foreign_labels, forward_run_of,
         history::{Release, Released, Unfinished},
-        patiently, read_objects, released_view, run_of, sight_of_lease, told, told_added,
+        patiently, people, read_objects, released_view, run_of, sight_of_lease, told, told_added,
     },
     model::{Fencing, Resolved},
-    object::{Object, ObjectKey, ObjectKind, editors},
+    object::{Object, ObjectKey, ObjectKind},
     provider::ListQuery,
     rollout::{Evidence, Health, Target, judge},
+    steps::replica_sets,
 };
-
-/// So many replica sets of one workload are read: more have no pods at once.
-const MOST_SETS: usize = 8;
 
 /// State of an environment.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
@@ -157,7 +155,7 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
     let live = patiently(runtime, || read_objects(cluster, release.objects.keys()).boxed()).await?;
     let pods = ListQuery::new(ObjectKind::new("v1", "Pod"), Some(&environment.namespace));
     let pods = patiently(runtime, || cluster.list(&pods)).await.map_err(EnvironmentError::Provider)?;
-    let replica_sets = replica_sets(environment, &live, &pods).await;
+    let replica_sets = all_replica_sets(environment, &live, &pods).await;
     let frontends = frontends::look(environment, resolved, &release).await;
     let run = head.unfinished.as_ref();
     let look = Look {
@@ -178,27 +176,21 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
     Ok(status)
 }
 
-/// The replica sets of pods that cannot start: only they tell whether these are the new ones. What cannot be read is left
-/// out.
-async fn replica_sets(
+/// The replica sets of all workloads, as far as they are asked for.
+async fn all_replica_sets(
     environment: &Environment,
     live: &BTreeMap<ObjectKey, Object>,
     pods: &[Object],
 ) -> Vec<Object> {
     let cluster = &environment.providers.cluster;
-    let mut found: Vec<Object> = Vec::new();
+    let read = |key: ObjectKey| {
+        async move { patiently(&*environment.runtime, || cluster.get(&key)).await.ok().flatten() }.boxed()
+    };
+    let mut found = Vec::new();
     for workload in live.values().filter(|live| live.key().kind.keeps_pods()) {
         let Some(target) = Target::pin(workload) else { continue };
         let pods: Vec<&Object> = pods.iter().filter(|pod| target.selects(pod)).collect();
-        // Each round reads one more.
-        for _ in 0..MOST_SETS {
-            let replica_sets = found.iter().collect();
-            let evidence =
-                Evidence { live: Some(workload), pods: pods.clone(), all_pods: true, replica_sets };
-            let Health::Ask(key) = judge(&target, &evidence) else { break };
-            let Ok(Some(set)) = patiently(&*environment.runtime, || cluster.get(&key)).await else { break };
-            found.push(set);
-        }
+        found.extend(replica_sets(&target, workload, &pods, read).await);
     }
     found
 }
@@ -383,7 +375,7 @@ impl Look<'_> {
             if *fingerprint != digest {
                 let fields = drifted(&released.desired, &now);
                 let fields: Vec<String> = fields.iter().take(3).map(told).collect();
-                let by = others(live);
+                let by = people(live);
                 let by = if by.is_empty() { String::new() } else { format!(" (by {})", by.join(", ")) };
                 found.push(format!("{}: {}{by}", key.short(), fields.join(", ")));
             }
@@ -406,9 +398,4 @@ fn counts(live: &Object) -> (u32, u32) {
 
 fn takes_out(operation: Operation) -> bool {
     matches!(operation, Operation::Delete | Operation::Replace)
-}
-
-/// Clients by which people change things.
-fn others(live: &Object) -> Vec<&str> {
-    editors(live).filter(|name| !name.starts_with("kube-") && !name.starts_with("maily")).collect()
 }

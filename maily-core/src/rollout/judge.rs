@@ -73,8 +73,8 @@ pub(crate) fn serves(live: &Object) -> Option<bool> {
     Some(judge(&target, &evidence) == Health::Done)
 }
 
-/// Where `kubectl rollout restart` says when.
-const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
+/// Where `kubectl rollout restart` says when: restarting pods changes nothing of what is released.
+pub(crate) const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// A template without the mark of a restart: new pods of it are made of just what was written, and are waited for.
 fn unrestarted(template: Option<&Value>) -> Option<Value> {

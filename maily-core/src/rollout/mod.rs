@@ -13,8 +13,8 @@ mod tests;
 mod workload;
 
 pub(crate) use digests::digests;
-pub(crate) use judge::serves;
 pub use judge::{Evidence, Health, Reason, judge};
+pub(crate) use judge::{RESTARTED, serves};
 pub(crate) use pod::{unready, unready_since};
 pub use target::Target;
 pub(crate) use workload::REVISION;

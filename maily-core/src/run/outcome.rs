@@ -153,6 +153,18 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// What was not seen to serve in the end: where there is any, a person has to look after it.
+    pub fn not_serving(&self) -> &[Failure] {
+        match self {
+            Self::Succeeded { not_serving, .. }
+            | Self::Unchanged { not_serving }
+            | Self::RolledBack { not_serving, .. } => not_serving,
+            Self::Stuck { .. } | Self::Cancelled { .. } => &[],
+        }
+    }
+}
+
 /// How a process ended its work on a run: what whoever called it is told. The run itself may go on later, in another
 /// process; only where it is over it has an [`Outcome`].
 #[derive(Clone, Debug, PartialEq, Eq)]

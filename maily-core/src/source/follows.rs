@@ -71,7 +71,7 @@ fn nothing_follows(request: &RenderRequest<'_>, used: &Used) -> Option<Note> {
 /// Patterns of the project that no image has the registry and path of: a slip, or a line that is left over.
 fn unused(request: &RenderRequest<'_>, used: &Used) -> Vec<Note> {
     let resolved = request.resolved;
-    if used.is_empty() || request.only.is_some() {
+    if used.is_empty() {
         return Vec::new();
     }
     let values = |service| Placeholders {

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::future::join_all;
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+};
 
 use super::watcher::{Follower, Watcher};
 use crate::{
@@ -70,27 +73,37 @@ pub(crate) async fn causes<'a>(
     let Ok(pods) = cluster.list(&pods).await else { return found };
     for workload in idle {
         let Some(target) = Target::pin(workload) else { continue };
-        let mut sets: Vec<Object> = Vec::new();
-        // Each round reads one more.
-        for _ in 0..MOST_SETS {
-            let pods = pods.iter().filter(|pod| target.selects(pod)).collect();
-            let replica_sets = sets.iter().collect();
-            let evidence = Evidence { live: Some(workload), pods, all_pods: true, replica_sets };
-            let why = match judge(&target, &evidence) {
-                Health::Ask(key) => match cluster.get(&key).await {
-                    Ok(Some(set)) => {
-                        sets.push(set);
-                        continue;
-                    }
-                    _ => break,
-                },
-                Health::Failed(reason) => reason.message,
-                Health::Waiting { why, .. } => why,
-                Health::Done => break,
-            };
-            found.insert(workload.key().clone(), why);
-            break;
-        }
+        let pods: Vec<&Object> = pods.iter().filter(|pod| target.selects(pod)).collect();
+        let read = |key| async move { cluster.get(&key).await.ok().flatten() }.boxed();
+        let sets = replica_sets(&target, workload, &pods, read).await;
+        let evidence =
+            Evidence { live: Some(workload), pods, all_pods: true, replica_sets: sets.iter().collect() };
+        let why = match judge(&target, &evidence) {
+            Health::Failed(reason) => reason.message,
+            Health::Waiting { why, .. } => why,
+            Health::Done | Health::Ask(_) => continue,
+        };
+        found.insert(workload.key().clone(), why);
+    }
+    found
+}
+
+/// The replica sets of a workload's pods that cannot start: only they tell whether these are the new ones. What cannot be
+/// read is left out.
+pub(crate) async fn replica_sets<'a>(
+    target: &Target,
+    live: &Object,
+    pods: &[&Object],
+    read: impl Fn(ObjectKey) -> BoxFuture<'a, Option<Object>>,
+) -> Vec<Object> {
+    let mut found: Vec<Object> = Vec::new();
+    // Each round reads one more.
+    for _ in 0..MOST_SETS {
+        let replica_sets = found.iter().collect();
+        let evidence = Evidence { live: Some(live), pods: pods.to_vec(), all_pods: true, replica_sets };
+        let Health::Ask(key) = judge(target, &evidence) else { break };
+        let Some(set) = read(key).await else { break };
+        found.push(set);
     }
     found
 }

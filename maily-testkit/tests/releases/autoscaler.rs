@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     hindered::Hindered,
     setup::{Setup, fault, succeeded},
-    shop::Shop,
+    shop::{OF_MANIFESTS, Shop},
 };
 
 const FIXED: &str = "
@@ -168,15 +168,6 @@ async fn an_autoscaler_that_has_not_scaled_yet_is_seen_as_well() {
     assert_eq!(live(&setup).int("/spec/replicas"), Some(3));
 }
 
-const STOPPED: &str = "
-maily: 1
-project: shop
-environments:
-  production: {namespace: shop}
-services:
-  api: {manifests: '{version}.yaml'}
-";
-
 /// `api` with so many replicas, and an autoscaler where one is asked for.
 fn manifests(replicas: i64, scaled: bool) -> Vec<Value> {
     let labels = json!({"app": "api"});
@@ -194,7 +185,7 @@ fn manifests(replicas: i64, scaled: bool) -> Vec<Value> {
 
 #[tokio::test(start_paused = true)]
 async fn an_autoscaler_begins_with_what_serves_and_not_with_what_a_version_had_stopped() {
-    let shop = Shop::new(STOPPED, 151);
+    let shop = Shop::new(OF_MANIFESTS, 151);
     shop.write("v1", &manifests(5, true));
     shop.write("v2", &manifests(0, false));
     shop.write("v3", &manifests(0, true));

@@ -13,17 +13,8 @@ use serde_json::{Value, json};
 
 use crate::{
     setup::succeeded,
-    shop::{Shop, deployment},
+    shop::{OF_MANIFESTS, Shop, deployment},
 };
-
-const PROJECT: &str = "
-maily: 1
-project: shop
-environments:
-  production: {namespace: shop}
-services:
-  api: {manifests: '{version}.yaml'}
-";
 
 fn map(name: &str, value: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": value}})
@@ -58,7 +49,7 @@ fn changed(planned: &Planned) -> BTreeSet<String> {
 
 #[tokio::test(start_paused = true)]
 async fn every_changed_object_is_dry_run_and_no_other() {
-    let shop = Shop::new(PROJECT, 111);
+    let shop = Shop::new(OF_MANIFESTS, 111);
     for (name, setting) in [("v1", "1"), ("v2", "2")] {
         shop.write(name, &version(setting));
     }
@@ -82,7 +73,7 @@ fn edit(shop: &Shop, manager: &'static str, kind: (&str, &str), name: &str, fiel
 
 #[tokio::test(start_paused = true)]
 async fn what_has_drifted_and_will_be_written_again_is_dry_run_too() {
-    let shop = Shop::new(PROJECT, 112);
+    let shop = Shop::new(OF_MANIFESTS, 112);
     for (name, setting) in [("v1", "1"), ("v2", "2")] {
         shop.write(name, &version(setting));
     }
@@ -112,7 +103,7 @@ async fn what_has_drifted_and_will_be_written_again_is_dry_run_too() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_server_would_refuse_to_write_again_is_told_by_the_plan() {
-    let shop = Shop::new(PROJECT, 113);
+    let shop = Shop::new(OF_MANIFESTS, 113);
     shop.write("v1", &version("1"));
     assert!(succeeded(&shop.deploy("v1").await));
     edit(

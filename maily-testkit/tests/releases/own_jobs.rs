@@ -11,17 +11,8 @@ use serde_json::{Value, json};
 
 use crate::{
     setup::succeeded,
-    shop::{Shop, notes},
+    shop::{OF_MANIFESTS, Shop, notes},
 };
-
-const SEEDED: &str = "
-maily: 1
-project: shop
-environments:
-  production: {namespace: shop}
-services:
-  api: {manifests: '{version}.yaml'}
-";
 
 /// A Job with these fields beside those that it cannot do without.
 fn job(fields: &Value) -> Value {
@@ -38,7 +29,7 @@ fn config(of: &str) -> Value {
 
 /// A shop of two versions that have the same Job, and a ConfigMap of their own.
 fn seeded(seed: u64, fields: &Value) -> Shop {
-    let shop = Shop::new(SEEDED, seed);
+    let shop = Shop::new(OF_MANIFESTS, seed);
     for version in ["v1", "v2"] {
         shop.write(version, &[job(fields), config(version)]);
     }

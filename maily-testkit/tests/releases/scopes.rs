@@ -8,17 +8,8 @@ use serde_json::{Value, json};
 
 use crate::{
     setup::succeeded,
-    shop::{Shop, deployment},
+    shop::{OF_MANIFESTS, Shop, deployment},
 };
-
-const PROJECT: &str = "
-maily: 1
-project: shop
-environments:
-  production: {namespace: shop}
-services:
-  api: {manifests: '{version}.yaml'}
-";
 
 const GROUP: &str = "stores.example.com/v1";
 
@@ -99,7 +90,7 @@ async fn go_back(shop: &Shop) -> RunEnd {
 
 #[tokio::test(start_paused = true)]
 async fn a_kind_that_the_cluster_serves_outside_namespaces_has_none() {
-    let shop = Shop::new(PROJECT, 101);
+    let shop = Shop::new(OF_MANIFESTS, 101);
     shop.make(&cluster_store()).await;
     shop.write(
         "v1",
@@ -111,7 +102,7 @@ async fn a_kind_that_the_cluster_serves_outside_namespaces_has_none() {
 
 #[tokio::test(start_paused = true)]
 async fn a_kind_whose_definition_comes_along_has_the_scope_that_stands_there() {
-    let shop = Shop::new(PROJECT, 102);
+    let shop = Shop::new(OF_MANIFESTS, 102);
     // As `kubectl` does: the namespace of such an object means nothing, whatever it is.
     let objects = [
         custom("ClusterStore", "one", None),
@@ -126,7 +117,7 @@ async fn a_kind_whose_definition_comes_along_has_the_scope_that_stands_there() {
 
 #[tokio::test(start_paused = true)]
 async fn an_object_outside_namespaces_stands_once_with_a_namespace_or_without() {
-    let shop = Shop::new(PROJECT, 103);
+    let shop = Shop::new(OF_MANIFESTS, 103);
     let both = [custom("ClusterStore", "one", None), custom("ClusterStore", "one", Some("elsewhere"))];
     shop.write("v1", &[&both[..], &[cluster_store(), app()]].concat());
     let refused = shop.plan("v1").await.expect_err("is refused").to_string();
@@ -135,7 +126,7 @@ async fn an_object_outside_namespaces_stands_once_with_a_namespace_or_without() 
 
 #[tokio::test(start_paused = true)]
 async fn kinds_of_kubernetes_outside_namespaces_have_none_either() {
-    let shop = Shop::new(PROJECT, 104);
+    let shop = Shop::new(OF_MANIFESTS, 104);
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": {"name": "reader", "namespace": "shop"}, "rules": []});
     shop.write("v1", &[role, app()]);
@@ -149,7 +140,7 @@ async fn kinds_of_kubernetes_outside_namespaces_have_none_either() {
 
 #[tokio::test(start_paused = true)]
 async fn kinds_in_namespaces_and_kinds_that_nobody_serves_are_as_they_were() {
-    let shop = Shop::new(PROJECT, 105);
+    let shop = Shop::new(OF_MANIFESTS, 105);
     shop.make(&definition("Store", "stores", "Namespaced")).await;
     // The name of a kind of Kubernetes says nothing about one of another group.
     shop.make(&definition("Node", "nodes", "Namespaced")).await;
@@ -182,7 +173,7 @@ async fn asked(shop: &Shop, version: &str) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_asked_about_kinds_of_kubernetes_and_of_definitions_that_come_along() {
-    let shop = Shop::new(PROJECT, 106);
+    let shop = Shop::new(OF_MANIFESTS, 106);
     shop.make(&definition("Store", "stores", "Namespaced")).await;
     shop.write("v1", &[app()]);
     shop.write("v2", &[custom("ClusterStore", "one", None), cluster_store(), app()]);

@@ -16,6 +16,16 @@ use tempfile::TempDir;
 
 use crate::setup::{Setup, succeeded};
 
+/// A project of one service, whose manifests are its version's.
+pub(crate) const OF_MANIFESTS: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+services:
+  api: {manifests: '{version}.yaml'}
+";
+
 pub(crate) struct Shop {
     pub(crate) setup: Setup,
     folder: TempDir,

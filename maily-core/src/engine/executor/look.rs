@@ -65,9 +65,7 @@ async fn still_idle(
     let live = answered(context, Direction::Forward, || read(&**cluster, aside.iter()).boxed()).await?;
     let tell = |why| context.tell(What::Waiting { why });
     let followed = not_serving(cluster, &context.runtime, live.values(), until, tell);
-    let stopped = context.stopped(Direction::Forward);
-    pin_mut!(stopped, followed);
-    let Either::Right((mut failures, _)) = select(stopped, followed).await else { return Err(Seen::Halted) };
+    let mut failures = unless_stopped(context, Direction::Forward, followed).await?;
     failures.extend(aside.iter().filter(|key| !live.contains_key(*key)).map(|key| {
         let message = format!("{key} was deleted while the run was at work");
         Failure::new("gone", message).with_object(key.to_string()).with_hint("find out who deleted it")
@@ -84,16 +82,23 @@ async fn answered<'a, T: Send, E: OfProvider + Display + Send>(
 ) -> Result<T, Seen> {
     let until = context.runtime.now() + APPEND_LIMIT;
     let looked = patiently_until(&*context.runtime, until, look);
+    unless_stopped(context, direction, looked).await?.map_err(|error| {
+        let brief = error.of_provider().map_or_else(|| error.to_string(), ProviderError::brief);
+        Seen::Nothing(format!("whether everything is in its place could not be seen: {brief}"))
+    })
+}
+
+/// What comes of it, unless the process is told to stop first.
+async fn unless_stopped<T>(
+    context: &Context,
+    direction: Direction,
+    work: impl Future<Output = T>,
+) -> Result<T, Seen> {
     let stopped = context.stopped(direction);
-    pin_mut!(stopped, looked);
-    match select(stopped, looked).await {
+    pin_mut!(stopped, work);
+    match select(stopped, work).await {
         Either::Left(_) => Err(Seen::Halted),
-        Either::Right((Ok(seen), _)) => Ok(seen),
-        Either::Right((Err(error), _)) => {
-            let brief = error.of_provider().map_or_else(|| error.to_string(), ProviderError::brief);
-            let why = format!("whether everything is in its place could not be seen: {brief}");
-            Err(Seen::Nothing(why))
-        }
+        Either::Right((done, _)) => Ok(done),
     }
 }
 

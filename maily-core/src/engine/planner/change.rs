@@ -13,9 +13,9 @@ use crate::{
         Before, Change, ENVIRONMENT, EPOCH, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, Sealer,
         belongs_to, difference, digest_of_all, drifted, foreign_labels,
         history::{Release, Released},
-        is_beyond_any_epoch, object_digest, strip_bookkeeping, told, told_added, without_bookkeeping,
+        is_beyond_any_epoch, object_digest, people, strip_bookkeeping, told, told_added, without_bookkeeping,
     },
-    object::{FieldSet, Object, ObjectKey, atomics, editors, managers},
+    object::{FieldSet, Object, ObjectKey, atomics, managers},
     provider::ClusterIdentity,
     rollout::serves,
 };
@@ -188,17 +188,9 @@ impl Comparison<'_> {
         if labelled && known.is_some_and(|known| is_in_force(known, &desired, &fingerprint)) {
             return Some(self.keep(service, live, desired, fingerprint));
         }
-        let known_set = known.map(|known| without_bookkeeping(FieldSet::of(&known.desired)));
-        // Most releases set what the one before it set, and what was found is one look for both.
-        let as_released = known.zip(known_set.as_ref()).is_some_and(|(known, known_set)| {
-            let anew = (*known_set != set).then(|| object_digest(&self.view(live, known_set)));
-            known.fingerprint.as_ref() == Some(anew.as_ref().unwrap_or(&fingerprint))
-        });
-        if let (Some(known), Some(known_set)) = (known, &known_set)
-            && known.fingerprint.is_some()
-            && !as_released
-        {
-            self.note_drift(live, &known.desired, &self.view(live, known_set));
+        let otherwise = known.filter(|known| !self.is_as_released(live, known, &set, &fingerprint));
+        if let Some(known) = otherwise.filter(|known| known.fingerprint.is_some()) {
+            self.note_drift(live, &known.desired);
         }
         let mut frozen = replaced_fields(&before, &desired);
         let after = match self.observed.dry_runs.get(&key) {
@@ -244,8 +236,8 @@ impl Comparison<'_> {
             return self.replace(key, live, desired, frozen, fields);
         }
         let wanted = after.as_ref().unwrap_or(&desired);
-        let mut conflicts = self.conflicts(live, wanted, &migrate, known, as_released);
-        conflicts.extend(known.filter(|_| !as_released).and_then(|known| self.nobodys(live, wanted, known)));
+        let mut conflicts = self.conflicts(live, wanted, &migrate, known, otherwise.is_none());
+        conflicts.extend(otherwise.and_then(|known| self.nobodys(live, wanted, known)));
         if is_held(live, &desired) {
             conflicts.push(PlanProblem::Paused { key: key.clone() });
         }
@@ -428,12 +420,19 @@ impl Comparison<'_> {
         ours
     }
 
-    fn note_drift(&mut self, live: &Object, released: &Object, now: &Object) {
-        let fields: Vec<String> = drifted(released, now).iter().take(3).map(told).collect();
+    /// Whether an object is as the release has left it; given what a release would set, and the fingerprint of that.
+    fn is_as_released(&self, live: &Object, known: &Released, set: &FieldSet, fingerprint: &String) -> bool {
+        let known_set = without_bookkeeping(FieldSet::of(&known.desired));
+        // Most releases set what the one before it set, and one look tells of both.
+        let anew = (known_set != *set).then(|| object_digest(&self.view(live, &known_set)));
+        known.fingerprint.as_ref() == Some(anew.as_ref().unwrap_or(fingerprint))
+    }
+
+    fn note_drift(&mut self, live: &Object, released: &Object) {
+        let now = self.view(live, &without_bookkeeping(FieldSet::of(released)));
+        let fields: Vec<String> = drifted(released, &now).iter().take(3).map(told).collect();
         let what = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
-        // As `status` names them: clients by which people change things.
-        let people = |name: &&str| !name.starts_with("kube-") && !name.starts_with("maily");
-        let by: Vec<&str> = editors(live).filter(people).collect();
+        let by = people(live);
         let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
         let text = format!("{} was changed since the last release{by}{what}", live.key());
         self.notes.push(Note { topic: "drift".into(), text });

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     change::Observed,
+    needs::{behind, needs_of},
     problem::{NeedPlace, PlanProblem},
     wanted::Wanted,
 };
@@ -68,18 +69,7 @@ impl<'a> Defined<'a> {
 
     /// Whether a service comes after another one, by its needs or by what it defines.
     fn is_behind(&self, wanted: &'a Wanted, service: &'a str, other: &str) -> bool {
-        let mut open = vec![service];
-        let mut seen = BTreeSet::new();
-        while let Some(name) = open.pop() {
-            if name == other {
-                return true;
-            }
-            if seen.insert(name) {
-                let needs = wanted.services.get(name).into_iter().flat_map(|service| &service.needs);
-                open.extend(needs.map(String::as_str).chain(self.before(name)));
-            }
-        }
-        false
+        behind(service, |name| needs_of(wanted, name).chain(self.before(name))).contains(other)
     }
 
     /// Objects whose kind nothing will have defined when it is their turn.

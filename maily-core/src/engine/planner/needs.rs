@@ -32,10 +32,7 @@ pub(super) fn cycles<'a>(wanted: &'a Wanted, defined: &Defined<'a>) -> Option<Pl
             return None;
         }
         path.push(name);
-        let needs = wanted.services.get(name).map(|service| service.needs.as_slice()).unwrap_or_default();
-        let found = needs
-            .iter()
-            .map(String::as_str)
+        let found = needs_of(wanted, name)
             .chain(defined.before(name))
             .find_map(|need| visit(wanted, defined, need, path, done));
         path.pop();
@@ -53,10 +50,7 @@ pub(super) fn cycles<'a>(wanted: &'a Wanted, defined: &Defined<'a>) -> Option<Pl
 fn told(wanted: &Wanted, defined: &Defined<'_>, circle: &[&str]) -> String {
     let mut text = circle[0].to_owned();
     for pair in circle.windows(2) {
-        let needs = wanted
-            .services
-            .get(pair[0])
-            .is_some_and(|service| service.needs.iter().any(|need| need == pair[1]));
+        let needs = needs_of(wanted, pair[0]).any(|need| need == pair[1]);
         let because = defined.because_of(pair[0], pair[1]).filter(|_| !needs);
         let because = because.map(|key| format!(" ({DEFINES} {})", key.short())).unwrap_or_default();
         text.push_str(&format!(" -> {}{because}", pair[1]));
@@ -81,10 +75,8 @@ pub(super) fn in_order<'a>(
         if !phase.services.iter().any(|service| service == name) || !seen.insert(name) {
             return;
         }
-        if let Some(service) = wanted.services.get(name) {
-            for need in service.needs.iter().map(String::as_str).chain(defined.before(name)) {
-                visit(wanted, defined, phase, need, seen, out);
-            }
+        for need in needs_of(wanted, name).chain(defined.before(name)) {
+            visit(wanted, defined, phase, need, seen, out);
         }
         out.push(name);
     }
@@ -107,6 +99,7 @@ pub(super) fn look_at(wanted: &Wanted, steps: &[Step], comparison: &mut Comparis
     let is_part = matches!(wanted.goal, Goal::Deploy { only: Some(_), .. });
     let shared_changes =
         steps.iter().any(|step| step.service.is_none() && matches!(step.work, Work::Rollout { .. }));
+    let waits_for = |need| !behind(need, |name| needs_of(wanted, name)).is_disjoint(&changing);
     let mut before: BTreeSet<&str> = BTreeSet::new();
     for phase in &wanted.phases {
         before.extend(phase.services.iter().map(String::as_str));
@@ -131,9 +124,7 @@ pub(super) fn look_at(wanted: &Wanted, steps: &[Step], comparison: &mut Comparis
                 let Some(unmet) = unmet(wanted, name, need, place, comparison) else { continue };
                 let is_told = match (&unmet, place) {
                     // What this plan brings may be what it waits for. And one that is short of pods serves.
-                    (_, NeedPlace::Kept) => {
-                        shared_changes || waits_for(wanted, need, &changing) || answers(need, comparison)
-                    }
+                    (_, NeedPlace::Kept) => shared_changes || waits_for(need) || answers(need, comparison),
                     // Who brings a part may be mending something else first.
                     (unmet, place) => {
                         place == NeedPlace::Outside && matches!(unmet, PlanProblem::NeedNotReady { .. })
@@ -149,22 +140,24 @@ pub(super) fn look_at(wanted: &Wanted, steps: &[Step], comparison: &mut Comparis
     }
 }
 
-/// Whether a service needs, itself or through others, one that changes.
-fn waits_for(wanted: &Wanted, name: &str, changing: &BTreeSet<&str>) -> bool {
-    let mut behind = vec![name];
+/// Names of the services that a service needs.
+pub(super) fn needs_of<'a>(wanted: &'a Wanted, name: &str) -> impl Iterator<Item = &'a str> {
+    wanted.services.get(name).into_iter().flat_map(|service| &service.needs).map(String::as_str)
+}
+
+/// A service and all that it comes after, directly or through others. A circle is a problem of its own.
+pub(super) fn behind<'a, I: Iterator<Item = &'a str>>(
+    name: &'a str,
+    before: impl Fn(&'a str) -> I,
+) -> BTreeSet<&'a str> {
+    let mut open = vec![name];
     let mut seen = BTreeSet::new();
-    while let Some(name) = behind.pop() {
-        // Needs may form a circle, which is a problem of its own.
-        if !seen.insert(name) {
-            continue;
+    while let Some(name) = open.pop() {
+        if seen.insert(name) {
+            open.extend(before(name));
         }
-        let needs = wanted.services.get(name).map(|service| service.needs.as_slice()).unwrap_or_default();
-        if needs.iter().any(|need| changing.contains(need.as_str())) {
-            return true;
-        }
-        behind.extend(needs.iter().map(String::as_str));
     }
-    false
+    seen
 }
 
 /// Whether some pods of each workload of a service are ready: others may be on their way to another node.

@@ -87,8 +87,8 @@ pub fn plan(
         notes.extend(super::missing::unseen(&observed.unseen));
     }
     notes.extend(left_out(wanted, base, sealer));
-    notes.extend(order.steps.iter().flat_map(|step| step.work.changes()).filter_map(suspended));
     let changes: Vec<&Change> = order.steps.iter().flat_map(|step| step.work.changes()).collect();
+    notes.extend(changes.iter().filter_map(|change| suspended(change)));
     notes.extend(strange_names(options, &changes, &order.kept, observed.objects.values()));
     let real = order.steps.iter().any(|step| step.reversibility != Reversibility::NoEffect);
     let regrouped = base.filter(|_| !real).and_then(|base| regrouped(wanted, base, &order.kept));
