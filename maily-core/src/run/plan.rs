@@ -7,10 +7,11 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     ReleaseId, StepId, Work,
-    canonical::{digest_with, members},
+    canonical::{digest, digest_with, members},
     without_bookkeeping,
 };
 use crate::{
@@ -23,7 +24,6 @@ pub const PLAN_FORMAT: u32 = 1;
 
 /// What would be done to one environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Plan {
     /// [`PLAN_FORMAT`].
     pub format: u32,
@@ -47,7 +47,8 @@ pub struct Plan {
     /// Objects of the new release that stay as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unchanged: Vec<Kept>,
-    /// Services get other names, or objects other services, and no step says so: the release does.
+    /// There is news that no step tells, and a release does: services get other names or versions, objects other services,
+    /// or all serves now beside the same objects.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub regroups: bool,
     /// Services of which a deploy brings what the release in force has: they do not differ from it, whatever they are
@@ -175,7 +176,6 @@ pub enum Reversibility {
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Step {
     /// Its id.
     pub id: StepId,
@@ -342,10 +342,14 @@ impl Plan {
             return Err(PlanFileError::Format { found: head.format });
         }
         let plan: Self = serde_json::from_str(text).map_err(PlanFileError::Syntax)?;
-        let digest = plan.digest.clone();
-        let plan = plan.sealed();
-        if plan.digest != digest {
+        let said = plan.digest.clone();
+        if digest_as_written(text)? != said {
             return Err(PlanFileError::Edited);
+        }
+        // A plan on record may have more than this version reads; one that is to be carried out may not.
+        let plan = plan.sealed();
+        if plan.digest != said {
+            return Err(PlanFileError::Newer);
         }
         let mut seen = BTreeSet::new();
         match plan.steps.iter().find(|step| !seen.insert(&step.id)) {
@@ -363,6 +367,13 @@ impl Plan {
     }
 }
 
+/// The digest of all that stands in a plan file, be it known or not.
+fn digest_as_written(text: &str) -> Result<String, PlanFileError> {
+    let mut written: Value = serde_json::from_str(text).map_err(PlanFileError::Syntax)?;
+    written["digest"] = "".into();
+    Ok(digest(&written))
+}
+
 /// Why a plan file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanFileError {
@@ -378,6 +389,9 @@ pub enum PlanFileError {
     /// Two steps of one name would be one in a journal.
     #[error("the plan has step {0} twice")]
     SameStep(StepId),
+    /// Something in it is unknown to this version.
+    #[error("the plan was made by a newer maily, and not all of it is known to this one: update it")]
+    Newer,
     /// The digest does not fit.
     #[error("the plan was edited: its content does not fit its digest")]
     Edited,

@@ -12,8 +12,8 @@ use std::{
 
 use maily_core::{
     engine::{
-        Environment, Epoch, Event, Goal, Head, Operation, Outcome, PLAN_FORMAT, Plan, ReleaseId, RunEnd,
-        RunId, RunOptions, What, Wish, Work, history,
+        Environment, Epoch, Event, Goal, Head, Operation, Outcome, PLAN_FORMAT, Plan, PlanFileError,
+        ReleaseId, RunEnd, RunId, RunOptions, What, Wish, Work, digest, history,
         journal::{self, JOURNAL_FORMAT, JournalEvent, Segment, Writer, pack, segment_key, unpack},
     },
     object::ObjectKind,
@@ -232,6 +232,35 @@ async fn a_plan_in_parts_of_format_1_is_read() {
     let read = journal::read(&store, &run).await.expect("can be read").expect("is there");
     assert_eq!(read.plan.as_ref(), Some(&plan));
     assert_eq!(journal::read_plan(&store, &run).await.expect("can be read"), Some(plan));
+}
+
+/// Within a format fields are only added: an older program reads the records of the next one, and applies no plan of which it
+/// does not know all.
+#[tokio::test]
+async fn a_field_that_a_later_version_adds_is_no_damage() {
+    let text = text(&one().join("plan.json"));
+    let plan = Plan::parse(&text).expect("is a plan");
+    let mut later: serde_json::Value = serde_json::from_str(&text).expect("is JSON");
+    later["steps"][0]["after"] = "tomorrow".into();
+    later["weather"] = serde_json::json!({"sun": true});
+    let error = Plan::parse(&later.to_string()).expect_err("is refused");
+    assert!(matches!(error, PlanFileError::Edited), "{error}");
+    later["digest"] = "".into();
+    later["digest"] = digest(&later).into();
+    let error = Plan::parse(&later.to_string()).expect_err("is refused");
+    assert!(matches!(error, PlanFileError::Newer), "{error}");
+    later["digest"] = plan.digest.clone().into();
+    let folder = tempfile::tempdir().expect("can be made");
+    let (store, run) = (FolderRecords::new(folder.path().to_owned()), RunId::from(EVERY_ENTRY));
+    let key = segment_key(&run, 0);
+    let released = FolderRecords::new(one().join("journals"));
+    let bytes = released.get(&key).await.expect("can be read").expect("is there");
+    let mut segment = unpack::<serde_json::Value>(&key, &bytes).expect("is JSON");
+    segment["plan"] = later;
+    segment["weather"] = "fine".into();
+    store.create(&key, &pack(&segment)).await.expect("is stored");
+    let read = journal::read(&store, &run).await.expect("can be read").expect("is there");
+    assert_eq!(read.plan, Some(plan));
 }
 
 #[tokio::test]
