@@ -366,6 +366,7 @@ fn found_by(run: RunId, first: &ReleaseHead, plan: &Plan) -> Release {
         images: BTreeMap::new(),
         frontends: BTreeMap::new(),
         origins: BTreeMap::new(),
+        beside_trouble: false,
         at: first.at,
     };
     Release { project: plan.project.clone(), run, head, objects, left: Vec::new() }

@@ -160,7 +160,17 @@ mod tests {
             let origins = origins(goal, &versions, as_before, self.0.last(), id);
             let (title, at) = (goal.title(), Timestamp::UNIX_EPOCH);
             let (fingerprints, images, frontends) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-            self.0.push(ReleaseHead { id, versions, title, fingerprints, images, frontends, origins, at });
+            self.0.push(ReleaseHead {
+                id,
+                versions,
+                title,
+                fingerprints,
+                images,
+                frontends,
+                origins,
+                beside_trouble: false,
+                at,
+            });
         }
 
         fn versions(&self) -> BTreeMap<String, String> {

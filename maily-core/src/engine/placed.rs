@@ -100,6 +100,7 @@ mod tests {
             images: BTreeMap::new(),
             frontends: BTreeMap::new(),
             origins: BTreeMap::new(),
+            beside_trouble: false,
             at: jiff::Timestamp::UNIX_EPOCH,
         };
         let objects = BTreeMap::from([(desired.key().clone(), released)]);

@@ -235,6 +235,7 @@ mod tests {
             images: BTreeMap::new(),
             frontends: BTreeMap::new(),
             origins: BTreeMap::new(),
+            beside_trouble: false,
             at,
         };
         let outcome = Outcome::Succeeded { release: id, not_serving: Vec::new() };

@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    engine::{
-        Head, RunId, history,
-        journal::{self, JournalError, Recorded},
-    },
+    engine::{Head, history, journal::JournalError},
     model::{EnvironmentName, Phase, PhaseName, Project, ServiceName, Source, UnknownEnvironment, Version},
     provider::RecordStore,
 };
@@ -174,20 +171,13 @@ pub async fn never_had(
         if services.is_empty() {
             break;
         }
-        let Some((run, release)) = history::release_head(records, *id).await? else { continue };
+        let Some((_, release)) = history::release_head(records, *id).await? else { continue };
         let has = |name: &ServiceName| release.versions.get(&**name).is_some_and(|had| *had == **version);
-        if services.iter().any(has) && !ended_beside_trouble(records, &run).await? {
+        if !release.beside_trouble {
             services.retain(|name| !has(name));
         }
     }
     Ok(services)
-}
-
-/// Whether something that a run left as it was did not serve in its end. What retention forgot has ended well.
-async fn ended_beside_trouble(records: &dyn RecordStore, run: &RunId) -> Result<bool, JournalError> {
-    let recorded = journal::read(records, run).await?;
-    let outcome = recorded.as_ref().and_then(Recorded::outcome);
-    Ok(outcome.is_some_and(|(outcome, _)| !outcome.not_serving().is_empty()))
 }
 
 #[cfg(test)]

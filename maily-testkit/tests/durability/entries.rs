@@ -59,6 +59,7 @@ fn head() -> ReleaseHead {
         images: BTreeMap::new(),
         frontends: map(&[("site", "dpl_1")]),
         origins: BTreeMap::new(),
+        beside_trouble: false,
         at: at(9),
     }
 }

@@ -147,6 +147,19 @@ async fn a_release_beside_something_that_does_not_serve_is_made_and_is_no_succes
         never_had(&*environment.records, &head, &version, BTreeSet::from([web])).await.expect("can be read")
     };
     assert_eq!((never("v1").await.len(), never("v2").await.len()), (0, 1));
+    // As long as that lasts, a deploy of the same has no news; when it is over, a release says so.
+    assert!(not_serving(&shop.setup, shop.plan("v2").await.expect("can be planned")).await.len() == 1);
+    shop.setup.shared.world().faults.clear();
+    shop.setup.runtime.sleep(Duration::from_secs(20)).await;
+    let end = shop.deploy("v2").await;
+    let RunEnd::Over { outcome: Outcome::Succeeded { release: ReleaseId(3), not_serving }, .. } = &end else {
+        panic!("{end:?}")
+    };
+    assert!(not_serving.is_empty() && shop.plan("v2").await.expect("can be planned").plan.is_empty());
+    let head = environment.head().await.expect("can be read");
+    let (version, web) = ("v2".parse().expect("a version"), "web".parse().expect("a name"));
+    let never = never_had(&*environment.records, &head, &version, BTreeSet::from([web])).await;
+    assert_eq!(never.expect("can be read"), BTreeSet::new());
     let told = shop.setup.told.lock().expect("not poisoned").clone();
     assert!(
         told.iter().any(|what| matches!(what, What::Waiting { why } if why.contains("cache"))),

@@ -315,7 +315,7 @@ impl Head {
     /// The release in force without the fingerprints of its objects, which are many.
     pub(super) fn base(&self) -> Option<ReleaseHead> {
         let (_, head) = self.release.as_ref()?;
-        let ReleaseHead { id, versions, title, images, frontends, origins, at, .. } = head;
+        let ReleaseHead { id, versions, title, images, frontends, origins, beside_trouble, at, .. } = head;
         Some(ReleaseHead {
             id: *id,
             versions: versions.clone(),
@@ -324,6 +324,7 @@ impl Head {
             images: images.clone(),
             frontends: frontends.clone(),
             origins: origins.clone(),
+            beside_trouble: *beside_trouble,
             at: *at,
         })
     }

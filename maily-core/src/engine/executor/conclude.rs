@@ -74,6 +74,7 @@ impl Executor {
             images: BTreeMap::new(),
             frontends: base.map(|base| base.frontends.clone()).unwrap_or_default(),
             origins: origins(&plan.goal, &plan.versions, &plan.as_before, base, self.release),
+            beside_trouble: !self.not_serving.is_empty(),
             at,
         };
         // A service that has objects now is a frontend no more.

@@ -170,6 +170,9 @@ pub struct ReleaseHead {
     /// none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub origins: BTreeMap<String, ReleaseId>,
+    /// Something that it left as it was did not serve when it came into force: it is no success that counts elsewhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside_trouble: bool,
     /// When it came into force.
     pub at: Timestamp,
 }

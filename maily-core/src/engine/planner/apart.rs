@@ -6,6 +6,7 @@ use super::wanted::{Force, PlanOptions, Wanted, WantedService};
 use crate::{
     engine::{Change, Goal, Kept, Note, Operation, Sealer, Step, history::Release, strip_bookkeeping},
     object::{Object, ObjectKey, managers},
+    steps::is_idle,
 };
 
 /// Objects that are named one by one.
@@ -43,8 +44,14 @@ pub(super) fn left_out(wanted: &Wanted, base: Option<&Release>, sealer: &Sealer)
     (!told.is_empty()).then(|| Note { topic: "shared-left-out".to_owned(), text })
 }
 
-/// What only a release can tell of a plan without steps: which services there are, and whose objects are.
-pub(super) fn regrouped(wanted: &Wanted, base: &Release, kept: &[Kept]) -> Option<Note> {
+/// What only a release can tell of a plan without steps: which services there are, whose objects are, and that what did
+/// not serve beside the last one does now.
+pub(super) fn regrouped(
+    wanted: &Wanted,
+    base: &Release,
+    kept: &[Kept],
+    live: &BTreeMap<ObjectKey, Object>,
+) -> Option<Note> {
     let mut moves: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for kept in kept {
         let Some(known) = base.objects.get(kept.desired.key()) else { continue };
@@ -81,6 +88,11 @@ pub(super) fn regrouped(wanted: &Wanted, base: &Release, kept: &[Kept]) -> Optio
     }
     told.extend(new.map(|name| format!("{name} is new")));
     told.extend(gone.map(|name| format!("{name} is no more")));
+    let is_well = |kept: &Kept| live.get(kept.desired.key()).is_some_and(|live| !is_idle(live));
+    let is_deploy = matches!(wanted.goal, Goal::Deploy { only: None, .. });
+    if base.head.beside_trouble && is_deploy && kept.iter().all(is_well) {
+        told.push("all serves that did not then".to_owned());
+    }
     let text = format!(
         "same objects as release {}: only a new release is recorded, in which {}",
         base.head.id,

@@ -91,7 +91,8 @@ pub fn plan(
     notes.extend(changes.iter().filter_map(|change| suspended(change)));
     notes.extend(strange_names(options, &changes, &order.kept, observed.objects.values()));
     let real = order.steps.iter().any(|step| step.reversibility != Reversibility::NoEffect);
-    let regrouped = base.filter(|_| !real).and_then(|base| regrouped(wanted, base, &order.kept));
+    let regrouped =
+        base.filter(|_| !real).and_then(|base| regrouped(wanted, base, &order.kept, &observed.objects));
     let regroups = regrouped.is_some();
     // That nothing follows the version is why the objects are the same: one note says both.
     match (regrouped, notes.iter_mut().find(|note| note.topic == "version")) {
