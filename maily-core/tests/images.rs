@@ -198,8 +198,25 @@ async fn an_image_with_a_word_behind_the_version_follows_it() {
     );
 }
 
+/// [`Prints`] with a proxy that has no version.
+#[derive(Debug)]
+struct Moves;
+
+#[async_trait]
+impl Tools for Moves {
+    async fn run(&self, program: &str, args: &[String], folder: &Path) -> Result<Printed, SourceError> {
+        let mut printed = Prints(&["web", "cart"]).run(program, args, folder).await?;
+        printed.text = printed.text.replace("/proxy:v1", "/proxy");
+        Ok(printed)
+    }
+}
+
 /// What comes of these patterns, as they are written, for two services of manifests.
 async fn of_patterns(images: &str) -> Result<Rendered, SourceErrors> {
+    of_patterns_with(&Prints(&["web", "cart"]), images).await
+}
+
+async fn of_patterns_with(tools: &dyn Tools, images: &str) -> Result<Rendered, SourceErrors> {
     let text = format!(
         "maily: 1\nproject: shop\nimages:{images}\nenvironments: {{staging: {{}}}}\nsources: {{all: {{kustomize: all}}}}\n\
          services: {{web: {{from: all}}, cart: {{from: all}}}}\n"
@@ -207,7 +224,7 @@ async fn of_patterns(images: &str) -> Result<Rendered, SourceErrors> {
     let resolved = Project::parse(&text, "maily.yaml").expect("is one").resolve("staging").expect("is there");
     let version = "v2".parse().expect("is a version");
     let request = RenderRequest { resolved: &resolved, version: &version, only: None, accept_new: false };
-    render(&request, &Prints(&["web", "cart"])).await
+    render(&request, tools).await
 }
 
 #[tokio::test]
@@ -284,4 +301,24 @@ async fn what_stands_beside_a_pattern_without_a_service_and_stays_is_told() {
     // A chart's own path says nothing about the project's.
     let notes = of_patterns(" 'r.example/shop/web:{version}'").await.expect("renders").notes;
     assert!(!notes.iter().any(|note| note.topic == "own-image"), "{notes:?}");
+}
+
+/// What a note offers can be written.
+#[tokio::test]
+async fn an_image_that_may_be_another_tomorrow_is_not_offered_as_a_pattern() {
+    const PATTERN: &str = "'r.example/web:{version}'";
+    let offered = async |tools: &dyn Tools| {
+        let notes = of_patterns_with(tools, &format!(" {PATTERN}")).await.expect("renders").notes;
+        let proxy = notes.into_iter().find(|note| note.text.contains("image `r.example/proxy"));
+        let text = proxy.expect("is told").text;
+        let (_, offer) = text.split_once("follow the version, and `")?;
+        Some(offer.split('`').next().expect("has an end").to_owned())
+    };
+    assert_eq!(offered(&Moves).await, None);
+    let offer = offered(&Prints(&["web", "cart"])).await.expect("has a version");
+    let notes = of_patterns(&format!(" [{PATTERN}, {offer}]")).await.expect("renders").notes;
+    let told = |note: &maily_core::engine::Note| {
+        note.topic == "own-image" && note.text.contains("image `r.example/proxy")
+    };
+    assert!(!notes.iter().any(told), "{notes:?}");
 }

@@ -1,5 +1,7 @@
 //! Which image a service gets.
 
+use std::fmt::Write as _;
+
 use super::rendering::Rendering;
 use crate::{
     model::{Part, Placeholders, Source, expand},
@@ -188,12 +190,17 @@ impl Rendering<'_> {
         let images = &self.request.resolved.project.images;
         let listed: String = images.iter().map(|pattern| format!("'{pattern}', ")).collect();
         for (image, users) in std::mem::take(&mut self.alike) {
-            let name = reference(&image).map_or(&*image, |parts| parts.name);
-            let text = format!(
+            let parts = reference(&image);
+            let name = parts.as_ref().map_or(&*image, |parts| parts.name);
+            let mut text = format!(
                 "{}: image `{image}` looks like the project's own and stays as it is: \
-                 `images: [{listed}'{name}:{{version}}']` makes it follow the version, and `'{image}'` there says that it stays",
+                 `images: [{listed}'{name}:{{version}}']` makes it follow the version",
                 users.join(", ")
             );
+            // A pattern without a fixed version is refused.
+            if parts.is_some_and(|parts| !parts.moves()) {
+                let _ = write!(text, ", and `'{image}'` there holds it at this one wherever it is named");
+            }
             self.rendered.notes.push(Note { topic: "own-image".into(), text });
         }
     }
