@@ -223,6 +223,7 @@ async fn a_release_of_a_part_does_not_forget_what_a_run_has_left() {
     }
     shop.write("web-v2", &[shop::deployment("web", &["web", "x"]), config("web", "all"), config("x", "v2")]);
     assert!(succeeded(&shop.deploy("v1").await));
+    let saved = [shop.part("v2", components(&["api"])).await, shop.plan("v1").await];
     let x = || shop.live("v1", "ConfigMap", Some("shop"), "x");
     shop.setup.shared.world().faults.push(fault("never-ready web"));
     let died = within(&*shop.setup.runtime, Duration::from_secs(5), shop.deploy("v2")).await;
@@ -230,6 +231,12 @@ async fn a_release_of_a_part_does_not_forget_what_a_run_has_left() {
     shop.setup.shared.world().faults.clear();
     let left = shop.setup.environment().take_over(None, Wish::Leave, &shop.setup.options("second")).await;
     assert!(matches!(left, Ok(Some(RunEnd::Over { outcome: Outcome::Stuck { .. }, .. }))), "{left:?}");
+    // A plan from before that knows nothing of it.
+    for saved in saved {
+        let adopted = shop.setup.environment().adopt_plan(saved.expect("can be planned").plan).await;
+        let error = adopted.expect_err("is out of date").to_string();
+        assert!(error.contains("ConfigMap shop/x was left by a run since"), "{error}");
+    }
     // Each of them hands it on.
     for version in ["v2", "v3"] {
         let part = shop.part(version, components(&["api"])).await.expect("can be planned");

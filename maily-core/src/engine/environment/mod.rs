@@ -5,12 +5,15 @@ mod payloads;
 mod run;
 mod turn;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::{FutureExt as _, future::BoxFuture};
 
 use super::{
-    Plan, Sealer, Storage,
+    Plan, Sealer, Storage, belongs_to,
     fence::Fence,
     history::{self, Head, Release},
     journal::{JournalError, ReleaseHead},
@@ -257,13 +260,22 @@ impl Environment {
         let sealer = self.sealer(Storage::Lasting).await?;
         let changed = plan.changes().map(|change| &change.key);
         let kept = plan.unchanged.iter().map(|kept| kept.desired.key());
-        let keys: Vec<&ObjectKey> = changed.chain(kept).collect();
+        let known: BTreeSet<&ObjectKey> =
+            changed.chain(kept).chain(plan.left.iter().map(|left| &left.key)).collect();
+        // A run that was ended as it was has made no release, and the plan may be older.
+        let left = history::left(&head, None);
+        let since: BTreeSet<&ObjectKey> = left.keys().filter(|key| !known.contains(key)).collect();
+        let keys: Vec<&ObjectKey> = known.union(&since).copied().collect();
         let cluster = &*self.providers.cluster;
         let seen = patiently(&*self.runtime, || observe::read(cluster, keys.iter().copied()).boxed()).await?;
         let host = self.providers.frontend.as_deref();
         let promoted = patiently(&*self.runtime, || observe::promoted_since(host, &plan).boxed()).await?;
         let mut stale = observe::out_of_date(&plan, &seen, &sealer);
         stale.extend(promoted);
+        let ours = |key: &&&ObjectKey| {
+            seen.get(**key).is_some_and(|live| belongs_to(live, &self.project, &self.name))
+        };
+        stale.extend(since.iter().filter(ours).map(|key| format!("  {key} was left by a run since")));
         if stale.is_empty() {
             Ok(Planned { plan, head, seen, sealer: Arc::new(sealer) })
         } else {
