@@ -24,6 +24,7 @@ mod last_look;
 mod lease;
 mod ledger;
 mod logs;
+mod look_held_up;
 mod missing;
 mod named;
 mod needs;
