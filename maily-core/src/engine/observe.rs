@@ -85,11 +85,7 @@ async fn served_kinds(
     let served = cluster.resources(&kinds).await.map_err(EnvironmentError::Provider)?;
     let served: BTreeSet<ObjectKind> = served.into_iter().map(|resource| resource.kind).collect();
     let defined = |kind: &ObjectKind| {
-        objects.iter().any(|(_, object)| {
-            object.kind() == "CustomResourceDefinition"
-                && object.text("/spec/group") == Some(kind.group())
-                && object.text("/spec/names/kind") == Some(kind.kind.as_str())
-        })
+        objects.iter().any(|(_, object)| object.defines() == Some((kind.group(), &kind.kind)))
     };
     let unknown: Vec<PlanProblem> = objects
         .iter()

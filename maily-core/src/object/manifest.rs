@@ -278,6 +278,13 @@ impl Object {
         self.kind() == "Job" && self.at("/spec/suspend") == Some(&Value::Bool(true))
     }
 
+    /// The group and the kind that it defines, where it is a CustomResourceDefinition.
+    pub fn defines(&self) -> Option<(&str, &str)> {
+        let is_definition = self.kind() == "CustomResourceDefinition";
+        let named = || Some((self.text("/spec/group")?, self.text("/spec/names/kind")?));
+        is_definition.then(named).flatten()
+    }
+
     /// The object as a JSON value.
     pub fn into_value(self) -> Value {
         Value::Object(Arc::unwrap_or_clone(self.body))

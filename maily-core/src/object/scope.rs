@@ -53,16 +53,14 @@ impl Scopes {
     /// What the definitions among some objects say.
     pub fn of_definitions<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Self {
         let mut scopes = Self::default();
-        for object in objects.into_iter().filter(|object| object.kind() == "CustomResourceDefinition") {
-            let text = |pointer| object.text(pointer).map(str::to_owned);
+        for object in objects {
+            let Some((group, kind)) = object.defines() else { continue };
             let namespaced = match object.text("/spec/scope") {
                 Some("Namespaced") => true,
                 Some("Cluster") => false,
                 _ => continue,
             };
-            if let (Some(group), Some(kind)) = (text("/spec/group"), text("/spec/names/kind")) {
-                scopes.namespaced.insert((group, kind), namespaced);
-            }
+            scopes.namespaced.insert((group.to_owned(), kind.to_owned()), namespaced);
         }
         scopes
     }

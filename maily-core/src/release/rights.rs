@@ -252,11 +252,7 @@ fn by_path(probe: &ProbeRequest) -> bool {
 
 /// How a kind will be served that comes with the release.
 fn defined(objects: &[Object], kind: &ObjectKind) -> Option<ApiResource> {
-    let definition = objects.iter().find(|object| {
-        object.kind() == "CustomResourceDefinition"
-            && object.text("/spec/group") == Some(kind.group())
-            && object.text("/spec/names/kind") == Some(kind.kind.as_str())
-    })?;
+    let definition = objects.iter().find(|object| object.defines() == Some((kind.group(), &kind.kind)))?;
     Some(ApiResource {
         kind: kind.clone(),
         plural: definition.text("/spec/names/plural")?.to_owned(),

@@ -105,10 +105,7 @@ pub(crate) fn served(world: &World, kind: &ObjectKind) -> Option<ApiResource> {
     world
         .of_kind("CustomResourceDefinition")
         .into_iter()
-        .find(|definition| {
-            definition.text("/spec/group") == Some(kind.group())
-                && definition.text("/spec/names/kind") == Some(&kind.kind)
-        })
+        .find(|definition| definition.defines() == Some((kind.group(), &kind.kind)))
         .map(|definition| ApiResource {
             kind: kind.clone(),
             plural: definition.text("/spec/names/plural").unwrap_or_default().to_owned(),

@@ -95,7 +95,7 @@ fn definitions<'a>(
     base: Option<&Release>,
 ) -> BTreeMap<(&'a str, &'a str), Definition<'a>> {
     let definition = |service: &'a str, object: &'a Object| {
-        let kind = (object.text("/spec/group")?, object.text("/spec/names/kind")?);
+        let kind = object.defines()?;
         let key = object.key();
         let released = base.and_then(|base| base.objects.get(key));
         let changes = released.is_none_or(|released| released.desired.body() != object.body());
@@ -104,6 +104,5 @@ fn definitions<'a>(
     let services = wanted.services.iter();
     let objects = services
         .flat_map(|(name, service)| service.objects.iter().map(move |object| (name.as_str(), object)));
-    let own = objects.filter(|(_, object)| object.kind() == "CustomResourceDefinition");
-    own.filter_map(|(service, object)| definition(service, object)).collect()
+    objects.filter_map(|(service, object)| definition(service, object)).collect()
 }
