@@ -6,6 +6,7 @@ mod adoption;
 mod boutique;
 mod budget;
 mod checks;
+mod defaults;
 mod described;
 mod durability;
 mod edits;

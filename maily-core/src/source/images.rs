@@ -70,28 +70,6 @@ pub(super) fn pod_specs(kind: &str) -> Option<String> {
     known.then(|| specification(kind))
 }
 
-/// Writes out the pull policy that the server would give a container by its image.
-///
-/// The server does so only where nothing stands yet: an object that was once made with `latest` would keep `Always`,
-/// and differ from one that is made anew.
-pub(super) fn write_pull_policies(object: &mut Object) {
-    let Some(pointer) = pod_specs(object.kind()) else { return };
-    object.edit(|body| {
-        for container in containers(body, &pointer) {
-            let Some(policy) =
-                container.get("image").and_then(Value::as_str).and_then(reference).map(|parts| {
-                    let latest =
-                        parts.tag == Some("latest") || (parts.tag.is_none() && parts.digest.is_none());
-                    if latest { "Always" } else { "IfNotPresent" }
-                })
-            else {
-                continue;
-            };
-            container.entry("imagePullPolicy").or_insert_with(|| policy.into());
-        }
-    });
-}
-
 /// Gives a container of this name an image.
 pub(super) fn set_image(object: &mut Object, name: &str, image: &str) {
     let Some(pointer) = pod_specs(object.kind()) else { return };
@@ -104,13 +82,21 @@ pub(super) fn set_image(object: &mut Object, name: &str, image: &str) {
     });
 }
 
+/// The map that stands there in a body.
+pub(super) fn below<'b>(
+    body: &'b mut Map<String, Value>,
+    pointer: &str,
+) -> Option<&'b mut Map<String, Value>> {
+    let parts = pointer.trim_start_matches('/').split('/');
+    parts.into_iter().try_fold(body, |map, part| map.get_mut(part)?.as_object_mut())
+}
+
 /// The containers of a body, those that start first included.
-fn containers<'b>(body: &'b mut Map<String, Value>, pointer: &str) -> Vec<&'b mut Map<String, Value>> {
-    let mut spec = Some(body);
-    for part in pointer.trim_start_matches('/').split('/') {
-        spec = spec.and_then(|map| map.get_mut(part)).and_then(Value::as_object_mut);
-    }
-    let lists = spec.into_iter().flatten().filter(|(key, _)| LISTS.contains(&key.as_str()));
+pub(super) fn containers<'b>(
+    body: &'b mut Map<String, Value>,
+    pointer: &str,
+) -> Vec<&'b mut Map<String, Value>> {
+    let lists = below(body, pointer).into_iter().flatten().filter(|(key, _)| LISTS.contains(&key.as_str()));
     lists.filter_map(|(_, list)| list.as_array_mut()).flatten().filter_map(Value::as_object_mut).collect()
 }
 
@@ -136,24 +122,6 @@ pub(crate) fn moving_images(object: &Object) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_pull_policy_follows_the_image_and_not_the_past() {
-        let containers = [("a:latest", "Always"), ("a", "Always"), ("r.example:5000/a:v1", "IfNotPresent")];
-        for (image, policy) in containers {
-            let mut object = Object::from_value(serde_json::json!({
-                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"},
-                "spec": {"template": {"spec": {"containers": [{"name": "a", "image": image}]}}},
-            }))
-            .expect("is an object");
-            write_pull_policies(&mut object);
-            assert_eq!(
-                object.text("/spec/template/spec/containers/0/imagePullPolicy"),
-                Some(policy),
-                "{image}"
-            );
-        }
-    }
 
     #[test]
     fn references_are_split() {

@@ -4,6 +4,7 @@
 
 mod aggregated;
 mod bundle;
+mod defaults;
 mod derive;
 mod follows;
 mod group;

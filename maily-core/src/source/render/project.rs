@@ -11,8 +11,8 @@ use crate::{
     object::{Object, ObjectKey},
     run::Note,
     source::{
-        aggregated::leave_rules, bundle::Tools, follows, group::Groups, hooks::HookJob,
-        images::write_pull_policies, manifests::SourceErrors, order::sort, partition::partition_note,
+        aggregated::leave_rules, bundle::Tools, defaults::write_defaults, follows, group::Groups,
+        hooks::HookJob, manifests::SourceErrors, order::sort, partition::partition_note,
     },
 };
 
@@ -77,7 +77,7 @@ pub async fn render(request: &RenderRequest<'_>, tools: &dyn Tools) -> Result<Re
     work.tell_alike();
     let objects = work.rendered.services.values_mut().flat_map(|service| &mut service.objects);
     objects.chain(&mut work.rendered.shared).for_each(|object| {
-        write_pull_policies(object);
+        write_defaults(object);
         leave_rules(object);
     });
     for service in work.rendered.services.values_mut() {
