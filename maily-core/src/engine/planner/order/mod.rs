@@ -65,9 +65,9 @@ pub fn plan(
     for phase in &wanted.phases {
         order.phase(wanted, phase, options, &mut comparison);
     }
-    needs::look_at(wanted, &order.steps, &mut comparison);
     order.fixed(wanted, base, &comparison);
     order.prune(wanted, base, &mut comparison);
+    needs::look_at(wanted, &order.steps, &mut comparison);
     comparison.problems.extend(one_name(&order.steps));
     let Comparison { mut notes, problems, .. } = comparison;
     if !problems.is_empty() {
