@@ -99,9 +99,7 @@ pub fn plan(
         (same, _) => notes.extend(same),
     }
     let as_before = base.map(|base| as_before(wanted, base, &order.steps, &order.kept)).unwrap_or_default();
-    notes.sort();
-    notes.dedup();
-    Ok(Plan {
+    let mut plan = Plan {
         format: PLAN_FORMAT,
         project: wanted.project.clone(),
         environment: wanted.environment.clone(),
@@ -125,8 +123,11 @@ pub fn plan(
         left: order.left,
         notes,
         digest: String::new(),
-    }
-    .sealed())
+    };
+    plan.notes.extend(super::idle::notes(&plan, observed, base));
+    plan.notes.sort();
+    plan.notes.dedup();
+    Ok(plan.sealed())
 }
 
 /// Workloads whose replicas an autoscaler sets, with the fewest that it leaves: one of the same release, or one that is
