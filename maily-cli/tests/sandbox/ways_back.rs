@@ -288,7 +288,7 @@ fn a_frontend_counts_as_a_change() {
 }
 
 /// Somebody has scaled `web` by `kubectl`.
-fn scale_by_hand(desk: &Desk) {
+pub(crate) fn scale_by_hand(desk: &Desk) {
     let path = desk.path().join(".maily/sandbox.json");
     let mut saved: Value = serde_json::from_slice(&std::fs::read(&path).expect("is there")).expect("is JSON");
     let web = &mut saved["world"]["objects"]["apps|Deployment|shop|web"];

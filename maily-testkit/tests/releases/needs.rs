@@ -184,7 +184,7 @@ services:
 async fn a_need_that_the_plan_does_not_bring_is_told() {
     let shop = Shop::new(PARTED, 55);
     let error = shop.part("v1", components(&["web"])).await.expect_err("api never ran");
-    assert!(matches!(&error, PrepareError::Environment(EnvironmentError::Problems(_))), "{error}");
+    assert!(matches!(&error, PrepareError::Environment(EnvironmentError::Problems(..))), "{error}");
     let said = error.to_string();
     assert!(
         said.contains("web needs api, which this plan does not bring and which does not run yet"),
