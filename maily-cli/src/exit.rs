@@ -384,7 +384,7 @@ mod tests {
                 },
                 1,
             ),
-            (EnvironmentError::Problems(PlanProblems(Vec::new())), 1),
+            (EnvironmentError::Problems(PlanProblems(Vec::new()), None), 1),
             (EnvironmentError::Provider(refusal()), 1),
             (EnvironmentError::ReleaseLost { release: ReleaseId(1), run: run() }, 1),
             (EnvironmentError::Lease(LeaseError::Provider(refusal())), 1),

@@ -10,7 +10,7 @@ use maily_core::{
         journal::{JournalEvent, Recorded},
     },
     model::Project,
-    release::{MovedImage, RunSummary, ServiceHealth, Status, UnfinishedRun},
+    release::{MovedImage, RunSummary, Status, UnfinishedRun},
 };
 
 use super::{
@@ -188,15 +188,8 @@ pub(crate) fn status(status: &Status, now: Timestamp, paint: Paint, tool: &Tool)
             let _ = writeln!(text, "  {service}: {}", hidden(&plain(drift)));
         }
     }
-    let failing = status.services.iter().find(|service| service.state == ServiceHealth::Failing);
-    // Where a run is at work it says itself what it does about that.
-    if let Some(failing) = failing.filter(|_| status.unfinished.is_none()) {
-        let (name, environment) = (&failing.name, &status.environment);
-        let what = format!(
-            "`mailyctl logs {name} --env {environment} --previous` shows its last words; `mailyctl rollback --env \
-             {environment} --last-good` goes back"
-        );
-        let _ = writeln!(text, "{}: {}", paint.strong("next"), tool.in_text(&what));
+    if let Some(hint) = status.services.iter().find_map(|service| service.hint.as_ref()) {
+        let _ = writeln!(text, "{}: {}", paint.strong("next"), tool.in_text(hint));
     }
     text
 }

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     bad_input::services,
     desk::{Desk, Done, done, hearing_hangups},
+    ways_back::scale_by_hand,
 };
 
 /// A chart with an application, a Job on each side of it, one for the first release alone, and a test.
@@ -84,6 +85,27 @@ fn a_kustomization_is_built_in_the_project_folder() {
     let desk = Desk::with(&services("  web: {kustomize: 'overlays/{env}'}"));
     program(&desk, "kustomize", MANIFEST);
     plan(&desk).expect(0);
+    assert_eq!(called(&desk, "kustomize"), "build overlays/production\n");
+}
+
+/// What is shown of a plan that is refused comes from the same look.
+#[test]
+fn a_plan_that_drift_refuses_is_rendered_once() {
+    let desk = Desk::with(&services("  web: {kustomize: 'overlays/{env}'}"));
+    let web = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 1\n  selector: {matchLabels: \
+               {app: web}}\n  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: x, image: \
+               'registry.example/web:1'}]}}\n";
+    program(&desk, "kustomize", web);
+    run(&desk, &["deploy", "--version", "v1", "--yes"]).expect(0);
+    scale_by_hand(&desk);
+    std::fs::remove_file(desk.path().join("kustomize.called")).expect("was called");
+    let refused = plan(&desk).expect(1);
+    assert!(refused.out.contains("spec.replicas: 3 → 1"), "{}", refused.out);
+    assert!(
+        refused.err.contains("this is the plan with `--force-conflicts`; without it:"),
+        "{}",
+        refused.err
+    );
     assert_eq!(called(&desk, "kustomize"), "build overlays/production\n");
 }
 

@@ -35,7 +35,7 @@ pub(crate) use lease::{LeaseSight, sight as sight_of_lease};
 pub use observe::Depth;
 pub(crate) use observe::{read as read_objects, released_view};
 pub use origins::Origins;
-pub(crate) use origins::{is_exact, known_origins, last_good};
+pub(crate) use origins::{is_exact, known_origins, last_good, remedy};
 pub(crate) use patience::{OfProvider, patiently};
 pub use state::{Conclusion, Course, GATE_VALID, Next, Progress, RunState, StepState};
 pub use wish::Wish;

@@ -92,7 +92,7 @@ async fn served_kinds(
         .filter(|(_, object)| !served.contains(&object.key().kind) && !defined(&object.key().kind))
         .map(|(_, object)| PlanProblem::UnknownKind { key: object.key().clone() })
         .collect();
-    if unknown.is_empty() { Ok(served) } else { Err(EnvironmentError::Problems(PlanProblems(unknown))) }
+    if unknown.is_empty() { Ok(served) } else { Err(EnvironmentError::Problems(PlanProblems(unknown), None)) }
 }
 
 fn autoscaler() -> ObjectKind {

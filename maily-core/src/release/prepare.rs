@@ -118,7 +118,9 @@ pub async fn prepare(
     }
     let planned = environment.plan(&wanted, head, base.as_ref(), options, *depth, *storage).await;
     Ok(planned.map_err(|error| match error {
-        EnvironmentError::Problems(problems) => EnvironmentError::Problems(problems.located(&places)),
+        EnvironmentError::Problems(problems, forced) => {
+            EnvironmentError::Problems(problems.located(&places), forced)
+        }
         error => error,
     })?)
 }

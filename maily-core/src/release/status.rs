@@ -16,7 +16,7 @@ use crate::{
         Environment, EnvironmentError, FenceSight, LeaseSight, NAMESPACE, Operation, ReleaseId, RunId,
         Sealer, Storage, drifted, epoch_of, foreign_labels, forward_run_of,
         history::{Release, Released, Unfinished},
-        patiently, people, read_objects, released_view, run_of, sight_of_lease, told, told_added,
+        patiently, people, read_objects, released_view, remedy, run_of, sight_of_lease, told, told_added,
     },
     model::{Fencing, Resolved},
     object::{Object, ObjectKey, ObjectKind},
@@ -89,6 +89,9 @@ pub struct ServiceState {
     /// Why it is not serving, or why that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// What a person can do about it, where it is failing and no run is at work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// What was changed by hand since the release.
     pub drift: Vec<String>,
 }
@@ -234,6 +237,7 @@ impl Look<'_> {
             desired: 0,
             state: ServiceHealth::Unknown,
             why: None,
+            hint: None,
             drift: self.drift(Some(name)),
         };
         if let Some(sight) = self.frontends.get(name) {
@@ -252,6 +256,10 @@ impl Look<'_> {
         } else if state.state == ServiceHealth::Unknown && state.why.is_none() {
             let why = "nothing to judge: it has no Deployment, StatefulSet or DaemonSet, and no frontend";
             state.why = Some(why.to_owned());
+        }
+        // A run that is at work does something about it itself.
+        if state.state == ServiceHealth::Failing && self.run.is_none() {
+            state.hint = Some(remedy(self.environment, name, Some(&self.release.head)));
         }
         state
     }

@@ -1,5 +1,7 @@
 //! Fields of others are taken from those who were named, and from nobody else.
 
+use std::time::Duration;
+
 use maily_core::{
     engine::{
         Depth, EnvironmentError, Operation, Planned, Storage,
@@ -9,7 +11,7 @@ use maily_core::{
 };
 use serde_json::json;
 
-use crate::setup::{Setup, succeeded};
+use crate::setup::{Setup, fault, succeeded};
 
 async fn plan(setup: &Setup, force: Force) -> Result<Planned, EnvironmentError> {
     let environment = setup.environment();
@@ -36,6 +38,37 @@ async fn only_what_is_named_is_taken() {
     for force in [Force::All, only(&["config-bot"]), only(&["Deployment/api", "x"])] {
         plan(&setup, force).await.expect("can be planned");
     }
+}
+
+const PAIR: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  cache: {image: 'registry.example/cache:1', workload: {port: 6379, scale: 1}}
+  web: {needs: [cache], workload: {port: 8080, scale: 1}}
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_comes_with_the_plan_that_takes_what_others_have_set_or_with_what_stands_behind() {
+    let setup = Setup::of(PAIR, 94);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "web");
+    let theirs = json!({"spec": {"replicas": 7}});
+    setup.shared.world().edit_as("config-bot", &key, theirs).expect("a bot may");
+    let refused = plan(&setup, Force::Nothing).await.expect_err("is refused");
+    let EnvironmentError::Problems(problems, Some(forced)) = &refused else { panic!("{refused}") };
+    assert!(problems.are_conflicts(), "{problems}");
+    let taken = plan(&setup, Force::All).await.expect("can be planned").plan;
+    assert_eq!((&forced.plan.steps, &forced.plan.digest), (&taken.steps, &taken.digest));
+    setup.shared.world().faults.push(fault("never-ready cache@1"));
+    setup.runtime.sleep(Duration::from_secs(20)).await;
+    let refused = plan(&setup, Force::Nothing).await.expect_err("is refused");
+    let said = refused.to_string();
+    assert!(said.contains("config-bot manages") && said.contains("web needs cache"), "{said}");
+    assert!(matches!(refused, EnvironmentError::Problems(_, None)));
 }
 
 /// The small shop with a binding to a role.

@@ -184,7 +184,7 @@ services:
 async fn a_need_that_the_plan_does_not_bring_is_told() {
     let shop = Shop::new(PARTED, 55);
     let error = shop.part("v1", components(&["web"])).await.expect_err("api never ran");
-    assert!(matches!(&error, PrepareError::Environment(EnvironmentError::Problems(_))), "{error}");
+    assert!(matches!(&error, PrepareError::Environment(EnvironmentError::Problems(..))), "{error}");
     let said = error.to_string();
     assert!(
         said.contains("web needs api, which this plan does not bring and which does not run yet"),
@@ -290,4 +290,106 @@ async fn a_need_that_stays_as_it_is_and_does_not_serve_is_met_by_nobody() {
     assert!(said.contains("--components web"), "the way out at night: {said}");
     // What the plan brings may be what the cache waits for.
     assert_eq!(told(&whole).await.len(), 1);
+}
+
+const DEPENDENT: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  settings: {workload: {port: 8001, scale: 1}}
+  store: {image: 'registry.example/store:1', workload: {port: 5432, scale: 1}}
+  api: {needs: [store], workload: {port: 8000, scale: 1}}
+  mails: {needs: [store], workload: {port: 8002, scale: 1}}
+  web: {needs: [api], workload: {port: 8080, scale: 1}}
+";
+
+/// A release of v1 whose store does not serve any more, and v2 of all that needs it.
+async fn without_a_store(seed: u64) -> (Shop, Wanted) {
+    let shop = Shop::new(DEPENDENT, seed);
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.runtime.sleep(Duration::from_secs(60)).await;
+    break_down(&shop.setup, "store").await;
+    let mut wanted = shop.setup.wanted("v2").await;
+    let as_before = shop.setup.wanted("v1").await.services.swap_remove("settings").expect("is there");
+    wanted.services.insert("settings".to_owned(), as_before);
+    (shop, wanted)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_need_that_does_not_serve_refuses_only_what_comes_after_it() {
+    let (shop, wanted) = without_a_store(61).await;
+    let setup = &shop.setup;
+    let refused = plan(setup, &wanted).await.expect_err("all of it waits for the store").to_string();
+    let [problem, help] = refused.lines().collect::<Vec<_>>()[..] else { panic!("{refused}") };
+    assert!(
+        problem.starts_with("api and mails and web need store, which this plan leaves as it is"),
+        "{refused}"
+    );
+    assert!(help.contains("a deploy with `--components api,mails,web` does not wait for it"), "{refused}");
+    shop.part("v2", components(&["api", "mails", "web"])).await.expect("the way out is one");
+    // What mends it may stand anywhere in the plan, whoever wrote down what it needs: in what changes beside it,
+    let told = async |wanted: &Wanted| notes(&plan(setup, wanted).await.expect("is planned"), "needs");
+    let said = told(&setup.wanted("v2").await).await;
+    assert!(matches!(&said[..], [said] if said.starts_with("api and mails and web need store")), "{said:?}");
+    // or in what goes.
+    let mut without = wanted.clone();
+    without.services.swap_remove("settings");
+    without.phases.iter_mut().for_each(|phase| phase.services.retain(|name| name != "settings"));
+    without.prune.insert("settings".to_owned());
+    assert_eq!(told(&without).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_need_that_got_another_name_is_met_by_what_serves_and_by_nothing_else() {
+    let (shop, mut wanted) = without_a_store(62).await;
+    let renamed = wanted.services.swap_remove("store").expect("is there");
+    wanted.services.insert("vault".to_owned(), renamed);
+    for service in ["api", "mails"] {
+        wanted.services[service].needs = vec!["vault".to_owned()];
+    }
+    wanted.phases.iter_mut().flat_map(|phase| &mut phase.services).for_each(|name| {
+        if name == "store" {
+            "vault".clone_into(name);
+        }
+    });
+    let said = plan(&shop.setup, &wanted).await.expect_err("none serves").to_string();
+    assert!(
+        said.contains("need vault, which this plan leaves as it is and which is not ready now"),
+        "{said}"
+    );
+}
+
+/// Who begins anew has no release that tells what was there, and may not name components.
+#[tokio::test(start_paused = true)]
+async fn who_begins_anew_is_told_of_a_need_that_does_not_serve() {
+    let (shop, mut wanted) = without_a_store(63).await;
+    let environment = shop.setup.environment();
+    let anew = async |wanted: &Wanted| {
+        let head = environment.head().await.expect("can be read");
+        let options = PlanOptions::default();
+        let planned = environment.plan(wanted, head, None, &options, Depth::Read, Storage::Lasting).await;
+        notes(&planned.expect("is planned"), "needs")
+    };
+    let said = anew(&wanted).await;
+    assert!(
+        matches!(&said[..], [said] if said.contains("need store") && said.contains("not ready")),
+        "{said:?}"
+    );
+    // What has no pods at all is there, as nothing of it changes.
+    wanted.services["store"].objects.retain(|object| object.kind() == "Service");
+    assert_eq!(anew(&wanted).await, [""; 0]);
+    // One that comes later in the plan, too.
+    let mut wanted = shop.setup.wanted("v2").await;
+    break_down(&shop.setup, "api").await;
+    wanted.services.get_mut("api").expect("is there").needs.clear();
+    wanted.services.get_mut("mails").expect("is there").needs.clear();
+    wanted.phases = vec![phase("first", &["web"]), phase("second", &["settings", "store", "mails", "api"])];
+    let said = anew(&wanted).await;
+    assert!(
+        matches!(&said[..], [said] if said.contains("web needs api, which comes in a later phase")),
+        "{said:?}"
+    );
 }

@@ -149,7 +149,7 @@ async fn two_steps_of_one_name_are_no_plan() {
     let head = environment.head().await.expect("can be read");
     let options = PlanOptions::default();
     let planned = environment.plan(&wanted, head, None, &options, Depth::Read, Storage::Lasting).await;
-    let Err(EnvironmentError::Problems(problems)) = planned else { panic!("{planned:?}") };
+    let Err(EnvironmentError::Problems(problems, _)) = planned else { panic!("{planned:?}") };
     let said = problems.to_string();
     assert!(said.contains("production/api/job/migrate") && said.contains("twice"), "{said}");
 }
@@ -165,7 +165,7 @@ pub(crate) async fn an_object_of_two_services_is_no_plan() {
     let head = environment.head().await.expect("can be read");
     let options = PlanOptions::default();
     let planned = environment.plan(&wanted, head, None, &options, Depth::Read, Storage::Lasting).await;
-    let Err(EnvironmentError::Problems(problems)) = planned else { panic!("{planned:?}") };
+    let Err(EnvironmentError::Problems(problems, _)) = planned else { panic!("{planned:?}") };
     let said = problems.to_string();
     assert!([&of_api.key().to_string(), "api", "worker"].iter().all(|what| said.contains(*what)), "{said}");
 }

@@ -5,14 +5,15 @@ use std::{collections::BTreeSet, time::Duration};
 use maily_core::{
     engine::{Failure, Outcome, Planned, ReleaseId, RunEnd, What, Wish},
     object::{ObjectKey, ObjectKind},
-    provider::{Cluster as _, Precondition},
-    release::never_had,
+    provider::{Cluster as _, Precondition, WriteOptions},
+    release::{never_had, status},
 };
 use maily_testkit::sim::SimCluster;
+use serde_json::json;
 
 use crate::{
     setup::{Setup, fault, succeeded},
-    shop::{Shop, components},
+    shop::{OF_MANIFESTS, Shop, components, notes},
 };
 
 async fn not_serving(setup: &Setup, planned: Planned) -> Vec<Failure> {
@@ -61,11 +62,7 @@ async fn what_is_as_it_was_wanted_and_does_not_serve_is_no_success() {
 async fn a_plan_tells_of_what_stays_as_it_is_and_does_not_serve() {
     let shop = Shop::new(PAIR, 123);
     assert!(succeeded(&shop.deploy("v1").await));
-    let told = async || {
-        let planned = shop.plan("v1").await.expect("can be planned");
-        let notes = planned.plan.notes.into_iter().filter(|note| note.topic == "not-serving");
-        notes.map(|note| note.text).collect::<Vec<_>>()
-    };
+    let told = async || notes(&shop.plan("v1").await.expect("can be planned"), "not-serving");
     assert_eq!(told().await, [""; 0]);
     shop.setup.shared.world().faults.push(fault("crash api@v1"));
     shop.setup.runtime.sleep(Duration::from_secs(20)).await;
@@ -73,10 +70,38 @@ async fn a_plan_tells_of_what_stays_as_it_is_and_does_not_serve() {
         told().await,
         [
             "Deployment shop/api stays as it is, and does not serve now: container `api` crashes again and again (exit code 1, 3 \
-             restarts); `mailyctl logs api --env production --previous` shows its last words; `mailyctl rollback --env production \
-             --last-good` goes back"
+             restarts); `mailyctl logs api --env production --previous` shows its last words"
         ]
     );
+    // Who asks for another service is told of that one.
+    let part = shop.part("v1", components(&["web"])).await.expect("can be planned");
+    assert_eq!(notes(&part, "not-serving"), [""; 0]);
+}
+
+/// What a plan tells of makes its check fail as its deploy would.
+#[tokio::test(start_paused = true)]
+async fn a_plan_tells_of_nothing_that_its_deploy_does_not_look_at() {
+    let shop = Shop::new(OF_MANIFESTS, 128);
+    let open = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "open"},
+        "spec": {"type": "LoadBalancer", "selector": {"app": "api"}, "ports": [{"port": 80}]}});
+    shop.write("v1", &[open]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let address = || {
+        let live = shop.live("v1", "Service", Some("shop"), "open").expect("is there");
+        live.text("/status/loadBalancer/ingress/0/ip").map(str::to_owned)
+    };
+    assert!(address().is_some());
+    // Made once more, it has none for a moment.
+    {
+        let mut world = shop.setup.shared.world();
+        let key = ObjectKey::new(ObjectKind::new("v1", "Service"), Some("shop"), "open");
+        let again = world.get(&key).expect("is there").clone().without_server_fields();
+        world.delete(&key, &Precondition::Any).expect("a person may");
+        world.write(&again, &WriteOptions::apply("maily", Precondition::Absent)).expect("is made");
+    }
+    let planned = shop.plan("v1").await.expect("can be planned");
+    assert_eq!((address(), notes(&planned, "not-serving")), (None, Vec::new()));
+    assert_eq!(not_serving(&shop.setup, planned).await, []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,4 +242,33 @@ async fn whoever_goes_on_with_a_run_sees_what_it_left_alone_and_does_not_serve()
     let end = end.expect("goes on").expect("there is a run");
     let [failure] = released(&end) else { panic!("{end:?}") };
     assert!(failure.message.contains("cache"), "{failure:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_is_advised_where_the_release_in_force_brought_what_does_not_serve() {
+    let shop = Shop::new(ASIDE, 129);
+    let advised = async |service: &str| {
+        let told = notes(&shop.plan("v2").await.expect("can be planned"), "not-serving");
+        let [told] = &told[..] else { panic!("{told:?}") };
+        let status = status(&shop.setup.environment(), &shop.resolved()).await.expect("can be read");
+        let failing = status.services.into_iter().find(|one| one.name == service).expect("is there");
+        let hint = failing.hint.expect("fails");
+        assert!(told.ends_with(&format!("; {hint}")), "{told}");
+        hint
+    };
+    for version in ["v1", "v2"] {
+        assert!(succeeded(&shop.deploy(version).await));
+    }
+    let logs =
+        |name: &str| format!("`mailyctl logs {name} --env production --previous` shows its last words");
+    // The cache is as it has been since release 1.
+    shop.setup.shared.world().faults.push(fault("crash cache@1"));
+    shop.setup.runtime.sleep(Duration::from_secs(20)).await;
+    assert_eq!(advised("cache").await, logs("cache"));
+    shop.setup.shared.world().faults.clear();
+    shop.setup.runtime.sleep(Duration::from_secs(600)).await;
+    shop.setup.shared.world().faults.push(fault("crash web@v2"));
+    shop.setup.runtime.sleep(Duration::from_secs(20)).await;
+    let back = "`mailyctl rollback --env production --components web --last-good` goes back";
+    assert_eq!(advised("web").await, format!("{}; {back}", logs("web")));
 }

@@ -1,5 +1,6 @@
 //! Why nothing could be planned or run, and what a person can do.
 
+use super::Planned;
 use crate::{
     engine::{FenceError, LeaseError, ReleaseId, RunId, journal::JournalError, planner::PlanProblems},
     provider::ProviderError,
@@ -64,9 +65,10 @@ pub enum EnvironmentError {
     /// The plan does not fit what is there any more.
     #[error("the plan is out of date:\n  {}", .0.join("\n  "))]
     OutOfDate(Vec<String>),
-    /// There is no plan.
+    /// There is no plan. Where nothing but what others have set is in the way of one that somebody wants to read, with the
+    /// plan that takes it.
     #[error("{0}")]
-    Problems(PlanProblems),
+    Problems(PlanProblems, Option<Box<Planned>>),
     /// Somebody else works on the environment.
     #[error(transparent)]
     Lease(#[from] LeaseError),
@@ -178,7 +180,7 @@ impl EnvironmentError {
             Self::Journal(JournalError::NotHolder { .. }) => {
                 "somebody else took the environment over: look with `mailyctl status`".to_owned()
             }
-            Self::Problems(_) | Self::Journal(_) | Self::Interrupted => return None,
+            Self::Problems(..) | Self::Journal(_) | Self::Interrupted => return None,
         })
     }
 }

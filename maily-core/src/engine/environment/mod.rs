@@ -20,7 +20,7 @@ use super::{
     observe,
     patience::patiently,
     placed,
-    planner::{self, PlanOptions, Wanted},
+    planner::{self, Force, PlanOptions, PlanProblems, Wanted},
 };
 use crate::{
     model::{Fencing, Retention},
@@ -232,9 +232,27 @@ impl Environment {
         let mut options = options.clone();
         let host = self.providers.frontend.as_deref();
         options.frontends = patiently(&*self.runtime, || observe::frontends(host, wanted).boxed()).await?;
-        let plan =
-            planner::plan(wanted, &observed, base, &sealer, &options).map_err(EnvironmentError::Problems)?;
-        Ok(Planned { plan, head, seen: observed.objects, sealer: Arc::new(sealer) })
+        let planned = planner::plan(wanted, &observed, base, &sealer, &options);
+        let forced = match &planned {
+            Err(problems) if depth == observe::Depth::DryRun && problems.are_conflicts() => {
+                let options = PlanOptions { force: Force::All, ..options };
+                Some(planner::plan(wanted, &observed, base, &sealer, &options))
+            }
+            _ => None,
+        };
+        let made = |plan| Planned { plan, head, seen: observed.objects, sealer: Arc::new(sealer) };
+        match (planned, forced) {
+            (Ok(plan), _) => Ok(made(plan)),
+            (Err(problems), None) => Err(EnvironmentError::Problems(problems, None)),
+            (Err(problems), Some(Ok(forced))) => {
+                Err(EnvironmentError::Problems(problems, Some(Box::new(made(forced)))))
+            }
+            // Who takes what others have set would find the next reason.
+            (Err(PlanProblems(mut problems)), Some(Err(behind))) => {
+                problems.extend(behind.0);
+                Err(EnvironmentError::Problems(PlanProblems(problems), None))
+            }
+        }
     }
 
     /// Prepares a plan from a file: reads the world anew and refuses, object by object, what has changed since.

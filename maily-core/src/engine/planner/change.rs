@@ -360,29 +360,7 @@ impl Comparison<'_> {
         }
     }
 
-    fn keep(
-        &mut self,
-        service: Option<&str>,
-        live: &Object,
-        desired: Object,
-        fingerprint: String,
-    ) -> Verdict {
-        if serves(live) == Some(false) && !desired.is_suspended() {
-            let (key, environment) = (live.key(), self.environment);
-            let why = match self.observed.causes.get(key) {
-                Some(why) => format!(": {why}"),
-                None => format!(": `mailyctl status --env {environment}` says why"),
-            };
-            let words = service.filter(|_| key.kind.keeps_pods()).map(|service| {
-                format!("; `mailyctl logs {service} --env {environment} --previous` shows its last words")
-            });
-            let text = format!(
-                "{key} stays as it is, and does not serve now{why}{}; `mailyctl rollback --env {environment} --last-good` goes \
-                 back",
-                words.unwrap_or_default()
-            );
-            self.notes.push(Note { topic: "not-serving".into(), text });
-        }
+    fn keep(&self, service: Option<&str>, live: &Object, desired: Object, fingerprint: String) -> Verdict {
         Verdict::Keep(Kept { service: service.map(str::to_owned), desired, fingerprint, all: self.all(live) })
     }
 

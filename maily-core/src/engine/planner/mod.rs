@@ -7,6 +7,7 @@ mod claims;
 mod configuration;
 mod conflict;
 mod defined;
+mod idle;
 mod missing;
 mod needs;
 mod order;

@@ -1,6 +1,6 @@
 //! Needs of services on others: their order, circles, and what has to run already.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     change::Comparison,
@@ -9,7 +9,7 @@ use super::{
     wanted::{Wanted, WantedPhase},
 };
 use crate::{
-    engine::{Goal, Note, Step, Work},
+    engine::{Goal, Note, Step, Work, history::Release},
     object::{Object, ObjectKey},
     rollout::{Evidence, Health, Target, judge},
 };
@@ -92,27 +92,32 @@ pub(super) fn in_order<'a>(
 /// it later, or is not about it: it is met by the one that runs already, if that serves. A way back is told and not
 /// refused: what does not serve may be what it mends.
 pub(super) fn look_at(wanted: &Wanted, steps: &[Step], comparison: &mut Comparison<'_>) {
-    let changing: BTreeSet<&str> = steps.iter().filter_map(|step| step.service.as_deref()).collect();
+    let goes = |step: &Step| matches!(step.work, Work::Prune { .. });
+    let changing: BTreeSet<&str> =
+        steps.iter().filter(|step| !goes(step)).filter_map(|step| step.service.as_deref()).collect();
     let planned: BTreeSet<&str> =
         wanted.phases.iter().flat_map(|phase| phase.services.iter().map(String::as_str)).collect();
     let goes_back = matches!(wanted.goal, Goal::Rollback { .. });
     let is_part = matches!(wanted.goal, Goal::Deploy { only: Some(_), .. });
-    let shared_changes =
-        steps.iter().any(|step| step.service.is_none() && matches!(step.work, Work::Rollout { .. }));
-    let waits_for = |need| !behind(need, |name| needs_of(wanted, name)).is_disjoint(&changing);
+    let waits = |name: &str, need: &str| behind(name, |name| needs_of(wanted, name)).contains(need);
+    // Gates and the ends of phases bring nothing.
+    let all_waits = |need: &str| {
+        steps.iter().all(|step| match step.service.as_deref() {
+            Some(name) => !goes(step) && waits(name, need),
+            None => step.work.changes().is_empty(),
+        })
+    };
     let mut before: BTreeSet<&str> = BTreeSet::new();
+    let mut needed: BTreeMap<(&str, NeedPlace), BTreeSet<&str>> = BTreeMap::new();
     for phase in &wanted.phases {
         before.extend(phase.services.iter().map(String::as_str));
         for name in phase.services.iter().filter(|name| changing.contains(name.as_str())) {
-            let Some(service) = wanted.services.get(name) else { continue };
-            for need in service
-                .needs
-                .iter()
-                .filter(|need| !changing.contains(need.as_str()) || !before.contains(need.as_str()))
+            for need in
+                needs_of(wanted, name).filter(|need| !changing.contains(need) || !before.contains(need))
             {
-                let place = if before.contains(need.as_str()) {
+                let place = if before.contains(need) {
                     NeedPlace::Kept
-                } else if planned.contains(need.as_str()) {
+                } else if planned.contains(need) {
                     NeedPlace::Later
                 } else {
                     NeedPlace::Outside
@@ -121,21 +126,30 @@ pub(super) fn look_at(wanted: &Wanted, steps: &[Step], comparison: &mut Comparis
                 if place == NeedPlace::Outside && !is_part && !wanted.services.contains_key(need) {
                     continue;
                 }
-                let Some(unmet) = unmet(wanted, name, need, place, comparison) else { continue };
-                let is_told = match (&unmet, place) {
-                    // What this plan brings may be what it waits for. And one that is short of pods serves.
-                    (_, NeedPlace::Kept) => shared_changes || waits_for(need) || answers(need, comparison),
-                    // Who brings a part may be mending something else first.
-                    (unmet, place) => {
-                        place == NeedPlace::Outside && matches!(unmet, PlanProblem::NeedNotReady { .. })
-                    }
-                };
-                if goes_back || is_told {
-                    comparison.notes.push(Note { topic: "needs".into(), text: unmet.to_string() });
-                } else {
-                    comparison.problems.push(unmet);
-                }
+                needed.entry((need, place)).or_default().insert(name);
             }
+        }
+    }
+    for ((need, place), mut services) in needed {
+        if place == NeedPlace::Kept {
+            // Who leaves it out leaves out all that comes after it, directly or through others.
+            services.extend(changing.iter().filter(|name| waits(name, need)));
+        }
+        let Some(unmet) = unmet(wanted, &services, need, place, comparison) else { continue };
+        let is_told = match place {
+            // Who brings a part may be mending something else first.
+            NeedPlace::Outside => true,
+            // Without a release nobody can be told to bring one of them alone.
+            NeedPlace::Later => comparison.base.is_none(),
+            // Whatever does not wait for it may be what mends it. And one that is short of pods serves.
+            NeedPlace::Kept => {
+                comparison.base.is_none() || !all_waits(need) || answers(wanted, need, comparison)
+            }
+        };
+        if goes_back || is_told && matches!(unmet, PlanProblem::NeedNotReady { .. }) {
+            comparison.notes.push(Note { topic: "needs".into(), text: unmet.to_string() });
+        } else {
+            comparison.problems.push(unmet);
         }
     }
 }
@@ -160,56 +174,60 @@ pub(super) fn behind<'a, I: Iterator<Item = &'a str>>(
     seen
 }
 
+/// The workloads of a service as the release in force has them; else as they are wanted.
+fn workloads<'a>(wanted: &'a Wanted, name: &str, base: Option<&'a Release>) -> Vec<&'a ObjectKey> {
+    let keys: Vec<&ObjectKey> = match base.filter(|base| base.head.versions.contains_key(name)) {
+        Some(base) => {
+            let of_it = base.objects.values().filter(|object| object.service.as_deref() == Some(name));
+            of_it.map(|released| released.desired.key()).collect()
+        }
+        None => wanted
+            .services
+            .get(name)
+            .into_iter()
+            .flat_map(|service| &service.objects)
+            .map(Object::key)
+            .collect(),
+    };
+    keys.into_iter().filter(|key| key.kind.keeps_pods()).collect()
+}
+
 /// Whether some pods of each workload of a service are ready: others may be on their way to another node.
-fn answers(name: &str, comparison: &Comparison<'_>) -> bool {
+fn answers(wanted: &Wanted, name: &str, comparison: &Comparison<'_>) -> bool {
     const READY: [&str; 3] =
         ["/status/availableReplicas", "/status/readyReplicas", "/status/numberAvailable"];
     let ready = |live: &Object| READY.iter().any(|field| live.int(field).is_some_and(|ready| ready > 0));
-    let Some(base) = comparison.base else { return false };
-    let workloads = base
-        .objects
-        .values()
-        .filter(|object| object.service.as_deref() == Some(name) && object.desired.key().kind.keeps_pods());
-    workloads.map(|object| object.desired.key()).all(|key| {
-        comparison.observed.objects.get(key).is_some_and(|live| not_ready(live).is_none() || ready(live))
-    })
+    let live = |key: &ObjectKey| comparison.observed.objects.get(key);
+    workloads(wanted, name, comparison.base)
+        .into_iter()
+        .all(|key| live(key).is_some_and(|live| not_ready(live).is_none() || ready(live)))
 }
 
-/// Why what runs does not meet a need. Of a service without workloads it counts whether it was released.
+/// Why what runs does not meet a need. A service without workloads has to be released, or to be as it is wanted.
 fn unmet(
     wanted: &Wanted,
-    name: &str,
+    services: &BTreeSet<&str>,
     need: &str,
     place: NeedPlace,
     comparison: &Comparison<'_>,
 ) -> Option<PlanProblem> {
-    let released = comparison.base.filter(|base| base.head.versions.contains_key(need));
-    let workloads: Vec<&ObjectKey> = match released {
-        Some(base) => {
-            let of_need = base.objects.values().filter(|object| object.service.as_deref() == Some(need));
-            of_need.map(|released| released.desired.key()).filter(|key| key.kind.keeps_pods()).collect()
-        }
-        None => {
-            let objects = wanted.services.get(need).into_iter().flat_map(|service| &service.objects);
-            objects.map(Object::key).filter(|key| key.kind.keeps_pods()).collect()
-        }
-    };
-    let (service, need) = (name.to_owned(), need.to_owned());
+    let workloads = workloads(wanted, need, comparison.base);
     let live = |key: &ObjectKey| comparison.observed.objects.get(key);
     let is_there = if workloads.is_empty() {
-        released.is_some()
+        place == NeedPlace::Kept || comparison.base.is_some_and(|base| base.head.versions.contains_key(need))
     } else {
         workloads.iter().any(|key| live(key).is_some())
     };
+    let (services, need) = (services.iter().map(|name| (*name).to_owned()).collect(), need.to_owned());
     if !is_there {
-        return Some(PlanProblem::NeedAbsent { service, need, place });
+        return Some(PlanProblem::NeedAbsent { services, need, place });
     }
     // What is gone of it serves no more than what is not ready.
     let why = workloads.iter().find_map(|key| match live(key) {
         Some(live) => not_ready(live),
         None => Some(format!("{} does not exist", key.short())),
     })?;
-    Some(PlanProblem::NeedNotReady { service, need, place, why })
+    Some(PlanProblem::NeedNotReady { services, need, place, why })
 }
 
 /// Why a live workload does not serve, by the rules that follow a rollout.

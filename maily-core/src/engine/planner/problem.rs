@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use crate::{engine::StepId, object::ObjectKey};
 
 /// Where what is needed is, seen from who needs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NeedPlace {
     /// In a later phase of the plan.
     Later,
@@ -115,20 +115,20 @@ pub enum PlanProblem {
         second: String,
     },
     /// A need is met by nothing that runs.
-    #[error("{service} needs {need}, {place} does not run yet")]
+    #[error("{} {need}, {place} does not run yet", who_needs(services))]
     NeedAbsent {
-        /// Who needs.
-        service: String,
+        /// Who needs it.
+        services: Vec<String>,
         /// What.
         need: String,
         /// Where that is.
         place: NeedPlace,
     },
     /// A need is met by what runs, and that does not serve.
-    #[error("{service} needs {need}, {place} is not ready now: {why}")]
+    #[error("{} {need}, {place} is not ready now: {why}", who_needs(services))]
     NeedNotReady {
-        /// Who needs.
-        service: String,
+        /// Who needs it.
+        services: Vec<String>,
         /// What.
         need: String,
         /// Where that is.
@@ -227,9 +227,10 @@ impl PlanProblem {
             Self::NeedAbsent { need, .. } => format!(
                 "release `{need}` first, with `--components {need}`; else move it to an earlier phase, or drop the need"
             ),
-            Self::NeedNotReady { service, need, place: NeedPlace::Kept, .. } => {
-                format!("see why with `mailyctl logs {need}`; `--components {service}` does not wait for it")
-            }
+            Self::NeedNotReady { services, need, place: NeedPlace::Kept, .. } => format!(
+                "see why with `mailyctl logs {need}`; a deploy with `--components {}` does not wait for it",
+                services.join(",")
+            ),
             Self::NeedNotReady { need, .. } => format!(
                 "see why with `mailyctl logs {need}`; a deploy with `--components {need}` brings it alone; else move it to \
                  an earlier phase, or drop the need"
@@ -256,6 +257,11 @@ impl PlanProblem {
             None => self,
         }
     }
+}
+
+/// Services with the verb that says what they need.
+fn who_needs(services: &[String]) -> String {
+    format!("{} {}", services.join(" and "), if services.len() == 1 { "needs" } else { "need" })
 }
 
 /// What conflicts are called by on a command line: their manager, where a shell takes that name as it is.

@@ -139,7 +139,7 @@ fn error_name(error: &EnvironmentError) -> &'static str {
     match error {
         EnvironmentError::OutOfDate(_) => "out of date",
         EnvironmentError::Unfinished { .. } => "unfinished run in the way",
-        EnvironmentError::Problems(_) => "no plan",
+        EnvironmentError::Problems(..) => "no plan",
         EnvironmentError::Lease(LeaseError::Held { .. }) => "held",
         EnvironmentError::Journal(JournalError::NotHolder { .. })
         | EnvironmentError::Lease(LeaseError::Lost { .. }) => "lost to another holder",

@@ -65,9 +65,9 @@ pub fn plan(
     for phase in &wanted.phases {
         order.phase(wanted, phase, options, &mut comparison);
     }
-    needs::look_at(wanted, &order.steps, &mut comparison);
     order.fixed(wanted, base, &comparison);
     order.prune(wanted, base, &mut comparison);
+    needs::look_at(wanted, &order.steps, &mut comparison);
     comparison.problems.extend(one_name(&order.steps));
     let Comparison { mut notes, problems, .. } = comparison;
     if !problems.is_empty() {
@@ -100,9 +100,7 @@ pub fn plan(
         (same, _) => notes.extend(same),
     }
     let as_before = base.map(|base| as_before(wanted, base, &order.steps, &order.kept)).unwrap_or_default();
-    notes.sort();
-    notes.dedup();
-    Ok(Plan {
+    let mut plan = Plan {
         format: PLAN_FORMAT,
         project: wanted.project.clone(),
         environment: wanted.environment.clone(),
@@ -126,8 +124,11 @@ pub fn plan(
         left: order.left,
         notes,
         digest: String::new(),
-    }
-    .sealed())
+    };
+    plan.notes.extend(super::idle::notes(&plan, observed, base));
+    plan.notes.sort();
+    plan.notes.dedup();
+    Ok(plan.sealed())
 }
 
 /// Workloads whose replicas an autoscaler sets, with the fewest that it leaves: one of the same release, or one that is
