@@ -16,7 +16,7 @@ use crate::{
     provider::{
         Cluster, ErrorKind, FrontendHost, LIST_FROM, ListQuery, Precondition, ProviderError, WriteOptions,
     },
-    run::{Before, Change, Operation, Work, beyond_any_epoch},
+    run::{Operation, Work, beyond_any_epoch},
     steps::PARALLEL,
 };
 
@@ -357,7 +357,11 @@ pub(super) fn out_of_date(plan: &Plan, seen: &BTreeMap<ObjectKey, Object>, seale
             (None, None) => continue,
             (None, Some(_)) => "was made since".to_owned(),
             // Whether it is still there to be taken away makes no difference.
-            (Some(before), None) if goes_anyway(change, before) => continue,
+            (Some(before), None)
+                if before.object.goes_by_itself() && change.operation == Operation::Delete =>
+            {
+                continue;
+            }
             (Some(before), None) if before.object.goes_by_itself() => "has gone by itself since".to_owned(),
             (Some(_), None) => "was deleted since".to_owned(),
             (Some(before), Some(live)) if live.uid() != Some(&before.uid) => {
@@ -388,11 +392,6 @@ pub(super) fn out_of_date(plan: &Plan, seen: &BTreeMap<ObjectKey, Object>, seale
         stale.extend(what.map(|what| format!("  {key} {what}")));
     }
     stale
-}
-
-/// Whether a plan takes an object away that goes by itself some time after its end.
-fn goes_anyway(change: &Change, before: &Before) -> bool {
-    before.object.goes_by_itself() && matches!(change.operation, Operation::Delete | Operation::Replace)
 }
 
 /// Whether anything on an object is not as it was, also what no release sets.

@@ -37,7 +37,10 @@ impl Writer<'_> {
                 self.wait_gone(change, live).await?;
                 continue;
             }
-            let deleted = matches!(change.operation, Operation::Delete | Operation::Replace);
+            let deleted = match change.operation {
+                Operation::Delete => !self.has_left_alone(change),
+                operation => operation == Operation::Replace,
+            };
             match (self.standing(change, &scope, live.as_ref()).await?, &live, &change.before) {
                 (Standing::Absent, _, None) => {
                     if self.absence_is_certain().await? {

@@ -30,13 +30,6 @@ impl Writer<'_> {
             }
             Operation::Delete => {
                 self.clear(change).await?;
-                let gone = Written {
-                    uid: None,
-                    fingerprint: String::new(),
-                    released: String::new(),
-                    images: Digests::new(),
-                };
-                self.context.wrote(&self.step.id, change, gone);
                 Ok(None)
             }
         }
