@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 
 use super::{
-    ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer,
+    ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer, compared,
     history::Release,
     object_digest,
     planner::{DryRun, Observed, PlanProblem, PlanProblems, Wanted, to_ask_about, to_look_for},
-    without_bookkeeping,
 };
 use crate::{
-    object::{FieldSet, Object, ObjectKey, ObjectKind, by_kind, last_editor},
+    object::{Object, ObjectKey, ObjectKind, by_kind, last_editor},
     provider::{
         Cluster, ErrorKind, FrontendHost, LIST_FROM, ListQuery, Precondition, ProviderError, WriteOptions,
     },
@@ -343,7 +342,7 @@ pub(super) async fn promoted_since(
 
 /// A live object over the fields that a release set, and its fingerprint.
 pub(crate) fn released_view(sealer: &Sealer, live: &Object, desired: &Object) -> (Object, String) {
-    let view = sealer.view(live, &without_bookkeeping(FieldSet::of(desired)));
+    let view = sealer.view(live, &compared(desired));
     let digest = object_digest(&view);
     (view, digest)
 }

@@ -6,12 +6,13 @@ use maily_core::{
     engine::{Depth, EnvironmentError, Outcome, RunEnd, planner::PlanOptions},
     object::{ObjectKey, ObjectKind},
     provider::Precondition,
+    release::status,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    setup::succeeded,
-    shop::{OF_MANIFESTS, Shop, notes},
+    setup::{fault, succeeded},
+    shop::{OF_MANIFESTS, Shop, deployment, notes},
 };
 
 /// A Job with these fields beside those that it cannot do without.
@@ -57,6 +58,52 @@ async fn a_job_that_its_manifest_suspends_is_not_waited_for() {
     let topics: Vec<&str> = planned.plan.notes.iter().map(|note| &*note.topic).collect();
     assert!(!topics.contains(&"not-serving") && !topics.contains(&"suspended"), "{topics:?}");
     assert!(succeeded(&shop.run(planned).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_somebody_lets_run_is_not_suspended_again() {
+    // And one that nobody has let run stays suspended.
+    for (manager, depth) in [
+        (Some("kueue"), Depth::DryRun),
+        (Some("kubectl-patch"), Depth::DryRun),
+        (Some("kueue"), Depth::Read),
+        (None, Depth::DryRun),
+    ] {
+        let shop = seeded(311, &json!({"suspend": true}));
+        let mut labelled = job(&json!({"suspend": true}));
+        labelled["metadata"]["labels"] = json!({"of": "v3"});
+        shop.write("v3", &[labelled, config("v3"), deployment("late", &[])]);
+        assert!(succeeded(&shop.deploy("v1").await));
+        if let Some(manager) = manager {
+            let run = json!({"spec": {"suspend": false}});
+            shop.setup.shared.world().edit_as(manager, &seed(), run).expect("is there");
+        }
+        let stays = || {
+            let live = shop.live("batch/v1", "Job", Some("shop"), "seed").expect("is there");
+            live.at("/spec/suspend") == Some(&json!(manager.is_none()))
+        };
+        // It stays as it is, and nobody has changed anything.
+        let planned = shop.plan_with("v2", PlanOptions::default(), depth).await.expect("can be planned");
+        assert_eq!(planned.plan.changes().count(), 1, "{:?}", planned.plan.steps);
+        assert_eq!(notes(&planned, "drift"), [""; 0]);
+        assert!(succeeded(&shop.run(planned).await));
+        let environment = shop.setup.environment();
+        let seen = status(&environment, &shop.resolved()).await.expect("can be read");
+        assert_eq!(seen.services[0].drift, [""; 0]);
+        assert!(stays());
+        // What else changes of it leaves it running, also on the way back.
+        let planned = shop.plan_with("v3", PlanOptions::default(), depth).await.expect("can be planned");
+        assert_eq!(planned.plan.changes().count(), 3, "{:?}", planned.plan.steps);
+        shop.setup.shared.world().faults.push(fault("crash late"));
+        let end = shop.run(planned).await;
+        assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+        assert!(stays());
+        shop.setup.shared.world().faults.clear();
+        assert!(succeeded(&shop.deploy("v3").await));
+        assert!(stays());
+        let live = shop.live("batch/v1", "Job", Some("shop"), "seed").expect("is there");
+        assert_eq!(live.label("of"), Some("v3"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

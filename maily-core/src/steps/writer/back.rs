@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Writer, look::Standing};
+use super::{Writer, keep_suspended, look::Standing};
 use crate::{
     object::{FieldSet, Object},
     planted::{Defect, is_planted},
@@ -118,6 +118,9 @@ impl Writer<'_> {
             && object.int("/spec/replicas") != Some(0)
         {
             object.edit(|body| body["spec"]["replicas"] = replicas.into());
+        }
+        if change.desired.as_ref().is_some_and(Object::is_suspended) {
+            keep_suspended(&mut object, live);
         }
         let Some(mut answer) = self.send(change, object, exactly(live)).await? else { return Ok(false) };
         if handed_over(change, &answer) {
