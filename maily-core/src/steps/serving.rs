@@ -18,6 +18,9 @@ use crate::{
 
 /// How long a workload that does not serve is given: it may be scaled, or moved to another node, at this moment.
 pub(crate) const SERVES_WITHIN: Duration = Duration::from_secs(60);
+/// Such a time it has from the look on, however late that is: watches have told of its pods by then, and what only moves at
+/// the moment serves again.
+const AT_LEAST: Duration = Duration::from_secs(20);
 /// How often it is looked at without any news, and told that it is waited for.
 const LOOK: Duration = Duration::from_secs(4);
 
@@ -36,8 +39,8 @@ pub(crate) fn is_idle(live: &Object) -> bool {
     live.key().kind.keeps_pods() && serves(live) == Some(false)
 }
 
-/// Follows the workloads among these objects until they serve, or until this moment; those that do not, by object. What
-/// serves as it was read costs no request.
+/// Follows the workloads among these objects until they serve, or until this moment; those that do not, by object. Each has
+/// some time of its own. What serves as it was read costs no request.
 pub(crate) async fn not_serving<'a>(
     cluster: &Arc<dyn Cluster>,
     runtime: &Arc<dyn Runtime>,
@@ -45,6 +48,7 @@ pub(crate) async fn not_serving<'a>(
     until: Moment,
     tell: impl Fn(String),
 ) -> Vec<Failure> {
+    let until = until.max(runtime.now() + AT_LEAST);
     let targets = objects.filter(|live| is_idle(live)).filter_map(Target::pin);
     let watcher = Watcher::new(Arc::clone(cluster), Arc::clone(runtime));
     let followers: Vec<Follower> = targets.map(|target| watcher.follow(target)).collect();
@@ -123,6 +127,8 @@ async fn serves_in_time(
     loop {
         let why = match follower.health().await {
             Ok(Health::Done) => return None,
+            // Its own state may have a word for it, which says less than its pods will.
+            Ok(Health::Failed(reason)) if !follower.sees_all() && runtime.now() < until => reason.message,
             Ok(Health::Failed(reason)) => {
                 let failure = Failure::new(reason.cause, reason.message);
                 return Some(failure.with_object(reason.object.to_string()).with_hint(reason.hint));
