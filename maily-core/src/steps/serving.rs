@@ -1,17 +1,14 @@
 //! Whether what a plan leaves as it is serves: who asks for a version wants it to run, not only to be written.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures::{
-    FutureExt as _,
-    future::{BoxFuture, join_all},
-};
+use futures::future::join_all;
 
 use super::watcher::{Follower, Watcher};
 use crate::{
-    object::{Object, ObjectKey, ObjectKind},
-    provider::{Cluster, ListQuery},
-    rollout::{Evidence, Health, Target, judge, serves},
+    object::{Object, ObjectKey},
+    provider::Cluster,
+    rollout::{Health, Target, serves},
     run::{Failure, Goal, Plan},
     runtime::{Moment, Runtime},
 };
@@ -56,60 +53,6 @@ pub(crate) async fn not_serving<'a>(
     let mut failures: Vec<Failure> = join_all(waits).await.into_iter().flatten().collect();
     failures.sort_by(|one, other| one.object.cmp(&other.object));
     failures
-}
-
-/// So many replica sets of one workload are read: more have no pods at once.
-const MOST_SETS: usize = 8;
-
-/// Why those of these objects do not serve that do not at this moment. What cannot be read is left out: it is a word in a
-/// plan, and no reason against it.
-pub(crate) async fn causes<'a>(
-    cluster: &dyn Cluster,
-    namespace: &str,
-    objects: impl Iterator<Item = &'a Object>,
-) -> BTreeMap<ObjectKey, String> {
-    let idle: Vec<&Object> = objects.filter(|live| is_idle(live)).collect();
-    let mut found = BTreeMap::new();
-    if idle.is_empty() {
-        return found;
-    }
-    let pods = ListQuery::new(ObjectKind::new("v1", "Pod"), Some(namespace));
-    let Ok(pods) = cluster.list(&pods).await else { return found };
-    for workload in idle {
-        let Some(target) = Target::pin(workload) else { continue };
-        let pods: Vec<&Object> = pods.iter().filter(|pod| target.selects(pod)).collect();
-        let read = |key| async move { cluster.get(&key).await.ok().flatten() }.boxed();
-        let sets = replica_sets(&target, workload, &pods, read).await;
-        let evidence =
-            Evidence { live: Some(workload), pods, all_pods: true, replica_sets: sets.iter().collect() };
-        let why = match judge(&target, &evidence) {
-            Health::Failed(reason) => reason.message,
-            Health::Waiting { why, .. } => why,
-            Health::Done | Health::Ask(_) => continue,
-        };
-        found.insert(workload.key().clone(), why);
-    }
-    found
-}
-
-/// The replica sets of a workload's pods that cannot start: only they tell whether these are the new ones. What cannot be
-/// read is left out.
-pub(crate) async fn replica_sets<'a>(
-    target: &Target,
-    live: &Object,
-    pods: &[&Object],
-    read: impl Fn(ObjectKey) -> BoxFuture<'a, Option<Object>>,
-) -> Vec<Object> {
-    let mut found: Vec<Object> = Vec::new();
-    // Each round reads one more.
-    for _ in 0..MOST_SETS {
-        let replica_sets = found.iter().collect();
-        let evidence = Evidence { live: Some(live), pods: pods.to_vec(), all_pods: true, replica_sets };
-        let Health::Ask(key) = judge(target, &evidence) else { break };
-        let Some(set) = read(key).await else { break };
-        found.push(set);
-    }
-    found
 }
 
 async fn serves_in_time(

@@ -1,5 +1,6 @@
 //! One environment: the door through which tools plan, run, resume, abort and look.
 
+mod causes;
 mod error;
 mod payloads;
 mod run;
@@ -17,14 +18,14 @@ use super::{
     observe,
     patience::patiently,
     placed,
-    planner::{self, PlanOptions, Wanted},
+    planner::{self, Observed, PlanOptions, Wanted},
 };
 use crate::{
     model::{Fencing, Retention},
     object::{Object, ObjectKey},
     provider::{ClusterIdentity, ClusterInfo, ProviderError, RecordStore},
     runtime::Runtime,
-    steps::{Providers, causes},
+    steps::{Providers, is_idle},
 };
 
 pub use error::EnvironmentError;
@@ -223,14 +224,23 @@ impl Environment {
             let ask = || observe::dry_runs(cluster, &sealer, wanted, &observed, base).boxed();
             observed.dry_runs = patiently(&*self.runtime, ask).await?;
         }
-        if depth == observe::Depth::DryRun {
-            observed.causes = causes(cluster, &self.namespace, observed.objects.values()).await;
-        }
         let mut options = options.clone();
         let host = self.providers.frontend.as_deref();
         options.frontends = patiently(&*self.runtime, || observe::frontends(host, wanted).boxed()).await?;
-        let plan =
-            planner::plan(wanted, &observed, base, &sealer, &options).map_err(EnvironmentError::Problems)?;
+        let plan = |observed: &Observed| {
+            planner::plan(wanted, observed, base, &sealer, &options).map_err(EnvironmentError::Problems)
+        };
+        let mut planned = plan(&observed)?;
+        if depth == observe::Depth::DryRun {
+            // What stays as it is and does not serve is known now: nobody asks why of anything else.
+            let kept = planned.unchanged.iter().filter_map(|kept| observed.objects.get(kept.desired.key()));
+            let idle: Vec<&Object> = kept.filter(|live| is_idle(live)).collect();
+            observed.causes = self.causes(&idle).await;
+            if !observed.causes.is_empty() {
+                planned = plan(&observed)?;
+            }
+        }
+        let plan = planned;
         Ok(Planned { plan, head, seen: observed.objects, sealer: Arc::new(sealer) })
     }
 
