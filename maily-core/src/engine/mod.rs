@@ -48,7 +48,7 @@ pub use crate::run::{
     digest, epoch_of, is_secret, run_of, sha256,
 };
 pub(crate) use crate::run::{
-    belongs_to, drifted, foreign_labels, forward_run_of, is_beyond_any_epoch, object_digest,
-    strip_bookkeeping, told, without_bookkeeping,
+    SUSPEND, belongs_to, compared, drifted, foreign_labels, forward_run_of, is_beyond_any_epoch,
+    object_digest, strip_bookkeeping, told, without_bookkeeping,
 };
 pub use crate::steps::MayWrite;

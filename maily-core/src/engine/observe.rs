@@ -5,18 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 
 use super::{
-    ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer,
+    ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer, compared,
     history::Release,
     object_digest,
     planner::{DryRun, Observed, PlanProblem, PlanProblems, Wanted, to_ask_about, to_look_for},
-    without_bookkeeping,
 };
 use crate::{
-    object::{FieldSet, Object, ObjectKey, ObjectKind, by_kind, last_editor},
+    object::{Object, ObjectKey, ObjectKind, by_kind, last_editor},
     provider::{
         Cluster, ErrorKind, FrontendHost, LIST_FROM, ListQuery, Precondition, ProviderError, WriteOptions,
     },
-    run::{Before, Change, Operation, Work, beyond_any_epoch},
+    run::{Operation, Work, beyond_any_epoch},
     steps::PARALLEL,
 };
 
@@ -339,7 +338,7 @@ pub(super) async fn promoted_since(
 
 /// A live object over the fields that a release set, and its fingerprint.
 pub(crate) fn released_view(sealer: &Sealer, live: &Object, desired: &Object) -> (Object, String) {
-    let view = sealer.view(live, &without_bookkeeping(FieldSet::of(desired)));
+    let view = sealer.view(live, &compared(desired));
     let digest = object_digest(&view);
     (view, digest)
 }
@@ -353,7 +352,11 @@ pub(super) fn out_of_date(plan: &Plan, seen: &BTreeMap<ObjectKey, Object>, seale
             (None, None) => continue,
             (None, Some(_)) => "was made since".to_owned(),
             // Whether it is still there to be taken away makes no difference.
-            (Some(before), None) if goes_anyway(change, before) => continue,
+            (Some(before), None)
+                if before.object.goes_by_itself() && change.operation == Operation::Delete =>
+            {
+                continue;
+            }
             (Some(before), None) if before.object.goes_by_itself() => "has gone by itself since".to_owned(),
             (Some(_), None) => "was deleted since".to_owned(),
             (Some(before), Some(live)) if live.uid() != Some(&before.uid) => {
@@ -384,11 +387,6 @@ pub(super) fn out_of_date(plan: &Plan, seen: &BTreeMap<ObjectKey, Object>, seale
         stale.extend(what.map(|what| format!("  {key} {what}")));
     }
     stale
-}
-
-/// Whether a plan takes an object away that goes by itself some time after its end.
-fn goes_anyway(change: &Change, before: &Before) -> bool {
-    before.object.goes_by_itself() && matches!(change.operation, Operation::Delete | Operation::Replace)
 }
 
 /// Whether anything on an object is not as it was, also what no release sets.

@@ -19,10 +19,8 @@ use crate::{
         patiently, people, read_objects, released_view, remedy, run_of, sight_of_lease, told, told_added,
     },
     model::{Fencing, Resolved},
-    object::{Object, ObjectKey, ObjectKind},
-    provider::ListQuery,
+    object::{Object, ObjectKey},
     rollout::{Evidence, Health, Target, judge},
-    steps::replica_sets,
 };
 
 /// State of an environment.
@@ -156,9 +154,9 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
     let Some(release) = environment.released(&head).await? else { return Ok(status) };
     let sealer = environment.sealer(Storage::Passing).await?;
     let live = patiently(runtime, || read_objects(cluster, release.objects.keys()).boxed()).await?;
-    let pods = ListQuery::new(ObjectKind::new("v1", "Pod"), Some(&environment.namespace));
-    let pods = patiently(runtime, || cluster.list(&pods)).await.map_err(EnvironmentError::Provider)?;
-    let replica_sets = all_replica_sets(environment, &live, &pods).await;
+    let pods = environment.pods().await.map_err(EnvironmentError::Provider)?;
+    let workloads: Vec<&Object> = live.values().filter(|live| live.key().kind.keeps_pods()).collect();
+    let replica_sets = environment.replica_sets(&workloads, &pods).await;
     let frontends = frontends::look(environment, resolved, &release).await;
     let run = head.unfinished.as_ref();
     let look = Look {
@@ -177,25 +175,6 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
         release.head.versions.iter().map(|(name, version)| look.service(name, version)).collect();
     status.drift = look.drift(None);
     Ok(status)
-}
-
-/// The replica sets of all workloads, as far as they are asked for.
-async fn all_replica_sets(
-    environment: &Environment,
-    live: &BTreeMap<ObjectKey, Object>,
-    pods: &[Object],
-) -> Vec<Object> {
-    let cluster = &environment.providers.cluster;
-    let read = |key: ObjectKey| {
-        async move { patiently(&*environment.runtime, || cluster.get(&key)).await.ok().flatten() }.boxed()
-    };
-    let mut found = Vec::new();
-    for workload in live.values().filter(|live| live.key().kind.keeps_pods()) {
-        let Some(target) = Target::pin(workload) else { continue };
-        let pods: Vec<&Object> = pods.iter().filter(|pod| target.selects(pod)).collect();
-        found.extend(replica_sets(&target, workload, &pods, read).await);
-    }
-    found
 }
 
 struct Look<'a> {

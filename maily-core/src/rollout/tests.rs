@@ -165,6 +165,8 @@ fn t06_a_restart_is_followed_and_takes_nothing_back() {
         live
     };
     let ours = deployment(2, "api:2", json!({}));
+    // What the status tells of the pods of before says nothing of the restart.
+    assert!(why(&of(&ours, &restarted("api:2", complete(2)), &[], &[])).contains("not seen"));
     // Half-way: the pods before the restart are old ones now.
     let mut status = complete(3);
     status["replicas"] = json!(3);

@@ -21,9 +21,11 @@ fn number(live: &Object, path: &str) -> i64 {
     live.int(path).unwrap_or_default()
 }
 
-/// T1: until the controller has seen what we wrote, the status tells of the rollout before.
+/// T1: until the controller has seen what we wrote, and a restart of its pods since, the status tells of those before.
 fn unobserved(target: &Target, live: &Object) -> bool {
-    number(live, "/status/observedGeneration") < target.generation() && !is_planted(Defect::StatusOfBefore)
+    let restarted = live.generation().filter(|_| live.at("/spec/template") != target.template());
+    let expected = target.generation().max(restarted.unwrap_or_default());
+    number(live, "/status/observedGeneration") < expected && !is_planted(Defect::StatusOfBefore)
 }
 
 pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>) -> Health {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-use super::FieldChange;
+use super::{FieldChange, SUSPEND};
 use crate::object::{ListKind, Object, list_kind, root};
 
 /// Fields that differ between two objects, in order. Identity is not compared.
@@ -37,6 +37,7 @@ pub(crate) fn drifted(wanted: &Object, now: &Object) -> Vec<FieldChange> {
     difference(wanted, now)
         .into_iter()
         // The server drops what is empty.
+        .filter(|field| !(wanted.is_suspended() && field.path == SUSPEND.join(".")))
         .filter(|field| {
             field.to.is_some() || !matches!(field.from.as_deref(), Some("" | "null" | "{}" | "[]"))
         })

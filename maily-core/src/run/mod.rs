@@ -33,7 +33,7 @@ pub use stamp::{
     STAMP, Stamp, epoch_of, run_of,
 };
 pub(crate) use stamp::{
-    belongs_to, beyond_any_epoch, epoch_from, foreign_labels, forward_run_of, is_beyond_any_epoch,
-    strip_bookkeeping, without_bookkeeping,
+    SUSPEND, belongs_to, beyond_any_epoch, compared, epoch_from, foreign_labels, forward_run_of,
+    is_beyond_any_epoch, strip_bookkeeping, without_bookkeeping,
 };
 pub use work::Work;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    ReleaseId, StepId, Work,
+    ReleaseId, SUSPEND, StepId, Work,
     canonical::{digest, digest_with, members},
     without_bookkeeping,
 };
@@ -278,6 +278,10 @@ impl Change {
         if self.hand_over_replicas.is_some() {
             // Whoever they are handed to may change them at any moment.
             scope = scope.without(&["spec", "replicas"]);
+        }
+        let made_again = self.operation == Operation::Replace;
+        if self.desired.as_ref().is_some_and(Object::is_suspended) && !made_again {
+            scope = scope.without(&SUSPEND);
         }
         without_bookkeeping(scope)
     }

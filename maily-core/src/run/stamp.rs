@@ -142,6 +142,16 @@ pub(crate) fn without_bookkeeping(fields: FieldSet) -> FieldSet {
     fields
 }
 
+/// The fields by which an object is compared with what is wanted of it. That a Job is to be suspended is a wish for when
+/// it is made: whoever lets it run then does what it is suspended for.
+pub(crate) fn compared(wanted: &Object) -> FieldSet {
+    let fields = without_bookkeeping(FieldSet::of(wanted));
+    if wanted.is_suspended() { fields.without(&SUSPEND) } else { fields }
+}
+
+/// Where a Job says whether it is suspended.
+pub(crate) const SUSPEND: [&str; 2] = ["spec", "suspend"];
+
 /// Removes bookkeeping from an object, and an annotation or label map that is left empty.
 pub(crate) fn strip_bookkeeping(object: &mut Object) {
     for label in [ENVIRONMENT, NAMESPACE, PROJECT, SERVICE] {

@@ -1,23 +1,23 @@
 //! Whether what a plan leaves as it is serves: who asks for a version wants it to run, not only to be written.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures::{
-    FutureExt as _,
-    future::{BoxFuture, join_all},
-};
+use futures::future::join_all;
 
 use super::watcher::{Follower, Watcher};
 use crate::{
-    object::{Object, ObjectKey, ObjectKind},
-    provider::{Cluster, ListQuery},
-    rollout::{Evidence, Health, Target, judge, serves},
+    object::{Object, ObjectKey},
+    provider::Cluster,
+    rollout::{Health, Target, serves},
     run::{Failure, Goal, Plan},
     runtime::{Moment, Runtime},
 };
 
 /// How long a workload that does not serve is given: it may be scaled, or moved to another node, at this moment.
 pub(crate) const SERVES_WITHIN: Duration = Duration::from_secs(60);
+/// Such a time it has from the look on, however late that is: watches have told of its pods by then, and what only moves at
+/// the moment serves again.
+const AT_LEAST: Duration = Duration::from_secs(20);
 /// How often it is looked at without any news, and told that it is waited for.
 const LOOK: Duration = Duration::from_secs(4);
 
@@ -36,8 +36,8 @@ pub(crate) fn is_idle(live: &Object) -> bool {
     live.key().kind.keeps_pods() && serves(live) == Some(false)
 }
 
-/// Follows the workloads among these objects until they serve, or until this moment; those that do not, by object. What
-/// serves as it was read costs no request.
+/// Follows the workloads among these objects until they serve, or until this moment; those that do not, by object. Each has
+/// some time of its own. What serves as it was read costs no request.
 pub(crate) async fn not_serving<'a>(
     cluster: &Arc<dyn Cluster>,
     runtime: &Arc<dyn Runtime>,
@@ -45,6 +45,7 @@ pub(crate) async fn not_serving<'a>(
     until: Moment,
     tell: impl Fn(String),
 ) -> Vec<Failure> {
+    let until = until.max(runtime.now() + AT_LEAST);
     let targets = objects.filter(|live| is_idle(live)).filter_map(Target::pin);
     let watcher = Watcher::new(Arc::clone(cluster), Arc::clone(runtime));
     let followers: Vec<Follower> = targets.map(|target| watcher.follow(target)).collect();
@@ -52,60 +53,6 @@ pub(crate) async fn not_serving<'a>(
     let mut failures: Vec<Failure> = join_all(waits).await.into_iter().flatten().collect();
     failures.sort_by(|one, other| one.object.cmp(&other.object));
     failures
-}
-
-/// So many replica sets of one workload are read: more have no pods at once.
-const MOST_SETS: usize = 8;
-
-/// Why those of these objects do not serve that do not at this moment. What cannot be read is left out: it is a word in a
-/// plan, and no reason against it.
-pub(crate) async fn causes<'a>(
-    cluster: &dyn Cluster,
-    namespace: &str,
-    objects: impl Iterator<Item = &'a Object>,
-) -> BTreeMap<ObjectKey, String> {
-    let idle: Vec<&Object> = objects.filter(|live| is_idle(live)).collect();
-    let mut found = BTreeMap::new();
-    if idle.is_empty() {
-        return found;
-    }
-    let pods = ListQuery::new(ObjectKind::new("v1", "Pod"), Some(namespace));
-    let Ok(pods) = cluster.list(&pods).await else { return found };
-    for workload in idle {
-        let Some(target) = Target::pin(workload) else { continue };
-        let pods: Vec<&Object> = pods.iter().filter(|pod| target.selects(pod)).collect();
-        let read = |key| async move { cluster.get(&key).await.ok().flatten() }.boxed();
-        let sets = replica_sets(&target, workload, &pods, read).await;
-        let evidence =
-            Evidence { live: Some(workload), pods, all_pods: true, replica_sets: sets.iter().collect() };
-        let why = match judge(&target, &evidence) {
-            Health::Failed(reason) => reason.message,
-            Health::Waiting { why, .. } => why,
-            Health::Done | Health::Ask(_) => continue,
-        };
-        found.insert(workload.key().clone(), why);
-    }
-    found
-}
-
-/// The replica sets of a workload's pods that cannot start: only they tell whether these are the new ones. What cannot be
-/// read is left out.
-pub(crate) async fn replica_sets<'a>(
-    target: &Target,
-    live: &Object,
-    pods: &[&Object],
-    read: impl Fn(ObjectKey) -> BoxFuture<'a, Option<Object>>,
-) -> Vec<Object> {
-    let mut found: Vec<Object> = Vec::new();
-    // Each round reads one more.
-    for _ in 0..MOST_SETS {
-        let replica_sets = found.iter().collect();
-        let evidence = Evidence { live: Some(live), pods: pods.to_vec(), all_pods: true, replica_sets };
-        let Health::Ask(key) = judge(target, &evidence) else { break };
-        let Some(set) = read(key).await else { break };
-        found.push(set);
-    }
-    found
 }
 
 async fn serves_in_time(
@@ -123,6 +70,8 @@ async fn serves_in_time(
     loop {
         let why = match follower.health().await {
             Ok(Health::Done) => return None,
+            // Its own state may have a word for it, which says less than its pods will.
+            Ok(Health::Failed(reason)) if !follower.sees_all() && runtime.now() < until => reason.message,
             Ok(Health::Failed(reason)) => {
                 let failure = Failure::new(reason.cause, reason.message);
                 return Some(failure.with_object(reason.object.to_string()).with_hint(reason.hint));

@@ -371,6 +371,12 @@ impl Follower {
         digests(live, &store.pods_of(self.id).collect::<Vec<_>>())
     }
 
+    /// Whether watches tell everything that the verdict is made from.
+    pub(super) fn sees_all(&self) -> bool {
+        let store = lock(&self.store);
+        self.scopes.iter().all(|scope| store.whole.contains(scope))
+    }
+
     /// Ends when something relevant has changed since the last call.
     pub(crate) async fn changed(&self) {
         self.notify.notified().await;

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use maily_core::{
-    engine::EnvironmentError,
+    engine::{Depth, EnvironmentError, Outcome, RunEnd, planner::PlanOptions},
     object::{ObjectKey, ObjectKind},
     provider::Precondition,
+    release::status,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    setup::succeeded,
-    shop::{OF_MANIFESTS, Shop, notes},
+    setup::{fault, succeeded},
+    shop::{OF_MANIFESTS, Shop, deployment, notes},
 };
 
 /// A Job with these fields beside those that it cannot do without.
@@ -24,7 +25,15 @@ fn job(fields: &Value) -> Value {
 }
 
 fn config(of: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"of": of}})
+    map("c", of)
+}
+
+fn map(name: &str, of: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"of": of}})
+}
+
+fn seed() -> ObjectKey {
+    ObjectKey::new(ObjectKind::new("batch/v1", "Job"), Some("shop"), "seed")
 }
 
 /// A shop of two versions that have the same Job, and a ConfigMap of their own.
@@ -52,6 +61,52 @@ async fn a_job_that_its_manifest_suspends_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_somebody_lets_run_is_not_suspended_again() {
+    // And one that nobody has let run stays suspended.
+    for (manager, depth) in [
+        (Some("kueue"), Depth::DryRun),
+        (Some("kubectl-patch"), Depth::DryRun),
+        (Some("kueue"), Depth::Read),
+        (None, Depth::DryRun),
+    ] {
+        let shop = seeded(311, &json!({"suspend": true}));
+        let mut labelled = job(&json!({"suspend": true}));
+        labelled["metadata"]["labels"] = json!({"of": "v3"});
+        shop.write("v3", &[labelled, config("v3"), deployment("late", &[])]);
+        assert!(succeeded(&shop.deploy("v1").await));
+        if let Some(manager) = manager {
+            let run = json!({"spec": {"suspend": false}});
+            shop.setup.shared.world().edit_as(manager, &seed(), run).expect("is there");
+        }
+        let stays = || {
+            let live = shop.live("batch/v1", "Job", Some("shop"), "seed").expect("is there");
+            live.at("/spec/suspend") == Some(&json!(manager.is_none()))
+        };
+        // It stays as it is, and nobody has changed anything.
+        let planned = shop.plan_with("v2", PlanOptions::default(), depth).await.expect("can be planned");
+        assert_eq!(planned.plan.changes().count(), 1, "{:?}", planned.plan.steps);
+        assert_eq!(notes(&planned, "drift"), [""; 0]);
+        assert!(succeeded(&shop.run(planned).await));
+        let environment = shop.setup.environment();
+        let seen = status(&environment, &shop.resolved()).await.expect("can be read");
+        assert_eq!(seen.services[0].drift, [""; 0]);
+        assert!(stays());
+        // What else changes of it leaves it running, also on the way back.
+        let planned = shop.plan_with("v3", PlanOptions::default(), depth).await.expect("can be planned");
+        assert_eq!(planned.plan.changes().count(), 3, "{:?}", planned.plan.steps);
+        shop.setup.shared.world().faults.push(fault("crash late"));
+        let end = shop.run(planned).await;
+        assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+        assert!(stays());
+        shop.setup.shared.world().faults.clear();
+        assert!(succeeded(&shop.deploy("v3").await));
+        assert!(stays());
+        let live = shop.live("batch/v1", "Job", Some("shop"), "seed").expect("is there");
+        assert_eq!(live.label("of"), Some("v3"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_that_goes_by_itself_after_a_plan_was_made_makes_it_no_older() {
     let fields = json!({"ttlSecondsAfterFinished": 60});
     let mut labelled = job(&fields);
@@ -63,8 +118,7 @@ async fn a_job_that_goes_by_itself_after_a_plan_was_made_makes_it_no_older() {
         shop.write("v3", &[config("v3")]);
         shop.write("v4", std::slice::from_ref(&labelled));
         let planned = shop.plan(version).await.expect("can be planned");
-        let seed = ObjectKey::new(ObjectKind::new("batch/v1", "Job"), Some("shop"), "seed");
-        shop.setup.shared.world().delete(&seed, &Precondition::Any).expect("was there");
+        shop.setup.shared.world().delete(&seed(), &Precondition::Any).expect("was there");
         let adopted = shop.setup.environment().adopt_plan(planned.plan).await;
         if version == "v4" {
             // The other one would run: that is another plan, though nobody has deleted anything.
@@ -76,4 +130,36 @@ async fn a_job_that_goes_by_itself_after_a_plan_was_made_makes_it_no_older() {
         let live = shop.live("v1", "ConfigMap", Some("shop"), "c").expect("is there");
         assert_eq!(live.text("/data/of"), Some(version));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_has_gone_by_itself_before_its_turn_came_is_not_made_again_on_the_way_back() {
+    let shop = Shop::new(OF_MANIFESTS, 310);
+    let fields = json!({"ttlSecondsAfterFinished": 60});
+    shop.write("v1", &[job(&fields), config("v1"), map("d", "v1"), map("e", "v1")]);
+    shop.write("v2", &[config("v2")]);
+    let mut other = job(&fields);
+    other["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/seed:2".into();
+    shop.write("v3", &[other, config("v3"), map("d", "v1"), map("e", "v1")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let going = shop.plan("v2").await.expect("can be planned");
+    let options = PlanOptions { replace: ["Job/seed".to_owned()].into(), ..PlanOptions::default() };
+    let another = shop.plan_with("v3", options, Depth::DryRun).await.expect("can be planned");
+    shop.setup.shared.world().delete(&seed(), &Precondition::Any).expect("was there");
+    // Where another was to take its place, whoever goes back would run it a second time.
+    let adopted = shop.setup.environment().adopt_plan(another.plan).await;
+    let Err(EnvironmentError::OutOfDate(stale)) = adopted else { panic!("{adopted:?}") };
+    assert_eq!(stale, ["  Job shop/seed has gone by itself since"]);
+    // The rest of what goes with it is taken away as far as somebody else's change.
+    let adopted = shop.setup.environment().adopt_plan(going.plan).await.expect("fits still");
+    let last = ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("shop"), "e");
+    shop.setup
+        .shared
+        .world()
+        .edit_as("kubectl-edit", &last, json!({"data": {"of": "me"}}))
+        .expect("is there");
+    let end = shop.run(adopted).await;
+    assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    assert!(shop.live("v1", "ConfigMap", Some("shop"), "d").is_some());
+    assert!(shop.live("batch/v1", "Job", Some("shop"), "seed").is_none());
 }

@@ -272,3 +272,67 @@ async fn a_way_back_is_advised_where_the_release_in_force_brought_what_does_not_
     let back = "`mailyctl rollback --env production --components web --last-good` goes back";
     assert_eq!(advised("web").await, format!("{}; {back}", logs("web")));
 }
+
+/// The same beside a release that takes more than a minute where its pods are slow.
+const LONG: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  cache: {image: 'registry.example/cache:1', workload: {port: 6379, scale: 1}}
+  web: {workload: {port: 8080, scale: 4}}
+";
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_serve_after_a_long_run_is_named_with_its_cause() {
+    // Also where its own state has a word for it, which says less than its pods.
+    for broken_since in [20, 1200] {
+        let shop = Shop::new(LONG, 128);
+        assert!(succeeded(&shop.deploy("v1").await));
+        shop.setup.shared.world().faults.extend([fault("slow web@v2"), fault("crash cache@1")]);
+        shop.setup.runtime.sleep(Duration::from_secs(broken_since)).await;
+        let planned = shop.plan("v2").await.expect("can be planned");
+        let begun = shop.setup.runtime.now();
+        let end = shop.run(planned).await;
+        assert!(shop.setup.runtime.now().since(begun) > Duration::from_secs(60));
+        let [failure] = released(&end) else { panic!("{end:?}") };
+        assert_eq!(failure.cause, "crash-loop", "{failure:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_the_move_when_a_run_that_was_taken_over_ends_is_waited_for() {
+    let gone_on = async |moved_after: Option<Duration>| {
+        let shop = Shop::new(LONG, 129);
+        assert!(succeeded(&shop.deploy("v1").await));
+        shop.setup.shared.world().faults.extend([fault("slow web@v2"), fault("slow cache@1")]);
+        let planned = shop.plan("v2").await.expect("can be planned");
+        let (environment, options) = (shop.setup.environment(), shop.setup.options("tester"));
+        let (cancel, runtime) = (options.cancel.clone(), shop.setup.runtime.clone());
+        let interrupt = async {
+            runtime.sleep(Duration::from_secs(5)).await;
+            cancel.cancel();
+        };
+        let (end, ()) = futures::join!(environment.run(planned, &options), interrupt);
+        assert!(matches!(end, Ok(RunEnd::Paused { .. })), "{end:?}");
+        let moving = async {
+            let Some(after) = moved_after else { return };
+            runtime.sleep(after).await;
+            let mut world = shop.setup.shared.world();
+            let pods = world.of_kind("Pod").into_iter().map(|pod| pod.key().clone());
+            let pod = pods.into_iter().find(|pod| pod.name.starts_with("cache-")).expect("is there");
+            world.delete(&pod, &Precondition::Any).expect("is there");
+        };
+        let (begun, options) = (runtime.now(), shop.setup.options("tester"));
+        let (end, ()) = futures::join!(environment.take_over(None, Wish::Resume, &options), moving);
+        let end = end.expect("goes on").expect("there is a run");
+        assert_eq!(released(&end), []);
+        runtime.now().since(begun)
+    };
+    let took = gone_on(None).await;
+    assert!(took > Duration::from_secs(60), "{took:?}");
+    let longer = gone_on(Some(took.saturating_sub(Duration::from_secs(15)))).await;
+    assert!(longer > took + Duration::from_secs(10), "{took:?} {longer:?}");
+}

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 use maily_core::{
-    engine::{Failure, Outcome, RunEnd},
+    engine::{Depth, Failure, Outcome, RunEnd},
     object::{Object, ObjectKey, ObjectKind},
     provider::{
         Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, ListQuery, LogOptions, LogStream,
@@ -22,13 +22,16 @@ use maily_testkit::sim::SimCluster;
 
 use crate::setup::{Setup, fault, succeeded};
 
-/// A cluster whose first watches, or first reads of a ReplicaSet, end with an error of this kind.
+/// A cluster whose first watches, lists of pods, or reads of a ReplicaSet, end with an error of this kind.
 #[derive(Debug)]
 struct Broken {
     cluster: SimCluster,
     kind: ErrorKind,
     watches: AtomicU32,
+    lists: AtomicU32,
     sets: AtomicU32,
+    /// What was asked of pods.
+    asked: Mutex<Vec<ListQuery>>,
 }
 
 /// Takes one away, if there is one left.
@@ -37,6 +40,12 @@ fn takes(left: &AtomicU32) -> bool {
 }
 
 impl Broken {
+    fn new(setup: &Setup, kind: ErrorKind, [watches, lists, sets]: [u32; 3]) -> Arc<Self> {
+        let cluster = SimCluster::new(Arc::clone(&setup.shared));
+        let [watches, lists, sets] = [watches, lists, sets].map(AtomicU32::new);
+        Arc::new(Self { cluster, kind, watches, lists, sets, asked: Mutex::default() })
+    }
+
     fn error(&self, operation: &'static str, what: &str) -> ProviderError {
         ProviderError::new(self.kind, "kubernetes", operation, what, "the answer breaks off")
     }
@@ -64,6 +73,12 @@ impl Cluster for Broken {
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {
+        if query.kind.kind == "Pod" {
+            self.asked.lock().expect("not poisoned").push(query.clone());
+            if takes(&self.lists) {
+                return Err(self.error("list", "pods"));
+            }
+        }
         self.cluster.list(query).await
     }
 
@@ -93,9 +108,7 @@ impl Cluster for Broken {
 
 async fn deploys(kind: ErrorKind) -> bool {
     let mut setup = Setup::new(71);
-    let cluster = SimCluster::new(Arc::clone(&setup.shared));
-    let (watches, sets) = (AtomicU32::new(3), AtomicU32::new(0));
-    setup.cluster = Some(Arc::new(Broken { cluster, kind, watches, sets }));
+    setup.cluster = Some(Broken::new(&setup, kind, [3, 0, 0]));
     succeeded(&setup.deploy("v1").await)
 }
 
@@ -114,9 +127,7 @@ async fn a_watch_that_is_forbidden_fails_the_step() {
 async fn goes_back(kind: ErrorKind) -> (Failure, Duration) {
     let mut setup = Setup::new(72);
     assert!(succeeded(&setup.deploy("v1").await));
-    let cluster = SimCluster::new(Arc::clone(&setup.shared));
-    let (watches, sets) = (AtomicU32::new(0), AtomicU32::new(3));
-    let broken = Arc::new(Broken { cluster, kind, watches, sets });
+    let broken = Broken::new(&setup, kind, [0, 0, 3]);
     setup.cluster = Some(broken.clone());
     setup.shared.world().faults.push(fault("image-missing worker@v2"));
     let start = setup.runtime.now();
@@ -138,6 +149,34 @@ async fn a_replica_set_that_cannot_be_read_for_a_while_is_read_again() {
 async fn a_replica_set_that_must_not_be_read_fails_the_step() {
     let (why, _) = goes_back(ErrorKind::PermissionDenied).await;
     assert!(why.message.contains("the answer breaks off"), "{why:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_asks_why_of_what_stays_and_does_not_serve_alone_and_more_than_once() {
+    let mut setup = Setup::new(74);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let queue = {
+        let mut world = setup.shared.world();
+        world.faults.push(fault("image-missing queue@v1"));
+        world
+            .of_kind("Pod")
+            .into_iter()
+            .map(|pod| pod.key().clone())
+            .find(|pod| pod.name.starts_with("queue-"))
+    };
+    setup.shared.world().delete(&queue.expect("is there"), &Precondition::Any).expect("is there");
+    setup.runtime.sleep(Duration::from_secs(20)).await;
+    let broken = Broken::new(&setup, ErrorKind::Unavailable, [0, 1, 1]);
+    setup.cluster = Some(broken.clone());
+    // All of it will be another: nobody reads why it does not serve now.
+    setup.plan("v2", Depth::DryRun).await.expect("can be planned");
+    assert_eq!(broken.asked.lock().expect("not poisoned")[..], []);
+    let planned = setup.plan("v1", Depth::DryRun).await.expect("can be planned");
+    let note = planned.plan.notes.iter().find(|note| note.topic == "not-serving").expect("is told");
+    assert!(note.text.contains("does not exist"), "{note:?}");
+    let asked = broken.asked.lock().expect("not poisoned");
+    assert!(asked.len() == 2 && asked.iter().all(|query| query.state_only), "{asked:?}");
+    assert_eq!([&broken.lists, &broken.sets].map(|left| left.load(Ordering::SeqCst)), [0, 0]);
 }
 
 /// As a server answers it: what reads on has to ask for more, in every simulation.

@@ -1,5 +1,6 @@
 //! One environment: the door through which tools plan, run, resume, abort and look.
 
+mod causes;
 mod error;
 mod payloads;
 mod run;
@@ -20,14 +21,14 @@ use super::{
     observe,
     patience::patiently,
     placed,
-    planner::{self, Force, PlanOptions, PlanProblems, Wanted},
+    planner::{self, Force, Observed, PlanOptions, PlanProblems, Wanted},
 };
 use crate::{
     model::{Fencing, Retention},
     object::{Object, ObjectKey},
     provider::{ClusterIdentity, ClusterInfo, ProviderError, RecordStore},
     runtime::Runtime,
-    steps::{Providers, causes},
+    steps::{Providers, is_idle, left_alone},
 };
 
 pub use error::EnvironmentError;
@@ -226,17 +227,26 @@ impl Environment {
             let ask = || observe::dry_runs(cluster, &sealer, wanted, &observed, base).boxed();
             observed.dry_runs = patiently(&*self.runtime, ask).await?;
         }
-        if depth == observe::Depth::DryRun {
-            observed.causes = causes(cluster, &self.namespace, observed.objects.values()).await;
-        }
         let mut options = options.clone();
         let host = self.providers.frontend.as_deref();
         options.frontends = patiently(&*self.runtime, || observe::frontends(host, wanted).boxed()).await?;
-        let planned = planner::plan(wanted, &observed, base, &sealer, &options);
+        let plan = |observed: &Observed, options: &PlanOptions| {
+            planner::plan(wanted, observed, base, &sealer, options)
+        };
+        let closely = depth == observe::Depth::DryRun;
+        let mut planned = plan(&observed, &options);
+        if closely && let Ok(first) = &planned {
+            // What stays as it is and does not serve is known now: nobody asks why of anything else.
+            let live = left_alone(first).filter_map(|key| observed.objects.get(key));
+            let idle: Vec<&Object> = live.filter(|live| is_idle(live)).collect();
+            observed.causes = self.causes(&idle).await;
+            if !observed.causes.is_empty() {
+                planned = plan(&observed, &options);
+            }
+        }
         let forced = match &planned {
-            Err(problems) if depth == observe::Depth::DryRun && problems.are_conflicts() => {
-                let options = PlanOptions { force: Force::All, ..options };
-                Some(planner::plan(wanted, &observed, base, &sealer, &options))
+            Err(problems) if closely && problems.are_conflicts() => {
+                Some(plan(&observed, &PlanOptions { force: Force::All, ..options }))
             }
             _ => None,
         };

@@ -8,8 +8,8 @@ use super::{
     wanted::Wanted,
 };
 use crate::{
-    engine::{Sealer, foreign_labels, history::Release, object_digest, without_bookkeeping},
-    object::{FieldSet, Object},
+    engine::{Sealer, compared, foreign_labels, history::Release, object_digest},
+    object::Object,
 };
 
 /// Wanted objects, each with its service, that are not in force just as they are wanted.
@@ -30,8 +30,7 @@ pub(crate) fn to_ask_about<'a>(
         let labels = foreign_labels(live, &wanted.project, &wanted.environment, &wanted.namespace);
         // The digest is dear: it decides last.
         labels.is_empty() && known.desired == desired && {
-            let scope = without_bookkeeping(FieldSet::of(&desired));
-            is_in_force(known, &desired, &object_digest(&sealer.view(live, &scope)))
+            is_in_force(known, &desired, &object_digest(&sealer.view(live, &compared(&desired))))
         }
     };
     // Services of no phase stay as they are, whatever became of them.

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     engine::{
-        Before, Change, ENVIRONMENT, EPOCH, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, Sealer,
-        belongs_to, difference, digest_of_all, drifted, foreign_labels,
+        Before, Change, ENVIRONMENT, EPOCH, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, SUSPEND,
+        Sealer, belongs_to, compared, difference, digest_of_all, drifted, foreign_labels,
         history::{Release, Released},
         is_beyond_any_epoch, object_digest, people, strip_bookkeeping, told, told_added, without_bookkeeping,
     },
@@ -163,8 +163,13 @@ impl Comparison<'_> {
             BTreeSet::new()
         };
         let owned = FieldSet::owned_by(live, |manager| manager == MANAGER || migrate.contains(manager));
-        let set = without_bookkeeping(FieldSet::of(&desired));
-        let owned = without_bookkeeping(owned);
+        let set = compared(&desired);
+        let mut owned = without_bookkeeping(owned);
+        let unsuspended = desired.is_suspended().then(|| set.project(&desired));
+        if unsuspended.is_some() {
+            owned = owned.without(&SUSPEND);
+        }
+        let aim = unsuspended.as_ref().unwrap_or(&desired);
         let owned_only = owned.difference(&set);
         let mut scope = set.union(&owned);
         if scaled {
@@ -192,7 +197,7 @@ impl Comparison<'_> {
         if let Some(known) = otherwise.filter(|known| known.fingerprint.is_some()) {
             self.note_drift(live, &known.desired);
         }
-        let mut frozen = replaced_fields(&before, &desired);
+        let mut frozen = replaced_fields(&before, aim);
         let after = match self.observed.dry_runs.get(&key) {
             Some(DryRun::Would(object)) => Some(self.view(object, &scope)),
             // What cannot be changed in place servers refuse in many words.
@@ -207,7 +212,7 @@ impl Comparison<'_> {
             None => {
                 let released = known.filter(|known| known.fingerprint.as_deref() == Some(&*fingerprint));
                 owned_only.is_empty()
-                    && is_as_wanted(&before, &desired, released.map(|known| &known.desired), &owned)
+                    && is_as_wanted(&before, aim, released.map(|known| &known.desired), &owned)
             }
         };
         let hand_over = scaled && owned.contains(&["spec", "replicas"]);
@@ -232,10 +237,10 @@ impl Comparison<'_> {
             self.notes.push(Note { topic: "adopt".into(), text: format!("{key} is taken over{from}") });
         }
         if !frozen.is_empty() {
-            let fields = self.fields(&before, None, &desired, &owned_only);
+            let fields = self.fields(&before, None, aim, &owned_only);
             return self.replace(key, live, desired, frozen, fields);
         }
-        let wanted = after.as_ref().unwrap_or(&desired);
+        let wanted = after.as_ref().unwrap_or(aim);
         let mut conflicts = self.conflicts(live, wanted, &migrate, known, otherwise.is_none());
         conflicts.extend(otherwise.and_then(|known| self.nobodys(live, wanted, known)));
         if is_held(live, &desired) {
@@ -245,7 +250,7 @@ impl Comparison<'_> {
             self.problems.extend(conflicts);
             return None;
         }
-        let fields = self.fields(&before, after.as_ref(), &desired, &owned_only);
+        let fields = self.fields(&before, after.as_ref(), aim, &owned_only);
         let operation = if adopted { Operation::Adopt } else { Operation::Update };
         let found = if scope == set { fingerprint } else { object_digest(&before) };
         let mut before = self.before(live, before, found);
@@ -400,14 +405,14 @@ impl Comparison<'_> {
 
     /// Whether an object is as the release has left it; given what a release would set, and the fingerprint of that.
     fn is_as_released(&self, live: &Object, known: &Released, set: &FieldSet, fingerprint: &String) -> bool {
-        let known_set = without_bookkeeping(FieldSet::of(&known.desired));
+        let known_set = compared(&known.desired);
         // Most releases set what the one before it set, and one look tells of both.
         let anew = (known_set != *set).then(|| object_digest(&self.view(live, &known_set)));
         known.fingerprint.as_ref() == Some(anew.as_ref().unwrap_or(fingerprint))
     }
 
     fn note_drift(&mut self, live: &Object, released: &Object) {
-        let now = self.view(live, &without_bookkeeping(FieldSet::of(released)));
+        let now = self.view(live, &compared(released));
         let fields: Vec<String> = drifted(released, &now).iter().take(3).map(told).collect();
         let what = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
         let by = people(live);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{change::Comparison, problem::PlanProblem, replace::covers};
 use crate::{
-    engine::{MANAGER, SCALE_MANAGER, difference, drifted, history::Released, told, without_bookkeeping},
+    engine::{MANAGER, SCALE_MANAGER, compared, difference, drifted, history::Released, told},
     object::{FieldSet, Object, managers},
 };
 
@@ -27,7 +27,7 @@ pub(super) fn shared(
     desired: &Object,
     ours: impl Fn(&str) -> bool,
 ) -> BTreeMap<String, FieldSet> {
-    let wanted = without_bookkeeping(FieldSet::of(desired));
+    let wanted = compared(desired);
     managers(live)
         .into_iter()
         .filter(|manager| manager != MANAGER && manager != SCALE_MANAGER && !ours(manager))
@@ -106,7 +106,7 @@ impl Comparison<'_> {
             return None;
         }
         let owned = FieldSet::owned_or_scaled_by(live, |_| true);
-        let nobodys = without_bookkeeping(FieldSet::of(&known.desired)).difference(&owned);
+        let nobodys = compared(&known.desired).difference(&owned);
         let now = self.view(live, &nobodys);
         let lost = difference(&now, &nobodys.project(wanted));
         let mut edited = drifted(&nobodys.project(&known.desired), &now);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Writer, look::Standing};
+use super::{Writer, keep_suspended, look::Standing};
 use crate::{
     object::{FieldSet, Object},
     planted::{Defect, is_planted},
@@ -37,7 +37,10 @@ impl Writer<'_> {
                 self.wait_gone(change, live).await?;
                 continue;
             }
-            let deleted = matches!(change.operation, Operation::Delete | Operation::Replace);
+            let deleted = match change.operation {
+                Operation::Delete => !self.has_left_alone(change),
+                operation => operation == Operation::Replace,
+            };
             match (self.standing(change, &scope, live.as_ref()).await?, &live, &change.before) {
                 (Standing::Absent, _, None) => {
                     if self.absence_is_certain().await? {
@@ -115,6 +118,9 @@ impl Writer<'_> {
             && object.int("/spec/replicas") != Some(0)
         {
             object.edit(|body| body["spec"]["replicas"] = replicas.into());
+        }
+        if change.desired.as_ref().is_some_and(Object::is_suspended) {
+            keep_suspended(&mut object, live);
         }
         let Some(mut answer) = self.send(change, object, exactly(live)).await? else { return Ok(false) };
         if handed_over(change, &answer) {

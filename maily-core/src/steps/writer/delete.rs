@@ -9,7 +9,7 @@ use crate::{
     object::{Object, ObjectKind},
     planted::{Defect, is_planted},
     provider::{Effect, ListQuery, Precondition, exactly},
-    run::{Change, Failure, Operation},
+    run::{Change, Digests, Failure, Operation, Written},
     steps::{context::Trouble, waited::Waited},
 };
 
@@ -31,7 +31,8 @@ fn pod_has_ended(pod: &Object) -> bool {
 }
 
 impl Writer<'_> {
-    /// Deletes an object and waits until it is gone.
+    /// Deletes an object and waits until it is gone. That it is gone is noted where this run may have done it: what went
+    /// before is not made again by whoever goes back.
     pub(super) async fn clear(&mut self, change: &Change) -> Result<(), Trouble> {
         let scope = change.scope();
         let mut first = true;
@@ -42,6 +43,9 @@ impl Writer<'_> {
             let certain = change.operation == Operation::Replace;
             let Some(live) = live else {
                 if certain || self.absence_is_certain().await? {
+                    if self.unanswered {
+                        self.note_gone(change);
+                    }
                     return Ok(());
                 }
                 continue;
@@ -58,9 +62,22 @@ impl Writer<'_> {
             if standing == Standing::Foreign {
                 return Err(self.foreign(change, Some(&live)));
             }
-            if self.delete(change, &live).await? && (certain || !self.unanswered) {
-                return Ok(());
+            if self.send_delete(change, &live).await? {
+                self.note_gone(change);
+                self.wait_gone(change, &live).await?;
+                if certain || !self.unanswered {
+                    return Ok(());
+                }
             }
+        }
+    }
+
+    /// Of what is made again right away its new state is noted.
+    fn note_gone(&self, change: &Change) {
+        if change.operation == Operation::Delete {
+            let (fingerprint, released) = (String::new(), String::new());
+            let gone = Written { uid: None, fingerprint, released, images: Digests::new() };
+            self.context.wrote(&self.step.id, change, gone);
         }
     }
 
@@ -147,8 +164,16 @@ impl Writer<'_> {
         }
     }
 
-    /// Sends a delete of exactly what was read; `false` where it has to be looked at again.
+    /// Deletes exactly what was read, and waits until it is gone; `false` where it has to be looked at again.
     pub(super) async fn delete(&mut self, change: &Change, live: &Object) -> Result<bool, Trouble> {
+        let answered = self.send_delete(change, live).await?;
+        if answered {
+            self.wait_gone(change, live).await?;
+        }
+        Ok(answered)
+    }
+
+    async fn send_delete(&mut self, change: &Change, live: &Object) -> Result<bool, Trouble> {
         let permit = self.turn().await?;
         let unguarded = is_planted(Defect::DeleteUnguarded);
         let precondition = if unguarded { Precondition::Any } else { exactly(live) };
@@ -158,7 +183,6 @@ impl Writer<'_> {
             Ok(_) => {
                 self.effect = Effect::Done;
                 self.context.remember(&change.key, None);
-                self.wait_gone(change, live).await?;
                 Ok(true)
             }
             Err(error) => {

@@ -1,12 +1,12 @@
 //! Forward: an object becomes what is wanted, and what others keep of it is taken over.
 
-use super::{Writer, look::Standing};
+use super::{Writer, keep_suspended, look::Standing};
 use crate::{
     object::{FieldSet, Object},
     provider::{Effect, Precondition, WriteMode, WriteOptions, exactly, patch_of},
     run::{
-        Change, Digests, ENVIRONMENT, Failure, MANAGER, Operation, SCALE_MANAGER, Written, epoch_of,
-        object_digest, without_bookkeeping,
+        Change, Digests, ENVIRONMENT, Failure, MANAGER, Operation, SCALE_MANAGER, Written, compared,
+        epoch_of, object_digest,
     },
     steps::context::Trouble,
 };
@@ -30,13 +30,6 @@ impl Writer<'_> {
             }
             Operation::Delete => {
                 self.clear(change).await?;
-                let gone = Written {
-                    uid: None,
-                    fingerprint: String::new(),
-                    released: String::new(),
-                    images: Digests::new(),
-                };
-                self.context.wrote(&self.step.id, change, gone);
                 Ok(None)
             }
         }
@@ -75,7 +68,10 @@ impl Writer<'_> {
                     None => continue,
                 };
             }
-            let opened = self.open(desired).await?;
+            let mut opened = self.open(desired).await?;
+            if let Some(live) = live.as_ref().filter(|_| desired.is_suspended()) {
+                keep_suspended(&mut opened, live);
+            }
             let Some(mut answer) = self.send(change, opened, precondition).await? else { continue };
             if owes_replicas(change, &answer) {
                 match self.hand_over(change, exactly(&answer)).await? {
@@ -146,7 +142,7 @@ impl Writer<'_> {
     }
 
     fn keep(&self, change: &Change, scope: &FieldSet, answer: Object) -> Object {
-        let desired = without_bookkeeping(change.desired.as_ref().map(FieldSet::of).unwrap_or_default());
+        let desired = change.desired.as_ref().map(compared).unwrap_or_default();
         let released = object_digest(&self.context.sealer.view(&answer, &desired));
         // Most changes set the very fields that were captured.
         let fingerprint = if *scope == desired {

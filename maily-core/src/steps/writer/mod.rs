@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::context::{Context, Past};
 use crate::{
+    object::Object,
     provider::Effect,
     run::{Direction, Step},
     runtime::Moment,
@@ -25,6 +26,19 @@ const QUIET_AFTER: Duration = Duration::from_secs(REQUEST_LIMIT.as_secs() + 1);
 
 /// First pause after a call that failed; doubles up to some seconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Leaves a Job that is there as suspended, or as running, as it is: it is suspended to be let run by somebody else.
+fn keep_suspended(object: &mut Object, live: &Object) {
+    let now = live.at("/spec/suspend").cloned();
+    object.edit(|body| {
+        if let Some(spec) = body.get_mut("spec").and_then(|spec| spec.as_object_mut()) {
+            match now {
+                Some(now) => spec.insert("suspend".to_owned(), now),
+                None => spec.remove("suspend"),
+            };
+        }
+    });
+}
 
 /// Writes the objects of one step in one direction.
 pub(crate) struct Writer<'a> {
