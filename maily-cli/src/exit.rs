@@ -210,6 +210,10 @@ impl CliError {
             RollbackError::VersionForgotten { had, .. } if !had.is_empty() => {
                 format!("on record are {}", had.join(", "))
             }
+            RollbackError::NotInRelease { component, .. } => format!(
+                "where it came later, `mailyctl remove --env {environment} --components {component}` takes it out, by a \
+                 plan; `mailyctl history --env {environment}` lists what is on record"
+            ),
             RollbackError::NothingBefore { component } => format!(
                 "`mailyctl remove --env {environment} --components {}` takes it out, by a plan",
                 component.as_deref().unwrap_or("all")

@@ -290,7 +290,8 @@ async fn what_a_strategy_leaves_behind_is_told_with_the_command_that_takes_it_aw
     let versions =
         [("v1", web("v1", json!({"type": "RollingUpdate"}))), ("v2", web("v2", json!({"type": "Recreate"})))];
     let site = Site::bound("strategy", &versions).await;
-    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    // What maily has made itself it takes away itself.
+    site.kubectl(&["apply", "--server-side", "-f", "manifests/v1.yaml"]).expect(0);
     let refused = site.run(&["plan", "--version", "v2"]).expect(1).err;
     let told = format!("kubectl -n {} patch deployment web --type=merge", site.namespace);
     assert!(refused.contains(&told), "{refused}");

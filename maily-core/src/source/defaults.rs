@@ -24,7 +24,12 @@ pub(super) fn write_defaults(object: &mut Object) {
             ("apps", "Deployment") => {
                 update(spec, "strategy", &json!({"maxSurge": "25%", "maxUnavailable": "25%"}));
             }
-            ("apps", "StatefulSet") => update(spec, "updateStrategy", &json!({"partition": 0})),
+            // With a type and nothing else the server leaves this one as it is.
+            ("apps", "StatefulSet")
+                if below(spec, "updateStrategy").is_none_or(|update| !update.contains_key("type")) =>
+            {
+                update(spec, "updateStrategy", &json!({"partition": 0}));
+            }
             ("apps", "DaemonSet") => {
                 update(spec, "updateStrategy", &json!({"maxSurge": 0, "maxUnavailable": 1}));
             }
@@ -158,6 +163,11 @@ mod tests {
         ] {
             assert_eq!(strategy(json!({"strategy": stays})), stays);
         }
+        let typed = json!({"type": "RollingUpdate"});
+        assert_eq!(
+            written("apps/v1", "StatefulSet", json!({"updateStrategy": typed}))["updateStrategy"],
+            typed
+        );
         let set = |kind: &str| written("apps/v1", kind, json!({}))["updateStrategy"]["rollingUpdate"].clone();
         assert_eq!(set("StatefulSet"), json!({"partition": 0}));
         assert_eq!(set("DaemonSet"), json!({"maxSurge": 0, "maxUnavailable": 1}));

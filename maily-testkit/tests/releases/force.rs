@@ -11,7 +11,10 @@ use maily_core::{
 };
 use serde_json::json;
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    setup::{Setup, fault, succeeded},
+    shop::{OF_MANIFESTS, Shop, deployment},
+};
 
 async fn plan(setup: &Setup, force: Force) -> Result<Planned, EnvironmentError> {
     let environment = setup.environment();
@@ -96,4 +99,30 @@ async fn what_cannot_change_in_place_is_replaced_whatever_the_server_calls_it() 
     let options = PlanOptions { replace, ..PlanOptions::default() };
     let planned = bound(&setup, "writer", &options).await.expect("can be planned");
     assert!(planned.plan.changes().any(|change| change.operation == Operation::Replace));
+}
+
+/// A field that only the new version has may hold what a person has put there by hand: the last release never set it.
+#[tokio::test(start_paused = true)]
+async fn what_a_person_set_and_no_release_is_not_taken_in_silence() {
+    let shop = Shop::new(OF_MANIFESTS, 95);
+    let web = |seconds: Option<u64>| {
+        let mut web = deployment("web", &[]);
+        web["spec"]
+            .as_object_mut()
+            .expect("a map")
+            .extend(seconds.map(|s| ("minReadySeconds".into(), s.into())));
+        [web]
+    };
+    shop.write("v1", &web(None));
+    shop.write("v2", &web(Some(3)));
+    shop.write("v3", &web(Some(7)));
+    assert!(succeeded(&shop.deploy("v1").await));
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "web");
+    let by_hand = json!({"spec": {"minReadySeconds": 7}});
+    shop.setup.shared.world().edit_as("kubectl-patch", &key, by_hand).expect("a person may");
+    let refused = shop.plan("v2").await.expect_err("is refused").to_string();
+    assert!(refused.contains("spec.minReadySeconds 7"), "{refused}");
+    shop.plan("v3").await.expect("nobody loses anything");
+    let options = PlanOptions { force: Force::All, ..PlanOptions::default() };
+    shop.plan_with("v2", options, Depth::DryRun).await.expect("it was said");
 }

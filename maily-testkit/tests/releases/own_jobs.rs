@@ -163,3 +163,23 @@ async fn a_job_that_has_gone_by_itself_before_its_turn_came_is_not_made_again_on
     assert!(shop.live("v1", "ConfigMap", Some("shop"), "d").is_some());
     assert!(shop.live("batch/v1", "Job", Some("shop"), "seed").is_none());
 }
+
+/// What a release leaves as it is may be gone, and that is no trouble: what does not serve beside it may be mended.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_has_gone_by_itself_does_not_keep_trouble_on_record() {
+    let shop = Shop::new(OF_MANIFESTS, 312);
+    for version in ["v1", "v2"] {
+        let all = [job(&json!({"ttlSecondsAfterFinished": 60})), deployment("cache", &[]), config(version)];
+        shop.write(version, &all);
+    }
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.shared.world().faults.push(fault("never-ready cache"));
+    shop.setup.runtime.sleep(Duration::from_secs(120)).await;
+    assert_eq!(shop.live("batch/v1", "Job", Some("shop"), "seed"), None);
+    assert!(succeeded(&shop.deploy("v2").await));
+    assert!(shop.released().await.head.beside_trouble);
+    shop.setup.shared.world().faults.clear();
+    shop.setup.runtime.sleep(Duration::from_secs(30)).await;
+    assert!(succeeded(&shop.deploy("v2").await));
+    assert!(!shop.released().await.head.beside_trouble);
+}

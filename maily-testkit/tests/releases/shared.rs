@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use maily_core::{
     engine::{
-        Depth, EnvironmentError, Plan, Storage, Work,
+        Depth, EnvironmentError, Plan, RunEnd, Storage, Wish, Work,
         planner::{JobSpec, PlanOptions},
     },
     object::Object,
@@ -13,8 +13,8 @@ use maily_core::{
 use serde_json::{Value, json};
 
 use crate::{
-    setup::{Setup, succeeded},
-    shop::{Shop, deployment},
+    setup::{Setup, fault, succeeded},
+    shop::{Shop, components, deployment},
 };
 
 const PROJECT: &str = "
@@ -179,4 +179,27 @@ async fn a_plan_with_two_steps_of_one_name_is_refused() {
     plan.steps.push(again);
     let error = Plan::parse(&plan.sealed().to_text()).expect_err("is refused");
     assert_eq!(error.to_string(), text);
+}
+
+/// What a part leaves out is handed on, too, and a plan of a part is no older for it.
+#[tokio::test(start_paused = true)]
+async fn what_a_run_has_left_of_the_shared_objects_is_not_forgotten_by_a_part() {
+    let shop = Shop::new(PROJECT, 134);
+    shop.write("v1", &[deployment("api", &[]), deployment("web", &[])]);
+    shop.write("v2", &[map("x"), deployment("api", &["x"]), deployment("web", &["x"])]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let x = || shop.live("v1", "ConfigMap", Some("shop"), "x");
+    shop.setup.shared.world().faults.push(fault("never-ready web"));
+    let died = within(&*shop.setup.runtime, Duration::from_secs(5), shop.deploy("v2")).await;
+    assert!(died.is_none());
+    shop.setup.shared.world().faults.clear();
+    assert!(x().is_some());
+    let left = shop.setup.environment().take_over(None, Wish::Leave, &shop.setup.options("second")).await;
+    assert!(matches!(left, Ok(Some(RunEnd::Over { .. }))), "{left:?}");
+    let part = shop.part("v2", components(&["web"])).await.expect("can be planned");
+    let adopted = shop.setup.environment().adopt_plan(part.plan).await.expect("fits");
+    assert!(succeeded(&shop.run(adopted).await));
+    let planned = shop.plan("v1").await.expect("can be planned");
+    assert!(succeeded(&shop.run(planned).await));
+    assert_eq!(x(), None);
 }

@@ -21,7 +21,7 @@ use super::{
     observe,
     patience::patiently,
     placed,
-    planner::{self, Force, Observed, PlanOptions, PlanProblems, Wanted},
+    planner::{self, Force, Observed, PlanOptions, PlanProblems, Wanted, holds_data},
 };
 use crate::{
     model::{Fencing, Retention},
@@ -300,8 +300,12 @@ impl Environment {
         let promoted = patiently(&*self.runtime, || observe::promoted_since(host, &plan).boxed()).await?;
         let mut stale = observe::out_of_date(&plan, &seen, &sealer);
         stale.extend(promoted);
+        // Of what no plan takes away none says a word.
         let ours = |key: &&&ObjectKey| {
-            seen.get(**key).is_some_and(|live| belongs_to(live, &self.project, &self.name))
+            !holds_data(key)
+                && seen
+                    .get(**key)
+                    .is_some_and(|live| belongs_to(live, &self.project, &self.name) && !live.is_terminating())
         };
         stale.extend(since.iter().filter(ours).map(|key| format!("  {key} was left by a run since")));
         if stale.is_empty() {

@@ -70,14 +70,17 @@ impl Comparison<'_> {
         let key = live.key();
         let mut problems = Vec::new();
         let ours = |manager: &str| migrate.contains(manager) || self.options.force.takes(key, manager);
-        for (manager, shared) in shared(live, wanted, ours) {
-            let now = self.view(live, &shared);
-            let changed = difference(&now, &shared.project(wanted));
+        for (manager, mut shared) in shared(live, wanted, ours) {
             // What a person took by hand and left or set as the last release has it is nobody's loss. It is not so
             // for a client that keeps a field: it would set it again.
             let by_hand = known.filter(|_| is_deployer(&manager));
+            // But a field that only the new version has was never released.
+            if let Some(known) = by_hand.filter(|_| as_released) {
+                shared = shared.difference(&compared(&known.desired));
+            }
+            let now = self.view(live, &shared);
+            let changed = difference(&now, &shared.project(wanted));
             let (drift, fields): (bool, Vec<String>) = match by_hand {
-                Some(_) if as_released => continue,
                 Some(known) => {
                     let mut edited = drifted(&shared.project(&known.desired), &now);
                     edited.retain(|edit| changed.iter().any(|field| field.path == edit.path));

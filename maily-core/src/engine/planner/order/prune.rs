@@ -22,12 +22,16 @@ impl Order<'_> {
             .chain(&wanted.left_out)
             .map(Object::key)
             .collect();
+        let left_out: BTreeSet<&ObjectKey> = wanted.left_out.iter().map(Object::key).collect();
         let mut by_owner: BTreeMap<Option<&str>, Vec<Change>> = BTreeMap::new();
         let observed = comparison.observed;
         // What no release has goes with whatever covers everything, also where its service is of none.
         for (key, owner) in observed.left.iter().rev() {
             let owner = owner.as_deref();
             let ours = observed.objects.get(key).is_some_and(|live| comparison.is_ours(live));
+            if ours && left_out.contains(key) {
+                self.left.push(Left { service: owner.map(str::to_owned), key: key.clone() });
+            }
             if !ours || kept.contains(key) {
                 continue;
             }
