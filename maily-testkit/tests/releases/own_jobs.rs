@@ -163,3 +163,22 @@ async fn a_job_that_has_gone_by_itself_before_its_turn_came_is_not_made_again_on
     assert!(shop.live("v1", "ConfigMap", Some("shop"), "d").is_some());
     assert!(shop.live("batch/v1", "Job", Some("shop"), "seed").is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_has_gone_by_itself_under_a_run_is_not_made_again_on_the_way_back() {
+    let shop = Shop::new(OF_MANIFESTS, 312);
+    let fields = json!({"ttlSecondsAfterFinished": 60});
+    shop.write("v1", &[job(&fields), config("v1"), map("d", "v1"), map("e", "v1")]);
+    shop.write("v2", &[config("v2")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let going = shop.plan("v2").await.expect("can be planned");
+    // The run begins with what the plan has seen.
+    shop.setup.shared.world().delete(&seed(), &Precondition::Any).expect("was there");
+    let last = ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("shop"), "e");
+    let of = json!({"data": {"of": "me"}});
+    shop.setup.shared.world().edit_as("kubectl-edit", &last, of).expect("is there");
+    let end = shop.run(going).await;
+    assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    assert!(shop.live("v1", "ConfigMap", Some("shop"), "d").is_some());
+    assert!(shop.live("batch/v1", "Job", Some("shop"), "seed").is_none());
+}
