@@ -215,6 +215,22 @@ async fn a_job_that_somebody_lets_run_after_it_was_made_again_goes_back_all_the_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_somebody_lets_run_is_not_waited_for_on_the_way_back() {
+    let shop = seeded(314, &json!({"suspend": true}));
+    let mut labelled = job(&json!({"suspend": true}));
+    labelled["metadata"]["labels"] = json!({"of": "v3"});
+    shop.write("v3", &[labelled, config("v3"), deployment("late", &[])]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.shared.world().faults.extend([fault("unschedulable seed"), fault("crash late")]);
+    let_run(&shop);
+    let planned = shop.plan("v3").await.expect("can be planned");
+    let begun = shop.setup.runtime.now();
+    let end = shop.run(planned).await;
+    assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    assert!(shop.setup.runtime.now().since(begun) < Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_that_somebody_lets_run_after_a_plan_was_made_is_taken_away_all_the_same() {
     for saved in [false, true] {
         let shop = seeded(315, &json!({"suspend": true}));
