@@ -17,12 +17,16 @@ const CONTROLLERS: [&str; 5] = [
 
 /// Digest of everything that people and tools set on an object, whoever it was: a plan that somebody has read holds for
 /// exactly this. What controllers keep by themselves is left out: status, their annotations, the number of replicas
-/// where it is not ours, the volume of a claim.
+/// where it is not ours, the volume of a claim, and whether a Job is suspended, which those do who let Jobs run.
 pub(crate) fn digest_of_all(sealer: &Sealer, live: &Object) -> String {
     let scales = FieldSet::owned_by(live, |manager| manager == MANAGER).contains(&["spec", "replicas"]);
+    let suspended = live.is_suspended();
     let mut object = live.clone().without_server_fields();
     object.edit(|body| {
         if let Some(spec) = body.get_mut("spec").and_then(|spec| spec.as_object_mut()) {
+            if suspended {
+                spec["suspend"] = false.into();
+            }
             if !scales {
                 spec.remove("replicas");
             }

@@ -363,12 +363,13 @@ pub(super) fn out_of_date(plan: &Plan, seen: &BTreeMap<ObjectKey, Object>, seale
                 "was deleted and made again since".to_owned()
             }
             (Some(before), Some(live)) => {
-                let now = sealer.view(live, &change.scope());
+                let scope = change.scope();
+                let now = sealer.view(live, &scope);
                 if object_digest(&now) == before.fingerprint {
                     let Some(what) = touched(sealer, live, before.all.as_deref()) else { continue };
                     what
                 } else {
-                    let fields = super::difference(&before.object, &now);
+                    let fields = super::difference(&scope.project(&before.object), &now);
                     let fields: Vec<String> = fields.iter().take(3).map(|field| field.path.clone()).collect();
                     format!("was changed since: {}", fields.join(", "))
                 }

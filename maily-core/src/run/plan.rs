@@ -279,11 +279,18 @@ impl Change {
             // Whoever they are handed to may change them at any moment.
             scope = scope.without(&["spec", "replicas"]);
         }
-        let made_again = self.operation == Operation::Replace;
-        if self.desired.as_ref().is_some_and(Object::is_suspended) && !made_again {
+        if self.is_of_suspended() {
             scope = scope.without(&SUSPEND);
         }
         without_bookkeeping(scope)
+    }
+
+    /// Whether it is about a Job that is suspended until somebody lets it run: he may do so at any moment, and has changed
+    /// nothing.
+    pub(crate) fn is_of_suspended(&self) -> bool {
+        let goes = matches!(self.operation, Operation::Delete | Operation::Replace);
+        let gone = self.before.as_ref().filter(|_| goes).map(|before| &before.object);
+        gone.into_iter().chain(&self.desired).any(Object::is_suspended)
     }
 }
 

@@ -141,7 +141,7 @@ pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], pas
     let mut followers = Vec::new();
     for change in changes.iter().filter(|change| change.before.is_some()) {
         let Some(live) = context.seen(&change.key) else { continue };
-        if !is_followed(Some(&live)) {
+        if !is_followed(Some(&live)) || change.is_of_suspended() {
             continue;
         }
         if let Some(target) = Target::pin(&live) {

@@ -183,3 +183,108 @@ async fn a_job_that_has_gone_by_itself_does_not_keep_trouble_on_record() {
     assert!(succeeded(&shop.deploy("v2").await));
     assert!(!shop.released().await.head.beside_trouble);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_has_gone_by_itself_under_a_run_is_not_made_again_on_the_way_back() {
+    let shop = Shop::new(OF_MANIFESTS, 312);
+    let fields = json!({"ttlSecondsAfterFinished": 60});
+    shop.write("v1", &[job(&fields), config("v1"), map("d", "v1"), map("e", "v1")]);
+    shop.write("v2", &[config("v2")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let going = shop.plan("v2").await.expect("can be planned");
+    // The run begins with what the plan has seen.
+    shop.setup.shared.world().delete(&seed(), &Precondition::Any).expect("was there");
+    let last = ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("shop"), "e");
+    let of = json!({"data": {"of": "me"}});
+    shop.setup.shared.world().edit_as("kubectl-edit", &last, of).expect("is there");
+    let end = shop.run(going).await;
+    assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    assert!(shop.live("v1", "ConfigMap", Some("shop"), "d").is_some());
+    assert!(shop.live("batch/v1", "Job", Some("shop"), "seed").is_none());
+}
+
+fn let_run(shop: &Shop) {
+    let run = json!({"spec": {"suspend": false}});
+    shop.setup.shared.world().edit_as("kueue", &seed(), run).expect("is there");
+}
+
+fn image(shop: &Shop) -> Option<String> {
+    let live = shop.live("batch/v1", "Job", Some("shop"), "seed")?;
+    live.text("/spec/template/spec/containers/0/image").map(str::to_owned)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_somebody_lets_run_after_it_was_made_again_goes_back_all_the_same() {
+    let shop = seeded(313, &json!({"suspend": true}));
+    let mut other = job(&json!({"suspend": true}));
+    other["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/seed:2".into();
+    shop.write("v3", &[other, config("v3"), deployment("late", &[])]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.shared.world().faults.push(fault("crash late"));
+    let options = PlanOptions { replace: ["Job/seed".to_owned()].into(), ..PlanOptions::default() };
+    let planned = shop.plan_with("v3", options, Depth::DryRun).await.expect("can be planned");
+    let controller = async {
+        while image(&shop).as_deref() != Some("registry.example/seed:2") {
+            shop.setup.runtime.sleep(Duration::from_millis(5)).await;
+        }
+        let_run(&shop);
+    };
+    let (end, ()) = futures::future::join(shop.run(planned), controller).await;
+    assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    assert_eq!(image(&shop).as_deref(), Some("registry.example/seed:1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_somebody_lets_run_is_not_waited_for_on_the_way_back() {
+    let shop = seeded(314, &json!({"suspend": true}));
+    let mut labelled = job(&json!({"suspend": true}));
+    labelled["metadata"]["labels"] = json!({"of": "v3"});
+    shop.write("v3", &[labelled, config("v3"), deployment("late", &[])]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.shared.world().faults.extend([fault("unschedulable seed"), fault("crash late")]);
+    let_run(&shop);
+    let planned = shop.plan("v3").await.expect("can be planned");
+    let begun = shop.setup.runtime.now();
+    let end = shop.run(planned).await;
+    assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    assert!(shop.setup.runtime.now().since(begun) < Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_somebody_lets_run_after_a_plan_was_made_is_taken_away_all_the_same() {
+    for saved in [false, true] {
+        let shop = seeded(315, &json!({"suspend": true}));
+        shop.write("v3", &[config("v3")]);
+        assert!(succeeded(&shop.deploy("v1").await));
+        let mut planned = shop.plan("v3").await.expect("can be planned");
+        let_run(&shop);
+        if saved {
+            planned = shop.setup.environment().adopt_plan(planned.plan).await.expect("fits still");
+        }
+        let end = shop.run(planned).await;
+        assert!(succeeded(&end), "saved: {saved}: {end:?}");
+        assert_eq!(image(&shop), None);
+    }
+    // What somebody has changed of it beside that is told alone.
+    let shop = seeded(317, &json!({"suspend": true}));
+    shop.write("v3", &[config("v3")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let planned = shop.plan("v3").await.expect("can be planned");
+    let_run(&shop);
+    let more = json!({"spec": {"backoffLimit": 1}});
+    shop.setup.shared.world().edit_as("kubectl-edit", &seed(), more).expect("is there");
+    let adopted = shop.setup.environment().adopt_plan(planned.plan).await;
+    let Err(EnvironmentError::OutOfDate(stale)) = adopted else { panic!("{adopted:?}") };
+    assert_eq!(stale, ["  Job shop/seed was changed since: spec.backoffLimit"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_somebody_lets_run_after_a_plan_was_made_makes_it_no_older() {
+    let shop = seeded(316, &json!({"suspend": true}));
+    assert!(succeeded(&shop.deploy("v1").await));
+    let planned = shop.plan("v2").await.expect("can be planned");
+    let_run(&shop);
+    let adopted = shop.setup.environment().adopt_plan(planned.plan).await.expect("fits still");
+    assert!(succeeded(&shop.run(adopted).await));
+    assert!(image(&shop).is_some());
+}

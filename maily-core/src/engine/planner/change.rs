@@ -310,15 +310,16 @@ impl Comparison<'_> {
     }
 
     fn delete(&self, key: ObjectKey, live: &Object) -> Change {
-        Change {
+        let change = Change {
             operation: Operation::Delete,
-            before: Some(self.whole(live)),
+            before: None,
             desired: None,
             migrate: BTreeSet::new(),
             hand_over_replicas: None,
             fields: Vec::new(),
             key,
-        }
+        };
+        self.of_whole(live, change)
     }
 
     fn replace(
@@ -333,24 +334,30 @@ impl Comparison<'_> {
             self.problems.push(PlanProblem::Replace { key, fields: frozen.join(", ") });
             return None;
         }
-        let before = self.whole(live);
-        Some(Verdict::Change(Box::new(Change {
+        let change = Change {
             operation: Operation::Replace,
-            before: Some(before),
+            before: None,
             desired: Some(desired),
             migrate: BTreeSet::new(),
             hand_over_replicas: None,
             fields,
             key,
-        })))
+        };
+        Some(Verdict::Change(Box::new(self.of_whole(live, change))))
     }
 
-    /// All of an object that can be written again.
-    fn whole(&self, live: &Object) -> Before {
+    /// A change before which all of an object is kept that can be written again.
+    fn of_whole(&self, live: &Object, mut change: Change) -> Change {
         let mut object = self.sealer.seal(&live.clone().without_server_fields());
         strip_bookkeeping(&mut object);
         let fingerprint = object_digest(&object);
-        self.before(live, object, fingerprint)
+        change.before = Some(self.before(live, object, fingerprint));
+        let of_suspended = change.is_of_suspended();
+        if let Some(before) = change.before.as_mut().filter(|_| of_suspended) {
+            let fields = FieldSet::of(&before.object).without(&SUSPEND);
+            before.fingerprint = object_digest(&fields.project(&before.object));
+        }
+        change
     }
 
     /// What was found of an object, of which `object` is the part that counts.

@@ -119,7 +119,7 @@ impl Writer<'_> {
         {
             object.edit(|body| body["spec"]["replicas"] = replicas.into());
         }
-        if change.desired.as_ref().is_some_and(Object::is_suspended) {
+        if change.is_of_suspended() {
             keep_suspended(&mut object, live);
         }
         let Some(mut answer) = self.send(change, object, exactly(live)).await? else { return Ok(false) };

@@ -8,7 +8,7 @@ use super::{Writer, look::Standing};
 use crate::{
     object::{Object, ObjectKind},
     planted::{Defect, is_planted},
-    provider::{Effect, ListQuery, Precondition, exactly},
+    provider::{Deleted, Effect, ListQuery, Precondition, exactly},
     run::{Change, Digests, Failure, Operation, Written},
     steps::{context::Trouble, waited::Waited},
 };
@@ -63,7 +63,6 @@ impl Writer<'_> {
                 return Err(self.foreign(change, Some(&live)));
             }
             if self.send_delete(change, &live).await? {
-                self.note_gone(change);
                 self.wait_gone(change, &live).await?;
                 if certain || !self.unanswered {
                     return Ok(());
@@ -180,9 +179,14 @@ impl Writer<'_> {
         let answer = self.context.providers.cluster.delete(&change.key, &precondition).await;
         drop(permit);
         match answer {
-            Ok(_) => {
-                self.effect = Effect::Done;
+            Ok(deleted) => {
                 self.context.remember(&change.key, None);
+                // What went by itself meanwhile was not taken away by this run.
+                let goes = change.before.as_ref().is_some_and(|before| before.object.goes_by_itself());
+                if !(goes && deleted == Deleted::AlreadyAbsent) {
+                    self.effect = Effect::Done;
+                    self.note_gone(change);
+                }
                 Ok(true)
             }
             Err(error) => {

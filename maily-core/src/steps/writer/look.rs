@@ -140,8 +140,9 @@ impl Writer<'_> {
             (None, _) => "it was deleted meanwhile".to_owned(),
             (Some(_), None) => "something of that name was made meanwhile".to_owned(),
             (Some(live), Some(before)) => {
-                let seen = self.context.sealer.view(live, &change.scope());
-                let fields = difference(&before.object, &seen);
+                let scope = change.scope();
+                let seen = self.context.sealer.view(live, &scope);
+                let fields = difference(&scope.project(&before.object), &seen);
                 let fields: Vec<String> = fields.iter().take(3).map(|field| field.path.clone()).collect();
                 if fields.is_empty() {
                     "it was deleted and made again meanwhile".to_owned()
