@@ -41,9 +41,19 @@ struct Open {
     /// What its processes have written down.
     events: Vec<(Epoch, JournalEvent)>,
     state: RunState,
-    /// At whose wish it turns now.
-    turn: Option<String>,
+    aim: Aim,
     sealer: Sealer,
+}
+
+/// What is to become of it.
+#[derive(PartialEq)]
+enum Aim {
+    /// It goes on as it went.
+    GoOn,
+    /// It turns now, at somebody's wish.
+    Turn(String),
+    /// It ends with everything as it is.
+    Leave,
 }
 
 impl Environment {
@@ -84,6 +94,10 @@ impl Environment {
     async fn open_run(&self, only: Option<&RunId>) -> Result<Option<RunId>, EnvironmentError> {
         self.check().await?;
         let unfinished = self.head().await?.unfinished;
+        // Before anything is asked of it: a wish stays on record.
+        if let Some(plan) = unfinished.as_ref().and_then(|unfinished| unfinished.recorded.plan.as_ref()) {
+            self.is_of(&plan.project)?;
+        }
         let open = unfinished.map(|unfinished| unfinished.recorded.run);
         if let Some(only) = only.filter(|only| open.as_ref() != Some(only)) {
             let known = patiently(&*self.runtime, || journal::read(&*self.records, only).boxed()).await?;
@@ -158,9 +172,6 @@ impl Environment {
         options: &RunOptions,
     ) -> Result<RunEnd, EnvironmentError> {
         let plan = unfinished.recorded.plan.as_ref();
-        if let Some(plan) = plan {
-            self.is_of(&plan.project)?;
-        }
         let look = async {
             let gate = self.gate().await?;
             let stamps = self.newest_stamp(plan).await?;
@@ -240,20 +251,19 @@ impl Environment {
             }
             state
         });
-        let state = match (state, wish) {
-            (Some(state), Wish::Resume | Wish::Abort) => state,
-            (state, _) => {
-                let outcome = match state {
-                    Some(state) => Outcome::Stuck { items: state.left_behind() },
-                    // The plan never became durable, so that nothing else was done.
-                    None => Outcome::Cancelled { why: "it ended before its plan was stored".to_owned() },
-                };
-                let at = self.runtime.wall();
-                let finished = JournalEvent::RunFinished { outcome: outcome.clone(), release: None, at };
-                writer.append(&[finished], until).await?;
-                return self.over(&run, outcome, None, wish, options).map(|end| Taken::Over(Box::new(end)));
-            }
+        let Some(state) = state else {
+            // The plan never became durable, so that nothing else was done.
+            let outcome = Outcome::Cancelled { why: "it ended before its plan was stored".to_owned() };
+            let at = self.runtime.wall();
+            let finished = JournalEvent::RunFinished { outcome: outcome.clone(), release: None, at };
+            writer.append(&[finished], until).await?;
+            return self.over(&run, outcome, None, wish, options).map(|end| Taken::Over(Box::new(end)));
         };
+        if wish == Wish::Leave {
+            let sealer = self.sealer(Storage::Lasting).await?;
+            let open = Open { epoch, gate, writer, events: recorded.events, state, aim: Aim::Leave, sealer };
+            return Ok(Taken::Open(Box::new(open)));
+        }
         let asked = patiently(&*self.runtime, || who_asked(&*self.records, &run).boxed()).await?;
         let may_turn = state.course == Course::Forward && !state.past_return();
         if asked.is_some() && state.past_return() {
@@ -267,11 +277,12 @@ impl Environment {
         let asked = asked.or_else(|| (wish == Wish::Abort).then(|| who_and_why(options)));
         let sealer = self.sealer(Storage::Lasting).await?;
         let turn = asked.filter(|_| may_turn);
-        let open = Open { epoch, gate, writer, events: recorded.events, state, turn, sealer };
+        let aim = turn.map_or(Aim::GoOn, Aim::Turn);
+        let open = Open { epoch, gate, writer, events: recorded.events, state, aim, sealer };
         Ok(Taken::Open(Box::new(open)))
     }
 
-    /// Goes on with a run that was taken over, in its direction or back.
+    /// Goes on with a run that was taken over, in its direction or back, or ends it as it is.
     async fn carry_on(
         &self,
         run: RunId,
@@ -280,7 +291,7 @@ impl Environment {
         hold: Arc<Hold>,
         options: &RunOptions,
     ) -> Result<RunEnd, EnvironmentError> {
-        let Open { epoch, gate, writer, events, state, turn, sealer } = open;
+        let Open { epoch, gate, mut writer, events, state, aim, sealer } = open;
         let context = Arc::new(Context::new(
             self.providers.clone(),
             Arc::clone(&self.runtime),
@@ -302,7 +313,8 @@ impl Environment {
                 context.recall(&step.id, &known.result);
             }
         }
-        let end = match with_grace(&context, &options.cancel, stamp_open(&context, &state)).await {
+        let stamping = stamp_open(&context, &state, aim == Aim::Leave);
+        let end = match with_grace(&context, &options.cancel, stamping).await {
             Some(Ok(())) => None,
             Some(Err((_, Trouble::Halted))) if context.ordered() == Halt::Lost => {
                 Some(Err(journal::JournalError::NotHolder { epoch, other: None }))
@@ -321,6 +333,17 @@ impl Environment {
             None => Some(Ok((paused(&context, UNANSWERED), None))),
         };
         if let Some(end) = end {
+            return self.finish(context, hold, end).await;
+        }
+        if aim == Aim::Leave {
+            let outcome = Outcome::Stuck { items: state.left_behind() };
+            let at = self.runtime.wall();
+            let finished = JournalEvent::RunFinished { outcome: outcome.clone(), release: None, at };
+            let written = writer.append(&[finished], self.runtime.now() + PATIENCE).await;
+            let end = written.map(|()| {
+                context.tell(What::RunFinished { outcome: outcome.clone(), release: None });
+                (RunEnd::Over { run: Some(context.run.clone()), outcome }, None)
+            });
             return self.finish(context, hold, end).await;
         }
         let going_back = state.course != Course::Forward;
@@ -345,7 +368,7 @@ impl Environment {
         if going_back {
             context.halt(Halt::Turn);
         }
-        if let Some(by) = turn {
+        if let Aim::Turn(by) = aim {
             executor.turn(by);
         }
         executor.carry_on();
@@ -354,15 +377,18 @@ impl Environment {
     }
 }
 
-/// Stamps what a former process may still write.
-async fn stamp_open(context: &Context, state: &RunState) -> Result<(), (StepId, Trouble)> {
+/// Stamps what a former process may still write. Nobody is kept from leaving a run by an object that cannot be stamped.
+async fn stamp_open(context: &Context, state: &RunState, leaves: bool) -> Result<(), (StepId, Trouble)> {
     for step in state.open().into_iter().filter(|_| !is_planted(Defect::NoStampingBarrier)) {
         let back = matches!(
             state.of(&step.id).map(|known| &known.progress),
             Some(Progress::Undoing | Progress::UndoFailed(..))
         );
         let direction = if back { Direction::Back } else { Direction::Forward };
-        stamp(context, step, direction).await.map_err(|trouble| (step.id.clone(), trouble))?;
+        match stamp(context, step, direction).await {
+            Err(Trouble::Failed(why)) if leaves => context.tell(What::Waiting { why: why.message }),
+            stamped => stamped.map_err(|trouble| (step.id.clone(), trouble))?,
+        }
     }
     Ok(())
 }

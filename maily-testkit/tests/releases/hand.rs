@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use maily_core::{
-    engine::{Depth, Outcome, Planned, RunEnd, Storage, Wish, planner::PlanOptions},
+    engine::{Depth, MANAGER, Outcome, Planned, RunEnd, Storage, Wish, planner::PlanOptions},
     object::{Object, ObjectKey, ObjectKind},
-    provider::{Precondition, WriteOptions},
+    provider::{Cluster as _, ErrorKind, Precondition, WriteOptions, patch_of},
     runtime::within,
 };
+use maily_testkit::sim::SimCluster;
 use serde_json::json;
 
 use crate::{
@@ -281,4 +282,58 @@ async fn an_edit_of_what_a_run_has_not_written_yet_stays_and_the_rest_goes_back(
     let RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, .. } = &end else { panic!("{end:?}") };
     assert!(why.message.contains("ConfigMap shop/second: it was changed meanwhile"), "{why:?}");
     assert_eq!(shop.setup.content(), before);
+}
+
+/// Whoever takes the run over marks what is the run's, so that late writes are refused; what somebody made in the meantime
+/// stays as it is.
+#[tokio::test(start_paused = true)]
+async fn what_somebody_made_meanwhile_is_not_marked_by_whoever_takes_the_run_over() {
+    let ingress = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "x", "namespace": "shop"},
+        "spec": {"defaultBackend": {"service": {"name": "api", "port": {"number": 80}}}}});
+    let key = ObjectKey::new(ObjectKind::new("networking.k8s.io/v1", "Ingress"), Some("shop"), "x");
+    let mut taken_over = 0;
+    for millis in (20..20_000).step_by(20) {
+        let shop = Shop::new(shop::OF_MANIFESTS, 136);
+        let mut api = shop::deployment("api", &[]);
+        shop.write("v1", std::slice::from_ref(&api));
+        api["spec"]["template"]["metadata"]["annotations"] = json!({"of": "v2"});
+        shop.write("v2", &[api, ingress.clone()]);
+        assert!(succeeded(&shop.deploy("v1").await));
+        let planned = shop.plan("v2").await.expect("can be planned");
+        shop.make(&ingress).await;
+        let before = shop.setup.shared.world().get(&key).cloned().expect("is there");
+        let died = within(&*shop.setup.runtime, Duration::from_millis(millis), shop.run(planned)).await;
+        if died.is_some() {
+            break;
+        }
+        let end = shop.setup.environment().take_over(None, Wish::Resume, &shop.setup.options("second")).await;
+        taken_over += u32::from(matches!(end, Ok(Some(_))));
+        let after = shop.setup.shared.world().get(&key).cloned().expect("is there");
+        assert_eq!(after, before, "killed after {millis} ms");
+    }
+    assert!(taken_over > 2, "{taken_over}");
+}
+
+/// Who leaves a run as it is ends it for its former process, too: what that may still send is refused.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_left_as_it_is_leaves_no_late_write_a_way() {
+    let setup = Setup::of(SHOP, 137);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("never-ready queue@v2"));
+    let died = within(&*setup.runtime, Duration::from_secs(5), setup.deploy("v2")).await;
+    assert!(died.is_none());
+    let cluster = SimCluster::new(setup.shared.clone());
+    let read = cluster.get(&deployment()).await.expect("answers").expect("is there");
+    let left = setup.environment().take_over(None, Wish::Leave, &setup.options("second")).await;
+    assert!(matches!(left, Ok(Some(RunEnd::Over { outcome: Outcome::Stuck { .. }, .. }))), "{left:?}");
+    let content = setup.content();
+    let exactly = Precondition::Exactly {
+        uid: read.uid().expect("has one").to_owned(),
+        resource_version: read.resource_version().expect("has one").to_owned(),
+    };
+    let late = WriteOptions::merge(MANAGER, exactly);
+    let patch = patch_of(&deployment(), json!({"spec": {"replicas": 9}})).expect("is a patch");
+    let error = cluster.write(&patch, &late).await.expect_err("is refused");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(setup.content(), content);
 }

@@ -50,9 +50,10 @@ mod watch;
 use std::{sync::Arc, time::Duration};
 
 use maily_core::{
-    engine::{Depth, Environment, Outcome, RunEnd},
+    engine::{Depth, Environment, Outcome, RunEnd, Wish},
     object::{Object, ObjectKey, ObjectKind},
     provider::Precondition,
+    runtime::within,
 };
 use setup::{Setup, fault, succeeded};
 
@@ -225,6 +226,25 @@ async fn two_projects_do_not_share_a_history() {
     let error = other.released(&head).await.expect_err("is refused");
     assert!(error.to_string().contains("belongs to project `shop`"), "{error}");
     assert!(maily_core::release::status(&other, &setup.resolved()).await.is_err());
+}
+
+/// Not even a wish of another project is left on record, where it would turn the run of the next who goes on.
+#[tokio::test(start_paused = true)]
+async fn a_run_of_another_project_is_not_turned() {
+    let setup = Setup::new(11);
+    setup.deploy("v1").await;
+    setup.shared.world().faults.push(fault("slow web@v2"));
+    let died = within(&*setup.runtime, Duration::from_secs(2), setup.deploy("v2")).await;
+    assert!(died.is_none());
+    let other = Environment { project: "alpha".into(), ..setup.environment() };
+    for wish in [Wish::Abort, Wish::Leave, Wish::Resume] {
+        let error = other.take_over(None, wish, &setup.options("other")).await.expect_err("is refused");
+        assert!(error.to_string().contains("belongs to project `shop`"), "{error}");
+    }
+    setup.shared.world().faults.clear();
+    let end = setup.environment().take_over(None, Wish::Resume, &setup.options("second")).await;
+    let end = end.expect("goes on").expect("there is one");
+    assert!(succeeded(&end), "{end:?}");
 }
 
 #[tokio::test(start_paused = true)]

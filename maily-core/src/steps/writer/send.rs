@@ -34,6 +34,10 @@ impl<'a> Writer<'a> {
             if live.is_terminating() || epoch_of(&live) == Some(self.context.epoch) {
                 return Ok(());
             }
+            // What somebody else has made since is not ours to mark: no late create lands on it.
+            if change.before.is_none() && !self.is_ours(&live) {
+                return Ok(());
+            }
             if self.patch(change, &live, serde_json::json!({})).await? {
                 return Ok(());
             }
