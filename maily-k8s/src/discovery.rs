@@ -54,7 +54,9 @@ impl Discovery {
 
     /// Notes what a definition that was written brings.
     pub(crate) fn expect(&self, wire: &Wire, definition: &Object) {
-        if let Some((group, _)) = definition.defines() {
+        if definition.kind() == "CustomResourceDefinition"
+            && let Some(group) = definition.text("/spec/group")
+        {
             let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
             awaited.insert(group.to_owned(), wire.runtime.now());
         }

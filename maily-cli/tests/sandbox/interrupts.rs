@@ -90,10 +90,16 @@ fn the_state_tells_of_a_run_whether_it_is_under_way_or_left() {
     let told = desk.sandbox(&["status", "--env", "production"]).expect(0).out;
     assert!(told.contains("under way, held by tester@") && told.contains("v1.0.0 > v1.1.0"), "{told}");
     assert!(!told.contains("mailyctl resume") && !told.contains("changed since"), "{told}");
+    // Whoever looks for what is wrong is not told to take it over.
+    let doctor = || desk.sandbox(&["doctor", "--env", "production"]).out;
+    let told = doctor();
+    assert!(told.contains("is under way, held by tester@") && !told.contains("mailyctl abort"), "{told}");
     interrupt(&child);
     assert_eq!(child.wait().expect("ends").code(), Some(130));
     let told = desk.sandbox(&["status", "--env", "production"]).expect(0).out;
     assert!(told.contains("nobody carries it out") && told.contains("resume --env production"), "{told}");
+    let told = doctor();
+    assert!(told.contains("nobody carries it out") && told.contains("abort --env production"), "{told}");
 }
 
 #[test]

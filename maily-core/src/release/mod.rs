@@ -25,4 +25,4 @@ pub use remove::{RemoveError, note_found, remove};
 pub use rights::{Rights, rights};
 pub use rollback::{RollbackError, RollbackTo, rollback};
 pub use runs::{RunSummary, run, runs};
-pub use status::{ServiceHealth, ServiceState, Status, UnfinishedRun, status};
+pub use status::{ServiceHealth, ServiceState, Status, UnfinishedRun, status, unfinished};

@@ -15,7 +15,7 @@ use crate::{
     engine::{
         Environment, EnvironmentError, FenceSight, LeaseSight, NAMESPACE, Operation, ReleaseId, RunId,
         Sealer, Storage, drifted, epoch_of, foreign_labels, forward_run_of,
-        history::{Release, Released, Unfinished},
+        history::{Head, Release, Released, Unfinished},
         patiently, people, read_objects, released_view, remedy, run_of, sight_of_lease, told, told_added,
     },
     model::{Fencing, Resolved},
@@ -136,8 +136,7 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
     environment.check().await?;
     let (cluster, runtime) = (&*environment.providers.cluster, &*environment.runtime);
     let head = environment.head().await?;
-    let lease = || sight_of_lease(cluster, &environment.name, &environment.namespace).boxed();
-    let lease = patiently(runtime, lease).await.map_err(EnvironmentError::Provider)?;
+    let lease = sight(environment).await?;
     let fence = environment.fence();
     let fence = patiently(runtime, || fence.sight(environment.fencing == Fencing::Installed).boxed()).await?;
     let mut status = Status {
@@ -188,6 +187,24 @@ struct Look<'a> {
     project: &'a str,
     environment: &'a str,
     namespace: &'a str,
+}
+
+async fn sight(environment: &Environment) -> Result<LeaseSight, EnvironmentError> {
+    let cluster = &*environment.providers.cluster;
+    let look = || sight_of_lease(cluster, &environment.name, &environment.namespace).boxed();
+    patiently(&*environment.runtime, look).await.map_err(EnvironmentError::Provider)
+}
+
+/// The run of a head that has not ended, and who carries it out.
+///
+/// # Errors
+/// When the lease cannot be read.
+pub async fn unfinished(
+    environment: &Environment,
+    head: &Head,
+) -> Result<Option<UnfinishedRun>, EnvironmentError> {
+    let Some(run) = &head.unfinished else { return Ok(None) };
+    Ok(Some(told_run(run, &sight(environment).await?, environment.runtime.wall())))
 }
 
 fn told_run(run: &Unfinished, lease: &LeaseSight, now: Timestamp) -> UnfinishedRun {

@@ -1,12 +1,16 @@
 //! What is on record: releases, runs, and the values of Secrets that a way back needs.
 
 use futures::{FutureExt as _, StreamExt as _, stream};
-use maily_core::engine::{
-    EnvironmentError, Head, Loss, LostValue, ReleaseId, history, journal::JournalError,
+use maily_core::{
+    engine::{EnvironmentError, Head, Loss, LostValue, ReleaseId, history, journal::JournalError},
+    release::UnfinishedRun,
 };
 
 use super::Findings;
-use crate::wire::Wired;
+use crate::{
+    render::{by_the_clock, plain},
+    wire::Wired,
+};
 
 /// Releases that are read at once.
 const READS: usize = 8;
@@ -23,18 +27,34 @@ pub(super) async fn records(wired: &Wired, findings: &mut Findings) {
             releases(wired, &head, findings).await;
             journals(wired, &head, findings).await;
             payloads(wired, &head, findings).await;
-            if let Some(unfinished) = &head.unfinished {
-                let help = format!(
-                    "`mailyctl resume --env {0}` or `mailyctl abort --env {0}`",
-                    wired.environment.name
-                );
-                findings.add(
-                    "warn",
-                    "run",
-                    format!("{} has not ended", unfinished.recorded.run),
-                    Some(&help),
-                );
-            }
+            run(wired, &head, findings).await;
+        }
+    }
+}
+
+/// A run that has not ended, and whether somebody lives who carries it out.
+async fn run(wired: &Wired, head: &Head, findings: &mut Findings) {
+    let Some(unfinished) = &head.unfinished else { return };
+    let run = &unfinished.recorded.run;
+    match maily_core::release::unfinished(&wired.environment, head).await {
+        Err(error) => findings.unseen("run", error),
+        Ok(Some(UnfinishedRun { alive: true, holder: Some(holder), .. })) => {
+            findings.add(
+                "ok",
+                "run",
+                format!("{run} is under way, held by {}", by_the_clock(&plain(&holder))),
+                None,
+            );
+        }
+        Ok(_) => {
+            let help =
+                format!("`mailyctl resume --env {0}` or `mailyctl abort --env {0}`", wired.environment.name);
+            findings.add(
+                "warn",
+                "run",
+                format!("{run} has not ended, and nobody carries it out"),
+                Some(&help),
+            );
         }
     }
 }
