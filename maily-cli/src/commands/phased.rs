@@ -135,10 +135,12 @@ async fn seen_on_staging(
         return Ok(());
     }
     let count = services.len();
+    // Others of the command are about to be seen there.
+    let some = parts.iter().any(|part| &*part.environment == STAGING);
     let (message, help) = match missing_on_staging(ui, workshop, version, services).await? {
         Ok(missing) if missing.is_empty() => return Ok(()),
         Ok(missing) => {
-            let what = if missing.len() == count {
+            let what = if missing.len() == count && !some {
                 format!("version {version}")
             } else {
                 let names: Vec<&str> = missing.iter().map(|name| &**name).collect();

@@ -98,6 +98,25 @@ fn machines_and_the_quiet_hear_what_an_earlier_environment_has_become() {
     assert!(help.contains("staging is at v1") && help.contains(back), "{error}");
 }
 
+/// Earlier phases of staging may have been taken back since, or never begun.
+#[test]
+fn what_the_earlier_phases_of_staging_would_have_brought_is_asked_about_as_well() {
+    let services = "services:\n  api: {manifests: 'api.yaml'}\n  web: {manifests: 'web.yaml'}\n";
+    let phases = "phases:\n  - {name: api, environment: staging, services: [api]}\n  \
+        - {name: web, environment: staging, services: [web]}\n  \
+        - {name: all, environment: production, services: all}\n";
+    let environments = PROJECT.split("services:").next().unwrap_or_default();
+    let desk = Desk::with(&[environments, services, phases].concat());
+    desk.write("api.yaml", MAP);
+    desk.write("web.yaml", &MAP.replace("name: a", "name: w"));
+    let refused = phased(&desk, &["--start-phase", "2"]).expect(7).err;
+    assert!(refused.contains("version v1 of api was never seen to succeed on staging"), "{refused}");
+    assert!(!released(&desk));
+    phased(&desk, &["--end-phase", "1"]).expect(0);
+    phased(&desk, &["--start-phase", "2"]).expect(0);
+    assert!(released(&desk));
+}
+
 /// Whether production has a release.
 fn released(desk: &Desk) -> bool {
     let status = desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json();

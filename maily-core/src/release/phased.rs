@@ -123,22 +123,26 @@ pub fn parts(project: &Project, choice: &PhaseChoice) -> Result<Vec<Part>, Phase
 }
 
 /// Services that these parts release without a look at them on staging before, though the project has phases for them
-/// there. None where the parts begin with staging, or the project has none.
+/// there: those that the parts do not bring there themselves.
 ///
 /// # Errors
 /// When an environment of a part is not in the project.
 pub fn past_staging(project: &Project, parts: &[Part]) -> Result<BTreeSet<ServiceName>, UnknownEnvironment> {
     let has_phases = project.phases.iter().any(|phase| &*phase.environment == STAGING);
-    let tried = parts.iter().any(|part| &*part.environment == STAGING);
-    if tried || !has_phases || !project.environments.contains_key(STAGING) {
+    if !has_phases || !project.environments.contains_key(STAGING) {
         return Ok(BTreeSet::new());
     }
-    let on_staging = services(project, STAGING, None)?;
+    let mut missed = services(project, STAGING, None)?;
     let mut released = BTreeSet::new();
     for part in parts {
-        released.extend(services(project, &part.environment, part.phases.as_deref())?);
+        let brought = services(project, &part.environment, part.phases.as_deref())?;
+        if &*part.environment == STAGING {
+            missed.retain(|name| !brought.contains(name));
+        } else {
+            released.extend(brought);
+        }
     }
-    Ok(released.intersection(&on_staging).cloned().collect())
+    Ok(released.intersection(&missed).cloned().collect())
 }
 
 /// Services that phases of an environment release; those of all its phases where none are named. A job is part of its
@@ -246,5 +250,23 @@ phases:
         assert!(past(None, None).is_empty());
         assert_eq!(past(Some(2), None), ["api", "web"]);
         assert_eq!(past(Some(2), Some(2)), ["web"]);
+    }
+
+    #[test]
+    fn who_begins_in_the_middle_of_staging_has_not_been_through_its_earlier_phases() {
+        let text = PROJECT.replace(
+            "  - {name: try, environment: staging, services: [api, web]}\n",
+            "  - {name: try-api, environment: staging, services: [api]}\n  \
+             - {name: try-web, environment: staging, services: [web]}\n",
+        );
+        let project = Project::parse(&text, "maily.yaml").expect("is a project");
+        let past = |first| {
+            let choice = PhaseChoice { first: Some(first), ..PhaseChoice::default() };
+            let past = past_staging(&project, &parts(&project, &choice).unwrap()).unwrap();
+            past.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(past(1).is_empty());
+        assert_eq!(past(2), ["api"]);
+        assert_eq!(past(3), ["api", "web"]);
     }
 }

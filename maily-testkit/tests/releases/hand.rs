@@ -1,6 +1,9 @@
 //! What a person does to the objects of a run while it is at work, and the way out.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
 
 use maily_core::{
     engine::{Depth, MANAGER, Outcome, Planned, RunEnd, Storage, Wish, planner::PlanOptions},
@@ -12,6 +15,7 @@ use maily_testkit::sim::SimCluster;
 use serde_json::json;
 
 use crate::{
+    hindered::Hindered,
     setup::{Setup, fault, succeeded},
     shop::{self, Shop, components, notes},
 };
@@ -336,4 +340,47 @@ async fn a_run_that_is_left_as_it_is_leaves_no_late_write_a_way() {
     let error = cluster.write(&patch, &late).await.expect_err("is refused");
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert_eq!(setup.content(), content);
+}
+
+/// An answer that was lost says nothing of another object of the same step.
+#[tokio::test(start_paused = true)]
+async fn an_edit_of_what_a_run_has_not_written_yet_stays_also_where_another_answer_was_lost() {
+    let mut shop = Shop::new(CONFIGURED, 134);
+    let config = |name: &str, of: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"of": of}});
+    for version in ["v1", "v2"] {
+        shop.write(version, &[config("first", version), config("second", version)]);
+    }
+    assert!(succeeded(&shop.deploy("v1").await));
+    let planned = shop.plan("v2").await.expect("can be planned");
+    let key = |name: &str| ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("shop"), name);
+    let edit = json!({"data": {"of": "mine"}});
+    shop.setup.shared.world().edit_as("kubectl-edit", &key("second"), edit.clone()).expect("may edit");
+    let before = shop.setup.content();
+    let lost = Some(("first", AtomicU32::new(1)));
+    let hindered = Arc::new(Hindered { lost, ..Hindered::of(&shop.setup) });
+    shop.setup.cluster = Some(Arc::clone(&hindered) as _);
+    let end = shop.run(planned).await;
+    let RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, .. } = &end else { panic!("{end:?}") };
+    assert!(why.message.contains("ConfigMap shop/second: it was changed meanwhile"), "{why:?}");
+    assert!(hindered.has_lost_all());
+    assert_eq!(shop.setup.content(), before);
+    // Of the very object whose answer was lost nobody knows whose the edit is.
+    shop.setup.cluster = None;
+    shop.setup
+        .shared
+        .world()
+        .edit_as("kubectl-edit", &key("second"), json!({"data": {"of": "v1"}}))
+        .expect("may edit");
+    let planned = shop.plan("v2").await.expect("can be planned");
+    let lost = Some(("first", AtomicU32::new(1)));
+    let hindered = Arc::new(Hindered { lost, ..Hindered::of(&shop.setup) });
+    shop.setup.cluster = Some(Arc::clone(&hindered) as _);
+    let person = async {
+        while !hindered.has_lost_all() {
+            shop.setup.runtime.sleep(Duration::from_millis(5)).await;
+        }
+        shop.setup.shared.world().edit_as("kubectl-edit", &key("first"), edit.clone()).expect("may edit");
+    };
+    let (end, ()) = futures::future::join(shop.run(planned), person).await;
+    assert!(matches!(&end, RunEnd::Stuck { .. }), "{end:?}");
 }

@@ -54,6 +54,8 @@ pub(crate) struct Hindered {
     pub(crate) conflicts: Option<(&'static str, Arc<AtomicU32>)>,
     /// Writes of this field manager are never answered, and change nothing.
     pub(crate) silent_to: Option<&'static str>,
+    /// Writes and deletes of the object of this name take effect, and so many of their answers are lost.
+    pub(crate) lost: Option<(&'static str, AtomicU32)>,
     /// Logs have lines of so many bytes.
     pub(crate) lines_of: Option<usize>,
 }
@@ -72,8 +74,13 @@ impl Hindered {
             patches_vanish: false,
             conflicts: None,
             silent_to: None,
+            lost: None,
             lines_of: None,
         }
+    }
+
+    pub(crate) fn has_lost_all(&self) -> bool {
+        self.lost.as_ref().is_none_or(|(_, left)| left.load(Ordering::SeqCst) == 0)
     }
 
     async fn listing(&self, query: &ListQuery) -> Result<(), ProviderError> {
@@ -90,6 +97,17 @@ impl Hindered {
                 Err(ProviderError::new(why, "kubernetes", "read", "services", "nobody is told of services"))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn arrives<T>(&self, name: &str, answer: T) -> Result<T, ProviderError> {
+        let Some((_, left)) = self.lost.as_ref().filter(|(lost, _)| *lost == name) else { return Ok(answer) };
+        match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+            Ok(_) => {
+                let (kind, message) = (ErrorKind::DeadlineExceeded, "no answer in time");
+                Err(ProviderError::new(kind, "kubernetes", "call", name, message))
+            }
+            Err(_) => Ok(answer),
         }
     }
 }
@@ -143,11 +161,13 @@ impl Cluster for Hindered {
             let (kind, what) = (ErrorKind::NotFound, object.key().to_string());
             return Err(ProviderError::new(kind, "kubernetes", "patch", what, "there is none"));
         }
-        self.cluster.write(object, options).await
+        let answer = self.cluster.write(object, options).await?;
+        self.arrives(object.name(), answer)
     }
 
     async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
-        self.cluster.delete(key, precondition).await
+        let answer = self.cluster.delete(key, precondition).await?;
+        self.arrives(&key.name, answer)
     }
 
     async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {

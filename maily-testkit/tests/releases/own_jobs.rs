@@ -1,6 +1,9 @@
 //! Jobs among the manifests of a service, which run when they are made.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
 
 use maily_core::{
     engine::{Depth, EnvironmentError, Outcome, RunEnd, planner::PlanOptions},
@@ -11,6 +14,7 @@ use maily_core::{
 use serde_json::{Value, json};
 
 use crate::{
+    hindered::Hindered,
     setup::{fault, succeeded},
     shop::{OF_MANIFESTS, Shop, deployment, notes},
 };
@@ -201,6 +205,37 @@ async fn a_job_that_has_gone_by_itself_under_a_run_is_not_made_again_on_the_way_
     assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
     assert!(shop.live("v1", "ConfigMap", Some("shop"), "d").is_some());
     assert!(shop.live("batch/v1", "Job", Some("shop"), "seed").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_has_gone_by_itself_is_not_made_again_where_another_answer_was_lost() {
+    // The answer to the delete of a neighbour, and to its own.
+    for lost in ["n", "seed"] {
+        let mut shop = Shop::new(OF_MANIFESTS, 318);
+        let fields = json!({"ttlSecondsAfterFinished": 60});
+        let policy = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": "n"}, "spec": {"podSelector": {}}});
+        shop.write("v1", &[policy, job(&fields), config("v1"), map("e", "v1")]);
+        shop.write("v2", &[config("v2")]);
+        assert!(succeeded(&shop.deploy("v1").await));
+        let going = shop.plan("v2").await.expect("can be planned");
+        if lost == "n" {
+            shop.setup.shared.world().delete(&seed(), &Precondition::Any).expect("was there");
+        }
+        let last = ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("shop"), "e");
+        let of = json!({"data": {"of": "me"}});
+        shop.setup.shared.world().edit_as("kubectl-edit", &last, of).expect("is there");
+        let lost_once = Some((lost, AtomicU32::new(1)));
+        let hindered = Arc::new(Hindered { lost: lost_once, ..Hindered::of(&shop.setup) });
+        shop.setup.cluster = Some(Arc::clone(&hindered) as _);
+        let end = shop.run(going).await;
+        assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+        assert!(hindered.has_lost_all());
+        assert!(shop.live("networking.k8s.io/v1", "NetworkPolicy", Some("shop"), "n").is_some());
+        // What this run may have taken away comes back.
+        let there = shop.live("batch/v1", "Job", Some("shop"), "seed").is_some();
+        assert_eq!(there, lost == "seed");
+    }
 }
 
 fn let_run(shop: &Shop) {

@@ -102,6 +102,8 @@ pub(crate) struct Context {
     seen: Mutex<BTreeMap<ObjectKey, Object>>,
     /// Resource versions under which calls of this process were sent that got no answer.
     sent: Mutex<BTreeSet<(ObjectKey, String)>>,
+    /// Objects of steps on which a call of this process got no answer.
+    doubtful: Mutex<BTreeSet<(StepId, ObjectKey)>>,
     results: Mutex<BTreeMap<StepId, StepResult>>,
     /// What steps of former processes have begun, and of which no answer is on record.
     begun: Mutex<BTreeMap<StepId, Begun>>,
@@ -155,6 +157,7 @@ impl Context {
             attempts: AtomicU64::new(0),
             seen: Mutex::new(seen),
             sent: Mutex::default(),
+            doubtful: Mutex::default(),
             results: Mutex::default(),
             begun: Mutex::default(),
             decided: Mutex::default(),
@@ -254,11 +257,17 @@ impl Context {
         lock(&self.results).entry(step.clone()).or_default().unanswered = true;
     }
 
-    /// Keeps that a guarded call on an object got no answer.
-    pub(crate) fn may_land(&self, key: &ObjectKey, precondition: &Precondition) {
+    /// Keeps that a call of a step on an object got no answer.
+    pub(crate) fn may_land(&self, step: &StepId, key: &ObjectKey, precondition: &Precondition) {
+        lock(&self.doubtful).insert((step.clone(), key.clone()));
         if let Precondition::Exactly { resource_version, .. } = precondition {
             lock(&self.sent).insert((key.clone(), resource_version.clone()));
         }
+    }
+
+    /// Whether a call of a step on an object got no answer in this process.
+    pub(crate) fn is_doubtful(&self, step: &StepId, key: &ObjectKey) -> bool {
+        lock(&self.doubtful).contains(&(step.clone(), key.clone()))
     }
 
     /// Whether a call of this process may still change an object that was read: one that was sent under the version

@@ -105,7 +105,7 @@ impl Writer<'_> {
 
     /// Whether no call of this run has changed the object, and none is on its way.
     fn has_left_alone(&self, change: &Change) -> bool {
-        !self.unanswered
+        !self.is_doubtful(change)
             && self.context.written(&self.step.id, &change.key).is_none()
             && !is_planted(Defect::RefusedUndone)
     }

@@ -43,7 +43,7 @@ impl Writer<'_> {
             let certain = change.operation == Operation::Replace;
             let Some(live) = live else {
                 if certain || self.absence_is_certain().await? {
-                    if self.unanswered {
+                    if self.is_doubtful(change) {
                         self.note_gone(change);
                     }
                     return Ok(());

@@ -14,7 +14,7 @@ use super::context::{Context, Past};
 use crate::{
     object::Object,
     provider::Effect,
-    run::{Direction, Step},
+    run::{Change, Direction, Step},
     runtime::Moment,
 };
 
@@ -46,6 +46,7 @@ pub(crate) struct Writer<'a> {
     step: &'a Step,
     direction: Direction,
     deadline: Moment,
+    past: Past,
     /// A call of this step had an effect.
     pub(crate) effect: Effect,
     /// A create, write or delete of this step may be unanswered, here or in a former process.
@@ -73,11 +74,18 @@ impl<'a> Writer<'a> {
             step,
             direction,
             deadline,
+            past,
             effect: Effect::None,
             unanswered,
             quiet_from,
             pause: FIRST_PAUSE,
             conflicts: 0,
         }
+    }
+
+    /// Whether a call on this very object may be unanswered, here or in a former process. That another one of its step
+    /// has got no answer says nothing of it.
+    fn is_doubtful(&self, change: &Change) -> bool {
+        self.past == Past::Unknown || self.context.is_doubtful(&self.step.id, &change.key)
     }
 }

@@ -157,7 +157,7 @@ impl<'a> Writer<'a> {
         error: ProviderError,
     ) -> Result<(), Trouble> {
         if error.effect() == Effect::Unknown {
-            self.context.may_land(&change.key, precondition);
+            self.context.may_land(&self.step.id, &change.key, precondition);
         }
         self.after(error).await
     }
