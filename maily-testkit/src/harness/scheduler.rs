@@ -30,6 +30,12 @@ const BUSY: u32 = 1_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Participant(usize);
 
+impl fmt::Display for Participant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 /// How a participant's clock goes.
 #[derive(Clone, Copy, Debug)]
 struct Clock {

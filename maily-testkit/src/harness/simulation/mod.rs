@@ -334,7 +334,8 @@ impl Play {
                     let Ok(version) = VERSIONS[2].parse::<Version>() else { return };
                     let last = play.stage.environments.len() - 1;
                     let wait = waits.then_some(Duration::from_secs(120));
-                    let _ = play.deploy(&seat, "rival", last, &version, wait).await;
+                    let name = format!("rival {}", seat.participant());
+                    let _ = play.deploy(&seat, &name, last, &version, wait).await;
                 });
             }
             Act::Abort => {
@@ -345,8 +346,10 @@ impl Play {
                 }
                 let (play, seat) = (Arc::clone(self), other.clone());
                 other.detach(async move {
+                    // Each has a name of his own: whoever takes over from another one is not the same.
+                    let name = format!("aborter {}", seat.participant());
                     for index in 0..play.stage.environments.len() {
-                        play.take_over(&seat, "aborter", index, Wish::Abort).await;
+                        play.take_over(&seat, &name, index, Wish::Abort).await;
                     }
                 });
             }
