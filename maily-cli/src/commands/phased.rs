@@ -136,11 +136,11 @@ async fn seen_on_staging(
     }
     let count = services.len();
     // Others of the command are about to be seen there.
-    let some = parts.iter().any(|part| &*part.environment == STAGING);
+    let is_part = parts.iter().any(|part| &*part.environment == STAGING);
     let (message, help) = match missing_on_staging(ui, workshop, version, services).await? {
         Ok(missing) if missing.is_empty() => return Ok(()),
         Ok(missing) => {
-            let what = if missing.len() == count && !some {
+            let what = if missing.len() == count && !is_part {
                 format!("version {version}")
             } else {
                 let names: Vec<&str> = missing.iter().map(|name| &**name).collect();

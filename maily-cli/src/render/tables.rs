@@ -93,8 +93,12 @@ fn in_progress(
         Some(holder) => format!("its holder {} shows no life{since}", by_the_clock(&plain(holder))),
         None => "nobody carries it out".to_owned(),
     };
-    let next = format!("`mailyctl resume --env {environment}` or `mailyctl abort --env {environment}`");
-    paint.warn(&tool.in_text(&format!("{told}: {state}: {next}")))
+    paint.warn(&tool.in_text(&format!("{told}: {state}: {}", ways_on(environment))))
+}
+
+/// What a person can do about a run that nobody carries out.
+pub(crate) fn ways_on(environment: &str) -> String {
+    format!("`mailyctl resume --env {environment}` or `mailyctl abort --env {environment}`")
 }
 
 /// When `status --watch` looked last, and on a terminal how it ends.

@@ -119,7 +119,8 @@ impl Place<'_> {
             back |= chance.hits(300_000);
             let command: &[&str] = if back { &["abort", "--yes"] } else { &["resume"] };
             let command = [command, &["--env", self.name]].concat();
-            if chance.hits(333_333) {
+            // The first one in any case: ten kills may well draw nobody.
+            if *again == 0 || chance.hits(333_333) {
                 *again += 1;
                 let mut goes_on = self.project.command(&command);
                 goes_on.current_dir(folder.path()).env("HOME", folder.path());

@@ -259,27 +259,35 @@ impl Environment {
             writer.append(&[finished], until).await?;
             return self.over(&run, outcome, None, wish, options).map(|end| Taken::Over(Box::new(end)));
         };
-        if wish == Wish::Leave {
-            let sealer = self.sealer(Storage::Lasting).await?;
-            let open = Open { epoch, gate, writer, events: recorded.events, state, aim: Aim::Leave, sealer };
-            return Ok(Taken::Open(Box::new(open)));
-        }
-        let asked = patiently(&*self.runtime, || who_asked(&*self.records, &run).boxed()).await?;
+        let aim = match wish {
+            Wish::Leave => Aim::Leave,
+            Wish::Resume | Wish::Abort => self.aim(&run, &state, wish, options).await?,
+        };
+        let sealer = self.sealer(Storage::Lasting).await?;
+        let open = Open { epoch, gate, writer, events: recorded.events, state, aim, sealer };
+        Ok(Taken::Open(Box::new(open)))
+    }
+
+    /// Whether a run that goes on turns, because somebody asked for it; what cannot be granted is forgotten.
+    async fn aim(
+        &self,
+        run: &RunId,
+        state: &RunState,
+        wish: Wish,
+        options: &RunOptions,
+    ) -> Result<Aim, EnvironmentError> {
+        let asked = patiently(&*self.runtime, || who_asked(&*self.records, run).boxed()).await?;
         let may_turn = state.course == Course::Forward && !state.past_return();
         if asked.is_some() && state.past_return() {
-            let forget = patiently(&*self.runtime, || forget_wish(&*self.records, &run).boxed()).await;
+            let forget = patiently(&*self.runtime, || forget_wish(&*self.records, run).boxed()).await;
             forget.map_err(EnvironmentError::Provider)?;
         }
         if wish == Wish::Abort && state.course == Course::Forward && !may_turn {
-            return Err(EnvironmentError::NoReturn(run));
+            return Err(EnvironmentError::NoReturn(run.clone()));
         }
         // Who asked first has asked, and need not be who takes the run over.
         let asked = asked.or_else(|| (wish == Wish::Abort).then(|| who_and_why(options)));
-        let sealer = self.sealer(Storage::Lasting).await?;
-        let turn = asked.filter(|_| may_turn);
-        let aim = turn.map_or(Aim::GoOn, Aim::Turn);
-        let open = Open { epoch, gate, writer, events: recorded.events, state, aim, sealer };
-        Ok(Taken::Open(Box::new(open)))
+        Ok(asked.filter(|_| may_turn).map_or(Aim::GoOn, Aim::Turn))
     }
 
     /// Goes on with a run that was taken over, in its direction or back, or ends it as it is.

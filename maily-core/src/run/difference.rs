@@ -36,8 +36,8 @@ fn names(maps: [Option<&Map<String, Value>>; 2]) -> Vec<&str> {
 pub(crate) fn drifted(wanted: &Object, now: &Object) -> Vec<FieldChange> {
     difference(wanted, now)
         .into_iter()
-        // The server drops what is empty.
         .filter(|field| !(wanted.is_suspended() && field.path == SUSPEND.join(".")))
+        // The server drops what is empty.
         .filter(|field| {
             field.to.is_some() || !matches!(field.from.as_deref(), Some("" | "null" | "{}" | "[]"))
         })

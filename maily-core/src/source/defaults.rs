@@ -87,12 +87,11 @@ fn update(spec: &mut Map<String, Value>, field: &str, defaults: &Value) {
 
 /// What a network policy is about: what comes in, and what goes out where it has rules for that.
 fn directions(spec: &mut Map<String, Value>) {
-    let has_some = |value: &Value| value.as_array().is_some_and(|list| !list.is_empty());
-    if spec.get("policyTypes").is_some_and(|types| !types.is_null() && (has_some(types) || !types.is_array()))
-    {
+    let is_open = |types: &Value| types.is_null() || types.as_array().is_some_and(Vec::is_empty);
+    if !spec.get("policyTypes").is_none_or(is_open) {
         return;
     }
-    let leaves = spec.get("egress").is_some_and(has_some);
+    let leaves = spec.get("egress").and_then(Value::as_array).is_some_and(|rules| !rules.is_empty());
     let types = if leaves { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
     spec.insert("policyTypes".to_owned(), types);
 }

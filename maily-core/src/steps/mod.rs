@@ -20,4 +20,4 @@ pub(crate) use job::job_name;
 pub(crate) use presence::{Presence, brought, missing, put_back};
 pub(crate) use rollout::{failed_since, restored, stamp};
 pub(crate) use run::execute;
-pub(crate) use serving::{SERVES_WITHIN, is_idle, left_alone, not_serving};
+pub(crate) use serving::{SERVES_WITHIN, idle, is_idle, left_alone, not_serving};

@@ -1,6 +1,6 @@
 //! Whether what a plan leaves as it is serves: who asks for a version wants it to run, not only to be written.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
@@ -34,6 +34,14 @@ pub(crate) fn left_alone(plan: &Plan) -> impl Iterator<Item = &ObjectKey> {
 /// Whether a workload does not serve as it was read.
 pub(crate) fn is_idle(live: &Object) -> bool {
     live.key().kind.keeps_pods() && serves(live) == Some(false)
+}
+
+/// Those of the workloads that a plan leaves as they are that do not serve, as they were read.
+pub(crate) fn idle<'a>(
+    plan: &'a Plan,
+    live: &'a BTreeMap<ObjectKey, Object>,
+) -> impl Iterator<Item = &'a Object> {
+    left_alone(plan).filter_map(|key| live.get(key)).filter(|live| is_idle(live))
 }
 
 /// Follows the workloads among these objects until they serve, or until this moment; those that do not, by object. Each has

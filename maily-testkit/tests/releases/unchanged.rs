@@ -166,8 +166,8 @@ async fn a_release_beside_something_that_does_not_serve_is_made_and_is_no_succes
     assert_eq!(shop.released().await.head.versions["web"], "v2");
     // Nor is it a success on record of which another environment could make something.
     let environment = shop.setup.environment();
-    let head = environment.head().await.expect("can be read");
     let never = async |version: &str| {
+        let head = environment.head().await.expect("can be read");
         let (version, web) = (version.parse().expect("a version"), "web".parse().expect("a name"));
         never_had(&*environment.records, &head, &version, BTreeSet::from([web])).await.expect("can be read")
     };
@@ -181,10 +181,7 @@ async fn a_release_beside_something_that_does_not_serve_is_made_and_is_no_succes
         panic!("{end:?}")
     };
     assert!(not_serving.is_empty() && shop.plan("v2").await.expect("can be planned").plan.is_empty());
-    let head = environment.head().await.expect("can be read");
-    let (version, web) = ("v2".parse().expect("a version"), "web".parse().expect("a name"));
-    let never = never_had(&*environment.records, &head, &version, BTreeSet::from([web])).await;
-    assert_eq!(never.expect("can be read"), BTreeSet::new());
+    assert_eq!(never("v2").await, BTreeSet::new());
     let told = shop.setup.told.lock().expect("not poisoned").clone();
     assert!(
         told.iter().any(|what| matches!(what, What::Waiting { why } if why.contains("cache"))),

@@ -8,7 +8,7 @@ use maily_core::{
 
 use super::Findings;
 use crate::{
-    render::{by_the_clock, plain},
+    render::{by_the_clock, plain, ways_on},
     wire::Wired,
 };
 
@@ -39,22 +39,12 @@ async fn run(wired: &Wired, head: &Head, findings: &mut Findings) {
     match maily_core::release::unfinished(&wired.environment, head).await {
         Err(error) => findings.unseen("run", error),
         Ok(Some(UnfinishedRun { alive: true, holder: Some(holder), .. })) => {
-            findings.add(
-                "ok",
-                "run",
-                format!("{run} is under way, held by {}", by_the_clock(&plain(&holder))),
-                None,
-            );
+            let held = format!("{run} is under way, held by {}", by_the_clock(&plain(&holder)));
+            findings.add("ok", "run", held, None);
         }
         Ok(_) => {
-            let help =
-                format!("`mailyctl resume --env {0}` or `mailyctl abort --env {0}`", wired.environment.name);
-            findings.add(
-                "warn",
-                "run",
-                format!("{run} has not ended, and nobody carries it out"),
-                Some(&help),
-            );
+            let open = format!("{run} has not ended, and nobody carries it out");
+            findings.add("warn", "run", open, Some(&ways_on(&wired.environment.name)));
         }
     }
 }

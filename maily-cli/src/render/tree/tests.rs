@@ -2,16 +2,20 @@ use maily_core::engine::{EVENT_FORMAT, Epoch, Failure, RunId};
 
 use super::*;
 
+fn rollout(service: &str) -> StepInfo {
+    StepInfo {
+        id: StepId::new("production", service, "rollout"),
+        kind: "rollout".to_owned(),
+        service: Some(service.to_owned()),
+        phase: None,
+        needs: Vec::new(),
+    }
+}
+
 #[test]
 fn a_row_that_failed_says_why_to_the_end() {
     let id = StepId::new("production", "api", "rollout");
-    let info = StepInfo {
-        id: id.clone(),
-        kind: "rollout".to_owned(),
-        service: Some("api".to_owned()),
-        phase: None,
-        needs: Vec::new(),
-    };
+    let info = rollout("api");
     let version = |version: &str| BTreeMap::from([("api".to_owned(), version.to_owned())]);
     let began = What::RunStarted {
         title: "deploy v2".to_owned(),
@@ -49,13 +53,7 @@ fn a_row_that_failed_says_why_to_the_end() {
 #[test]
 fn what_was_taken_back_at_the_second_attempt_says_no_more_that_it_cannot_be() {
     let id = StepId::new("production", "api", "rollout");
-    let step = StepInfo {
-        id: id.clone(),
-        kind: "rollout".to_owned(),
-        service: Some("api".to_owned()),
-        phase: None,
-        needs: Vec::new(),
-    };
+    let step = rollout("api");
     let failed = |cause: &str, message: &str| Failure::new(cause, message);
     let crashed = What::StepFailed { step: id.clone(), failure: failed("crash-loop", "crashes again") };
     let applied = What::StepApplied { step: id.clone(), took_ms: 1 };
@@ -90,13 +88,7 @@ fn what_was_taken_back_at_the_second_attempt_says_no_more_that_it_cannot_be() {
 fn a_row_in_progress_shows_how_many_serve_what_it_waits_for_and_for_how_long() {
     let mut tree = Tree::new("deploy v2", "production", None);
     let id = StepId::new("production", "api", "rollout");
-    let step = StepInfo {
-        id: id.clone(),
-        kind: "rollout".to_owned(),
-        service: Some("api".to_owned()),
-        phase: None,
-        needs: Vec::new(),
-    };
+    let step = rollout("api");
     let (title, versions) = ("deploy v2".to_owned(), BTreeMap::from([("api".to_owned(), "v2".to_owned())]));
     let began = What::RunStarted { title, epoch: Epoch(1), versions, steps: vec![step] };
     told(&mut tree, 100, false, began);
@@ -126,18 +118,11 @@ fn a_row_in_progress_shows_how_many_serve_what_it_waits_for_and_for_how_long() {
 /// Two services, of which the first one is begun and taken back.
 fn taken_back() -> (Tree, StepId) {
     let id = |service: &str| StepId::new("production", service, "rollout");
-    let step = |service: &&str| StepInfo {
-        id: id(service),
-        kind: "rollout".to_owned(),
-        service: Some((*service).to_owned()),
-        phase: None,
-        needs: Vec::new(),
-    };
     let of = |version: &str| -> BTreeMap<String, String> {
         ["api", "web"].map(|name| (name.to_owned(), version.to_owned())).into()
     };
     let mut tree = Tree::new("deploy v2", "production", Some(of("v1")));
-    let (title, steps) = ("deploy v2".to_owned(), ["api", "web"].iter().map(step).collect());
+    let (title, steps) = ("deploy v2".to_owned(), ["api", "web"].map(rollout).into());
     told(&mut tree, 100, false, What::RunStarted { title, epoch: Epoch(1), versions: of("v2"), steps });
     told(&mut tree, 100, false, What::StepStarted { step: id("api") });
     told(&mut tree, 102, false, What::StepApplied { step: id("api"), took_ms: 2_000 });

@@ -6,11 +6,11 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 
 use super::Environment;
 use crate::{
-    engine::patience::patiently,
+    engine::{Plan, patience::patiently},
     object::{Object, ObjectKey, ObjectKind},
     provider::{ListQuery, ProviderError},
     rollout::{Evidence, Health, Target, judge},
-    steps::PARALLEL,
+    steps::{PARALLEL, idle},
 };
 
 /// So many replica sets of one workload are read: more have no pods at once.
@@ -48,15 +48,20 @@ impl Environment {
         found
     }
 
-    /// Why these workloads do not serve. What cannot be read is left out: it is a word in a plan, and no reason against
-    /// it.
-    pub(super) async fn causes(&self, idle: &[&Object]) -> BTreeMap<ObjectKey, String> {
+    /// Why those of the workloads that a plan leaves as they are do not serve that do not. What cannot be read is left
+    /// out: it is a word in a plan, and no reason against it.
+    pub(super) async fn causes(
+        &self,
+        plan: &Plan,
+        live: &BTreeMap<ObjectKey, Object>,
+    ) -> BTreeMap<ObjectKey, String> {
         let mut found = BTreeMap::new();
+        let idle: Vec<&Object> = idle(plan, live).collect();
         if idle.is_empty() {
             return found;
         }
         let Ok(pods) = self.pods().await else { return found };
-        let sets = self.replica_sets(idle, &pods).await;
+        let sets = self.replica_sets(&idle, &pods).await;
         for workload in idle {
             let Some(target) = Target::pin(workload) else { continue };
             let pods = pods.iter().filter(|pod| target.selects(pod)).collect();

@@ -21,14 +21,14 @@ use super::{
     observe,
     patience::patiently,
     placed,
-    planner::{self, Force, Observed, PlanOptions, PlanProblems, Wanted, holds_data},
+    planner::{self, Force, PlanOptions, PlanProblems, Wanted, holds_data},
 };
 use crate::{
     model::{Fencing, Retention},
     object::{Object, ObjectKey},
     provider::{ClusterIdentity, ClusterInfo, ProviderError, RecordStore},
     runtime::Runtime,
-    steps::{Providers, is_idle, left_alone},
+    steps::Providers,
 };
 
 pub use error::EnvironmentError;
@@ -230,27 +230,23 @@ impl Environment {
         let mut options = options.clone();
         let host = self.providers.frontend.as_deref();
         options.frontends = patiently(&*self.runtime, || observe::frontends(host, wanted).boxed()).await?;
-        let plan = |observed: &Observed, options: &PlanOptions| {
-            planner::plan(wanted, observed, base, &sealer, options)
-        };
+        let plan = |options: &PlanOptions| planner::plan(wanted, &observed, base, &sealer, options);
         let closely = depth == observe::Depth::DryRun;
-        let mut planned = plan(&observed, &options);
-        if closely && let Ok(first) = &planned {
-            // What stays as it is and does not serve is known now: nobody asks why of anything else.
-            let live = left_alone(first).filter_map(|key| observed.objects.get(key));
-            let idle: Vec<&Object> = live.filter(|live| is_idle(live)).collect();
-            observed.causes = self.causes(&idle).await;
-            if !observed.causes.is_empty() {
-                planned = plan(&observed, &options);
-            }
-        }
+        let planned = plan(&options);
+        let causes = match &planned {
+            Ok(plan) if closely => self.causes(plan, &observed.objects).await,
+            _ => BTreeMap::new(),
+        };
         let forced = match &planned {
             Err(problems) if closely && problems.are_conflicts() => {
-                Some(plan(&observed, &PlanOptions { force: Force::All, ..options }))
+                Some(plan(&PlanOptions { force: Force::All, ..options }))
             }
             _ => None,
         };
-        let made = |plan| Planned { plan, head, seen: observed.objects, sealer: Arc::new(sealer) };
+        let made = |plan| {
+            let plan = planner::tell_idle(plan, &observed.objects, &causes, base);
+            Planned { plan, head, seen: observed.objects, sealer: Arc::new(sealer) }
+        };
         match (planned, forced) {
             (Ok(plan), _) => Ok(made(plan)),
             (Err(problems), None) => Err(EnvironmentError::Problems(problems, None)),
@@ -293,21 +289,18 @@ impl Environment {
         // A run that was ended as it was has made no release, and the plan may be older.
         let left = history::left(&head, None);
         let since: BTreeSet<&ObjectKey> = left.keys().filter(|key| !known.contains(key)).collect();
-        let keys: Vec<&ObjectKey> = known.union(&since).copied().collect();
         let cluster = &*self.providers.cluster;
-        let seen = patiently(&*self.runtime, || observe::read(cluster, keys.iter().copied()).boxed()).await?;
+        let read = || observe::read(cluster, known.union(&since).copied()).boxed();
+        let seen = patiently(&*self.runtime, read).await?;
         let host = self.providers.frontend.as_deref();
         let promoted = patiently(&*self.runtime, || observe::promoted_since(host, &plan).boxed()).await?;
         let mut stale = observe::out_of_date(&plan, &seen, &sealer);
         stale.extend(promoted);
-        // Of what no plan takes away none says a word.
-        let ours = |key: &&&ObjectKey| {
-            !holds_data(key)
-                && seen
-                    .get(**key)
-                    .is_some_and(|live| belongs_to(live, &self.project, &self.name) && !live.is_terminating())
-        };
-        stale.extend(since.iter().filter(ours).map(|key| format!("  {key} was left by a run since")));
+        let ours = since.iter().filter_map(|key| seen.get(*key)).filter(|live| {
+            // Of what no plan takes away none says a word.
+            belongs_to(live, &self.project, &self.name) && !live.is_terminating() && !holds_data(live.key())
+        });
+        stale.extend(ours.map(|live| format!("  {} was left by a run since", live.key())));
         if stale.is_empty() {
             Ok(Planned { plan, head, seen, sealer: Arc::new(sealer) })
         } else {

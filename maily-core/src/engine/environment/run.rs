@@ -23,7 +23,7 @@ use crate::{
     provider::Effect,
     run::seal::hashes,
     runtime::{Moment, within},
-    steps::{Context, SERVES_WITHIN, is_idle, left_alone, not_serving},
+    steps::{Context, SERVES_WITHIN, idle, left_alone, not_serving},
 };
 
 /// So long the last records and the lease's end may take.
@@ -171,8 +171,7 @@ impl Environment {
         let Some(lease) = lease.take() else { return Err(self.unfinished(&run)) };
         let hold = Hold::new(lease);
         let plan = planned.plan;
-        let is_aside = |key: &&ObjectKey| planned.seen.get(*key).is_some_and(is_idle);
-        let aside = left_alone(&plan).filter(is_aside).cloned().collect();
+        let aside = idle(&plan, &planned.seen).map(|live| live.key().clone()).collect();
         // What else stays as it is is not looked at again.
         let mut seen = planned.seen;
         let changed: BTreeSet<&ObjectKey> = plan.changes().map(|change| &change.key).collect();

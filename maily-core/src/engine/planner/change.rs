@@ -38,8 +38,6 @@ pub struct Observed {
     pub left: BTreeMap<ObjectKey, Option<String>>,
     /// What the server would make of the wanted objects, where it was asked.
     pub dry_runs: BTreeMap<ObjectKey, DryRun>,
-    /// Why something that is there does not serve, where that was asked.
-    pub causes: BTreeMap<ObjectKey, String>,
     /// Somebody reads the plan before it is carried out: it holds for exactly what was observed.
     pub closely: bool,
 }
@@ -310,16 +308,15 @@ impl Comparison<'_> {
     }
 
     fn delete(&self, key: ObjectKey, live: &Object) -> Change {
-        let change = Change {
+        Change {
             operation: Operation::Delete,
-            before: None,
+            before: Some(self.whole(live, live.is_suspended())),
             desired: None,
             migrate: BTreeSet::new(),
             hand_over_replicas: None,
             fields: Vec::new(),
             key,
-        };
-        self.of_whole(live, change)
+        }
     }
 
     fn replace(
@@ -334,30 +331,29 @@ impl Comparison<'_> {
             self.problems.push(PlanProblem::Replace { key, fields: frozen.join(", ") });
             return None;
         }
-        let change = Change {
+        let before = self.whole(live, live.is_suspended() || desired.is_suspended());
+        Some(Verdict::Change(Box::new(Change {
             operation: Operation::Replace,
-            before: None,
+            before: Some(before),
             desired: Some(desired),
             migrate: BTreeSet::new(),
             hand_over_replicas: None,
             fields,
             key,
-        };
-        Some(Verdict::Change(Box::new(self.of_whole(live, change))))
+        })))
     }
 
-    /// A change before which all of an object is kept that can be written again.
-    fn of_whole(&self, live: &Object, mut change: Change) -> Change {
+    /// All of an object that can be written again. Whether a Job is suspended does not count where the change is about one
+    /// that somebody may let run.
+    fn whole(&self, live: &Object, of_suspended: bool) -> Before {
         let mut object = self.sealer.seal(&live.clone().without_server_fields());
         strip_bookkeeping(&mut object);
-        let fingerprint = object_digest(&object);
-        change.before = Some(self.before(live, object, fingerprint));
-        let of_suspended = change.is_of_suspended();
-        if let Some(before) = change.before.as_mut().filter(|_| of_suspended) {
-            let fields = FieldSet::of(&before.object).without(&SUSPEND);
-            before.fingerprint = object_digest(&fields.project(&before.object));
-        }
-        change
+        let fingerprint = if of_suspended {
+            object_digest(&FieldSet::of(&object).without(&SUSPEND).project(&object))
+        } else {
+            object_digest(&object)
+        };
+        self.before(live, object, fingerprint)
     }
 
     /// What was found of an object, of which `object` is the part that counts.

@@ -1,17 +1,24 @@
 //! What a plan leaves as it is, and does not serve.
 
-use super::change::Observed;
+use std::collections::BTreeMap;
+
 use crate::{
     engine::{Note, Plan, history::Release, remedy},
-    steps::{is_idle, left_alone},
+    object::{Object, ObjectKey},
+    steps::idle,
 };
 
-/// Notes on just what a deploy of the plan would look at, and wait for.
-pub(super) fn notes(plan: &Plan, observed: &Observed, base: Option<&Release>) -> Vec<Note> {
+/// The plan with notes on just what a deploy of it would look at, and wait for; with the causes that are known.
+pub(crate) fn tell_idle(
+    mut plan: Plan,
+    live: &BTreeMap<ObjectKey, Object>,
+    causes: &BTreeMap<ObjectKey, String>,
+    base: Option<&Release>,
+) -> Plan {
     let environment = &plan.environment;
-    let idle = left_alone(plan).filter(|key| observed.objects.get(key).is_some_and(is_idle));
-    let told = idle.map(|key| {
-        let why = match observed.causes.get(key) {
+    let told = idle(&plan, live).map(|live| {
+        let key = live.key();
+        let why = match causes.get(key) {
             Some(why) => why.clone(),
             None => format!("`mailyctl status --env {environment}` says why"),
         };
@@ -22,5 +29,12 @@ pub(super) fn notes(plan: &Plan, observed: &Observed, base: Option<&Release>) ->
         let text = format!("{key} stays as it is, and does not serve now: {why}{remedy}");
         Note { topic: "not-serving".into(), text }
     });
-    told.collect()
+    let told: Vec<Note> = told.collect();
+    if told.is_empty() {
+        return plan;
+    }
+    plan.notes.extend(told);
+    plan.notes.sort();
+    plan.notes.dedup();
+    plan.sealed()
 }

@@ -20,6 +20,7 @@ pub(crate) use change::holds_data;
 pub use change::{DryRun, Observed};
 pub(crate) use claims::that_stay as claims_that_stay;
 pub(crate) use conflict::is_deployer;
+pub(crate) use idle::tell_idle;
 pub(crate) use missing::{referred, resource, to_look_for};
 pub use order::plan;
 pub use problem::{NeedPlace, PlanProblem, PlanProblems};

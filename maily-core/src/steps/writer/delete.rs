@@ -62,11 +62,8 @@ impl Writer<'_> {
             if standing == Standing::Foreign {
                 return Err(self.foreign(change, Some(&live)));
             }
-            if self.send_delete(change, &live).await? {
-                self.wait_gone(change, &live).await?;
-                if certain || !self.unanswered {
-                    return Ok(());
-                }
+            if self.delete(change, &live).await? && (certain || !self.unanswered) {
+                return Ok(());
             }
         }
     }
@@ -165,14 +162,6 @@ impl Writer<'_> {
 
     /// Deletes exactly what was read, and waits until it is gone; `false` where it has to be looked at again.
     pub(super) async fn delete(&mut self, change: &Change, live: &Object) -> Result<bool, Trouble> {
-        let answered = self.send_delete(change, live).await?;
-        if answered {
-            self.wait_gone(change, live).await?;
-        }
-        Ok(answered)
-    }
-
-    async fn send_delete(&mut self, change: &Change, live: &Object) -> Result<bool, Trouble> {
         let permit = self.turn().await?;
         let unguarded = is_planted(Defect::DeleteUnguarded);
         let precondition = if unguarded { Precondition::Any } else { exactly(live) };
@@ -187,6 +176,7 @@ impl Writer<'_> {
                     self.effect = Effect::Done;
                     self.note_gone(change);
                 }
+                self.wait_gone(change, live).await?;
                 Ok(true)
             }
             Err(error) => {

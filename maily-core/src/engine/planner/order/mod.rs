@@ -100,7 +100,9 @@ pub fn plan(
         (same, _) => notes.extend(same),
     }
     let as_before = base.map(|base| as_before(wanted, base, &order.steps, &order.kept)).unwrap_or_default();
-    let mut plan = Plan {
+    notes.sort();
+    notes.dedup();
+    Ok(Plan {
         format: PLAN_FORMAT,
         project: wanted.project.clone(),
         environment: wanted.environment.clone(),
@@ -124,11 +126,8 @@ pub fn plan(
         left: order.left,
         notes,
         digest: String::new(),
-    };
-    plan.notes.extend(super::idle::notes(&plan, observed, base));
-    plan.notes.sort();
-    plan.notes.dedup();
-    Ok(plan.sealed())
+    }
+    .sealed())
 }
 
 /// Workloads whose replicas an autoscaler sets, with the fewest that it leaves: one of the same release, or one that is

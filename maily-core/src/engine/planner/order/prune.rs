@@ -22,29 +22,30 @@ impl Order<'_> {
             .chain(&wanted.left_out)
             .map(Object::key)
             .collect();
-        let left_out: BTreeSet<&ObjectKey> = wanted.left_out.iter().map(Object::key).collect();
         let mut by_owner: BTreeMap<Option<&str>, Vec<Change>> = BTreeMap::new();
         let observed = comparison.observed;
         // What no release has goes with whatever covers everything, also where its service is of none.
         for (key, owner) in observed.left.iter().rev() {
             let owner = owner.as_deref();
             let ours = observed.objects.get(key).is_some_and(|live| comparison.is_ours(live));
-            if ours && left_out.contains(key) {
-                self.left.push(Left { service: owner.map(str::to_owned), key: key.clone() });
-            }
-            if !ours || kept.contains(key) {
+            // What a part leaves out the plan notes elsewhere.
+            let is_left_out = wanted.left_out.iter().any(|object| object.key() == key);
+            if !ours || kept.contains(key) && !is_left_out {
                 continue;
             }
-            if wanted.prune_shared || owner.is_some_and(|service| wanted.prune.contains(service)) {
+            let covers = wanted.prune_shared || owner.is_some_and(|service| wanted.prune.contains(service));
+            if covers && !is_left_out {
                 by_owner.entry(owner).or_default().extend(comparison.unwanted(key));
-            } else {
+                continue;
+            }
+            if !is_left_out {
                 let text = format!(
                     "{key} is of a run that was ended as it was, and of no release: it stays until a deploy or a rollback \
                      of all services takes it away"
                 );
                 comparison.notes.push(Note { topic: "left".into(), text });
-                self.left.push(Left { service: owner.map(str::to_owned), key: key.clone() });
             }
+            self.left.push(Left { service: owner.map(str::to_owned), key: key.clone() });
         }
         // The other way round than they were made.
         for (key, released) in base.into_iter().flat_map(|base| base.objects.iter().rev()) {
