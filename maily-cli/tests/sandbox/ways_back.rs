@@ -345,6 +345,32 @@ fn drift_hides_no_plan_and_refuses_it_as_before() {
     assert_eq!(written(&before), written(&after));
 }
 
+/// `kubectl scale` goes by a part of the object's API, and is on record under it; who did something else has not done this.
+#[test]
+fn drift_is_put_down_to_who_owns_the_field_also_where_it_was_scaled() {
+    let desk = Desk::with(SHOP);
+    deploy(&desk, "v1");
+    scale_by_hand(&desk);
+    let path = desk.path().join(".maily/sandbox.json");
+    let mut saved: Value = serde_json::from_slice(&std::fs::read(&path).expect("is there")).expect("is JSON");
+    let fields = &mut saved["world"]["objects"]["apps|Deployment|shop|web"]["metadata"]["managedFields"];
+    let fields = fields.as_array_mut().expect("is a list");
+    let scaled = fields.iter_mut().find(|entry| entry["manager"] == "kubectl-edit").expect("is there");
+    (scaled["manager"], scaled["subresource"]) = (json!("kubectl"), json!("scale"));
+    let mut restarted = scaled.clone();
+    restarted.as_object_mut().expect("a map").remove("subresource");
+    restarted["manager"] = json!("kubectl-rollout");
+    restarted["fieldsV1"] = json!({"f:metadata": {"f:annotations": {"f:restarted": {}}}});
+    fields.push(restarted);
+    std::fs::write(&path, saved.to_string()).expect("is ours");
+    let refused = desk.sandbox(&["plan", "--env", "production", "--version", "v2"]).expect(1);
+    let told = "was changed since the last release by kubectl: spec.replicas 1 -> 3";
+    assert!(refused.err.contains(told), "{}", refused.err);
+    assert!(refused.out.contains(told), "{}", refused.out);
+    let status = desk.sandbox(&["status", "--env", "production"]).expect(0);
+    assert!(status.out.contains("spec.replicas 1 -> 3 (by kubectl)"), "{}", status.out);
+}
+
 #[test]
 fn a_plan_without_changes_of_what_does_not_serve_ends_with_4_and_says_why() {
     let desk = Desk::with(SHOP);

@@ -54,10 +54,10 @@ fn whole(object: &Object) -> impl Iterator<Item = Entry<'_>> {
 }
 
 /// Clients that own fields of an object; `kubectl scale` and autoscalers go by a subresource.
-pub(crate) fn managers(object: &Object) -> BTreeSet<String> {
+pub(crate) fn managers(object: &Object) -> BTreeSet<&str> {
     entries(object)
         .filter(|entry| matches!(entry.subresource, "" | "scale") && !entry.manager.is_empty())
-        .map(|entry| entry.manager.to_owned())
+        .map(|entry| entry.manager)
         .collect()
 }
 
@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn who_scaled_owns_a_field_and_who_reported_a_status_does_not() {
-        let managers = managers(&scaled_by_hand());
+        let object = scaled_by_hand();
+        let managers = managers(&object);
         assert_eq!(managers.into_iter().collect::<Vec<_>>(), ["kubectl-edit", "kubectl-scale", "maily"]);
     }
 

@@ -14,9 +14,9 @@ use super::{
 use crate::{
     engine::{
         Environment, EnvironmentError, FenceSight, LeaseSight, NAMESPACE, Operation, ReleaseId, RunId,
-        Sealer, Storage, drifted, epoch_of, foreign_labels, forward_run_of,
+        Sealer, Storage, changed_by, drifted, epoch_of, foreign_labels, forward_run_of,
         history::{Head, Release, Released, Unfinished},
-        patiently, people, read_objects, released_view, remedy, run_of, sight_of_lease, told, told_added,
+        patiently, read_objects, released_view, remedy, run_of, sight_of_lease, told, told_added,
     },
     model::{Fencing, Resolved},
     object::{Object, ObjectKey},
@@ -379,7 +379,7 @@ impl Look<'_> {
             if *fingerprint != digest {
                 let fields = drifted(&released.desired, &now);
                 let fields: Vec<String> = fields.iter().take(3).map(told).collect();
-                let by = people(live);
+                let by = changed_by(self.sealer, live, &released.desired);
                 let by = if by.is_empty() { String::new() } else { format!(" (by {})", by.join(", ")) };
                 found.push(format!("{}: {}{by}", key.short(), fields.join(", ")));
             }

@@ -156,7 +156,7 @@ pub(super) fn strange_names<'a>(
     }
     let keys = changes.iter().map(|change| &change.key).chain(kept.iter().map(|kept| kept.desired.key()));
     let known: BTreeSet<String> = keys.map(ObjectKey::short).collect();
-    let managing: BTreeSet<String> = live.flat_map(managers).collect();
+    let managing: BTreeSet<&str> = live.flat_map(managers).collect();
     let replaced: Vec<String> = changes
         .iter()
         .filter(|change| change.operation == Operation::Replace)
@@ -168,7 +168,7 @@ pub(super) fn strange_names<'a>(
         format!("`{name}` is no object of this plan, which replaces {replaces}: `--allow-replace` has no effect for it")
     });
     let force =
-        forced.into_iter().filter(|name| !known.contains(*name) && !managing.contains(*name)).map(|name| {
+        forced.into_iter().filter(|name| !known.contains(*name) && !managing.contains(name.as_str())).map(|name| {
             let what = if name.contains('/') { "is no object" } else { "manages no object" };
             format!("`{name}` {what} of this plan: `--force-conflicts` takes nothing with it")
         });

@@ -11,9 +11,9 @@ use super::{
 use crate::{
     engine::{
         Before, Change, ENVIRONMENT, EPOCH, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, SUSPEND,
-        Sealer, belongs_to, compared, difference, digest_of_all, drifted, foreign_labels,
+        Sealer, belongs_to, changed_by, compared, difference, digest_of_all, drifted, foreign_labels,
         history::{Release, Released},
-        is_beyond_any_epoch, object_digest, people, strip_bookkeeping, told, told_added, without_bookkeeping,
+        is_beyond_any_epoch, object_digest, strip_bookkeeping, told, told_added, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey, atomics, managers},
     provider::ClusterIdentity,
@@ -156,7 +156,7 @@ impl Comparison<'_> {
         let known = self.base.and_then(|base| base.objects.get(&key));
         let adopted = live.label(PROJECT).is_none();
         let migrate: BTreeSet<String> = if adopted {
-            managers(live).into_iter().filter(|m| is_deployer(m)).collect()
+            managers(live).into_iter().filter(|m| is_deployer(m)).map(str::to_owned).collect()
         } else {
             BTreeSet::new()
         };
@@ -418,7 +418,7 @@ impl Comparison<'_> {
         let now = self.view(live, &compared(released));
         let fields: Vec<String> = drifted(released, &now).iter().take(3).map(told).collect();
         let what = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
-        let by = people(live);
+        let by = changed_by(self.sealer, live, released);
         let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
         let text = format!("{} was changed since the last release{by}{what}", live.key());
         self.notes.push(Note { topic: "drift".into(), text });

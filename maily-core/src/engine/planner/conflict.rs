@@ -30,12 +30,12 @@ pub(super) fn shared(
     let wanted = compared(desired);
     managers(live)
         .into_iter()
-        .filter(|manager| manager != MANAGER && manager != SCALE_MANAGER && !ours(manager))
+        .filter(|manager| *manager != MANAGER && *manager != SCALE_MANAGER && !ours(manager))
         .map(|manager| {
             let shared = FieldSet::owned_or_scaled_by(live, |name| name == manager).intersection(&wanted);
             // Autoscalers are looked for by themselves: this one has gone.
             let gone = manager == AUTOSCALERS;
-            (manager, if gone { shared.without(&["spec", "replicas"]) } else { shared })
+            (manager.to_owned(), if gone { shared.without(&["spec", "replicas"]) } else { shared })
         })
         .filter(|(_, shared)| !shared.is_empty())
         .collect()
