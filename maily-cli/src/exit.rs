@@ -395,7 +395,7 @@ mod tests {
             (EnvironmentError::Journal(JournalError::Store(refusal())), 1),
             (EnvironmentError::Journal(JournalError::Damaged { key: text(), message: text() }), 1),
             (EnvironmentError::Journal(JournalError::Newer { key: text(), format: 9 }), 1),
-            (EnvironmentError::Unfinished { environment: environment(), run: run() }, 5),
+            (EnvironmentError::Unfinished { environment: environment(), run: run(), stuck: None }, 5),
             (EnvironmentError::Lease(LeaseError::Held { environment: environment(), holder: text() }), 5),
             (EnvironmentError::Lease(LeaseError::Lost { environment: environment(), how: text() }), 5),
             (EnvironmentError::Journal(JournalError::NotHolder { epoch: Epoch(1), other: None }), 5),

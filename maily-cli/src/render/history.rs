@@ -18,7 +18,10 @@ fn ended(run: &RunSummary) -> (&'static str, Option<String>) {
         None if run.damaged.is_some() => {
             ("not known", Some("its journal is damaged: `mailyctl doctor`".to_owned()))
         }
-        None => ("has not ended", None),
+        None => match &run.stuck {
+            Some(why) => ("stuck", Some(plain(why))),
+            None => ("has not ended", None),
+        },
         Some(outcome @ Outcome::RolledBack { why, .. }) => (word(outcome), Some(plain(&why.message))),
         Some(outcome @ Outcome::Succeeded { not_serving, .. }) => {
             (word(outcome), not_serving.first().map(|why| plain(&why.message)))
@@ -117,6 +120,7 @@ mod tests {
             outcome,
             release: None,
             versions: BTreeMap::new(),
+            stuck: None,
             damaged: None,
         };
         let released = Outcome::Succeeded { release: ReleaseId(4), not_serving: vec![why.clone()] };
@@ -125,24 +129,26 @@ mod tests {
             run("roll back to release 5", Some(back(vec![why.clone()]))),
             run("deploy v1.0.0", None),
             run("deploy v0.9.0", Some(released)),
+            RunSummary { stuck: Some("it was changed meanwhile".to_owned()), ..run("deploy v0.8.0", None) },
             RunSummary { damaged: Some("it is cut".to_owned()), ..run("", None) },
         ];
         let told = history(&runs, now, Some(80), Paint::default());
         let lines: Vec<&str> = told.lines().collect();
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{told}");
-        let ends = ["rolled back", "rolled back", "has not ended", "released"];
+        let ends = ["rolled back", "rolled back", "has not ended", "released", "stuck"];
         for (row, end) in lines.iter().filter(|line| line.starts_with("2026")).zip(ends) {
             assert!(row.starts_with("20261126-152229-dbceff  1m35s  ") && row.ends_with(end), "{told}");
         }
         // Why stands below, with more room than beside.
         assert!(lines.contains(&"    container `maily-api` crashes again and again (exit code 1)"), "{told}");
         assert_eq!(told.matches("\n    not serving: container").count(), 2, "{told}");
+        assert!(lines.contains(&"    it was changed meanwhile"), "{told}");
         assert!(lines.contains(&"    its journal is damaged: `mailyctl doctor`"), "{told}");
         // Where there is room, and in a pipe, all of it is one line.
         for wide in [Some(200), None] {
             let told = history(&runs, now, wide, Paint::default());
             assert!(told.contains("rolled back: container `maily-api` crashes again and again"), "{told}");
-            assert_eq!(told.lines().count(), 6, "{told}");
+            assert_eq!(told.lines().count(), 7, "{told}");
         }
     }
 }

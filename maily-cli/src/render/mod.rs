@@ -37,7 +37,7 @@ pub(crate) use history::history;
 pub(crate) use live::beside;
 pub(crate) use paint::Paint;
 pub(crate) use stream::unread;
-pub(crate) use tables::{environments, fence, looked, release, run, status, values, ways_on};
+pub(crate) use tables::{environments, fence, looked, release, run, see_run, status, values, ways_on};
 pub(crate) use text::{by_the_clock, plain, several, there_are};
 pub(crate) use tool::{Tool, quoted};
 

@@ -83,10 +83,14 @@ fn in_progress(
     paint: Paint,
     tool: &Tool,
 ) -> String {
-    let UnfinishedRun { title, by, since, alive, holder, seen } = unfinished;
+    let UnfinishedRun { title, by, since, alive, stuck, holder, seen } = unfinished;
     let told = format!("{} (run {run}) by {} since {}", plain(title), plain(by), clock(*since));
     if let (true, Some(holder)) = (alive, holder) {
         return paint.busy(&format!("{told}: under way, held by {}", by_the_clock(&plain(holder))));
+    }
+    if let Some(why) = stuck {
+        let next = see_run(run, environment);
+        return paint.warn(&tool.in_text(&format!("{told}: stuck: {}: {next}", plain(why))));
     }
     let since = seen.map(|seen| format!(" since {}", clock(seen))).unwrap_or_default();
     let state = match holder {
@@ -99,6 +103,11 @@ fn in_progress(
 /// What a person can do about a run that nobody carries out.
 pub(crate) fn ways_on(environment: &str) -> String {
     format!("`mailyctl resume --env {environment}` or `mailyctl abort --env {environment}`")
+}
+
+/// Where a person reads what to do about a run that is stuck.
+pub(crate) fn see_run(run: &RunId, environment: &str) -> String {
+    format!("`mailyctl show run {run} --env {environment}` tells what is to do first")
 }
 
 /// When `status --watch` looked last, and on a terminal how it ends.
@@ -403,6 +412,7 @@ mod tests {
             outcome: Some(Outcome::RolledBack { step: None, why, not_serving: Vec::new() }),
             release: None,
             versions: BTreeMap::new(),
+            stuck: None,
             damaged: None,
         };
         let now = Timestamp::UNIX_EPOCH;
@@ -419,6 +429,7 @@ mod tests {
             by: "ops@host/1".to_owned(),
             since: at("2026-11-01T10:00:00Z"),
             alive: true,
+            stuck: Some("it was changed meanwhile".to_owned()),
             holder: Some("ops@host/1".to_owned()),
             seen: Some(at("2026-11-01T10:01:07Z")),
         };
@@ -427,6 +438,10 @@ mod tests {
             |run: &UnfinishedRun| in_progress(&RunId::from("r"), run, "production", Paint::default(), &tool);
         let begun = "deploy v2 (run r) by ops@host/1 since 10:00:00Z: ";
         assert_eq!(told(&run), format!("{begun}under way, held by ops@host/1"));
+        run.alive = false;
+        let see = "`mailyctl show run r --env production` tells what is to do first";
+        assert_eq!(told(&run), format!("{begun}stuck: it was changed meanwhile: {see}"));
+        run.stuck = None;
         let next = "`mailyctl resume --env production` or `mailyctl abort --env production`";
         run.alive = false;
         let silent = "its holder ops@host/1 shows no life since 10:01:07Z";

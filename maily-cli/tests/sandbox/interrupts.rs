@@ -102,6 +102,62 @@ fn the_state_tells_of_a_run_whether_it_is_under_way_or_left() {
     assert!(told.contains("nobody carries it out") && told.contains("abort --env production"), "{told}");
 }
 
+/// What somebody edits while a run is at work keeps it from going back, and every command that meets it says so.
+#[test]
+fn a_run_that_is_stuck_says_why_wherever_it_is_met() {
+    let desk = Desk::example();
+    let mut child = begun(&desk);
+    let until = Instant::now() + Duration::from_secs(10);
+    let is_written = || {
+        let state = desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json();
+        let mut services = state["services"].as_array().expect("a list").iter();
+        services.any(|service| service["name"] == "email" && service["next"] == "v1.1.0")
+    };
+    while !is_written() {
+        assert!(Instant::now() < until, "the run never came to it");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    interrupt(&child);
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+    let path = desk.path().join(".maily/sandbox.json");
+    let mut saved: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).expect("is there")).expect("is JSON");
+    let objects = saved["world"]["objects"].as_object_mut().expect("a map");
+    let (_, email) = objects
+        .iter_mut()
+        .find(|(key, _)| key.starts_with("apps|Deployment|") && key.ends_with("|email"))
+        .expect("is there");
+    email["spec"]["template"]["spec"]["containers"][0]["image"] = json!("registry.example/hot:fix");
+    let name = email["spec"]["template"]["spec"]["containers"][0]["name"].as_str().expect("has one");
+    let item = format!("k:{{\"name\":\"{name}\"}}");
+    let fields = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {item: {"f:image": {}}}}}}});
+    let entry = json!({"manager": "kubectl-set", "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": fields});
+    email["metadata"]["managedFields"].as_array_mut().expect("a list").push(entry);
+    std::fs::write(&path, saved.to_string()).expect("is ours");
+    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let aborted = desk.sandbox(&["abort", "--env", "production", "--yes"]).expect(4);
+    assert!(flat(&aborted.err).contains("undo the edit"), "{aborted:?}");
+    let why = "hot:fix (by kubectl-set)";
+    let see = "tells what is to do first";
+    let status = flat(&desk.sandbox(&["status", "--env", "production"]).expect(0).out);
+    assert!(
+        status.contains(": stuck: Deployment") && status.contains(why) && status.contains(see),
+        "{status}"
+    );
+    let doctor = flat(&desk.sandbox(&["doctor", "--env", "production"]).out);
+    assert!(
+        doctor.contains("is stuck: Deployment") && doctor.contains(why) && doctor.contains(see),
+        "{doctor}"
+    );
+    let history = flat(&desk.sandbox(&["history", "--env", "production"]).expect(0).out);
+    assert!(history.contains("stuck: Deployment") && history.contains(why), "{history}");
+    let deploy = desk.sandbox(&["deploy", "--env", "production", "--version", "v1.0.0", "--yes"]).expect(5);
+    assert!(deploy.err.contains("is stuck: Deployment") && deploy.err.contains(see), "{}", deploy.err);
+    let run = deploy.err.split("show run ").nth(1).and_then(|text| text.split(' ').next()).expect("is named");
+    let shown = desk.sandbox(&["show", "run", run, "--env", "production"]).expect(0);
+    assert!(flat(&shown.out).contains("to do: decide which state is right: undo the edit"), "{}", shown.out);
+}
+
 #[test]
 fn what_a_resumed_run_did_earlier_is_told_with_its_own_time() {
     let desk = Desk::example();

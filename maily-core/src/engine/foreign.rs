@@ -1,11 +1,8 @@
 //! What others set on an object beside what a release sets: seen and told, never taken away in silence.
 
-use super::{
-    MANAGER, Sealer, compared, drifted, object_digest, planner::is_deployer, strip_bookkeeping,
-    without_bookkeeping,
-};
+use super::{MANAGER, Sealer, object_digest, planner::is_deployer, strip_bookkeeping, without_bookkeeping};
 use crate::{
-    object::{FieldSet, Object, editors, managers},
+    object::{FieldSet, Object, managers},
     rollout::RESTARTED,
 };
 
@@ -42,28 +39,6 @@ pub(crate) fn digest_of_all(sealer: &Sealer, live: &Object) -> String {
     });
     strip_bookkeeping(&mut object);
     object_digest(&sealer.seal(&object))
-}
-
-/// Who changed by hand what a release set: who owns one of these fields now, in the object or by scaling it. Of what is
-/// gone nobody is the owner: that may have been anyone who wrote the object.
-pub(crate) fn changed_by<'a>(sealer: &Sealer, live: &'a Object, released: &Object) -> Vec<&'a str> {
-    let set = compared(released);
-    let edited = |fields: &FieldSet| drifted(&fields.project(released), &sealer.view(live, fields));
-    let owners: Vec<&str> = people(managers(live))
-        .filter(|manager| {
-            let theirs = FieldSet::owned_or_scaled_by(live, |name| name == *manager).intersection(&set);
-            !theirs.is_empty() && !edited(&theirs).is_empty()
-        })
-        .collect();
-    if owners.is_empty() && edited(&set).iter().any(|field| field.to.is_none()) {
-        return people(editors(live)).collect();
-    }
-    owners
-}
-
-/// Clients by which people change objects.
-fn people<'a>(clients: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
-    clients.into_iter().filter(|name| !name.starts_with("kube-") && !name.starts_with("maily"))
 }
 
 /// Fields that people's clients own on an object and that its release does not set, by client.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Claim, Epoch, Left, Operation, Outcome, Plan, ReleaseId, RunId,
+    Claim, Epoch, Left, Operation, Outcome, Plan, ReleaseId, RunId, Stuck,
     epoch::{claim_of, claimed},
     journal::{self, JournalError, JournalEvent, Recorded, ReleaseHead, pack, unpack},
 };
@@ -373,6 +373,14 @@ fn found_by(run: RunId, first: &ReleaseHead, plan: &Plan) -> Release {
 }
 
 impl Recorded {
+    /// What a person has to do before the run can go on; none where it only has to be gone on with.
+    pub fn stuck(&self) -> Option<&Stuck> {
+        match self.events.last() {
+            Some((_, JournalEvent::Paused { items, .. })) => items.first(),
+            _ => None,
+        }
+    }
+
     /// How the run ended.
     pub fn outcome(&self) -> Option<(&Outcome, Option<&ReleaseHead>)> {
         self.events.iter().rev().find_map(|(_, event)| match event {

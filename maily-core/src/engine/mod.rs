@@ -28,7 +28,7 @@ pub use environment::{Environment, EnvironmentError, Loss, LostValue, Planned, R
 pub use epoch::Claim;
 pub(crate) use epoch::{claimants, runs_after};
 pub use fence::{FENCE_POLICY, Fence, FenceError, FenceSight, FenceState, fence_manifest, fence_objects};
-pub(crate) use foreign::{changed_by, digest_of_all, told_added};
+pub(crate) use foreign::{digest_of_all, told_added};
 pub use history::Head;
 pub use lease::{LEASE, Lease, LeaseError, LeaseRequest};
 pub(crate) use lease::{LeaseSight, sight as sight_of_lease};
@@ -48,7 +48,7 @@ pub use crate::run::{
     digest, epoch_of, is_secret, run_of, sha256,
 };
 pub(crate) use crate::run::{
-    SUSPEND, belongs_to, compared, drifted, foreign_labels, forward_run_of, is_beyond_any_epoch,
+    SUSPEND, belongs_to, changed_by, compared, drifted, foreign_labels, forward_run_of, is_beyond_any_epoch,
     object_digest, strip_bookkeeping, told, without_bookkeeping,
 };
 pub use crate::steps::MayWrite;

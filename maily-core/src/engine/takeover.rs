@@ -189,8 +189,8 @@ impl Environment {
             Some(taken) => match taken? {
                 Taken::Over(end) => Ok(*end),
                 Taken::Open(open) => {
+                    let Some(lease) = lease.take() else { return Err(self.unfinished(&unfinished.recorded)) };
                     let run = unfinished.recorded.run;
-                    let Some(lease) = lease.take() else { return Err(self.unfinished(&run)) };
                     self.carry_on(run, *open, head, Hold::new(lease), options).await
                 }
             },
@@ -226,7 +226,7 @@ impl Environment {
         writer.claim(&options.by, options.reason.as_deref(), until).await?;
         // Late segments of the former holder may have come in before our claim.
         let recorded = patiently(&*self.runtime, || journal::read(&*self.records, &run).boxed()).await?;
-        let recorded = recorded.ok_or_else(|| self.unfinished(&run))?;
+        let recorded = recorded.ok_or_else(|| self.unfinished(&unfinished.recorded))?;
         if let Some((outcome, release)) = recorded.outcome() {
             if let Some(release) = release {
                 // The journal is what counts; who finds this record missing writes it again.

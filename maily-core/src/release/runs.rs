@@ -41,6 +41,9 @@ pub struct RunSummary {
     pub release: Option<ReleaseId>,
     /// Version of each service that it was to bring.
     pub versions: BTreeMap<String, String>,
+    /// What keeps it, where it has not ended and waits for a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<String>,
     /// What is wrong with its journal; the rest then says little.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
@@ -187,6 +190,7 @@ pub(super) fn summary(recorded: &Recorded) -> RunSummary {
         outcome: None,
         release: None,
         versions: recorded.plan.as_ref().map(|plan| plan.versions.clone()).unwrap_or_default(),
+        stuck: recorded.stuck().map(|item| item.why.message.clone()),
         damaged: None,
     };
     for (_, event) in &recorded.events {

@@ -60,6 +60,9 @@ pub struct UnfinishedRun {
     pub since: Timestamp,
     /// Whether whoever carries it out shows life; else it waits to be resumed or aborted.
     pub alive: bool,
+    /// What keeps it, where it waits for a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<String>,
     /// Who carries it out; none: nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
@@ -214,6 +217,7 @@ fn told_run(run: &Unfinished, lease: &LeaseSight, now: Timestamp) -> UnfinishedR
         by: summary.by,
         since: summary.started.unwrap_or(run.claim.at),
         alive: lease.lives(now),
+        stuck: summary.stuck,
         holder: lease.holder.clone(),
         seen: lease.renewed,
     }

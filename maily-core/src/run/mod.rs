@@ -2,6 +2,7 @@
 //! behind, how they fail and end, and what is told of it. The engine and the steps both speak in these words; nothing
 //! here knows either.
 
+mod by_hand;
 mod canonical;
 mod difference;
 mod event;
@@ -13,6 +14,7 @@ pub(crate) mod seal;
 mod stamp;
 mod work;
 
+pub(crate) use by_hand::changed_by;
 pub(crate) use canonical::object_digest;
 pub use canonical::{canonical, digest, sha256};
 pub use difference::difference;

@@ -125,6 +125,79 @@ async fn what_a_person_made_differently_is_left_alone_and_named() {
     assert!(live.body()["spec"].to_string().contains("evil:9"));
 }
 
+/// A run of v2 in whose middle somebody sets another image.
+async fn edited(setup: &Setup) -> RunEnd {
+    setup.shared.world().faults.push(fault("never-ready queue@v2"));
+    let edit = async {
+        setup.runtime.sleep(Duration::from_secs(5)).await;
+        set_image(setup, "evil:9");
+    };
+    let (end, ()) = futures::future::join(deploy(setup, "v2"), edit).await;
+    setup.shared.world().faults.clear();
+    end
+}
+
+fn set_image(setup: &Setup, image: &str) {
+    let mut world = setup.shared.world();
+    let mut containers =
+        world.get(&deployment()).expect("is there").body()["spec"]["template"]["spec"]["containers"].clone();
+    containers[0]["image"] = image.into();
+    let edit = json!({"spec": {"template": {"spec": {"containers": containers}}}});
+    world.edit_as("kubectl-set", &deployment(), edit).expect("may edit");
+}
+
+/// The report has what the person did, and nothing that the run itself has set; both ways out that it names are ways out.
+#[tokio::test(start_paused = true)]
+async fn an_edit_in_the_midst_of_a_run_is_told_by_itself_and_undone_in_either_way() {
+    for as_before in [false, true] {
+        let setup = Setup::of(SHOP, 95);
+        assert!(succeeded(&deploy(&setup, "v1").await));
+        let before = setup.content();
+        let first = setup.shared.world().get(&deployment()).expect("is there").clone();
+        let end = edited(&setup).await;
+        let RunEnd::Stuck { items, .. } = &end else { panic!("{end:?}") };
+        let why = &items[0].why.message;
+        let told = "it was changed meanwhile: spec.template.spec.containers[queue].image \
+                    registry.example/shop/queue:v2 -> evil:9 (by kubectl-set)";
+        assert!(why.ends_with(told) || why.contains(&format!("{told}; ")), "{why}");
+        let remedy = &items[0].remedy;
+        assert!(
+            remedy.contains("undo the edit, so that it is as the run had written it, or put"),
+            "{remedy}"
+        );
+        assert!(remedy.contains("by `kubectl replace`"), "{remedy}");
+        assert_eq!(items[0].why.hint, None);
+        if as_before {
+            let spec = first.body()["spec"].clone();
+            setup
+                .shared
+                .world()
+                .edit_as("kubectl-replace", &deployment(), json!({"spec": spec}))
+                .expect("may");
+        } else {
+            set_image(&setup, "registry.example/shop/queue:v2");
+        }
+        let resumed = setup.environment().take_over(None, Wish::Resume, &setup.options("second")).await;
+        let end = resumed.expect("goes on").expect("was unfinished");
+        assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+        assert_eq!(setup.content(), before);
+    }
+}
+
+/// Whoever looks later, or tries something else, is told as well.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_stuck_is_told_as_such_to_whoever_looks() {
+    let setup = Setup::of(SHOP, 96);
+    assert!(succeeded(&deploy(&setup, "v1").await));
+    assert!(matches!(edited(&setup).await, RunEnd::Stuck { .. }));
+    let environment = setup.environment();
+    let status = maily_core::release::status(&environment, &setup.resolved()).await.expect("can be read");
+    let stuck = status.unfinished.and_then(|run| run.stuck).expect("is told");
+    assert!(stuck.contains("it was changed meanwhile") && stuck.contains("(by kubectl-set)"), "{stuck}");
+    let runs = maily_core::release::runs(&*environment.records, 1).await.expect("can be read");
+    assert_eq!(runs[0].stuck.as_ref(), Some(&stuck));
+}
+
 /// One object more, which a version brings that has it.
 fn extra() -> Object {
     Object::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "1"},

@@ -8,7 +8,7 @@ use maily_core::{
 
 use super::Findings;
 use crate::{
-    render::{by_the_clock, plain, ways_on},
+    render::{by_the_clock, plain, see_run, ways_on},
     wire::Wired,
 };
 
@@ -41,6 +41,10 @@ async fn run(wired: &Wired, head: &Head, findings: &mut Findings) {
         Ok(Some(UnfinishedRun { alive: true, holder: Some(holder), .. })) => {
             let held = format!("{run} is under way, held by {}", by_the_clock(&plain(&holder)));
             findings.add("ok", "run", held, None);
+        }
+        Ok(Some(UnfinishedRun { stuck: Some(why), .. })) => {
+            let help = see_run(run, &wired.environment.name);
+            findings.add("warn", "run", format!("{run} is stuck: {}", plain(&why)), Some(&help));
         }
         Ok(_) => {
             let open = format!("{run} has not ended, and nobody carries it out");

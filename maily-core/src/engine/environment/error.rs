@@ -37,12 +37,14 @@ pub enum EnvironmentError {
     #[error("namespace `{0}` is being deleted")]
     NamespaceTerminating(String),
     /// A run has to be resumed or aborted first.
-    #[error("run {run} of environment `{environment}` has not ended")]
+    #[error("run {run} of environment `{environment}` {}", how(stuck.as_ref()))]
     Unfinished {
         /// The environment.
         environment: String,
         /// The run.
         run: RunId,
+        /// What keeps it, where it waits for a person.
+        stuck: Option<String>,
     },
     /// Another project releases to this environment.
     #[error("environment `{environment}` in namespace `{namespace}` belongs to project `{project}`")]
@@ -120,6 +122,10 @@ pub enum EnvironmentError {
     Interrupted,
 }
 
+fn how(stuck: Option<&String>) -> String {
+    stuck.map_or_else(|| "has not ended".to_owned(), |why| format!("is stuck: {why}"))
+}
+
 /// The way out where records are gone for good.
 const ANEW: &str = "without one, `mailyctl deploy --env NAME --version VERSION --anew` begins again from what is in the cluster";
 
@@ -138,6 +144,9 @@ impl EnvironmentError {
                  of a release stand in it, and come before its objects"
             ),
             Self::NamespaceTerminating(_) => "wait until it is gone, and make it again".to_owned(),
+            Self::Unfinished { environment, run, stuck: Some(_) } => {
+                format!("`mailyctl show run {run} --env {environment}` tells what is to do first")
+            }
             Self::Unfinished { environment, .. } => format!(
                 "`mailyctl resume --env {environment}` goes on, `mailyctl abort --env {environment}` goes back"
             ),

@@ -95,7 +95,7 @@ impl Environment {
             }
         }
         if let Some(unfinished) = &planned.head.unfinished {
-            return Err(self.unfinished(&unfinished.recorded.run));
+            return Err(self.unfinished(&unfinished.recorded));
         }
         let run = RunId::new(&*self.runtime);
         let heard = self.heard(&options.listener, &run);
@@ -168,7 +168,9 @@ impl Environment {
         options: &RunOptions,
     ) -> Result<RunEnd, EnvironmentError> {
         let (gate, epoch) = options.before_any_change(self.claim(&run, &planned, options)).await?;
-        let Some(lease) = lease.take() else { return Err(self.unfinished(&run)) };
+        let Some(lease) = lease.take() else {
+            return Err(EnvironmentError::Unfinished { environment: self.name.clone(), run, stuck: None });
+        };
         let hold = Hold::new(lease);
         let plan = planned.plan;
         let aside = idle(&plan, &planned.seen).map(|live| live.key().clone()).collect();

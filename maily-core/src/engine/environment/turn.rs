@@ -10,7 +10,7 @@ use crate::{
         Lease, LeaseError, LeaseRequest, RunId, What,
         fence::Gate,
         history::Head,
-        journal::JournalError,
+        journal::{JournalError, Recorded},
         lease::{self, Watch},
     },
     model::Fencing,
@@ -53,7 +53,7 @@ impl Environment {
             let run = unfinished.recorded.run.clone();
             // Only what is read after its holder has gone tells whether a run was left: its end comes before that.
             if left.as_ref() == Some(&run) {
-                return Err(self.unfinished(&run));
+                return Err(self.unfinished(&unfinished.recorded));
             }
             // Until nobody works on the environment, or whoever did has died.
             let mut watch = Watch::new(begun, until);
@@ -112,7 +112,8 @@ impl Environment {
         Ok(Lease::acquire(cluster, Arc::clone(&self.runtime), &request, &queued).await?)
     }
 
-    pub(in crate::engine) fn unfinished(&self, run: &RunId) -> EnvironmentError {
-        EnvironmentError::Unfinished { environment: self.name.clone(), run: run.clone() }
+    pub(in crate::engine) fn unfinished(&self, recorded: &Recorded) -> EnvironmentError {
+        let stuck = recorded.stuck().map(|item| item.why.message.clone());
+        EnvironmentError::Unfinished { environment: self.name.clone(), run: recorded.run.clone(), stuck }
     }
 }

@@ -125,15 +125,16 @@ impl Executor {
                 }
             }
             (Direction::Back, End::Done(_)) => self.push(JournalEvent::Undone { step, at }),
-            (Direction::Back, End::Failed(failure, _)) => {
-                let remedy = remedy(&failure, self.state.plan().base);
+            (Direction::Back, End::Failed(mut failure, _)) => {
+                let remedy = remedy(&mut failure, self.state.plan().base);
                 self.push(JournalEvent::UndoFailed { step, failure: *failure, remedy, at: Some(at) });
             }
         }
     }
 }
 
-fn remedy(failure: &Failure, base: Option<ReleaseId>) -> String {
+/// What a person has to do; a hint of a shorter way goes into it.
+fn remedy(failure: &mut Failure, base: Option<ReleaseId>) -> String {
     match failure.cause.as_str() {
         "changed" => {
             let object = failure.object.as_deref().unwrap_or("the object");
@@ -141,9 +142,15 @@ fn remedy(failure: &Failure, base: Option<ReleaseId>) -> String {
                 || "was before the run".to_owned(),
                 |base| format!("was before the run, as release {base} has it (`mailyctl show release {base} --output json`)"),
             );
+            let back = match failure.hint.take() {
+                Some(undo) => format!(
+                    "{undo}, or put {object} back as it {state}, by `kubectl replace`, as `kubectl apply` leaves what \
+                     the run has added"
+                ),
+                None => format!("put {object} back as it {state}"),
+            };
             format!(
-                "decide which state is right: put {object} back as it {state}, and `mailyctl resume`, which takes the \
-                 rest back too; or `mailyctl abort --leave`, which ends the run with everything as it is, so that \
+                "decide which state is right: {back}; then `mailyctl resume` takes the rest back too; or `mailyctl abort --leave`, which ends the run with everything as it is, so that \
                  the next deploy or rollback brings a whole release"
             )
         }

@@ -167,8 +167,10 @@ pub(super) fn strange_names<'a>(
     let replace = options.replace.iter().filter(|name| !known.contains(*name)).map(|name| {
         format!("`{name}` is no object of this plan, which replaces {replaces}: `--allow-replace` has no effect for it")
     });
-    let force =
-        forced.into_iter().filter(|name| !known.contains(*name) && !managing.contains(name.as_str())).map(|name| {
+    let force = forced
+        .into_iter()
+        .filter(|name| !known.contains(*name) && !managing.contains(name.as_str()))
+        .map(|name| {
             let what = if name.contains('/') { "is no object" } else { "manages no object" };
             format!("`{name}` {what} of this plan: `--force-conflicts` takes nothing with it")
         });

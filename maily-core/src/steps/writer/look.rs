@@ -5,9 +5,15 @@ use crate::{
     object::{FieldSet, Object, ObjectKey},
     planted::{Defect, is_planted},
     provider::{Precondition, WriteOptions},
-    run::{Change, Direction, Failure, MANAGER, What, difference, epoch_of, object_digest, run_of},
+    run::{
+        Before, Change, Direction, Failure, FieldChange, MANAGER, What, changed_by, difference, drifted,
+        epoch_of, object_digest, run_of, told,
+    },
     steps::context::Trouble,
 };
+
+/// A way out for whoever has edited what this run had written: it is taken back from there.
+const UNDO_THE_EDIT: &str = "undo the edit, so that it is as the run had written it";
 
 /// What an object is to this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,25 +145,42 @@ impl Writer<'_> {
         let what = match (live, &change.before) {
             (None, _) => "it was deleted meanwhile".to_owned(),
             (Some(_), None) => "something of that name was made meanwhile".to_owned(),
-            (Some(live), Some(before)) => {
-                let scope = change.scope();
-                let seen = self.context.sealer.view(live, &scope);
-                let fields = difference(&scope.project(&before.object), &seen);
-                let fields: Vec<String> = fields.iter().take(3).map(|field| field.path.clone()).collect();
-                if fields.is_empty() {
-                    "it was deleted and made again meanwhile".to_owned()
-                } else {
-                    format!("it was changed meanwhile: {}", fields.join(", "))
-                }
-            }
+            (Some(live), Some(before)) => self.edited(change, before, live),
         };
         let failure = Failure::new("changed", format!("{}: {what}", change.key))
             .with_object(change.key.to_string())
             .with_effect(self.effect);
         match self.direction {
             Direction::Forward => failure.with_hint("look at the object, then make a new plan").into(),
-            // The remedy of the step says it.
+            // The remedy of the step takes it up.
+            Direction::Back if change.desired.is_some() && live.is_some_and(|live| self.is_ours(live)) => {
+                failure.with_hint(UNDO_THE_EDIT).into()
+            }
             Direction::Back => failure.into(),
         }
+    }
+
+    /// What somebody changed on an object, and who: of what this run had written without what it set itself.
+    fn edited(&self, change: &Change, before: &Before, live: &Object) -> String {
+        let scope = change.scope();
+        let seen = self.context.sealer.view(live, &scope);
+        let mut fields = difference(&scope.project(&before.object), &seen);
+        let written = change.desired.as_ref().filter(|_| self.is_ours(live));
+        if let Some(desired) = written {
+            let since = drifted(desired, &seen);
+            let others = |field: &FieldChange| fields.iter().any(|other| other.path == field.path);
+            // What was set to what it was before the run differs from what the run wrote alone.
+            fields = match since.iter().filter(|field| others(field)).cloned().collect::<Vec<_>>() {
+                both if both.is_empty() => since,
+                both => both,
+            };
+        }
+        if fields.is_empty() {
+            return "it was deleted and made again meanwhile".to_owned();
+        }
+        let fields: Vec<String> = fields.iter().take(3).map(told).collect();
+        let by = changed_by(&self.context.sealer, live, written.unwrap_or(&before.object));
+        let by = if by.is_empty() { String::new() } else { format!(" (by {})", by.join(", ")) };
+        format!("it was changed meanwhile: {}{by}", fields.join(", "))
     }
 }
