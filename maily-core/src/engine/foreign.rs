@@ -1,8 +1,10 @@
 //! What others set on an object beside what a release sets: seen and told, never taken away in silence.
 
-use super::{MANAGER, Sealer, object_digest, planner::is_deployer, strip_bookkeeping, without_bookkeeping};
+use super::{
+    Failure, MANAGER, Sealer, object_digest, planner::is_deployer, strip_bookkeeping, without_bookkeeping,
+};
 use crate::{
-    object::{FieldSet, Object, managers},
+    object::{FieldSet, Object, ObjectKey, managers},
     rollout::RESTARTED,
 };
 
@@ -65,7 +67,53 @@ fn without_servers_own(fields: FieldSet) -> FieldSet {
 
 /// The same in a line.
 pub(crate) fn told_added(live: &Object, desired: &Object) -> Option<String> {
-    let added = added(live, desired);
+    in_words(&added(live, desired))
+}
+
+/// Failures of pods name what others have set in their template beside what is wanted, and how it goes: no release takes
+/// it away. Of each workload what is there, and what is wanted.
+pub(crate) fn name_added<'a>(
+    failures: impl IntoIterator<Item = &'a mut Failure>,
+    workloads: &[(Object, &Object)],
+) {
+    for failure in failures {
+        let Some((live, desired)) = workload_of(failure, workloads) else { continue };
+        let of_pods = |path: &String| path.trim_start_matches('.').starts_with("spec.template.");
+        let mut added = added(live, desired);
+        added.iter_mut().for_each(|(_, paths)| paths.retain(of_pods));
+        added.retain(|(_, paths)| !paths.is_empty());
+        let Some(told) = in_words(&added) else { continue };
+        let key = live.key();
+        let namespace = key.namespace.as_ref().map(|name| format!(" --namespace {name}")).unwrap_or_default();
+        let kind = key.kind.kind.to_lowercase();
+        let hint = format!(
+            "{} has in its pods what no release has set, and none takes away: {told}; if that is why, `kubectl edit {kind} \
+             {}{namespace}` takes it out",
+            key.short(),
+            key.name
+        );
+        failure.hint = Some(match failure.hint.take() {
+            Some(first) => format!("{first}; {hint}"),
+            None => hint,
+        });
+    }
+}
+
+/// The workload that a failure is of, or one of whose pods: those have its name and more.
+fn workload_of<'a>(
+    failure: &Failure,
+    workloads: &'a [(Object, &'a Object)],
+) -> Option<(&'a Object, &'a Object)> {
+    let object = failure.object.as_deref()?;
+    let concerns = |key: &ObjectKey| {
+        let place = key.namespace.as_ref().map(|name| format!("{name}/")).unwrap_or_default();
+        object == key.to_string() || object.starts_with(&format!("Pod {place}{}-", key.name))
+    };
+    let of_these = workloads.iter().filter(|(live, _)| live.key().kind.keeps_pods() && concerns(live.key()));
+    of_these.max_by_key(|(live, _)| live.name().len()).map(|(live, desired)| (live, *desired))
+}
+
+fn in_words(added: &[(String, Vec<String>)]) -> Option<String> {
     let told: Vec<String> = added
         .iter()
         .map(|(manager, paths)| {

@@ -70,34 +70,37 @@ async fn serves_in_time(
     tell: &impl Fn(String),
 ) -> Option<Failure> {
     let name = follower.target().key().short();
+    let named = |why: String| (format!("{name}: {why}"), why);
     let failure = |cause: &str, message: String| {
         Some(Failure::new(cause, message).with_object(follower.target().key().to_string()))
     };
     let begun = runtime.now();
     let mut told = None;
     loop {
-        let why = match follower.health().await {
+        let (line, why) = match follower.health().await {
             Ok(Health::Done) => return None,
             // Its own state may have a word for it, which says less than its pods will.
-            Ok(Health::Failed(reason)) if !follower.sees_all() && runtime.now() < until => reason.message,
+            Ok(Health::Failed(reason)) if !follower.sees_all() && runtime.now() < until => {
+                (reason.message.clone(), reason.message)
+            }
             Ok(Health::Failed(reason)) => {
                 let failure = Failure::new(reason.cause, reason.message);
                 return Some(failure.with_object(reason.object.to_string()).with_hint(reason.hint));
             }
-            Ok(Health::Waiting { why, .. }) => format!("{name}: {why}"),
-            Ok(Health::Ask(key)) => format!("{name}: {} cannot be read for the moment", key.short()),
+            Ok(Health::Waiting { why, .. }) => named(why),
+            Ok(Health::Ask(key)) => named(format!("{} cannot be read for the moment", key.short())),
             Err(failure) => return Some(failure),
         };
         if runtime.now() >= until {
             let waited = match runtime.now().since(begun).as_secs() {
                 0 => String::new(),
-                waited => format!(", for {waited} s"),
+                waited => format!(" after {waited} s"),
             };
-            return failure("deadline", format!("{why}{waited}"));
+            return failure("deadline", format!("{name} is not ready{waited}: {why}"));
         }
-        if told.as_ref() != Some(&why) {
-            tell(why.clone());
-            told = Some(why);
+        if told.as_ref() != Some(&line) {
+            tell(line.clone());
+            told = Some(line);
         }
         let (changed, timer) = (follower.changed(), runtime.sleep(LOOK));
         futures::pin_mut!(changed);

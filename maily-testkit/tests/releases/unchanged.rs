@@ -78,6 +78,38 @@ async fn a_plan_tells_of_what_stays_as_it_is_and_does_not_serve() {
     assert_eq!(notes(&part, "not-serving"), [""; 0]);
 }
 
+/// No release takes away what a person has set beside it, and it may be what ends the pods.
+#[tokio::test(start_paused = true)]
+async fn what_others_have_set_in_pods_that_fail_is_named_with_the_way_out() {
+    let shop = Shop::new(PAIR, 129);
+    let setup = &shop.setup;
+    assert!(succeeded(&shop.deploy("v1").await));
+    let api = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api");
+    let patch = json!({"metadata": {"annotations": {"mine": "1"}},
+        "spec": {"template": {"metadata": {"annotations": {"crash": "yes"}}}}});
+    setup.shared.world().edit_as("kubectl-patch", &api, patch).expect("may");
+    setup.shared.world().faults.extend([fault("crash api"), fault("never-ready web@v1")]);
+    setup.runtime.sleep(Duration::from_secs(20)).await;
+    let failures = not_serving(setup, shop.plan("v1").await.expect("can be planned")).await;
+    let told = "Deployment/api has in its pods what no release has set, and none takes away: kubectl-patch set \
+                .spec.template.metadata.annotations.crash; if that is why, `kubectl edit deployment api --namespace shop` \
+                takes it out";
+    let hint = |failure: &Failure| failure.hint.clone().unwrap_or_default();
+    let of = |name: &str| {
+        let mut found =
+            failures.iter().filter(|failure| failure.object.as_ref().is_some_and(|o| o.contains(name)));
+        found.next().expect("is told").clone()
+    };
+    assert!(hint(&of("api")).ends_with(&format!("; {told}")), "{failures:?}");
+    // Nobody has touched the other one; how long it was waited for stands before what it waits for.
+    assert_eq!(hint(&of("web")), "");
+    assert!(of("web").message.starts_with("Deployment/web is not ready after 60 s: "), "{failures:?}");
+    // A version that does not get there tells the same.
+    let end = shop.deploy("v2").await;
+    let RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, .. } = &end else { panic!("{end:?}") };
+    assert!(hint(why).ends_with(&format!("; {told}")), "{why:?}");
+}
+
 /// What a plan tells of makes its check fail as its deploy would.
 #[tokio::test(start_paused = true)]
 async fn a_plan_tells_of_nothing_that_its_deploy_does_not_look_at() {

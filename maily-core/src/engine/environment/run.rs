@@ -14,7 +14,7 @@ use crate::{
         hold::Hold,
         interrupt::{paused, with_grace},
         journal::{JournalError, JournalEvent, ReleaseHead},
-        lease,
+        lease, name_added,
         state::RunState,
         sweep::{sweep_runs, sweep_values},
     },
@@ -116,7 +116,13 @@ impl Environment {
         let heard = self.heard(&options.listener, &asked);
         let tell = |why| self.tell_before(&asked, options, What::Waiting { why });
         let until = self.runtime.now() + SERVES_WITHIN;
-        Ok(not_serving(&heard.providers.cluster, &self.runtime, live, until, tell).await)
+        let mut failures = not_serving(&heard.providers.cluster, &self.runtime, live, until, tell).await;
+        let kept = planned.plan.unchanged.iter();
+        let workloads: Vec<_> = kept
+            .filter_map(|kept| Some((planned.seen.get(kept.desired.key())?.clone(), &kept.desired)))
+            .collect();
+        name_added(&mut failures, &workloads);
+        Ok(failures)
     }
 
     /// Gives a lease back that was not handed on to a run.

@@ -9,6 +9,7 @@ use crate::{
     engine::{
         Direction, Failure, ReleaseId, StepId,
         journal::JournalEvent,
+        name_added,
         state::{Course, Next},
     },
     planted::{Defect, is_planted},
@@ -116,7 +117,12 @@ impl Executor {
             (Direction::Forward, End::Done(result)) => {
                 self.push(JournalEvent::StepApplied { step, result, at });
             }
-            (Direction::Forward, End::Failed(failure, result)) => {
+            (Direction::Forward, End::Failed(mut failure, result)) => {
+                let changes = self.state.step(id).map(|step| step.work.changes()).unwrap_or_default();
+                let workloads = changes
+                    .iter()
+                    .filter_map(|change| Some((self.context.seen(&change.key)?, change.desired.as_ref()?)));
+                name_added([&mut *failure], &workloads.collect::<Vec<_>>());
                 let why = (*failure).clone();
                 self.push(JournalEvent::StepFailed { step: step.clone(), failure: *failure, result, at });
                 if self.state.course == Course::Forward && !self.state.past_return() {

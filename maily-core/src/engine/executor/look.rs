@@ -1,6 +1,6 @@
 //! The last look before a run is over: whether what it brought is still there, or what it took back serves again.
 
-use std::{collections::BTreeSet, fmt::Display, sync::Arc};
+use std::{collections::BTreeMap, fmt::Display, sync::Arc};
 
 use futures::{
     FutureExt as _,
@@ -13,11 +13,12 @@ use crate::{
     engine::{
         Direction, Failure, RunEnd, Step, StepId, Stuck, What,
         journal::{JournalEvent, ReleaseHead},
+        name_added,
         observe::read,
         patience::{OfProvider, patiently_until},
         state::{Conclusion, Course, Progress},
     },
-    object::ObjectKey,
+    object::{Object, ObjectKey},
     provider::ProviderError,
     runtime::Moment,
     steps::{Context, Halt, Presence, brought, failed_since, missing, not_serving, put_back, restored},
@@ -55,18 +56,21 @@ async fn first_missing(
 /// What the run left as it was, did not serve when this process began, and does not serve until this moment either.
 async fn still_idle(
     context: &Context,
-    aside: &BTreeSet<ObjectKey>,
+    aside: &BTreeMap<ObjectKey, Object>,
     until: Moment,
 ) -> Result<Vec<Failure>, Seen> {
     if aside.is_empty() {
         return Ok(Vec::new());
     }
     let cluster = &context.providers.cluster;
-    let live = answered(context, Direction::Forward, || read(&**cluster, aside.iter()).boxed()).await?;
+    let live = answered(context, Direction::Forward, || read(&**cluster, aside.keys()).boxed()).await?;
     let tell = |why| context.tell(What::Waiting { why });
     let followed = not_serving(cluster, &context.runtime, live.values(), until, tell);
     let mut failures = unless_stopped(context, Direction::Forward, followed).await?;
-    failures.extend(aside.iter().filter(|key| !live.contains_key(*key)).map(|key| {
+    let workloads: Vec<_> =
+        aside.iter().filter_map(|(key, desired)| Some((live.get(key)?.clone(), desired))).collect();
+    name_added(&mut failures, &workloads);
+    failures.extend(aside.keys().filter(|key| !live.contains_key(*key)).map(|key| {
         let message = format!("{key} was deleted while the run was at work");
         Failure::new("gone", message).with_object(key.to_string()).with_hint("find out who deleted it")
     }));
@@ -112,7 +116,12 @@ impl Executor {
         match self.state.conclusion() {
             Conclusion::Succeeded => {
                 let presence = brought(&context, self.state.plan());
-                let (aside, until) = (self.aside.clone(), self.aside_until);
+                let unchanged = self.state.plan().unchanged.iter().map(|kept| &kept.desired);
+                let aside: BTreeMap<ObjectKey, Object> = unchanged
+                    .filter(|desired| self.aside.contains(desired.key()))
+                    .map(|desired| (desired.key().clone(), desired.clone()))
+                    .collect();
+                let until = self.aside_until;
                 let look = async move {
                     let not_serving = match still_idle(&context, &aside, until).await {
                         Ok(not_serving) => not_serving,
@@ -133,6 +142,10 @@ impl Executor {
                 let steps: Vec<Step> = self.state.plan().steps.iter().filter(undone).cloned().collect();
                 let look = async move {
                     let Some(mut failures) = restored(&context, &steps).await else { return Seen::Halted };
+                    let before = steps.iter().flat_map(|step| step.work.changes()).filter_map(|change| {
+                        Some((context.seen(&change.key)?, &change.before.as_ref()?.object))
+                    });
+                    name_added(&mut failures, &before.collect::<Vec<_>>());
                     let presence = put_back(&context, &steps);
                     let look = || missing(&context, &presence).boxed();
                     match answered(&context, Direction::Back, look).await {
