@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::StreamExt as _;
 use maily_core::{
     provider::{Follow, LogOptions},
-    release::{self, PodLines},
+    release::{self, Logs},
 };
 use maily_testkit::sim::Mode;
 use serde_json::json;
@@ -36,7 +36,7 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
         Err(_) => args.service.clone(),
     };
     environment.check().await?;
-    let Some(lines) = release::logs(&environment, &service, &options).await? else {
+    let Some(logs) = release::logs(&environment, &service, &options).await? else {
         if let Err(error) = known {
             let head = environment.head().await?;
             let released = head.release.as_ref();
@@ -52,12 +52,18 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
         biased;
         _ = tokio::signal::ctrl_c() => Ok(Code::Done),
         () = render::unread() => Ok(Code::Done),
-        told = tell(ui, args, &service, lines) => told.map(|()| Code::Done),
+        told = tell(ui, args, &service, &environment.name, logs) => told.map(|()| Code::Done),
     }
 }
 
 /// Prints lines to their end.
-async fn tell(ui: &Ui, args: &LogsCommand, service: &str, mut lines: PodLines) -> Result<(), CliError> {
+async fn tell(
+    ui: &Ui,
+    args: &LogsCommand,
+    service: &str,
+    environment: &str,
+    Logs { mut lines, lost }: Logs,
+) -> Result<(), CliError> {
     let mut any = false;
     // Each container has a colour by its turn: by its name two of a service might have the same.
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
@@ -75,11 +81,38 @@ async fn tell(ui: &Ui, args: &LogsCommand, service: &str, mut lines: PodLines) -
             ui.print(&format!("{prefix} {}", plain(&line.line.text)))?;
         }
     }
-    if !any && args.previous {
+    if !lost.is_empty() {
+        ui.tell(&ui.tool.in_text(&gone(service, environment, &lost)));
+    } else if !any && args.previous {
         ui.tell(&format!("no container of `{service}` was restarted: there is no earlier instance"));
     } else if !any {
         let when = if args.since.is_some() { " in that time" } else { "" };
         ui.tell(&format!("no pod of `{service}` that is still there has said anything{when}"));
     }
     Ok(())
+}
+
+/// What is said of containers that had an earlier instance, whose log is not there any more.
+fn gone(service: &str, environment: &str, lost: &[String]) -> String {
+    let names: Vec<String> = lost.iter().map(|name| format!("`{}`", plain(name))).collect();
+    let (was, node) = if lost.len() == 1 { ("was", "its node has") } else { ("were", "their nodes have") };
+    format!(
+        "{} {was} restarted, and {node} no earlier log any more: `mailyctl logs {service} --env {environment}` shows \
+         the one of now",
+        names.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_its_node_has_lost_is_told_with_the_one_that_is_there() {
+        assert_eq!(
+            gone("store", "production", &["store-1 store".to_owned()]),
+            "`store-1 store` was restarted, and its node has no earlier log any more: `mailyctl logs store --env production` \
+             shows the one of now"
+        );
+    }
 }

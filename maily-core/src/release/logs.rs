@@ -42,6 +42,14 @@ pub struct PodLine {
 /// Lines of many containers: in order within each, as they come between them.
 pub type PodLines = BoxStream<'static, Result<PodLine, ProviderError>>;
 
+/// What containers of a service have said.
+pub struct Logs {
+    /// Their lines.
+    pub lines: PodLines,
+    /// Containers that were restarted, and of whose earlier instance the node has no log any more, as `POD CONTAINER`.
+    pub lost: Vec<String>,
+}
+
 /// The logs of a service of the release in force, or of a job, a hook or a gate of the last run that had one of this
 /// name. `None` where there is neither, or the service has nothing that runs in pods.
 ///
@@ -53,7 +61,7 @@ pub async fn logs(
     environment: &Environment,
     service: &str,
     options: &LogOptions,
-) -> Result<Option<PodLines>, EnvironmentError> {
+) -> Result<Option<Logs>, EnvironmentError> {
     let head = environment.head().await?;
     let release = environment.released(&head).await?;
     let objects = release.iter().flat_map(|release| release.objects.values());
@@ -82,6 +90,7 @@ pub async fn logs(
         cron_jobs: BTreeMap::new(),
         begun: BTreeSet::new(),
         lines: SelectAll::new(),
+        lost: Vec::new(),
         first: true,
     };
     if options.follow == Follow::No {
@@ -92,14 +101,14 @@ pub async fn logs(
                 reader.begin(pod).await.map_err(EnvironmentError::Provider)?;
             }
         }
-        return Ok(Some(reader.lines.boxed()));
+        return Ok(Some(Logs { lines: reader.lines.boxed(), lost: reader.lost }));
     }
     let mut watches = SelectAll::new();
     for query in &queries {
         let watch = patiently(&*environment.runtime, || cluster.watch(query)).await;
         watches.push(watch.map_err(EnvironmentError::Provider)?);
     }
-    Ok(Some(follow(reader, watches)))
+    Ok(Some(Logs { lines: follow(reader, watches), lost: Vec::new() }))
 }
 
 /// Names of the Jobs that the last run which had one of this name has started for it, in both directions. The last run
@@ -242,6 +251,7 @@ struct Reader {
     /// Pod, container and number of its restarts.
     begun: BTreeSet<(String, String, i64)>,
     lines: SelectAll<PodLines>,
+    lost: Vec<String>,
     first: bool,
 }
 
@@ -300,6 +310,11 @@ impl Reader {
             };
             let lines = match opened {
                 Ok(lines) => Some(lines),
+                // It was restarted, and its pod is there.
+                Err(error) if self.options.previous && error.kind() == ErrorKind::Invalid => {
+                    self.lost.push(format!("{} {container}", pod.name()));
+                    continue;
+                }
                 // The next change of the pod has it opened.
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => continue,
                 Err(error) if options.follow == Follow::Yes && error.is_transient() => None,

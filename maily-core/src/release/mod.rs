@@ -18,7 +18,7 @@ mod status;
 
 pub use deploy::{DeployScope, deploy};
 pub use images::{MovedImage, moved_images, moved_images_of};
-pub use logs::{PodLine, PodLines, logs};
+pub use logs::{Logs, PodLine, PodLines, logs};
 pub use phased::{Part, PhaseChoice, PhaseError, STAGING, never_had, parts, past_staging};
 pub use prepare::{DeployRequest, PrepareError, prepare};
 pub use remove::{RemoveError, note_found, remove};

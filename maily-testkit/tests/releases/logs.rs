@@ -30,7 +30,7 @@ use crate::{
 
 /// Pods with their lines.
 async fn read(setup: &Setup, name: &str, options: &LogOptions) -> Option<BTreeMap<String, Vec<String>>> {
-    let lines = release::logs(&setup.environment(), name, options).await.expect("can be read")?;
+    let lines = release::logs(&setup.environment(), name, options).await.expect("can be read")?.lines;
     let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in lines.collect::<Vec<_>>().await {
         let line = line.expect("is read");
@@ -355,7 +355,7 @@ async fn what_is_followed_goes_on_in_the_next_instance_of_a_container() {
     let since = Some(Duration::from_secs(600));
     let options = LogOptions { follow: Follow::Yes, since, tail: Some(3), ..LogOptions::default() };
     let lines = release::logs(&setup.environment(), "worker", &options).await.expect("can be read");
-    let lines: Vec<_> = lines.expect("has pods").take(3).collect().await;
+    let lines: Vec<_> = lines.expect("has pods").lines.take(3).collect().await;
     let texts: Vec<String> = lines.into_iter().map(|line| line.expect("is read").line.text).collect();
     assert_eq!(texts, ["instance 0 of main", "instance 1 of main", "instance 2 of main"]);
     let asked = scripted.asked.lock().expect("not poisoned").clone();

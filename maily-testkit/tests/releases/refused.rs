@@ -166,7 +166,7 @@ async fn logs_are_asked_for_again_while_the_api_refuses() {
         let refusing = Refusing::once(&mut setup, operation, what, ErrorKind::Unavailable);
         let options = LogOptions { follow, ..LogOptions::default() };
         let told = logs(&setup.environment(), "worker", &options).await;
-        let mut lines = told.expect("is asked again").expect("has pods");
+        let mut lines = told.expect("is asked again").expect("has pods").lines;
         lines.next().await.expect("tells something").expect("is a line");
         assert!(refusing.has_refused(), "{operation} of {what}");
     }
@@ -180,7 +180,7 @@ async fn a_log_that_could_not_be_opened_is_opened_with_the_next_change_of_its_po
     let refusing = Refusing::once(&mut setup, "logs", "Pod", ErrorKind::Invalid);
     let options = LogOptions { follow: Follow::Yes, ..LogOptions::default() };
     let told = logs(&setup.environment(), "worker", &options).await;
-    let mut lines = told.expect("can be read").expect("has pods");
+    let mut lines = told.expect("can be read").expect("has pods").lines;
     let soon = std::time::Duration::from_secs(60);
     let first = maily_core::runtime::within(&*setup.runtime, soon, lines.next()).await;
     assert!(first.is_none() && refusing.has_refused(), "{first:?}");
@@ -279,4 +279,26 @@ pub(crate) async fn what_a_person_changes_a_moment_before_its_delete_stays() {
     let kept: Vec<_> =
         world.of_kind("ConfigMap").iter().map(|o| o.text("/data/q.conf").map(str::to_owned)).collect();
     assert!(kept.contains(&Some("mine".to_owned())), "{kept:?}");
+}
+
+/// A container was restarted, and its node has thrown away what the instance before had said.
+#[tokio::test(start_paused = true)]
+async fn an_earlier_log_that_its_node_has_lost_is_named() {
+    let mut setup = Setup::new(117);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("crash worker"));
+    setup.runtime.sleep(std::time::Duration::from_secs(20)).await;
+    let options = LogOptions { previous: true, ..LogOptions::default() };
+    let logs = async |setup: &Setup, options| {
+        let logs =
+            maily_core::release::logs(&setup.environment(), "worker", options).await.expect("can be read");
+        let logs = logs.expect("has pods");
+        (logs.lines.collect::<Vec<_>>().await.len(), logs.lost)
+    };
+    let (lines, lost) = logs(&setup, &options).await;
+    assert!(lines > 0 && lost.is_empty(), "{lines} {lost:?}");
+    Refusing::once(&mut setup, "logs", "Pod", ErrorKind::Invalid);
+    let (lines, lost) = logs(&setup, &options).await;
+    assert!(lines == 0 && lost.len() == 1, "{lines} {lost:?}");
+    assert!(lost[0].starts_with("worker-") && lost[0].ends_with(" worker"), "{lost:?}");
 }

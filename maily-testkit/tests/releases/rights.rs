@@ -231,7 +231,7 @@ async fn a_release_asks_for_nothing_that_was_not_told_before() {
     assert!(succeeded(&end), "{end:?}");
     release::status(&environment, &resolved).await.expect("can be read");
     let lines = release::logs(&environment, "api", &LogOptions::default()).await.expect("can be read");
-    assert!(lines.expect("has pods").count().await > 0);
+    assert!(lines.expect("has pods").lines.count().await > 0);
     let really = words(asked.asked.lock().expect("not poisoned").clone());
     let told = words(first.permissions);
     let untold: Vec<&String> = really.difference(&told).collect();
