@@ -2,7 +2,7 @@
 
 use futures::FutureExt as _;
 use maily_core::{
-    engine::{Depth, Plan, ReleaseId, Storage, history},
+    engine::{Depth, Goal, Plan, ReleaseId, Storage, history},
     model::{LoadError, Project, Version},
     release::{self, DeployRequest, DeployScope, RollbackError, RollbackTo},
 };
@@ -97,20 +97,36 @@ pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Resu
     .await
 }
 
+/// How a plan is made again that does not fit any more.
+fn anew(plan: &Plan, path: &std::path::Path) -> Option<String> {
+    let Goal::Deploy { version, only } = &plan.goal else { return None };
+    let components = only.as_ref().map(|only| format!(" --components {}", quoted(&only.join(","))));
+    Some(format!(
+        "make a new plan: `mailyctl plan --env {} --version {version}{} --out {}`",
+        plan.environment,
+        components.unwrap_or_default(),
+        quoted(&path.display().to_string())
+    ))
+}
+
 pub(super) async fn apply(ui: &Ui, globals: &Globals, args: &ApplyCommand) -> Result<Code, CliError> {
     let text = file::read(&args.plan).map_err(|error| {
         CliError::usage(format!("failed to read the plan `{}`: {error}", args.plan.display()))
     })?;
     let plan = Plan::parse(&text)?;
     let name = plan.environment.clone();
-    in_environment(globals, Some(&name), async |wired| {
+    let anew = anew(&plan, &args.plan);
+    let applied = in_environment(globals, Some(&name), async |wired| {
         in_turn(ui, wired, &args.run.turn.wait).await?;
         let planned = wired.environment.adopt_plan(plan).await?;
         let again = ui.tool.call(&format!("apply {} --yes", args.plan.display()));
         let again = format!("say `--yes` once the plan is reviewed: `{again}`");
         carry_out(ui, wired, planned, &args.run, false, &again).await
+    });
+    applied.await.map_err(|error| match anew {
+        Some(anew) if error.code == Code::OutOfDate => error.help(anew),
+        _ => error,
     })
-    .await
 }
 
 pub(super) async fn deploy(ui: &Ui, globals: &Globals, args: &DeployCommand) -> Result<Code, CliError> {

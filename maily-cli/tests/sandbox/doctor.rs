@@ -228,6 +228,16 @@ fn services_whose_needs_are_not_known_are_named() {
     assert!(told.contains(part) && told.contains("m/v0.yaml"), "{told}");
     assert!(told.contains("doctor --env production --version VERSION"), "{told}");
     assert!(told.contains("that a release needs, by the project file"), "{told}");
+    // Where a path is the same at every version, another one changes nothing.
+    let fixed = Desk::with(&services("  api: {manifests: k8s}\n  web: {manifests: k8s}"));
+    let told = doctor(&fixed).out;
+    let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    let once = "what services `api`, `web` need is not known: `k8s`: there is no such file or folder help: correct the path";
+    assert!(told.contains(once) && !told.contains("--version VERSION"), "{told}");
+    let plan = fixed.sandbox(&["plan", "--version", "v1"]).expect(2).err;
+    assert!(plan.contains("correct the path") && !plan.contains("another version"), "{plan}");
+    let plan = desk.sandbox(&["plan", "--version", "v1"]).expect(2).err;
+    assert!(plan.contains("correct the path, or choose another version"), "{plan}");
     desk.write("m/v3.yaml", "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: api}\nspec: {schedule: '* * * * *', jobTemplate: {spec: {template: {spec: {containers: [{name: a, image: 'r.example/api:v3'}]}}}}}\n");
     let told = doctor(&desk).expect(0).out;
     assert!(told.contains("by the project file and the files at v3"), "{told}");

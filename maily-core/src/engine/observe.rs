@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 
 use super::{
-    ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer, compared,
+    ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer, changed_by, compared,
     history::Release,
     object_digest,
     planner::{DryRun, Observed, PlanProblem, PlanProblems, Wanted, to_ask_about, to_look_for},
+    told,
 };
 use crate::{
     object::{Object, ObjectKey, ObjectKind, by_kind, last_editor},
@@ -370,8 +371,10 @@ pub(super) fn out_of_date(plan: &Plan, seen: &BTreeMap<ObjectKey, Object>, seale
                     what
                 } else {
                     let fields = super::difference(&scope.project(&before.object), &now);
-                    let fields: Vec<String> = fields.iter().take(3).map(|field| field.path.clone()).collect();
-                    format!("was changed since: {}", fields.join(", "))
+                    let fields: Vec<String> = fields.iter().take(3).map(told).collect();
+                    let by = changed_by(sealer, live, &before.object);
+                    let by = if by.is_empty() { String::new() } else { format!(" (by {})", by.join(", ")) };
+                    format!("was changed since: {}{by}", fields.join(", "))
                 }
             }
         };

@@ -22,7 +22,7 @@ pub use logs::{Logs, PodLine, PodLines, logs};
 pub use phased::{Part, PhaseChoice, PhaseError, STAGING, never_had, parts, past_staging};
 pub use prepare::{DeployRequest, PrepareError, prepare};
 pub use remove::{RemoveError, note_found, remove};
-pub use rights::{Rights, rights};
+pub use rights::{Rights, Unknown, rights};
 pub use rollback::{RollbackError, RollbackTo, rollback};
 pub use runs::{RunSummary, run, runs};
 pub use status::{ServiceHealth, ServiceState, Status, UnfinishedRun, status, unfinished};

@@ -11,7 +11,7 @@ use crate::{
     object::{Object, ObjectKind},
     provider::{ApiResource, Permission, ProbeRequest, ProviderError},
     rollout::Target,
-    source::{RenderRequest, Rendered, Tools, render, some_version},
+    source::{RenderRequest, Rendered, Tools, follows_version, render, some_version},
 };
 
 /// What is done with an object of the project: read, alone or with its like, written, and taken back.
@@ -46,10 +46,21 @@ pub struct Rights {
     pub permissions: Vec<Permission>,
     /// What they were derived from, for people.
     pub from: Vec<String>,
-    /// Services of which nothing could be rendered, each with the reason.
-    pub unknown: Vec<(String, String)>,
+    /// Services of which nothing could be rendered.
+    pub unknown: Vec<Unknown>,
     /// Kinds of the release that the cluster does not serve.
     pub unserved: Vec<ObjectKind>,
+}
+
+/// A service of which nothing could be rendered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its name.
+    pub service: String,
+    /// Why.
+    pub why: String,
+    /// What a person can do.
+    pub help: Option<String>,
 }
 
 /// What the releases of an environment need: by the objects of the release in force, and by those of the project's
@@ -85,7 +96,7 @@ struct Found {
     /// Versions in force.
     versions: BTreeMap<String, String>,
     from: Vec<String>,
-    unknown: Vec<(String, String)>,
+    unknown: Vec<Unknown>,
 }
 
 impl Found {
@@ -100,6 +111,9 @@ impl Found {
             let at = version.cloned().or_else(known).or_else(|| some_version(&resolved.project, service));
             by_version.entry(at).or_default().push(service.name.clone());
         }
+        let varies = |name: &ServiceName| {
+            resolved.services.get(name).is_some_and(|service| follows_version(&resolved.project, service))
+        };
         for (at, services) in by_version {
             let from = match &at {
                 Some(at) => format!("the files at {at}"),
@@ -114,7 +128,15 @@ impl Found {
                     for service in services {
                         match render_some(resolved, &at, std::slice::from_ref(&service), tools).await {
                             Ok(one) => rendered.push(one),
-                            Err(why) => self.unknown.push((service.to_string(), why)),
+                            Err((why, mut help)) => {
+                                // Nobody has said which, and at another one there may be something.
+                                if version.is_none() && varies(&service) {
+                                    let name = &resolved.environment.name;
+                                    help = Some(format!("`mailyctl doctor --env {name} --version VERSION`"));
+                                }
+                                let service = service.to_string();
+                                self.unknown.push(Unknown { service, why, help });
+                            }
                         }
                     }
                 }
@@ -232,17 +254,19 @@ impl Found {
     }
 }
 
-/// Renders some services; with the first thing that is wrong where that fails.
+/// Renders some services; with the first thing that is wrong where that fails, and its remedy.
 async fn render_some(
     resolved: &Resolved,
     version: &Version,
     only: &[ServiceName],
     tools: &dyn Tools,
-) -> Result<Rendered, String> {
+) -> Result<Rendered, (String, Option<String>)> {
     let request = RenderRequest { resolved, version, only: Some(only), accept_new: true };
     render(&request, tools).await.map_err(|errors| {
         let text = errors.to_string();
-        text.lines().next().unwrap_or_default().to_owned()
+        let mut lines = text.lines();
+        let first = lines.next().unwrap_or_default().to_owned();
+        (first, lines.next().and_then(|line| line.trim().strip_prefix("help: ")).map(str::to_owned))
     })
 }
 

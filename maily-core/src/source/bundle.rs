@@ -170,7 +170,7 @@ pub(super) async fn read(
     let folder = if root.as_os_str().is_empty() { Path::new(".") } else { root };
     let (found, note) = match bundle {
         Bundle::Manifests(pattern) => {
-            let (found, empty) = read_files(folder, &expand(pattern)?)?;
+            let (found, empty) = read_files(folder, &expand(pattern)?, pattern)?;
             // What it held before goes, and nothing else would say that this is the cause. Where no file holds anything
             // there is no release.
             let holds = if empty.len() == 1 { "holds" } else { "hold" };

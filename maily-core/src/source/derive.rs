@@ -60,7 +60,7 @@ pub fn derive(request: &DeriveRequest<'_>) -> Result<Derived, SourceErrors> {
         message,
         help: "only {version} means something here".to_owned(),
     })?;
-    let (found, empty) = read_files(request.root, &path)?;
+    let (found, empty) = read_files(request.root, &path, request.from)?;
     if found.is_empty() {
         let message = "there is no object in it".to_owned();
         return Err(SourceError::File {

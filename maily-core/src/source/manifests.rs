@@ -11,6 +11,7 @@ use std::{
 use super::{
     images::{LISTS, pod_specs},
     secrets,
+    versions::PLACEHOLDER,
 };
 use crate::{
     object::{Object, ObjectKey},
@@ -234,11 +235,12 @@ fn is_name(object: &Object) -> bool {
     name.len() <= 253 && name.split('.').all(label)
 }
 
-/// The files that a path means: a file, all YAML of a folder, or a pattern with `*` in its last part.
+/// The files that a path means: a file, all YAML of a folder, or a pattern with `*` in its last part. `written` is the path
+/// as somebody wrote it.
 ///
 /// # Errors
 /// When nothing is there.
-pub(super) fn files(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
+pub(super) fn files(root: &Path, pattern: &str, written: &str) -> Result<Vec<PathBuf>, SourceError> {
     let refuse = |message: String, help: &str| SourceError::File {
         path: pattern.to_owned(),
         message,
@@ -273,10 +275,11 @@ pub(super) fn files(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, SourceEr
     } else if path.exists() {
         Ok(vec![path.clone()])
     } else {
-        return Err(refuse(
-            "there is no such file or folder".to_owned(),
-            "correct the path, or choose another version",
-        ));
+        let help = match written.contains(PLACEHOLDER) {
+            true => "correct the path, or choose another version",
+            false => "correct the path",
+        };
+        return Err(refuse("there is no such file or folder".to_owned(), help));
     };
     match found {
         Ok(files) if files.is_empty() => Err(refuse("there is no YAML file".to_owned(), "correct the path")),
@@ -286,10 +289,14 @@ pub(super) fn files(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, SourceEr
 }
 
 /// Reads files of manifests, and says which of them hold no object.
-pub(super) fn read_files(root: &Path, pattern: &str) -> Result<(Vec<Found>, Vec<String>), SourceErrors> {
+pub(super) fn read_files(
+    root: &Path,
+    pattern: &str,
+    written: &str,
+) -> Result<(Vec<Found>, Vec<String>), SourceErrors> {
     let (mut found, mut empty) = (Vec::new(), Vec::new());
     let mut errors = Vec::new();
-    for path in files(root, pattern)? {
+    for path in files(root, pattern, written)? {
         let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
         match contents(&path, &shown) {
             Err(error) => errors.push(error),

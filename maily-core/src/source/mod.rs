@@ -34,4 +34,4 @@ pub(crate) use images::moving_images;
 pub(crate) use order::sort;
 pub(crate) use partition::partition_note;
 pub(crate) use references::{Need, Reference, pod_references};
-pub(crate) use versions::some_version;
+pub(crate) use versions::{follows_version, some_version};

@@ -4,16 +4,11 @@ use std::{fs, path::Path};
 
 use crate::model::{Bundle, Project, Service, Source, Version};
 
-const PLACEHOLDER: &str = "{version}";
+pub(super) const PLACEHOLDER: &str = "{version}";
 
 /// A version that the files of a service have, the last by name; none where they are the same at any.
 pub(crate) fn some_version(project: &Project, service: &Service) -> Option<Version> {
-    let bundle = match &service.source {
-        Source::Bundle(bundle) => Some(bundle),
-        Source::From(source) => project.sources.get(source),
-        Source::Workload(_) | Source::Frontend { .. } | Source::Job(_) => None,
-    };
-    let paths = bundle.map(paths).unwrap_or_default();
+    let paths = bundle(project, service).map(paths).unwrap_or_default();
     paths.into_iter().find_map(|path| found(&project.root, path))
 }
 
@@ -23,6 +18,19 @@ fn paths(bundle: &Bundle) -> Vec<&str> {
         Bundle::Helm(chart) => {
             std::iter::once(&chart.chart).chain(&chart.values).map(String::as_str).collect()
         }
+    }
+}
+
+/// Whether a service has other files at another version.
+pub(crate) fn follows_version(project: &Project, service: &Service) -> bool {
+    bundle(project, service).map(paths).unwrap_or_default().iter().any(|path| path.contains(PLACEHOLDER))
+}
+
+fn bundle<'a>(project: &'a Project, service: &'a Service) -> Option<&'a Bundle> {
+    match &service.source {
+        Source::Bundle(bundle) => Some(bundle),
+        Source::From(source) => project.sources.get(source),
+        Source::Workload(_) | Source::Frontend { .. } | Source::Job(_) => None,
     }
 }
 

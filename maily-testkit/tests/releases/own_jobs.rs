@@ -310,7 +310,7 @@ async fn a_job_that_somebody_lets_run_after_a_plan_was_made_is_taken_away_all_th
     shop.setup.shared.world().edit_as("kubectl-edit", &seed(), more).expect("is there");
     let adopted = shop.setup.environment().adopt_plan(planned.plan).await;
     let Err(EnvironmentError::OutOfDate(stale)) = adopted else { panic!("{adopted:?}") };
-    assert_eq!(stale, ["  Job shop/seed was changed since: spec.backoffLimit"]);
+    assert_eq!(stale, ["  Job shop/seed was changed since: spec.backoffLimit 6 -> 1 (by kubectl-edit)"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,10 +29,12 @@ pub(super) async fn permissions(
             return None;
         }
     };
-    for (service, why) in &rights.unknown {
-        let detail = format!("what service `{service}` needs is not known: {why}");
-        let help = format!("`mailyctl doctor --env {} --version VERSION`", environment.name);
-        findings.add("warn", "permissions", detail, Some(&help));
+    // What is wrong with the files of several is told once.
+    for same in rights.unknown.chunk_by(|one, next| (&one.why, &one.help) == (&next.why, &next.help)) {
+        let names: Vec<String> = same.iter().map(|one| format!("`{}`", one.service)).collect();
+        let (services, need) = if same.len() == 1 { ("service", "needs") } else { ("services", "need") };
+        let detail = format!("what {services} {} {need} is not known: {}", names.join(", "), same[0].why);
+        findings.add("warn", "permissions", detail, same[0].help.as_deref());
     }
     if !rights.unserved.is_empty() {
         let kinds: Vec<String> = rights.unserved.iter().map(ToString::to_string).collect();
