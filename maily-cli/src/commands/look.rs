@@ -1,10 +1,12 @@
 //! `status`, `history`, `show run`, `show release`.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::{FutureExt as _, future::join};
 use maily_core::{
-    engine::{ReleaseId, RunId, history as releases},
+    engine::{ENVIRONMENT, ReleaseId, RunId, history as releases},
+    object::{Object, ObjectKind},
+    provider::ListQuery,
     release,
 };
 use maily_testkit::sim::Mode;
@@ -66,9 +68,31 @@ async fn shown(ui: &Ui, globals: &Globals, args: &StatusCommand) -> Result<(), C
         return ui.document("status", &status);
     }
     let clear = if args.watch && ui.form == render::Form::Live { "\u{1b}[H\u{1b}[2J" } else { "" };
+    if status.release.is_none() && status.run.is_none() && globals.sandbox {
+        elsewhere(ui, &wired).await?;
+    }
     let text = render::status(&status, runtime().wall(), ui.paint, &ui.tool);
     let looked = if args.watch { render::looked(runtime().wall(), ui) } else { String::new() };
     ui.print_text(&format!("{clear}{looked}{text}"))
+}
+
+/// Of an environment of the sandbox with nothing on record, in which other namespaces it has something: the file may
+/// have named one of them before. On a cluster nobody may look into those.
+async fn elsewhere(ui: &Ui, wired: &Wired) -> Result<(), CliError> {
+    let environment = &wired.environment;
+    let query = ListQuery::new(ObjectKind::new("v1", "Secret"), None).label(ENVIRONMENT, &environment.name);
+    let records = environment.providers.cluster.list_metadata(&query).await?;
+    let places: BTreeSet<&str> = records.iter().filter_map(Object::namespace).collect();
+    if !places.is_empty() {
+        let places: Vec<String> = places.iter().map(|name| format!("`{name}`")).collect();
+        ui.tell(&format!(
+            "{} nothing is on record in namespace `{}`, but in {}: `namespace` in the project file says which one is meant",
+            ui.paint.warn("!"),
+            environment.namespace,
+            places.join(", ")
+        ));
+    }
+    Ok(())
 }
 
 pub(super) async fn history(ui: &Ui, globals: &Globals, args: &HistoryCommand) -> Result<Code, CliError> {
@@ -81,6 +105,9 @@ pub(super) async fn history(ui: &Ui, globals: &Globals, args: &HistoryCommand) -
     if ui.is_json() {
         ui.document("history", &json!({"environment": wired.environment.name, "runs": runs}))?;
     } else {
+        if runs.is_empty() && globals.sandbox {
+            elsewhere(ui, &wired).await?;
+        }
         ui.print(&render::history(&runs, runtime().wall(), render::columns_of_terminal(), ui.paint))?;
     }
     Ok(Code::Done)

@@ -77,7 +77,7 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
         // What is not real needs no cluster.
         let next = match globals.sandbox {
             true => "deploy --version VERSION",
-            false => "env bind production --context CONTEXT --namespace NAMESPACE",
+            false => "env bind production --context CONTEXT --namespace NAMESPACE --create-namespace",
         };
         ui.tell(&format!("next: {}", ui.tool.call(next)));
     }
@@ -167,6 +167,12 @@ pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<
         ui.document("binding", &json!({"environment": name.to_string(), "context": context, "namespace": namespace, "cluster": info.identity, "server": info.server, "fence": fence}))?;
     } else {
         ui.tell(&format!("`{name}` is bound to {} ({}), namespace `{namespace}`", info.server, info.version));
+        if let Some(former) = known.map(|known| &known.namespace).filter(|former| **former != namespace) {
+            ui.tell(&format!(
+                "{} it was in namespace `{former}` until now: what is released and on record there stays there",
+                ui.paint.warn("!")
+            ));
+        }
         if !bound.exists {
             ui.tell(&format!(
                 "{} namespace `{namespace}` does not exist yet: {} makes it",

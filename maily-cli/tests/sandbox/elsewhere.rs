@@ -100,6 +100,36 @@ async fn the_records_of_another_cluster_are_not_shown_and_do_not_count() {
     assert!(refused.err.contains("`staging` is bound to another cluster"), "{}", refused.err);
 }
 
+/// The file's namespace is where the records are: another one has none of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_binds_another_namespace_is_told_of_the_former_one() {
+    let server = server().await;
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nenvironments: {production: {namespace: shop}}\n\
+         services: {web: {image: 'r.example/web:{version}', workload: {port: 80}}}\n",
+    );
+    desk.write("kubeconfig", &kubeconfig(&server));
+    let bind = |namespace: &str| {
+        let args = ["--kubeconfig", "kubeconfig", "env", "bind", "production", "--context", "c"];
+        desk.run(&[&args[..], &["--namespace", namespace]].concat()).expect(0).err
+    };
+    assert!(!bind("shop").contains("until now"), "the same");
+    desk.sandbox(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let told = bind("staging");
+    let former = "! it was in namespace `shop` until now: what is released and on record there stays there";
+    assert!(told.contains(former), "{told}");
+    // The sandbox has other namespaces at hand.
+    for command in ["status", "history"] {
+        let told = desk.sandbox(&[command]).expect(0);
+        let place = "! nothing is on record in namespace `staging`, but in `shop`: ";
+        assert!(told.err.contains(place), "{told:?}");
+        assert!(told.out.contains("nothing"), "{told:?}");
+    }
+    bind("shop");
+    let told = desk.sandbox(&["status"]).expect(0);
+    assert!(told.out.contains("release 1") && told.err.is_empty(), "{told:?}");
+}
+
 /// Where what is missing among the records is written again, whoever reads them in another cluster writes there.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_command_reads_the_records_of_another_cluster() {

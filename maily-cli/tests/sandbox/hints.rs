@@ -66,7 +66,11 @@ fn what_init_recommends_works_also_in_the_sandbox() {
     assert_eq!(next[..2], ["--sandbox", "deploy"], "{told}");
     desk.run(&[&next[..], &["--yes"]].concat()).expect(0);
     assert!(
-        Desk::empty().run(&["init", "--name", "shop"]).expect(0).err.contains("next: mailyctl env bind ")
+        Desk::empty()
+            .run(&["init", "--name", "shop"])
+            .expect(0)
+            .err
+            .contains("--namespace NAMESPACE --create-namespace\n")
     );
 }
 
