@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 use crate::exit::{CliError, Code};
 
 /// What this process does. Signals are the process's, and so is this.
-static STATE: Mutex<State> = Mutex::new(State { listens: false, under_way: None });
+static STATE: Mutex<State> = Mutex::new(State { listens: false, asks: false, under_way: None });
 
 struct State {
     /// Nobody can give signals back to the system: once heard they have to be answered.
     listens: bool,
+    /// Whether a question waits for its answer.
+    asks: bool,
     under_way: Option<(CancellationToken, Option<&'static str>)>,
 }
 
@@ -51,6 +53,29 @@ impl Drop for UnderWay {
     }
 }
 
+/// A question that waits for its answer, until this is dropped. A signal ends the process, and says so.
+pub(crate) struct Asking;
+
+impl Asking {
+    pub(crate) fn begin() -> Self {
+        let mut state = state();
+        state.asks = true;
+        if !state.listens {
+            state.listens = hear();
+        }
+        Self
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        state().asks = false;
+    }
+}
+
+/// Before a run has begun there is nothing to go on with.
+const UNTOUCHED: &str = "interrupted before any change";
+
 /// Does something that changes nothing. A signal drops it, and with it ends the programs that it has started.
 pub(crate) async fn unless_stopped<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
     let under_way = UnderWay::begin(None);
@@ -58,7 +83,7 @@ pub(crate) async fn unless_stopped<T>(work: impl Future<Output = T>) -> Result<T
         biased;
         done = work => Ok(done),
         () = under_way.0.cancelled() => {
-            Err(CliError::new(Code::Interrupted, "interrupted before any change"))
+            Err(CliError::new(Code::Interrupted, UNTOUCHED))
         }
     }
 }
@@ -132,6 +157,10 @@ async fn listen(mut heard: Heard) {
             // A hangup after another signal is no second wish.
             None if hangs && state().under_way.is_some() => {}
             None => {
+                if state().asks {
+                    // The question stands in this line, and what the terminal makes of the key.
+                    let _ = writeln!(std::io::stderr(), "\nerror: {UNTOUCHED}");
+                }
                 #[expect(
                     clippy::exit,
                     reason = "it is asked for; the journal of a run holds what is needed to resume"

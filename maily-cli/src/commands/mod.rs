@@ -69,7 +69,7 @@ pub(crate) async fn dispatch(args: Args) -> Result<Code, CliError> {
         Command::Schema(args) => schema::schema(&ui, args.of),
         Command::Completions { shell } => shell::completions(&ui, shell),
         Command::Man { folder } => shell::man(&ui, &folder),
-        Command::Sandbox(command) => sandbox::sandbox(&ui, &globals, &command),
+        Command::Sandbox(command) => sandbox::sandbox(&ui, &globals, &command).await,
     }
 }
 

@@ -1,6 +1,12 @@
 //! `sandbox`: faults, its clock, and a new beginning.
 
-use maily_core::model::{Project, Service, Source};
+use std::collections::BTreeSet;
+
+use maily_core::{
+    engine::SERVICE,
+    model::{Project, Service, Source},
+    object::Object,
+};
 use maily_testkit::{
     sim::{Mode, Sandbox},
     world::Fault,
@@ -11,10 +17,10 @@ use crate::{
     args::{FaultCommand, Globals, SandboxCommand},
     exit::{CliError, Code},
     render::{Ui, there_are},
-    wire::{open_sandbox, project_path, sandbox_path},
+    wire::{open_sandbox, project_path, runtime, sandbox_path},
 };
 
-pub(super) fn sandbox(ui: &Ui, globals: &Globals, command: &SandboxCommand) -> Result<Code, CliError> {
+pub(super) async fn sandbox(ui: &Ui, globals: &Globals, command: &SandboxCommand) -> Result<Code, CliError> {
     let project = Project::load(&project_path(globals))?;
     match command {
         SandboxCommand::Reset => {
@@ -37,9 +43,13 @@ pub(super) fn sandbox(ui: &Ui, globals: &Globals, command: &SandboxCommand) -> R
             let sandbox = open_sandbox(globals, &project, Mode::Write)?;
             known(&project, &sandbox, &fault)?;
             let told = format!("from now on: {fault}");
+            let remark = in_vain(&project, &sandbox, &fault).await;
             sandbox.shared.world().faults.push(fault);
             save(&sandbox)?;
             ui.tell(&told);
+            if let Some(remark) = remark {
+                ui.tell(&format!("{} {remark}", ui.paint.warn("!")));
+            }
         }
         SandboxCommand::Fault(FaultCommand::Clear) => {
             let sandbox = open_sandbox(globals, &project, Mode::Write)?;
@@ -110,6 +120,47 @@ fn known(project: &Project, sandbox: &Sandbox, fault: &Fault) -> Result<(), CliE
         return Ok(());
     }
     Err(CliError::usage(format!("unknown {what} `{name}`")).help(there_are(&names)))
+}
+
+/// Why a fault of pods will not show, as far as what is there tells: there are none, or their images have other tags than
+/// the versions of the service.
+async fn in_vain(project: &Project, sandbox: &Sandbox, fault: &Fault) -> Option<String> {
+    let Fault::Pods { service, version, .. } = fault else { return None };
+    let of_service: Vec<Object> = {
+        let world = sandbox.shared.world();
+        let named = |object: &&Object| object.label(SERVICE) == Some(service);
+        world.objects().filter(named).cloned().collect()
+    };
+    if of_service.is_empty() {
+        return None;
+    }
+    let pods = ["/spec/template/spec/containers", "/spec/containers"];
+    let containers = of_service.iter().flat_map(|object| pods.map(|path| object.items(path))).flatten();
+    let images: BTreeSet<&str> =
+        containers.filter_map(|container| container.get("image")?.as_str()).collect();
+    if images.is_empty() {
+        return Some(format!("nothing of `{service}` has pods in the sandbox: nothing of this will show"));
+    }
+    let has = |version: &str| {
+        images.iter().any(|image| image.rsplit_once(':').is_some_and(|(_, tag)| tag == version))
+    };
+    let version = version.as_ref().filter(|version| !has(version))?;
+    for name in project.environments.keys() {
+        let Ok(resolved) = project.resolve(name) else { continue };
+        let environment = maily_testkit::sim::environment(&sandbox.shared, &resolved, runtime());
+        let Ok(Some((_, release))) = environment.head().await.map(|head| head.release) else { continue };
+        if let Some(in_force) = release.versions.get(service)
+            && !has(in_force)
+        {
+            let images: Vec<&str> = images.into_iter().collect();
+            return Some(format!(
+                "`@{version}` is the tag of an image, and the images of `{service}` do not follow its versions: at \
+                 {in_force} it is {}",
+                images.join(", ")
+            ));
+        }
+    }
+    None
 }
 
 /// Names under which a service's pods are known.

@@ -10,6 +10,7 @@ use maily_core::{
 use crate::{
     exit::{CliError, Code},
     render::Ui,
+    signals::Asking,
     wire::Wired,
 };
 
@@ -77,6 +78,8 @@ pub(crate) fn ask(question: &str) -> Result<bool, CliError> {
     let mut err = std::io::stderr().lock();
     let question = crate::render::beside_results(&format!("{question} [y/N]"));
     write!(err, "{question} ").and_then(|()| err.flush()).map_err(failed)?;
+    drop(err);
+    let _asking = Asking::begin();
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(failed)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

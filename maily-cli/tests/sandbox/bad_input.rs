@@ -383,6 +383,43 @@ fn a_fault_of_no_service_is_refused_also_where_services_come_from_manifests() {
     desk.sandbox(&["sandbox", "fault", "add", "image-missing", "worker@v1.2.0"]).expect(0);
 }
 
+/// A fault that cannot show is accepted, for what it is about may come, and not in silence.
+#[test]
+fn a_fault_that_will_not_show_comes_with_a_remark() {
+    let desk = Desk::with(&services(
+        "  store: {manifests: store.yaml}\n  cleanup: {manifests: cleanup.yaml}\n  api: {workload: {port: 80}}",
+    ));
+    let pods =
+        |image: &str| format!("{{restartPolicy: OnFailure, containers: [{{name: main, image: '{image}'}}]}}");
+    desk.write(
+        "store.yaml",
+        &format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: store}}\nspec: {{selector: {{matchLabels: {{a: b}}}}, template: {{metadata: {{labels: {{a: b}}}}, spec: {}}}}}\n",
+            pods("redis:7.2").replace("restartPolicy: OnFailure, ", "")
+        ),
+    );
+    desk.write(
+        "cleanup.yaml",
+        &format!(
+            "apiVersion: batch/v1\nkind: CronJob\nmetadata: {{name: cleanup}}\nspec: {{schedule: '* * * * *', jobTemplate: {{spec: {{template: {{spec: {}}}}}}}}}\n",
+            pods("registry.example/shop/cleanup:v1")
+        ),
+    );
+    let add = |fault: &str| desk.sandbox(&["sandbox", "fault", "add", fault]).expect(0).err;
+    assert!(!add("never-ready store@v2").contains('!'), "nothing is known yet");
+    desk.sandbox(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let told = add("never-ready store@v2");
+    assert!(
+        told.contains("! `@v2` is the tag of an image") && told.contains("at v1 it is redis:7.2"),
+        "{told}"
+    );
+    let told = add("crash cleanup");
+    assert!(told.contains("! nothing of `cleanup` has pods in the sandbox"), "{told}");
+    for fault in ["never-ready store", "crash store@7.2", "crash api@v2", "crash api"] {
+        assert!(!add(fault).contains('!'), "{fault}");
+    }
+}
+
 #[test]
 fn a_container_without_a_name_ends_in_an_error_with_its_place() {
     let desk = Desk::with(&services("  api: {manifests: m.yaml}"));

@@ -192,6 +192,8 @@ fn a_question_is_ended_at_once() {
     let (code, seen) = terminal.end();
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert_eq!(code, 130, "{seen}");
+    let last = seen.trim_end().lines().last().unwrap_or_default();
+    assert!(last.ends_with("error: interrupted before any change") && !last.contains("[y/N]"), "{seen}");
     let state = desk.sandbox(&["status", "--env", "production", "-o", "json"]).expect(0).json();
     assert_eq!((&state["run"], &state["release"]), (&json!(null), &json!(null)), "{state}");
 }
