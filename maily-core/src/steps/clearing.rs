@@ -5,7 +5,7 @@ use super::context::{Context, Trouble};
 use crate::{
     object::Object,
     planted::{Defect, is_planted},
-    provider::{ErrorKind, ProviderError, exactly},
+    provider::{ErrorKind, exactly},
     run::Direction,
     runtime::Moment,
 };
@@ -19,15 +19,13 @@ pub(super) struct Clearing<'a> {
     context: &'a Context,
     direction: Direction,
     deadline: Moment,
-    /// The uid of the pod that was deleted last.
-    deleted: Option<String>,
-    /// Why the last one could not be.
-    refused: Option<String>,
+    /// The uid of the pod that was asked for last, and why it could not be deleted.
+    asked: Option<(String, Option<String>)>,
 }
 
 impl<'a> Clearing<'a> {
     pub(super) fn new(context: &'a Context, direction: Direction, deadline: Moment) -> Self {
-        Self { context, direction, deadline, deleted: None, refused: None }
+        Self { context, direction, deadline, asked: None }
     }
 
     /// Deletes a pod that is in the way; answers what is waited for then. On the way back every one, as it is of what is
@@ -36,43 +34,38 @@ impl<'a> Clearing<'a> {
     /// # Errors
     /// When the step has to stop.
     pub(super) async fn clear(&mut self, pod: &Object, doomed: bool, why: String) -> Result<String, Trouble> {
-        let uid = pod.uid().map(str::to_owned);
-        if self.deleted.is_some() && self.deleted == uid {
-            return Ok(format!("{why}; it was deleted"));
+        if (!doomed && self.direction == Direction::Forward) || is_planted(Defect::HeldUpAwaited) {
+            return Ok(why);
         }
-        let wanted = doomed || self.direction == Direction::Back;
-        if !wanted || self.refused.is_some() || is_planted(Defect::HeldUpAwaited) {
-            return Ok(self.told(pod, &why));
+        if self.asked_for(pod).is_none() {
+            let permit = self.context.turn_to_send(self.direction, self.deadline).await?;
+            let answer = self.context.providers.cluster.delete(pod.key(), &exactly(pod)).await;
+            drop(permit);
+            let refused = match answer {
+                Ok(_) => None,
+                // It has moved on, or nobody knows whether it goes: it is looked at again.
+                Err(error) if error.kind() == ErrorKind::Conflict || error.is_transient() => {
+                    return Ok(format!("{why}; its deletion is tried again: {}", error.brief()));
+                }
+                Err(error) => Some(error.brief()),
+            };
+            self.asked = Some((pod.uid().unwrap_or_default().to_owned(), refused));
         }
-        let permit = self.context.turn_to_send(self.direction, self.deadline).await?;
-        let answer = self.context.providers.cluster.delete(pod.key(), &exactly(pod)).await;
-        drop(permit);
-        match answer {
-            Ok(_) => {
-                self.deleted = uid;
-                Ok(format!("{why}; it was deleted"))
-            }
-            // It has moved on, or nobody knows whether it goes: it is looked at again.
-            Err(error) if error.kind() == ErrorKind::Conflict || error.is_transient() => {
-                Ok(format!("{why}; its deletion is tried again: {}", error.brief()))
-            }
-            Err(error) => {
-                self.refused = Some(ProviderError::brief(&error));
-                Ok(self.told(pod, &why))
-            }
-        }
+        Ok(match self.asked_for(pod) {
+            // First the command: a line may be cut.
+            Some(Some(refused)) => format!("{} lets it go on: {why}; {refused}", command(pod)),
+            _ => format!("{why}; it was deleted"),
+        })
     }
 
-    /// What a person can do where this one may not, or does not want to.
+    /// What a person can do about a pod that is still in the way.
     pub(super) fn hint(&self, pod: &Object) -> Option<String> {
-        let deleted = self.deleted.is_some() && self.deleted.as_deref() == pod.uid();
-        (!deleted).then(|| way_on(pod))
+        (self.asked_for(pod) != Some(&None)).then(|| way_on(pod))
     }
 
-    fn told(&self, pod: &Object, why: &str) -> String {
-        let refused = self.refused.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
-        // First the command: a line may be cut.
-        format!("{} lets it go on: {why}{refused}", command(pod))
+    /// What came of it where this pod was asked for.
+    fn asked_for(&self, pod: &Object) -> Option<&Option<String>> {
+        self.asked.as_ref().filter(|(uid, _)| pod.uid() == Some(uid)).map(|(_, refused)| refused)
     }
 }
 
