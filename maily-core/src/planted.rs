@@ -128,6 +128,8 @@ defects! {
     SecretsUnsealed = "secrets-unsealed",
     /// What is told again is not marked.
     ReplayUnmarked = "replay-unmarked",
+    /// A pod that is in the way of its own controller is waited for.
+    HeldUpAwaited = "held-up-awaited",
     /// T1: a status that tells of the rollout before counts.
     StatusOfBefore = "status-of-before",
     /// T2: a Job that has failed is waited for.

@@ -91,6 +91,7 @@ const CHECKS: &[(Defect, Check)] = &[
     (Defect::ClaimsSwept, Check::Named),
     (Defect::SecretsUnsealed, Check::Seeds(4, "I11")),
     (Defect::ReplayUnmarked, Check::Seeds(400, "I13")),
+    (Defect::HeldUpAwaited, Check::Named),
     (Defect::StatusOfBefore, Check::Named),
     (Defect::FailedJobAwaited, Check::Named),
     (Defect::StaleDeadlineCounts, Check::Named),

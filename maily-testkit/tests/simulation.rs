@@ -7,7 +7,8 @@ use maily_testkit::harness::Stages;
 #[test]
 fn nothing_that_must_hold_is_broken() {
     let stages = Stages::new().expect("can be built");
-    for seed in 1_000_000..1_000_012 {
+    // The last one's second operator takes a gate anew whose verdict is too old by his clock.
+    for seed in (1_000_000..1_000_012).chain([70_001_011]) {
         let report = stages.simulate(seed, false);
         assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
     }

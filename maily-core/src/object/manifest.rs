@@ -41,6 +41,8 @@ impl PartialEq for Object {
     }
 }
 
+impl Eq for Object {}
+
 impl Serialize for Object {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.body.serialize(serializer)

@@ -200,6 +200,10 @@ impl Found {
             if Target::waits_for(object) {
                 wanted.add(kind.group(), &resource.plural, place, None, &["watch"]);
             }
+            if object.kind() == "StatefulSet" {
+                // One that is in the way of its own controller.
+                wanted.add("", "pods", place, None, &["delete"]);
+            }
             if object.kind() == "CronJob" {
                 // Whose pods are whose.
                 wanted.add("batch", "jobs", place, None, &["get", "list"]);

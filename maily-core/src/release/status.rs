@@ -301,7 +301,12 @@ impl Look<'_> {
                     state.state = ServiceHealth::Serving;
                 }
             }
-            Health::Waiting { ready, desired, why } => {
+            Health::HeldUp { ready, desired, why, doomed: true, .. } => {
+                state.ready += ready;
+                state.desired += desired;
+                (state.state, state.why) = (ServiceHealth::Failing, Some(why));
+            }
+            Health::Waiting { ready, desired, why } | Health::HeldUp { ready, desired, why, .. } => {
                 state.ready += ready;
                 state.desired += desired;
                 if calm {

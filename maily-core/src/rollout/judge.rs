@@ -53,6 +53,19 @@ pub enum Health {
         /// What for.
         why: String,
     },
+    /// It goes on only once somebody deletes a pod of another revision: the controller waits until that pod is ready.
+    HeldUp {
+        /// Replicas of the new revision that serve.
+        ready: u32,
+        /// Replicas that shall.
+        desired: u32,
+        /// What of that pod.
+        why: String,
+        /// The pod, as it was seen.
+        pod: Box<Object>,
+        /// Whether it is known never to become ready.
+        doomed: bool,
+    },
     /// A pod looks doomed; whether it belongs to the new revision is known once this replica set was read.
     Ask(ObjectKey),
     /// It is known to fail.

@@ -1,6 +1,7 @@
 //! Each test puts one of the traps of `docs/tests.md` before the judge.
 
 mod kinds;
+mod stateful_sets;
 
 use serde_json::{Value, json};
 
@@ -70,7 +71,7 @@ fn cause(health: &Health) -> &'static str {
 
 fn why(health: &Health) -> &str {
     match health {
-        Health::Waiting { why, .. } => why,
+        Health::Waiting { why, .. } | Health::HeldUp { why, .. } => why,
         other => panic!("expected to wait, found {other:?}"),
     }
 }
@@ -209,68 +210,6 @@ fn pod_of(label: &str, revision: &str, reason: &str) -> Object {
     let mut pod = pod("api-0", "api", json!({"reason": reason, "message": "not found"}), json!({}));
     pod.edit(|body| body["metadata"]["labels"] = json!({label: revision}));
     pod
-}
-
-#[test]
-fn stateful_sets_fail_by_pods_of_the_new_revision_and_name_an_old_one_that_holds_them_up() {
-    const REVISION: &str = "controller-revision-hash";
-    let status = json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 2,
-        "updateRevision": "b", "currentRevision": "a"});
-    let live = stateful_set(json!({"type": "RollingUpdate"}), status.clone());
-    let doomed = |revision: &str| [pod_of(REVISION, revision, "ImagePullBackOff")];
-    assert_eq!(cause(&of(&live, &live, &doomed("b"), &[])), "image-not-found");
-    let held = of(&live, &live, &doomed("a"), &[]);
-    assert!(why(&held).contains("`kubectl delete pod api-0 --namespace shop`"), "{held:?}");
-    // Side by side they wait for nobody, and what is not doomed may pass.
-    let mut parallel = live.clone();
-    parallel.edit(|body| body["spec"]["podManagementPolicy"] = json!("Parallel"));
-    assert!(!why(&of(&parallel, &parallel, &doomed("a"), &[])).contains("kubectl"));
-    let slow = [pod_of(REVISION, "a", "ContainerCreating")];
-    assert!(!why(&of(&live, &live, &slow, &[])).contains("kubectl"));
-    // Until the controller has seen the change, nothing is said about its pods.
-    let mut unseen = status;
-    unseen["observedGeneration"] = json!(0);
-    let unseen = stateful_set(json!({"type": "RollingUpdate"}), unseen);
-    assert!(why(&of(&unseen, &unseen, &doomed("b"), &[])).contains("not seen the change"));
-    let mut surplus = live.clone();
-    surplus.edit(|body| body["status"]["replicas"] = json!(5));
-    assert_eq!(why(&of(&surplus, &surplus, &[], &[])), "2 surplus pods still run");
-}
-
-#[test]
-fn what_the_pods_of_a_stateful_set_say_is_newer_than_its_status() {
-    let status = json!({"observedGeneration": 9, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2,
-        "readyReplicas": 2, "currentRevision": "db-1", "updateRevision": "db-1"});
-    let mut live = stateful_set(json!({}), status);
-    live.edit(|body| body["spec"]["replicas"] = json!(2));
-    let pod = |name: &str, ready: &str, going: bool| {
-        let mut pod = pod_of("controller-revision-hash", "db-1", "");
-        pod.edit(|body| {
-            body["metadata"]["name"] = json!(name);
-            body["status"] = json!({"conditions": [{"type": "Ready", "status": ready}]});
-            if going {
-                body["metadata"]["deletionTimestamp"] = json!("2026-11-01T10:00:00Z");
-            }
-        });
-        pod
-    };
-    let judged = |pods: &[Object], all_pods: bool| {
-        let target = Target::pin(&live).expect("is waited for");
-        let pods = pods.iter().collect();
-        judge(&target, &Evidence { live: Some(&live), pods, all_pods, replica_sets: Vec::new() })
-    };
-    let first = pod("db-0", "True", false);
-    assert_eq!(judged(&[first.clone(), pod("db-1", "True", false)], true), Health::Done);
-    // It is on its way out, gone, or made again and not ready, and the status counts it still.
-    for pods in [
-        vec![first.clone(), pod("db-1", "True", true)],
-        vec![first.clone()],
-        vec![first.clone(), pod("db-1", "False", false)],
-    ] {
-        assert!(matches!(judged(&pods, true), Health::Waiting { .. }), "{pods:?}");
-    }
-    // Where not all of them are known, their absence says nothing.
-    assert_eq!(judged(&[first], false), Health::Done);
 }
 
 #[test]

@@ -207,6 +207,9 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
         return Health::Failed(reason);
     }
     let ready = if same { available } else { updated.min(available) };
+    if let Some(pod) = in_the_way(live, evidence, revision) {
+        return held_up(pod, ready, desired);
+    }
     let why = if on_delete && !enough {
         "strategy OnDelete: pods take the new revision only when somebody deletes them".to_owned()
     } else if total > desired {
@@ -215,31 +218,40 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
             "{surplus} {}",
             if surplus == 1 { "surplus pod still runs" } else { "surplus pods still run" }
         )
-    } else if let Some(why) = held_up(live, evidence, revision) {
-        why
     } else {
         pods_say(evidence, |_| true).unwrap_or_else(|| format!("{ready} of {desired} ready"))
     };
     Health::waiting(ready, desired, why)
 }
 
-/// A doomed pod of another revision, which the controller of a StatefulSet never replaces by itself: in order, it does
-/// nothing before every pod is ready (kubernetes/kubernetes#67250).
-fn held_up(live: &Object, evidence: &Evidence<'_>, revision: Option<&str>) -> Option<String> {
-    if live.text("/spec/podManagementPolicy") == Some("Parallel") {
+/// The pod of another revision for whose readiness the controller of a StatefulSet waits, and which it never replaces
+/// by itself: in order, it does nothing before every pod is ready (kubernetes/kubernetes#67250).
+fn in_the_way<'a>(live: &Object, evidence: &Evidence<'a>, revision: Option<&str>) -> Option<&'a Object> {
+    let (revision, strategy) = (revision?, live.text("/spec/updateStrategy/type"));
+    if live.text("/spec/podManagementPolicy") == Some("Parallel") || strategy == Some("OnDelete") {
         return None;
     }
-    let of_another =
-        |pod: &&&Object| !pod.is_terminating() && pod.label("controller-revision-hash") != revision;
-    evidence.pods.iter().filter(of_another).find_map(|pod| {
-        let said = doomed(pod)?.message;
-        let place = pod.namespace().map(|namespace| format!(" --namespace {namespace}")).unwrap_or_default();
-        Some(format!(
-            "{said}; as podManagementPolicy is OrderedReady, its controller replaces no pod before it is ready: \
-             `kubectl delete pod {}{place}` lets it go on",
-            pod.name()
-        ))
-    })
+    let start = number(live, "/spec/ordinals/start");
+    // The pods before it stay of the revision that they are.
+    let partition = start + number(live, "/spec/updateStrategy/rollingUpdate/partition");
+    let named = |ordinal: i64| {
+        let name = format!("{}-{ordinal}", live.name());
+        evidence.pods.iter().copied().find(|pod| pod.name() == name)
+    };
+    // One that is gone or goes is made anew first.
+    let (ordinal, pod) = (start..).map_while(|at| Some((at, named(at)?))).find(|(_, pod)| !is_ready(pod))?;
+    let replaceable = ordinal >= partition && !pod.is_terminating();
+    (replaceable && pod.label("controller-revision-hash") != Some(revision)).then_some(pod)
+}
+
+fn held_up(pod: &Object, ready: i64, desired: i64) -> Health {
+    let doomed = doomed(pod);
+    let said = doomed.as_ref().map(|reason| reason.message.clone()).or_else(|| why_not_ready(pod));
+    let said = said.unwrap_or_else(|| "it is not ready".to_owned());
+    let why = format!("{} is of another revision and in the way: {said}", pod.name());
+    let count = |number: i64| u32::try_from(number).unwrap_or_default();
+    let (ready, desired) = (count(ready), count(desired));
+    Health::HeldUp { ready, desired, why, pod: Box::new(pod.clone()), doomed: doomed.is_some() }
 }
 
 pub(super) fn daemon_set(target: &Target, live: &Object, evidence: &Evidence<'_>) -> Health {

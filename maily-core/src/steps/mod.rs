@@ -1,6 +1,7 @@
 //! What the steps of a plan do. Each converges, may be repeated, and can take back what it did.
 
 mod check;
+mod clearing;
 mod context;
 mod evidence;
 mod frontend;

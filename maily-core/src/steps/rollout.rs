@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{
+    clearing::Clearing,
     context::{Context, End, Past, Trouble},
     evidence, job,
     presence::Presence,
@@ -268,7 +269,9 @@ pub(super) async fn wait(
         Direction::Back => context.left(deadline).as_secs(),
     };
     let mut waited = Waited::new(context, &step.id);
+    let mut clearing = Clearing::new(context, direction, deadline);
     loop {
+        let mut hint = None;
         let health = follower.health().await.map_err(|failure| Trouble::Failed(Box::new(failure)))?;
         let mut pause = context.left(deadline);
         let now = match health {
@@ -277,6 +280,12 @@ pub(super) async fn wait(
                 return Err(failed(context, follower, *reason, step.service.as_deref()).await.into());
             }
             Health::Waiting { ready, desired, why } => (ready, desired, why),
+            Health::HeldUp { ready, desired, why, pod, doomed } => {
+                let why = clearing.clear(&pod, doomed, why).await?;
+                hint = clearing.hint(&pod);
+                pause = pause.min(READ_AGAIN);
+                (ready, desired, why)
+            }
             Health::Ask(key) => {
                 pause = pause.min(READ_AGAIN);
                 (0, 0, format!("{} cannot be read for the moment", key.short()))
@@ -292,7 +301,7 @@ pub(super) async fn wait(
             let seen = unready.as_ref().map_or(key, |unready| &unready.pod);
             let mut failure = Failure::new("deadline", message)
                 .with_object(seen.to_string())
-                .with_hint("`--timeout` gives it more time");
+                .with_hint(hint.unwrap_or_else(|| "`--timeout` gives it more time".to_owned()));
             if let Some(Unready { pod, since, log }) = &unready {
                 failure.evidence_at = *since;
                 // Before the step goes back: then the pod goes, and its log with it.

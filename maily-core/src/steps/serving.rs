@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
-use super::watcher::{Follower, Watcher};
+use super::{
+    clearing::way_on,
+    watcher::{Follower, Watcher},
+};
 use crate::{
     object::{Object, ObjectKey},
     provider::Cluster,
@@ -87,7 +90,12 @@ async fn serves_in_time(
                 let failure = Failure::new(reason.cause, reason.message);
                 return Some(failure.with_object(reason.object.to_string()).with_hint(reason.hint));
             }
-            Ok(Health::Waiting { why, .. }) => named(why),
+            // No run deletes a pod of what it leaves as it is.
+            Ok(Health::HeldUp { why, pod, doomed: true, .. }) if follower.sees_all() => {
+                return failure("held-up", format!("{name}: {why}"))
+                    .map(|failure| failure.with_hint(way_on(&pod)));
+            }
+            Ok(Health::Waiting { why, .. } | Health::HeldUp { why, .. }) => named(why),
             Ok(Health::Ask(key)) => named(format!("{} cannot be read for the moment", key.short())),
             Err(failure) => return Some(failure),
         };

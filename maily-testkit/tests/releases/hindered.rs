@@ -56,6 +56,8 @@ pub(crate) struct Hindered {
     pub(crate) silent_to: Option<&'static str>,
     /// Writes and deletes of the object of this name take effect, and so many of their answers are lost.
     pub(crate) lost: Option<(&'static str, AtomicU32)>,
+    /// Objects of this kind cannot be deleted.
+    pub(crate) keeps: Option<&'static str>,
     /// Logs have lines of so many bytes.
     pub(crate) lines_of: Option<usize>,
 }
@@ -75,6 +77,7 @@ impl Hindered {
             conflicts: None,
             silent_to: None,
             lost: None,
+            keeps: None,
             lines_of: None,
         }
     }
@@ -166,6 +169,11 @@ impl Cluster for Hindered {
     }
 
     async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
+        if self.keeps == Some(&*key.kind.kind) {
+            let (kind, message) = (ErrorKind::PermissionDenied, "nobody may delete these");
+            return Err(ProviderError::new(kind, "kubernetes", "delete", key.to_string(), message)
+                .with_effect(Effect::None));
+        }
         let answer = self.cluster.delete(key, precondition).await?;
         self.arrives(&key.name, answer)
     }

@@ -17,6 +17,7 @@ mod hand;
 mod hindered;
 mod history;
 mod images;
+mod in_the_way;
 mod interrupted;
 mod jobs;
 mod kinds;
@@ -271,7 +272,8 @@ fn every_rule_that_is_taken_away_turns_its_test_red() {
 
     let finalizer =
         waiting::a_finalizer_that_keeps_what_is_deleted_is_told_within_seconds_also_on_the_way_back;
-    let tests: [(Defect, fn()); 9] = [
+    let tests: [(Defect, fn()); 10] = [
+        (Defect::HeldUpAwaited, in_the_way::a_doomed_pod_of_the_version_before_makes_room_for_the_next_one),
         (Defect::GoneRemade, hand::what_a_person_deleted_and_put_back_counts_as_taken_back),
         (Defect::ConflictFails, refused::a_conflict_over_what_is_still_as_captured_ends_no_step),
         (Defect::StaleEpochFails, refused::a_refusal_because_of_a_newer_epoch_is_no_failure_of_a_step),

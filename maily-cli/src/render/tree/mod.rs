@@ -126,7 +126,7 @@ impl Tree {
 
     pub(super) fn fold(&mut self, event: &Event) {
         let at = event.at;
-        self.waiting = None;
+        self.waiting = self.after_all(&event.what);
         if !matches!(event.what, What::Queued { .. }) {
             self.queued = None;
         }
@@ -159,8 +159,8 @@ impl Tree {
             }),
             What::StepProgress { step, ready, desired, why } => self.touch(step, |row, kind| {
                 kind.clone_into(&mut row.step);
-                // What is seen on the way back must not hide why it failed.
-                if !row.is_red() {
+                // What is seen on the way back must not hide why it failed, and what is waited for at last stands above.
+                if !row.is_red() && row.mark != Mark::Undone {
                     row.why = plain(why);
                 }
                 if let (Some(ready), Some(desired)) = (ready, desired) {
@@ -248,6 +248,14 @@ impl Tree {
                 self.ended = Some(at);
             }
         }
+    }
+
+    /// What is waited for when everything is taken back: until what served before serves again.
+    fn after_all(&self, what: &What) -> Option<String> {
+        let What::StepProgress { step, why, .. } = what else { return None };
+        let row = &self.rows[self.steps.get(step)?.0];
+        let last = row.mark == Mark::Undone;
+        last.then(|| format!("waits until `{}` serves again: {}", row.name, plain(why)))
     }
 
     fn add(&mut self, step: &StepInfo, versions: &BTreeMap<String, String>) {

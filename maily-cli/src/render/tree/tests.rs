@@ -157,6 +157,22 @@ fn a_way_back_is_timed_from_its_own_beginning() {
     assert!(rows(&tree, 200)[0].contains("3.0s  as it was"), "{:?}", rows(&tree, 200));
 }
 
+#[test]
+fn what_is_waited_for_when_everything_is_taken_back_stands_above() {
+    let (mut tree, step) = taken_back();
+    told(&mut tree, 112, false, What::UndoStarted { step: step.clone() });
+    told(&mut tree, 113, false, What::Undone { step: step.clone() });
+    let why = "api-1 is of another revision and in the way".to_owned();
+    told(&mut tree, 114, false, What::StepProgress { step, ready: Some(1), desired: Some(2), why });
+    let at = Timestamp::from_second(115).expect("is a time");
+    let text = tree.lines(at, 100, 24, Paint::default()).join("\n");
+    assert!(
+        text.contains("waits until `api` serves again: api-1 is of another revision and in the way"),
+        "{text}"
+    );
+    assert!(text.contains("1/2") && text.contains("as it was"), "{text}");
+}
+
 fn told(tree: &mut Tree, second: i64, replayed: bool, what: What) {
     let (run, environment) = (RunId::from("r"), "production".to_owned());
     let at = Timestamp::from_second(second).expect("is a time");

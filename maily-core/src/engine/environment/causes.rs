@@ -69,7 +69,7 @@ impl Environment {
             let evidence = Evidence { live: Some(workload), pods, all_pods: true, replica_sets };
             let why = match judge(&target, &evidence) {
                 Health::Failed(reason) => reason.message,
-                Health::Waiting { why, .. } => why,
+                Health::Waiting { why, .. } | Health::HeldUp { why, .. } => why,
                 Health::Done | Health::Ask(_) => continue,
             };
             found.insert(workload.key().clone(), why);

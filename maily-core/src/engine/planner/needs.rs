@@ -236,7 +236,7 @@ fn not_ready(live: &Object) -> Option<String> {
     let key = live.key().short();
     match judge(&target, &Evidence { live: Some(live), ..Evidence::default() }) {
         Health::Done => None,
-        Health::Waiting { why, .. } => Some(format!("{key}: {why}")),
+        Health::Waiting { why, .. } | Health::HeldUp { why, .. } => Some(format!("{key}: {why}")),
         Health::Failed(reason) => Some(reason.message),
         Health::Ask(_) => Some(format!("{key}: some of its pods fail")),
     }

@@ -37,7 +37,7 @@ fn alone(live: &Object) -> Health {
 /// How many serve, and how many shall.
 fn counted(health: &Health) -> (u32, u32) {
     match health {
-        Health::Waiting { ready, desired, .. } => (*ready, *desired),
+        Health::Waiting { ready, desired, .. } | Health::HeldUp { ready, desired, .. } => (*ready, *desired),
         other => panic!("expected to wait, found {other:?}"),
     }
 }

@@ -277,7 +277,10 @@ impl Witness {
             self.note(&line);
             match event {
                 JournalEvent::StepStarted { step, .. } => {
-                    book.verdicts.remove(step);
+                    // A gate whose verdict was too old is passed once more.
+                    if book.verdicts.remove(step).is_some() {
+                        book.told.remove(&(step.clone(), "applied"));
+                    }
                 }
                 JournalEvent::GateDecided { step, verdict, .. } => {
                     book.verdicts.insert(step.clone(), verdict.clone());

@@ -1,0 +1,125 @@
+//! Revisions of StatefulSets, and the pods that are in their way.
+
+use serde_json::json;
+
+use super::{cause, object, of, pod_of, stateful_set, why};
+use crate::{
+    object::Object,
+    rollout::{Evidence, Health, Target, judge},
+};
+
+#[test]
+fn stateful_sets_fail_by_pods_of_the_new_revision() {
+    const REVISION: &str = "controller-revision-hash";
+    let status = json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 2,
+        "updateRevision": "b", "currentRevision": "a"});
+    let live = stateful_set(json!({"type": "RollingUpdate"}), status.clone());
+    let doomed = |revision: &str| [pod_of(REVISION, revision, "ImagePullBackOff")];
+    assert_eq!(cause(&of(&live, &live, &doomed("b"), &[])), "image-not-found");
+    // Side by side they wait for nobody.
+    let mut parallel = live.clone();
+    parallel.edit(|body| body["spec"]["podManagementPolicy"] = json!("Parallel"));
+    assert!(matches!(of(&parallel, &parallel, &doomed("a"), &[]), Health::Waiting { .. }));
+    // Until the controller has seen the change, nothing is said about its pods.
+    let mut unseen = status;
+    unseen["observedGeneration"] = json!(0);
+    let unseen = stateful_set(json!({"type": "RollingUpdate"}), unseen);
+    assert!(why(&of(&unseen, &unseen, &doomed("b"), &[])).contains("not seen the change"));
+    let mut surplus = live.clone();
+    surplus.edit(|body| body["status"]["replicas"] = json!(5));
+    assert_eq!(why(&of(&surplus, &surplus, &[], &[])), "2 surplus pods still run");
+}
+
+#[test]
+fn what_the_pods_of_a_stateful_set_say_is_newer_than_its_status() {
+    let status = json!({"observedGeneration": 9, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2,
+        "readyReplicas": 2, "currentRevision": "db-1", "updateRevision": "db-1"});
+    let mut live = stateful_set(json!({}), status);
+    live.edit(|body| body["spec"]["replicas"] = json!(2));
+    let pod = |name: &str, ready: &str, going: bool| {
+        let mut pod = pod_of("controller-revision-hash", "db-1", "");
+        pod.edit(|body| {
+            body["metadata"]["name"] = json!(name);
+            body["status"] = json!({"conditions": [{"type": "Ready", "status": ready}]});
+            if going {
+                body["metadata"]["deletionTimestamp"] = json!("2026-11-01T10:00:00Z");
+            }
+        });
+        pod
+    };
+    let judged = |pods: &[Object], all_pods: bool| {
+        let target = Target::pin(&live).expect("is waited for");
+        let pods = pods.iter().collect();
+        judge(&target, &Evidence { live: Some(&live), pods, all_pods, replica_sets: Vec::new() })
+    };
+    let first = pod("db-0", "True", false);
+    assert_eq!(judged(&[first.clone(), pod("db-1", "True", false)], true), Health::Done);
+    // It is on its way out, gone, or made again and not ready, and the status counts it still.
+    for pods in [
+        vec![first.clone(), pod("db-1", "True", true)],
+        vec![first.clone()],
+        vec![first.clone(), pod("db-1", "False", false)],
+    ] {
+        assert!(matches!(judged(&pods, true), Health::Waiting { .. }), "{pods:?}");
+    }
+    // Where not all of them are known, their absence says nothing.
+    assert_eq!(judged(&[first], false), Health::Done);
+}
+
+/// Its pods, by ordinal: revision, and whether it is ready, starts or never can.
+fn pods(of: &[(&str, &str)]) -> Vec<Object> {
+    let state = |state: &str| match state {
+        "doomed" => json!({"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}),
+        "starts" => json!({"waiting": {"reason": "ContainerCreating"}}),
+        _ => json!({"running": {}}),
+    };
+    let pods = of.iter().enumerate().map(|(ordinal, (revision, is))| {
+        let ready = *is == "ready";
+        let condition = json!({"type": "Ready", "status": if ready { "True" } else { "False" }});
+        let mut metadata = json!({"name": format!("db-{ordinal}"), "namespace": "shop",
+            "labels": {"controller-revision-hash": revision}});
+        if *is == "goes" {
+            metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        object(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": {"conditions": [condition],
+            "containerStatuses": [{"name": "main", "image": "db:1", "ready": ready, "state": state(is)}]}}))
+    });
+    pods.collect()
+}
+
+/// In order, its controller waits for the first pod that is not ready, whichever revision that is of.
+#[test]
+fn a_pod_is_in_the_way_where_its_deletion_lets_the_controller_go_on() {
+    let status = json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 2,
+        "updateRevision": "b", "currentRevision": "a"});
+    let live = stateful_set(json!({"type": "RollingUpdate"}), status);
+    let held = |live: &Object, all: &[(&str, &str)]| match of(live, live, &pods(all), &[]) {
+        Health::HeldUp { pod, doomed, .. } => Some((pod.name().to_owned(), doomed)),
+        Health::Waiting { .. } => None,
+        other => panic!("{other:?}"),
+    };
+    let in_the_way = |name: &str, doomed| Some((name.to_owned(), doomed));
+    let ready = ("a", "ready");
+    assert_eq!(held(&live, &[ready, ready, ("a", "doomed")]), in_the_way("db-2", true));
+    assert_eq!(held(&live, &[ready, ready, ("a", "starts")]), in_the_way("db-2", false));
+    assert_eq!(held(&live, &[ready, ("a", "doomed"), ("a", "starts")]), in_the_way("db-1", true));
+    // The first of them is of the wanted revision, goes, or is still to come.
+    assert_eq!(held(&live, &[("b", "starts"), ready, ("a", "doomed")]), None);
+    assert_eq!(held(&live, &[ready, ("a", "goes"), ("a", "doomed")]), None);
+    let mut later = live.clone();
+    later.edit(|body| body["spec"]["ordinals"] = json!({"start": 1}));
+    assert_eq!(held(&later, &[ready, ready, ("a", "doomed")]), in_the_way("db-2", true));
+    later.edit(|body| body["spec"]["ordinals"] = json!({"start": 3}));
+    assert_eq!(held(&later, &[ready, ready, ("a", "doomed")]), None);
+    // It would be made anew as it is.
+    let mut part = live.clone();
+    let strategy =
+        |partition: i64| json!({"type": "RollingUpdate", "rollingUpdate": {"partition": partition}});
+    part.edit(|body| body["spec"]["updateStrategy"] = strategy(2));
+    assert_eq!(held(&part, &[ready, ("a", "doomed"), ("b", "ready")]), None);
+    assert_eq!(held(&part, &[ready, ready, ("a", "doomed")]), in_the_way("db-2", true));
+    // Who asks for it is a person.
+    let mut by_hand = live.clone();
+    by_hand.edit(|body| body["spec"]["updateStrategy"] = json!({"type": "OnDelete"}));
+    assert_eq!(held(&by_hand, &[ready, ready, ("a", "doomed")]), None);
+}

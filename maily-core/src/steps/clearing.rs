@@ -1,0 +1,80 @@
+//! Pods of a revision that nobody wants any more, for whose readiness their own controller waits: deleted, so that it
+//! goes on.
+
+use super::context::{Context, Trouble};
+use crate::{
+    object::Object,
+    planted::{Defect, is_planted},
+    provider::{ErrorKind, exactly},
+    run::Direction,
+    runtime::Moment,
+};
+
+/// Clears the way for one rollout.
+///
+/// A pod goes exactly as it was seen, not ready: one that moves meanwhile is looked at again. Nothing of this is
+/// journaled. A deletion that lands late takes a pod that served nobody, and its controller makes it anew of whatever
+/// revision is wanted by then.
+pub(super) struct Clearing<'a> {
+    context: &'a Context,
+    direction: Direction,
+    deadline: Moment,
+    /// The uid of the pod that was asked for last, and why it could not be deleted.
+    asked: Option<(String, Option<String>)>,
+}
+
+impl<'a> Clearing<'a> {
+    pub(super) fn new(context: &'a Context, direction: Direction, deadline: Moment) -> Self {
+        Self { context, direction, deadline, asked: None }
+    }
+
+    /// Deletes a pod that is in the way; answers what is waited for then. On the way back every one, as it is of what is
+    /// taken back; on the way forward only one that never becomes ready.
+    ///
+    /// # Errors
+    /// When the step has to stop.
+    pub(super) async fn clear(&mut self, pod: &Object, doomed: bool, why: String) -> Result<String, Trouble> {
+        if (!doomed && self.direction == Direction::Forward) || is_planted(Defect::HeldUpAwaited) {
+            return Ok(why);
+        }
+        if self.asked_for(pod).is_none() {
+            let permit = self.context.turn_to_send(self.direction, self.deadline).await?;
+            let answer = self.context.providers.cluster.delete(pod.key(), &exactly(pod)).await;
+            drop(permit);
+            let refused = match answer {
+                Ok(_) => None,
+                // It has moved on, or nobody knows whether it goes: it is looked at again.
+                Err(error) if error.kind() == ErrorKind::Conflict || error.is_transient() => {
+                    return Ok(format!("{why}; its deletion is tried again: {}", error.brief()));
+                }
+                Err(error) => Some(error.brief()),
+            };
+            self.asked = Some((pod.uid().unwrap_or_default().to_owned(), refused));
+        }
+        Ok(match self.asked_for(pod) {
+            // First the command: a line may be cut.
+            Some(Some(refused)) => format!("{} lets it go on: {why}; {refused}", command(pod)),
+            _ => format!("{why}; it was deleted"),
+        })
+    }
+
+    /// What a person can do about a pod that is still in the way.
+    pub(super) fn hint(&self, pod: &Object) -> Option<String> {
+        (self.asked_for(pod) != Some(&None)).then(|| way_on(pod))
+    }
+
+    /// What came of it where this pod was asked for.
+    fn asked_for(&self, pod: &Object) -> Option<&Option<String>> {
+        self.asked.as_ref().filter(|(uid, _)| pod.uid() == Some(uid)).map(|(_, refused)| refused)
+    }
+}
+
+/// What lets the controller of a pod go on that is in its way.
+pub(super) fn way_on(pod: &Object) -> String {
+    format!("{} lets its controller go on", command(pod))
+}
+
+fn command(pod: &Object) -> String {
+    let place = pod.namespace().map(|namespace| format!(" --namespace {namespace}")).unwrap_or_default();
+    format!("`kubectl delete pod {}{place}`", pod.name())
+}

@@ -1,0 +1,130 @@
+//! StatefulSets whose controller waits for a pod that nobody wants any more.
+
+use std::{sync::Arc, time::Duration};
+
+use maily_core::{
+    engine::{Failure, Outcome, RunEnd, What},
+    object::{Object, ObjectKey, ObjectKind},
+    provider::Precondition,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    hindered::Hindered,
+    setup::{fault, succeeded},
+    shop::{OF_MANIFESTS, Shop},
+};
+
+fn set(version: &str) -> Value {
+    let labels = json!({"app": "db"});
+    json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"},
+        "spec": {"replicas": 3, "serviceName": "db", "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "main", "image": format!("registry.example/shop/db:{version}")}]}}}})
+}
+
+/// Three pods of v1, and another version beside it.
+async fn shop(seed: u64) -> Shop {
+    let shop = Shop::new(OF_MANIFESTS, seed);
+    for version in ["v1", "v2"] {
+        shop.write(version, &[set(version)]);
+    }
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop
+}
+
+/// Tags of its pods, in their order, with whether they are ready.
+fn pods(shop: &Shop) -> Vec<(String, bool)> {
+    let world = shop.setup.shared.world();
+    let mut pods = world.of_kind("Pod");
+    pods.sort_by(|one, other| one.name().cmp(other.name()));
+    let tag = |image: &str| image.rsplit_once(':').map(|(_, tag)| tag.to_owned());
+    let ready = |pod: &Object| {
+        pod.items("/status/conditions").iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
+    };
+    let of = |pod: &Object| Some((tag(pod.text("/spec/containers/0/image")?)?, ready(pod)));
+    pods.iter().filter_map(|pod| of(pod)).collect()
+}
+
+fn pod(name: &str) -> ObjectKey {
+    ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("shop"), name)
+}
+
+/// What does not serve after a way back.
+fn rolled_back(end: &RunEnd) -> &[Failure] {
+    match end {
+        RunEnd::Over { outcome: Outcome::RolledBack { not_serving, .. }, .. } => not_serving,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn all_of(version: &str) -> Vec<(String, bool)> {
+    vec![(version.to_owned(), true); 3]
+}
+
+/// Why the version fails: at once, or when its time is up.
+const TROUBLES: [&str; 4] =
+    ["crash db@v2", "image-missing db@v2", "never-ready db@v2", "unschedulable db@v2"];
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_in_the_way_of_its_stateful_set_goes_on_the_way_back() {
+    for (trouble, seed) in TROUBLES.into_iter().zip(701..) {
+        let shop = shop(seed).await;
+        shop.setup.shared.world().faults.push(fault(trouble));
+        let end = shop.deploy("v2").await;
+        let not_serving = rolled_back(&end);
+        assert!(not_serving.is_empty(), "{trouble}: {not_serving:?}");
+        assert_eq!(pods(&shop), all_of("v1"), "{trouble}");
+        let told = shop.setup.told.lock().expect("not poisoned");
+        let gone = |what: &What| matches!(what, What::StepProgress { why, .. } if why.contains("db-2 is of another revision") && why.ends_with("it was deleted"));
+        assert!(told.iter().any(gone), "{trouble}: {told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+pub(crate) async fn a_doomed_pod_of_the_version_before_makes_room_for_the_next_one() {
+    let shop = shop(711).await;
+    {
+        let mut world = shop.setup.shared.world();
+        world.faults.push(fault("crash db@v1"));
+        world.delete(&pod("db-1"), &Precondition::Any).expect("is deleted");
+    }
+    shop.setup.runtime.sleep(Duration::from_secs(30)).await;
+    assert_eq!(pods(&shop)[1], ("v1".to_owned(), false));
+    let end = shop.deploy("v2").await;
+    assert!(succeeded(&end), "{end:?}");
+    assert_eq!(pods(&shop), all_of("v2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_delete_a_pod_in_the_way_is_told_how_to() {
+    for (helped, seed) in [(false, 721), (true, 722)] {
+        let mut shop = shop(seed).await;
+        shop.setup.shared.world().faults.push(fault("crash db@v2"));
+        let cluster = Hindered { keeps: Some("Pod"), ..Hindered::of(&shop.setup) };
+        shop.setup.cluster = Some(Arc::new(cluster));
+        let command = "`kubectl delete pod db-2 --namespace shop` lets ";
+        let person = async {
+            // He has read what the run waits for.
+            let waits =
+                |what: &What| matches!(what, What::StepProgress { why, .. } if why.starts_with(command));
+            while helped && !shop.setup.told.lock().expect("not poisoned").iter().any(waits) {
+                shop.setup.runtime.sleep(Duration::from_secs(1)).await;
+            }
+            if helped {
+                shop.setup.shared.world().delete(&pod("db-2"), &Precondition::Any).expect("is deleted");
+            }
+        };
+        let (end, ()) = futures::future::join(shop.deploy("v2"), person).await;
+        let not_serving = rolled_back(&end);
+        if helped {
+            assert!(not_serving.is_empty(), "{not_serving:?}");
+            assert_eq!(pods(&shop), all_of("v1"));
+        } else {
+            let [failure] = not_serving else { panic!("{not_serving:?}") };
+            assert!(failure.hint.as_ref().is_some_and(|hint| hint.starts_with(command)), "{failure:?}");
+            assert!(failure.message.contains("nobody may delete"), "{failure:?}");
+            assert_eq!(pods(&shop)[2], ("v2".to_owned(), false));
+        }
+    }
+}
