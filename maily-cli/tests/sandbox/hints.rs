@@ -201,6 +201,9 @@ fn a_rollout_that_is_never_ready_names_the_pod_and_shows_the_end_of_its_log() {
     let told = format!("{}{}", failed.out, failed.err);
     assert!(told.contains("seen at: Pod shop-staging/web-"), "{told}");
     assert!(told.contains("last lines of its log:"), "{told}");
+    let help =
+        "what `web` waits for, or why its readiness probe does not succeed; `--timeout` gives it more time";
+    assert!(told.split_whitespace().collect::<Vec<_>>().join(" ").contains(help), "{told}");
     // The pod has gone with the version: its log cannot be asked for any more.
     assert!(!told.contains("logs --env staging web"), "{told}");
 }
