@@ -276,11 +276,9 @@ impl Witness {
             let line = format!("  {run} {} {}", segment.epoch, name(event));
             self.note(&line);
             match event {
-                JournalEvent::StepStarted { step, .. } => {
-                    // A gate whose verdict was too old is passed once more.
-                    if book.verdicts.remove(step).is_some() {
-                        book.told.remove(&(step.clone(), "applied"));
-                    }
+                // A gate whose verdict was too old is passed once more.
+                JournalEvent::StepStarted { step, .. } if book.verdicts.remove(step).is_some() => {
+                    book.told.remove(&(step.clone(), "applied"));
                 }
                 JournalEvent::GateDecided { step, verdict, .. } => {
                     book.verdicts.insert(step.clone(), verdict.clone());
