@@ -16,7 +16,7 @@ use crate::{
     exit::{CliError, Code},
     file,
     render::{self, Ui},
-    wire::{connect, project_path},
+    wire::{connect, project_path, sandbox_path},
 };
 
 const TEMPLATE: &str = include_str!("template.yaml");
@@ -167,7 +167,10 @@ pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<
         ui.document("binding", &json!({"environment": name.to_string(), "context": context, "namespace": namespace, "cluster": info.identity, "server": info.server, "fence": fence}))?;
     } else {
         ui.tell(&format!("`{name}` is bound to {} ({}), namespace `{namespace}`", info.server, info.version));
-        if let Some(former) = known.map(|known| &known.namespace).filter(|former| **former != namespace) {
+        // Where nothing was ever released there is nothing to leave behind.
+        let used = former.is_some() || sandbox_path(globals).exists();
+        let moved = known.filter(|known| used && known.namespace != namespace);
+        if let Some(former) = moved.map(|known| &known.namespace) {
             ui.tell(&format!(
                 "{} it was in namespace `{former}` until now: what is released and on record there stays there",
                 ui.paint.warn("!")

@@ -113,6 +113,8 @@ async fn who_binds_another_namespace_is_told_of_the_former_one() {
         let args = ["--kubeconfig", "kubeconfig", "env", "bind", "production", "--context", "c"];
         desk.run(&[&args[..], &["--namespace", namespace]].concat()).expect(0).err
     };
+    assert!(!bind("other").contains("until now"), "it was in none");
+    assert!(bind("shop").contains("in namespace `other` until now"), "it was bound");
     assert!(!bind("shop").contains("until now"), "the same");
     desk.sandbox(&["deploy", "--version", "v1", "--yes"]).expect(0);
     let told = bind("staging");
