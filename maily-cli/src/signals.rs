@@ -22,6 +22,15 @@ struct State {
     under_way: Option<(CancellationToken, Option<&'static str>)>,
 }
 
+impl State {
+    /// From now on signals are this process's to answer.
+    fn hear(&mut self) {
+        if !self.listens {
+            self.listens = hear();
+        }
+    }
+}
+
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -35,9 +44,7 @@ impl UnderWay {
         let token = CancellationToken::new();
         let mut state = state();
         state.under_way = Some((token.clone(), line));
-        if !state.listens {
-            state.listens = hear();
-        }
+        state.hear();
         Self(token)
     }
 
@@ -60,9 +67,7 @@ impl Asking {
     pub(crate) fn begin() -> Self {
         let mut state = state();
         state.asks = true;
-        if !state.listens {
-            state.listens = hear();
-        }
+        state.hear();
         Self
     }
 }

@@ -443,7 +443,6 @@ mod tests {
         assert_eq!(told(&run), format!("{begun}stuck: it was changed meanwhile: {see}"));
         run.stuck = None;
         let next = "`mailyctl resume --env production` or `mailyctl abort --env production`";
-        run.alive = false;
         let silent = "its holder ops@host/1 shows no life since 10:01:07Z";
         assert_eq!(told(&run), format!("{begun}{silent}: {next}"));
         run.seen = None;

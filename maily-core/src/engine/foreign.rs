@@ -84,7 +84,7 @@ pub(crate) fn name_added<'a>(
         added.retain(|(_, paths)| !paths.is_empty());
         let Some(told) = in_words(&added) else { continue };
         let key = live.key();
-        let namespace = key.namespace.as_ref().map(|name| format!(" --namespace {name}")).unwrap_or_default();
+        let namespace = key.namespace_option();
         let kind = key.kind.kind.to_lowercase();
         let hint = format!(
             "{} has in its pods what no release has set, and none takes away: {told}; if that is why, `kubectl edit {kind} \

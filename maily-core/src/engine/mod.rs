@@ -49,6 +49,6 @@ pub use crate::run::{
 };
 pub(crate) use crate::run::{
     SUSPEND, belongs_to, changed_by, compared, drifted, foreign_labels, forward_run_of, is_beyond_any_epoch,
-    object_digest, strip_bookkeeping, told, without_bookkeeping,
+    object_digest, strip_bookkeeping, told, told_edit, without_bookkeeping,
 };
 pub use crate::steps::MayWrite;

@@ -9,7 +9,7 @@ use super::{
     history::Release,
     object_digest,
     planner::{DryRun, Observed, PlanProblem, PlanProblems, Wanted, to_ask_about, to_look_for},
-    told,
+    told_edit,
 };
 use crate::{
     object::{Object, ObjectKey, ObjectKind, by_kind, last_editor},
@@ -371,10 +371,8 @@ pub(super) fn out_of_date(plan: &Plan, seen: &BTreeMap<ObjectKey, Object>, seale
                     what
                 } else {
                     let fields = super::difference(&scope.project(&before.object), &now);
-                    let fields: Vec<String> = fields.iter().take(3).map(told).collect();
                     let by = changed_by(sealer, live, &before.object);
-                    let by = if by.is_empty() { String::new() } else { format!(" (by {})", by.join(", ")) };
-                    format!("was changed since: {}{by}", fields.join(", "))
+                    format!("was changed since: {}", told_edit(&fields, &by))
                 }
             }
         };

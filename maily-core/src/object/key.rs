@@ -107,6 +107,11 @@ impl ObjectKey {
         Self { kind, namespace: namespace.map(str::to_owned), name: name.into() }
     }
 
+    /// The option by which kubectl finds it, with a space before it; empty outside of namespaces.
+    pub(crate) fn namespace_option(&self) -> String {
+        self.namespace.as_ref().map(|name| format!(" --namespace {name}")).unwrap_or_default()
+    }
+
     fn identity(&self) -> (&str, &str, Option<&str>, &str) {
         (self.kind.group(), &self.kind.kind, self.namespace.as_deref(), &self.name)
     }

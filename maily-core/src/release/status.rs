@@ -16,7 +16,7 @@ use crate::{
         Environment, EnvironmentError, FenceSight, LeaseSight, NAMESPACE, Operation, ReleaseId, RunId,
         Sealer, Storage, changed_by, drifted, epoch_of, foreign_labels, forward_run_of,
         history::{Head, Release, Released, Unfinished},
-        patiently, read_objects, released_view, remedy, run_of, sight_of_lease, told, told_added,
+        patiently, read_objects, released_view, remedy, run_of, sight_of_lease, told_added, told_edit,
     },
     model::{Fencing, Resolved},
     object::{Object, ObjectKey},
@@ -387,10 +387,8 @@ impl Look<'_> {
             let (now, digest) = released_view(self.sealer, live, &released.desired);
             if *fingerprint != digest {
                 let fields = drifted(&released.desired, &now);
-                let fields: Vec<String> = fields.iter().take(3).map(told).collect();
                 let by = changed_by(self.sealer, live, &released.desired);
-                let by = if by.is_empty() { String::new() } else { format!(" (by {})", by.join(", ")) };
-                found.push(format!("{}: {}{by}", key.short(), fields.join(", ")));
+                found.push(format!("{}: {}", key.short(), told_edit(&fields, &by)));
             }
         }
         found

@@ -72,10 +72,18 @@ pub enum Health {
     Failed(Box<Reason>),
 }
 
+fn count(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or_default()
+}
+
 impl Health {
     pub(super) fn waiting(ready: i64, desired: i64, why: impl Into<String>) -> Self {
-        let count = |number: i64| u32::try_from(number).unwrap_or_default();
         Self::Waiting { ready: count(ready), desired: count(desired), why: why.into() }
+    }
+
+    pub(super) fn held_up(ready: i64, desired: i64, why: String, pod: &Object, doomed: bool) -> Self {
+        let (ready, desired) = (count(ready), count(desired));
+        Self::HeldUp { ready, desired, why, pod: Box::new(pod.clone()), doomed }
     }
 }
 

@@ -249,9 +249,7 @@ fn held_up(pod: &Object, ready: i64, desired: i64) -> Health {
     let said = doomed.as_ref().map(|reason| reason.message.clone()).or_else(|| why_not_ready(pod));
     let said = said.unwrap_or_else(|| "it is not ready".to_owned());
     let why = format!("{} is of another revision and in the way: {said}", pod.name());
-    let count = |number: i64| u32::try_from(number).unwrap_or_default();
-    let (ready, desired) = (count(ready), count(desired));
-    Health::HeldUp { ready, desired, why, pod: Box::new(pod.clone()), doomed: doomed.is_some() }
+    Health::held_up(ready, desired, why, pod, doomed.is_some())
 }
 
 pub(super) fn daemon_set(target: &Target, live: &Object, evidence: &Evidence<'_>) -> Health {

@@ -1,6 +1,6 @@
 //! Who changed an object by hand.
 
-use super::{Sealer, compared, drifted};
+use super::{FieldChange, Sealer, compared, drifted, told};
 use crate::object::{FieldSet, Object, editors, managers};
 
 /// Who changed by hand what a release or a run had set: who owns one of these fields now, in the object or by scaling
@@ -18,6 +18,13 @@ pub(crate) fn changed_by<'a>(sealer: &Sealer, live: &'a Object, set: &Object) ->
         return people(editors(live)).collect();
     }
     owners
+}
+
+/// The first of what was changed, and by whom, in a line.
+pub(crate) fn told_edit(fields: &[FieldChange], by: &[&str]) -> String {
+    let first: Vec<String> = fields.iter().take(3).map(told).collect();
+    let by = if by.is_empty() { String::new() } else { format!(" (by {})", by.join(", ")) };
+    format!("{}{by}", first.join(", "))
 }
 
 /// Clients by which people change objects.

@@ -75,6 +75,5 @@ pub(super) fn way_on(pod: &Object) -> String {
 }
 
 fn command(pod: &Object) -> String {
-    let place = pod.namespace().map(|namespace| format!(" --namespace {namespace}")).unwrap_or_default();
-    format!("`kubectl delete pod {}{place}`", pod.name())
+    format!("`kubectl delete pod {}{}`", pod.name(), pod.key().namespace_option())
 }

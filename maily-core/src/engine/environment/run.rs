@@ -117,6 +117,9 @@ impl Environment {
         let tell = |why| self.tell_before(&asked, options, What::Waiting { why });
         let until = self.runtime.now() + SERVES_WITHIN;
         let mut failures = not_serving(&heard.providers.cluster, &self.runtime, live, until, tell).await;
+        if failures.is_empty() {
+            return Ok(failures);
+        }
         let kept = planned.plan.unchanged.iter();
         let workloads: Vec<_> = kept
             .filter_map(|kept| Some((planned.seen.get(kept.desired.key())?.clone(), &kept.desired)))

@@ -156,8 +156,8 @@ fn remedy(failure: &mut Failure, base: Option<ReleaseId>) -> String {
                 None => format!("put {object} back as it {state}"),
             };
             format!(
-                "decide which state is right: {back}; then `mailyctl resume` takes the rest back too; or `mailyctl abort --leave`, which ends the run with everything as it is, so that \
-                 the next deploy or rollback brings a whole release"
+                "decide which state is right: {back}; then `mailyctl resume` takes the rest back too; or \
+                 `mailyctl abort --leave`, which ends the run with everything as it is, so that the next deploy or rollback brings a whole release"
             )
         }
         VANISHED => "see in what it changes how it ended: if there is something to take back, `mailyctl resume` runs \

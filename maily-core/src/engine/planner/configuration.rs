@@ -37,8 +37,7 @@ fn told(change: &Change, users: &[&ObjectKey]) -> String {
     let names: Vec<String> = users.iter().map(|key| key.short()).collect();
     let called: Vec<String> =
         users.iter().map(|key| format!("{}/{}", key.kind.kind.to_lowercase(), key.name)).collect();
-    let namespace =
-        change.key.namespace.as_ref().map(|name| format!(" --namespace {name}")).unwrap_or_default();
+    let namespace = change.key.namespace_option();
     format!(
         "{} changes, and the pods of {} stay: they keep variables from it until they start again, by \
          `kubectl rollout restart{namespace} {}`; mounted files follow within a minute or two; a hash of it in the \

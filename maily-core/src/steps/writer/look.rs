@@ -7,7 +7,7 @@ use crate::{
     provider::{Precondition, WriteOptions},
     run::{
         Before, Change, Direction, Failure, FieldChange, MANAGER, What, changed_by, difference, drifted,
-        epoch_of, object_digest, run_of, told,
+        epoch_of, object_digest, run_of, told_edit,
     },
     steps::context::Trouble,
 };
@@ -178,9 +178,7 @@ impl Writer<'_> {
         if fields.is_empty() {
             return "it was deleted and made again meanwhile".to_owned();
         }
-        let fields: Vec<String> = fields.iter().take(3).map(told).collect();
         let by = changed_by(&self.context.sealer, live, written.unwrap_or(&before.object));
-        let by = if by.is_empty() { String::new() } else { format!(" (by {})", by.join(", ")) };
-        format!("it was changed meanwhile: {}{by}", fields.join(", "))
+        format!("it was changed meanwhile: {}", told_edit(&fields, &by))
     }
 }
