@@ -86,6 +86,8 @@ async fn an_edit_that_was_set_back_is_no_conflict() {
         let image = format!("main=registry.example/shop/beta:{version}");
         site.kubectl(&["set", "image", "deployment/beta", &image]).expect(0);
     }
+    // Until its controller has seen them, it does not serve, and a plan says so.
+    site.kubectl(&["rollout", "status", "deployment/beta"]).expect(0);
     let same = site.run(&["plan", "--version", "v1", "--exit-code"]).expect(0);
     assert!(!same.out.contains("drift"), "{}", same.out);
     site.run(&["deploy", "--version", "v2", "--yes"]).expect(0);
