@@ -58,6 +58,8 @@ defects! {
     NoStampingBarrier = "no-stamping-barrier",
     /// A takeover ends at an object that it would stamp and that is not there.
     AbsentNotStamped = "absent-not-stamped",
+    /// A takeover leaves pods as they are that a late deletion may take.
+    PodsNotStamped = "pods-not-stamped",
     /// A takeover stamps by an apply, which takes away what it does not name.
     StampErases = "stamp-erases",
     /// Absence counts while a create may be on its way.

@@ -56,6 +56,7 @@ const CHECKS: &[(Defect, Check)] = &[
     (Defect::OwnWriteUnknown, Check::Straggler { dies: true }),
     (Defect::NoStampingBarrier, Check::Straggler { dies: true }),
     (Defect::AbsentNotStamped, Check::LateAfterTakeover),
+    (Defect::PodsNotStamped, Check::Named),
     (Defect::StampErases, Check::Straggler { dies: true }),
     (Defect::AbsenceAssumed, Check::Straggler { dies: false }),
     (Defect::UndoSkipsEqual, Check::Straggler { dies: false }),

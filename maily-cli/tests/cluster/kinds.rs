@@ -12,7 +12,7 @@ fn template(name: &str, version: &str, annotations: Value, restart: &str) -> Val
             "containers": [{"name": "main", "image": format!("registry.example/shop/{name}:{version}")}]}})
 }
 
-fn stateful_set(version: &str, annotations: Value, policy: &str) -> String {
+pub(crate) fn stateful_set(version: &str, annotations: Value, policy: &str) -> String {
     documents(&[
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "store"},
             "spec": {"clusterIP": "None", "selector": {"app": "store"}, "ports": [{"port": 5432}]}}),

@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 
 use super::{
     Direction, Environment, EnvironmentError, Epoch, Lease, LeaseError, Outcome, RunEnd, RunId, RunOptions,
-    Sealer, StepId, Storage, What, epoch,
+    Sealer, Step, StepId, Storage, What, epoch,
     executor::Executor,
     fence::Gate,
     history::{Head, Unfinished},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     planted::{Defect, is_planted},
-    steps::{Context, Halt, Trouble, left_alone, stamp},
+    steps::{Context, Halt, Trouble, left_alone, stamp, stamp_pods},
 };
 
 /// How long the records may be out of reach.
@@ -385,18 +385,24 @@ impl Environment {
     }
 }
 
-/// Stamps what a former process may still write. Nobody is kept from leaving a run by an object that cannot be stamped.
+/// Stamps what a former process may still change. Nobody is kept from leaving a run by an object that cannot be stamped.
 async fn stamp_open(context: &Context, state: &RunState, leaves: bool) -> Result<(), (StepId, Trouble)> {
-    for step in state.open().into_iter().filter(|_| !is_planted(Defect::NoStampingBarrier)) {
-        let back = matches!(
-            state.of(&step.id).map(|known| &known.progress),
-            Some(Progress::Undoing | Progress::UndoFailed(..))
-        );
-        let direction = if back { Direction::Back } else { Direction::Forward };
-        match stamp(context, step, direction).await {
-            Err(Trouble::Failed(why)) if leaves => context.tell(What::Waiting { why: why.message }),
-            stamped => stamped.map_err(|trouble| (step.id.clone(), trouble))?,
+    let through = |step: &Step, stamped| match stamped {
+        Err(Trouble::Failed(why)) if leaves => {
+            context.tell(What::Waiting { why: why.message });
+            Ok(())
         }
+        stamped => stamped.map_err(|trouble| (step.id.clone(), trouble)),
+    };
+    let direction_of = |step: &Step| match state.of(&step.id).map(|known| &known.progress) {
+        Some(Progress::Undoing | Progress::Undone | Progress::UndoFailed(..)) => Direction::Back,
+        _ => Direction::Forward,
+    };
+    for step in state.open().into_iter().filter(|_| !is_planted(Defect::NoStampingBarrier)) {
+        through(step, stamp(context, step, direction_of(step)).await)?;
+    }
+    for step in state.followed() {
+        through(step, stamp_pods(context, step, direction_of(step)).await)?;
     }
     Ok(())
 }

@@ -201,8 +201,8 @@ impl Found {
                 wanted.add(kind.group(), &resource.plural, place, None, &["watch"]);
             }
             if object.kind() == "StatefulSet" {
-                // One that is in the way of its own controller.
-                wanted.add("", "pods", place, None, &["delete"]);
+                // One that is in the way of its own controller; and marked, that nobody else deletes it late.
+                wanted.add("", "pods", place, None, &["get", "patch", "delete"]);
             }
             if object.kind() == "CronJob" {
                 // Whose pods are whose.

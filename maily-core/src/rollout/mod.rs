@@ -15,6 +15,6 @@ mod workload;
 pub(crate) use digests::digests;
 pub use judge::{Evidence, Health, Reason, judge};
 pub(crate) use judge::{RESTARTED, serves};
-pub(crate) use pod::{unready, unready_since};
+pub(crate) use pod::{is_ready, unready, unready_since};
 pub use target::Target;
 pub(crate) use workload::REVISION;

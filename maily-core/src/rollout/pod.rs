@@ -129,7 +129,7 @@ pub(crate) fn unready(pod: &Object) -> Option<Option<(String, bool)>> {
     Some(held.next().flatten())
 }
 
-pub(super) fn is_ready(pod: &Object) -> bool {
+pub(crate) fn is_ready(pod: &Object) -> bool {
     find(pod, "Ready").is_some_and(|condition| text(condition, "status") == Some("True"))
 }
 

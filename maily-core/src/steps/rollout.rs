@@ -7,7 +7,7 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use super::{
     clearing::Clearing,
     context::{Context, End, Past, Trouble},
-    evidence, job,
+    evidence,
     presence::Presence,
     waited::Waited,
     watcher::{Follower, Unready},
@@ -18,7 +18,7 @@ use crate::{
     planted::{Defect, is_planted},
     provider::{Effect, ErrorKind, ProviderError},
     rollout::{Health, Reason, Target, serves},
-    run::{Change, Direction, Failure, Operation, Step, StepId, Work},
+    run::{Change, Direction, Failure, Operation, Step, StepId},
     runtime::Moment,
 };
 
@@ -356,24 +356,4 @@ async fn failed(context: &Context, follower: &Follower, reason: Reason, service:
     }
     failure.events = evidence::events(context, &follower.involved(&reason.object)).await;
     failure
-}
-
-/// Stamps what an open step of a former process may still write.
-pub(crate) async fn stamp(context: &Context, step: &Step, direction: Direction) -> Result<(), Trouble> {
-    let deadline = context.runtime.now() + Duration::from_secs(60);
-    let mut writer = Writer::new(context, step, direction, deadline, Past::Unknown);
-    let of_job;
-    let changes = match &step.work {
-        Work::Job { job, undo } => {
-            of_job = job::changes(context, job, undo.as_ref());
-            &of_job[..]
-        }
-        Work::Rollout { changes } | Work::Prune { changes } => changes,
-        // No object of the cluster is written.
-        Work::Frontend { .. } | Work::Check { .. } | Work::Barrier {} => &[],
-    };
-    for change in changes {
-        writer.stamp(change).await?;
-    }
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -58,8 +58,51 @@ pub(crate) struct Hindered {
     pub(crate) lost: Option<(&'static str, AtomicU32)>,
     /// Objects of this kind cannot be deleted.
     pub(crate) keeps: Option<&'static str>,
+    /// The first deletion of a pod is on its way for long.
+    pub(crate) late: Option<Arc<Late>>,
     /// Logs have lines of so many bytes.
     pub(crate) lines_of: Option<usize>,
+}
+
+/// A deletion that arrives when the next one of its kind is sent: nobody who waits for its answer gets one.
+#[derive(Debug)]
+pub(crate) struct Late {
+    /// Deletions before this moment are turned away.
+    pub(crate) from: Moment,
+    sent: Mutex<Option<(ObjectKey, Precondition)>>,
+    came_to: OnceLock<Result<(), ErrorKind>>,
+}
+
+impl Late {
+    pub(crate) fn from(from: Moment) -> Arc<Self> {
+        Arc::new(Self { from, sent: Mutex::default(), came_to: OnceLock::new() })
+    }
+
+    /// What became of it once it arrived.
+    pub(crate) fn came_to(&self) -> Option<Result<(), ErrorKind>> {
+        self.came_to.get().copied()
+    }
+
+    /// Before another deletion: keeps the first one for ever, and lets it arrive ahead of the second.
+    async fn meet(
+        &self,
+        hindered: &Hindered,
+        key: &ObjectKey,
+        precondition: &Precondition,
+    ) -> Result<(), ProviderError> {
+        if !self.from.since(hindered.runtime.now()).is_zero() {
+            let (kind, message) = (ErrorKind::Unavailable, "not now");
+            return Err(ProviderError::new(kind, "kubernetes", "delete", key.to_string(), message)
+                .with_effect(Effect::None));
+        }
+        let sent = self.sent.lock().expect("not poisoned").replace((key.clone(), precondition.clone()));
+        let Some((key, precondition)) = sent else { return std::future::pending().await };
+        if self.came_to.get().is_none() {
+            let arrived = hindered.cluster.delete(&key, &precondition).await;
+            self.came_to.get_or_init(|| arrived.map(|_| ()).map_err(|error| error.kind()));
+        }
+        Ok(())
+    }
 }
 
 impl Hindered {
@@ -78,6 +121,7 @@ impl Hindered {
             silent_to: None,
             lost: None,
             keeps: None,
+            late: None,
             lines_of: None,
         }
     }
@@ -173,6 +217,9 @@ impl Cluster for Hindered {
             let (kind, message) = (ErrorKind::PermissionDenied, "nobody may delete these");
             return Err(ProviderError::new(kind, "kubernetes", "delete", key.to_string(), message)
                 .with_effect(Effect::None));
+        }
+        if let Some(late) = self.late.as_ref().filter(|_| key.kind.kind == "Pod") {
+            late.meet(self, key, precondition).await?;
         }
         let answer = self.cluster.delete(key, precondition).await?;
         self.arrives(&key.name, answer)

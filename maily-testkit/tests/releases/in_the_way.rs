@@ -3,14 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use maily_core::{
-    engine::{Failure, Outcome, RunEnd, What},
+    engine::{Failure, Outcome, RunEnd, What, Wish},
     object::{Object, ObjectKey, ObjectKind},
-    provider::Precondition,
+    provider::{ErrorKind, Precondition},
+    runtime::within,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    hindered::Hindered,
+    hindered::{Hindered, Late},
     setup::{fault, succeeded},
     shop::{OF_MANIFESTS, Shop},
 };
@@ -126,5 +127,26 @@ async fn who_may_not_delete_a_pod_in_the_way_is_told_how_to() {
             assert!(failure.message.contains("nobody may delete"), "{failure:?}");
             assert_eq!(pods(&shop)[2], ("v2".to_owned(), false));
         }
+    }
+}
+
+/// Its sender is gone, it is on its way, and the pod does not move: only a mark of who took over refuses it.
+#[tokio::test(start_paused = true)]
+pub(crate) async fn a_deletion_of_a_pod_in_the_way_that_is_late_lands_on_none_after_a_takeover() {
+    // While a step goes back, and when all of them are back and are waited for.
+    for (after_s, seed) in [(0, 731), (150, 732)] {
+        let mut shop = shop(seed).await;
+        shop.setup.shared.world().faults.push(fault("image-missing db@v2"));
+        let late = Late::from(shop.setup.runtime.now() + Duration::from_secs(after_s));
+        let cluster = Hindered { late: Some(Arc::clone(&late)), ..Hindered::of(&shop.setup) };
+        shop.setup.cluster = Some(Arc::new(cluster));
+        let died = within(&*shop.setup.runtime, Duration::from_secs(200), shop.deploy("v2")).await;
+        assert!(died.is_none(), "it waits for the answer: {died:?}");
+        assert_eq!(late.came_to(), None);
+        let (environment, options) = (shop.setup.environment(), shop.setup.options("second"));
+        let end = environment.take_over(None, Wish::Resume, &options).await.expect("goes on");
+        assert!(rolled_back(end.as_ref().expect("is there")).is_empty(), "{after_s}: {end:?}");
+        assert_eq!(pods(&shop), all_of("v1"));
+        assert_eq!(late.came_to(), Some(Err(ErrorKind::Conflict)), "after {after_s} s");
     }
 }

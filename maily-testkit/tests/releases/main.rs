@@ -270,9 +270,11 @@ async fn a_second_run_is_told_who_holds_the_environment() {
 fn every_rule_that_is_taken_away_turns_its_test_red() {
     use maily_core::planted::{Defect, turns_red};
 
+    let late = in_the_way::a_deletion_of_a_pod_in_the_way_that_is_late_lands_on_none_after_a_takeover;
     let finalizer =
         waiting::a_finalizer_that_keeps_what_is_deleted_is_told_within_seconds_also_on_the_way_back;
-    let tests: [(Defect, fn()); 10] = [
+    let tests: [(Defect, fn()); 11] = [
+        (Defect::PodsNotStamped, late),
         (Defect::HeldUpAwaited, in_the_way::a_doomed_pod_of_the_version_before_makes_room_for_the_next_one),
         (Defect::GoneRemade, hand::what_a_person_deleted_and_put_back_counts_as_taken_back),
         (Defect::ConflictFails, refused::a_conflict_over_what_is_still_as_captured_ends_no_step),

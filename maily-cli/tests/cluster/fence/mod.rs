@@ -4,6 +4,7 @@
 mod install;
 mod lagging;
 mod paused;
+mod pods;
 mod relay;
 mod slow;
 mod webhook;

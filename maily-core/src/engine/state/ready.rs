@@ -174,4 +174,13 @@ impl RunState {
             })
             .collect()
     }
+
+    /// Steps whose workloads a former process may have followed at last. What was taken back is followed once more in
+    /// the end.
+    pub fn followed(&self) -> Vec<&Step> {
+        let steps = self.plan.steps.iter();
+        let progress = |step: &Step| self.steps.get(&step.id).map(|state| &state.progress);
+        let past = |step: &Step| matches!(progress(step), None | Some(Progress::Pending | Progress::Applied));
+        steps.filter(|step| !past(step)).collect()
+    }
 }

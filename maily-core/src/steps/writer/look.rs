@@ -78,7 +78,7 @@ impl Writer<'_> {
     }
 
     /// A newer epoch than ours on an object ends the holder.
-    fn checked(&self, object: Object) -> Result<Object, Trouble> {
+    pub(super) fn checked(&self, object: Object) -> Result<Object, Trouble> {
         let newer = epoch_of(&object).is_some_and(|epoch| epoch > self.context.epoch);
         if newer && !is_planted(Defect::NewerEpochIgnored) {
             return Err(self.context.lost());

@@ -6,6 +6,7 @@ mod back;
 mod delete;
 mod forward;
 mod look;
+mod pods;
 mod send;
 
 use std::time::Duration;

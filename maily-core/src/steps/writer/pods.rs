@@ -1,0 +1,82 @@
+//! Pods, which are no objects of a release: marked where a former holder may still delete them.
+
+use serde_json::json;
+
+use super::Writer;
+use crate::{
+    object::{Object, ObjectKey, ObjectKind},
+    planted::{Defect, is_planted},
+    provider::{ErrorKind, ListQuery, ProviderError, WriteOptions, exactly, patch_of},
+    rollout::is_ready,
+    run::{EPOCH, Failure, MANAGER, What, epoch_of},
+    steps::context::Trouble,
+};
+
+impl Writer<'_> {
+    /// Marks the pods of a StatefulSet that are not ready: whoever deletes one of them as he saw it before is refused. One
+    /// that has become ready has moved by itself.
+    pub(crate) async fn stamp_pods(&mut self, set: &ObjectKey) -> Result<(), Trouble> {
+        if is_planted(Defect::PodsNotStamped) {
+            return Ok(());
+        }
+        let query = ListQuery::new(ObjectKind::new("v1", "Pod"), set.namespace.as_deref()).state_only();
+        let pods = loop {
+            match self.context.providers.cluster.list(&query).await {
+                Ok(pods) => break pods,
+                Err(error) => self.after(error).await?,
+            }
+        };
+        for pod in pods {
+            if owner(&pod) == Some(&set.name) {
+                self.stamp_pod(pod).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn stamp_pod(&mut self, pod: Object) -> Result<(), Trouble> {
+        let key = pod.key().clone();
+        let mut seen = Some(pod);
+        while let Some(pod) = seen {
+            let pod = self.checked(pod)?;
+            if pod.is_terminating() || is_ready(&pod) || epoch_of(&pod) == Some(self.context.epoch) {
+                break;
+            }
+            let error = match self.send_mark(&pod).await? {
+                Ok(_) => break,
+                // Nobody is kept from going on by it: a late deletion takes a pod that served nobody.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    self.context.tell(What::Waiting { why: error.brief() });
+                    break;
+                }
+                Err(error) => error,
+            };
+            if error.kind() != ErrorKind::NotFound {
+                self.after(error).await?;
+            }
+            seen = loop {
+                match self.context.providers.cluster.get(&key).await {
+                    Ok(pod) => break pod,
+                    Err(error) => self.after(error).await?,
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Our epoch alone: labels of a release would make the pod an object of it.
+    async fn send_mark(&self, pod: &Object) -> Result<Result<Object, ProviderError>, Trouble> {
+        let mut mark =
+            patch_of(pod.key(), json!({})).map_err(|error| Failure::new("internal", error.to_string()))?;
+        mark.set_annotation(EPOCH, Some(&self.context.epoch.to_string()));
+        let _permit = self.turn().await?;
+        Ok(self.context.providers.cluster.write(&mark, &WriteOptions::merge(MANAGER, exactly(pod))).await)
+    }
+}
+
+/// The name of the StatefulSet that made a pod.
+fn owner(pod: &Object) -> Option<&str> {
+    let owners = pod.items("/metadata/ownerReferences").iter();
+    let mut sets = owners.filter(|owner| owner["controller"] == true && owner["kind"] == "StatefulSet");
+    sets.next()?["name"].as_str()
+}
