@@ -3,6 +3,7 @@
 //! `planner` and `state` are pure; `executor` is the one effectful loop; everything that is written down stands in
 //! `journal`. The engine carries steps out and knows nothing of what is in them; they know nothing of the engine.
 
+mod ailment;
 mod environment;
 mod epoch;
 mod executor;
@@ -24,6 +25,7 @@ mod sweep;
 mod takeover;
 mod wish;
 
+pub(crate) use ailment::Ailment;
 pub use environment::{Environment, EnvironmentError, Loss, LostValue, Planned, RunOptions, StoredValues};
 pub use epoch::Claim;
 pub(crate) use epoch::{claimants, runs_after};
@@ -35,7 +37,7 @@ pub(crate) use lease::{LeaseSight, sight as sight_of_lease};
 pub use observe::Depth;
 pub(crate) use observe::{read as read_objects, released_view};
 pub use origins::Origins;
-pub(crate) use origins::{is_exact, known_origins, last_good, remedy};
+pub(crate) use origins::{is_exact, known_origins, last_good, way_back};
 pub(crate) use patience::{OfProvider, patiently};
 pub use state::{Conclusion, Course, GATE_VALID, Next, Progress, RunState, StepState};
 pub use wish::Wish;

@@ -107,17 +107,12 @@ pub(crate) fn last_good(heads: &[ReleaseHead], components: Option<&[String]>) ->
     (0..heads.len() - 1).rev().find(fits).map(|at| heads[at].id)
 }
 
-/// What a person can do about a service that does not serve: read its last words, and go back where the release in force
-/// has brought it as it is, on top of another one. A way back takes nothing away that was there before.
-pub(crate) fn remedy(environment: &str, service: &str, in_force: Option<&ReleaseHead>) -> String {
-    let mut text = format!("`mailyctl logs {service} --env {environment} --previous` shows its last words");
+/// The way back of a service that does not serve, where the release in force has brought it as it is, on top of another
+/// one. A way back takes nothing away that was there before.
+pub(crate) fn way_back(environment: &str, service: &str, in_force: Option<&ReleaseHead>) -> Option<String> {
     let brought = |head: &&ReleaseHead| head.id > ReleaseId(1) && head.origins.get(service) == Some(&head.id);
-    if in_force.filter(brought).is_some() {
-        text.push_str(&format!(
-            "; `mailyctl rollback --env {environment} --components {service} --last-good` goes back"
-        ));
-    }
-    text
+    in_force.filter(brought)?;
+    Some(format!("`mailyctl rollback --env {environment} --components {service} --last-good` goes back"))
 }
 
 #[cfg(test)]

@@ -13,14 +13,14 @@ use super::{
 };
 use crate::{
     engine::{
-        Environment, EnvironmentError, FenceSight, LeaseSight, NAMESPACE, Operation, ReleaseId, RunId,
-        Sealer, Storage, changed_by, drifted, epoch_of, foreign_labels, forward_run_of,
+        Ailment, Environment, EnvironmentError, FenceSight, LeaseSight, NAMESPACE, Operation, ReleaseId,
+        RunId, Sealer, Storage, changed_by, drifted, epoch_of, foreign_labels, forward_run_of,
         history::{Head, Release, Released, Unfinished},
-        patiently, read_objects, released_view, remedy, run_of, sight_of_lease, told_added, told_edit,
+        patiently, read_objects, released_view, run_of, sight_of_lease, told_added, told_edit, way_back,
     },
     model::{Fencing, Resolved},
     object::{Object, ObjectKey},
-    rollout::{Evidence, Health, Target, judge},
+    rollout::{Evidence, Health, Obstacle, Target, judge},
 };
 
 /// State of an environment.
@@ -244,8 +244,9 @@ impl Look<'_> {
             self.frontend(sight, &mut state);
         }
         let judged = |key: &&ObjectKey| key.kind.keeps_pods();
+        let mut ailment = None;
         for key in self.of(Some(name)).map(|(key, _)| key).filter(judged) {
-            self.workload(key, &mut state);
+            ailment = self.workload(key, &mut state).or(ailment);
         }
         // Pods that serve serve nobody without their Service; why something does not get there says more than what is gone.
         let says_more =
@@ -258,8 +259,15 @@ impl Look<'_> {
             state.why = Some(why.to_owned());
         }
         // A run that is at work does something about it itself.
-        if state.state == ServiceHealth::Failing && self.run.is_none() {
-            state.hint = Some(remedy(self.environment, name, Some(&self.release.head)));
+        if self.run.is_none() {
+            let in_force = Some(&self.release.head);
+            state.hint = match (state.state, ailment) {
+                (ServiceHealth::Failing, Some(ailment)) => ailment.remedy(self.environment, name, in_force),
+                (ServiceHealth::Failing, None) => way_back(self.environment, name, in_force),
+                // It would not get there by itself.
+                (ServiceHealth::Progressing, Some(ailment)) => ailment.command(),
+                _ => None,
+            };
         }
         state
     }
@@ -276,19 +284,23 @@ impl Look<'_> {
         (state.state, state.why) = (judged.health, judged.why);
     }
 
-    fn workload(&self, key: &ObjectKey, state: &mut ServiceState) {
+    /// Adds a workload to what is known of its service; answers what ails it, where that is what counts.
+    fn workload(&self, key: &ObjectKey, state: &mut ServiceState) -> Option<Ailment> {
         let Some(live) = self.live.get(key) else {
             state.state = ServiceHealth::Missing;
             state.why = Some(format!("{} does not exist", key.short()));
-            return;
+            return None;
         };
-        let Some(target) = Target::pin(live) else { return };
+        let target = Target::pin(live)?;
         let pods = self.pods.iter().filter(|pod| target.selects(pod)).collect();
         let (serve, shall) = counts(live);
         let calm =
             matches!(state.state, ServiceHealth::Serving | ServiceHealth::Stopped | ServiceHealth::Unknown);
         let replica_sets = self.replica_sets.iter().collect();
-        match judge(&target, &Evidence { live: Some(live), pods, all_pods: true, replica_sets }) {
+        let evidence = Evidence { live: Some(live), pods, all_pods: true, replica_sets };
+        let health = judge(&target, &evidence);
+        let ailment = Ailment::of(&health, &evidence.pods);
+        match health {
             Health::Done => {
                 state.ready += shall;
                 state.desired += shall;
@@ -301,7 +313,7 @@ impl Look<'_> {
                     state.state = ServiceHealth::Serving;
                 }
             }
-            Health::HeldUp { ready, desired, why, doomed: true, .. } => {
+            Health::HeldUp { ready, desired, why, obstacle: Obstacle::Doomed, .. } => {
                 state.ready += ready;
                 state.desired += desired;
                 (state.state, state.why) = (ServiceHealth::Failing, Some(why));
@@ -309,9 +321,10 @@ impl Look<'_> {
             Health::Waiting { ready, desired, why } | Health::HeldUp { ready, desired, why, .. } => {
                 state.ready += ready;
                 state.desired += desired;
-                if calm {
-                    (state.state, state.why) = (ServiceHealth::Progressing, Some(why));
+                if !calm {
+                    return None;
                 }
+                (state.state, state.why) = (ServiceHealth::Progressing, Some(why));
             }
             Health::Ask(_) => {
                 state.ready += serve;
@@ -325,6 +338,7 @@ impl Look<'_> {
                 (state.state, state.why) = (ServiceHealth::Failing, Some(reason.message.clone()));
             }
         }
+        ailment
     }
 
     /// What of a service is not there, without a run that has taken it out.

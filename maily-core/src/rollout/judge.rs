@@ -53,7 +53,7 @@ pub enum Health {
         /// What for.
         why: String,
     },
-    /// It goes on only once somebody deletes a pod of another revision: the controller waits until that pod is ready.
+    /// It goes on only once somebody deletes a pod of another revision.
     HeldUp {
         /// Replicas of the new revision that serve.
         ready: u32,
@@ -63,13 +63,24 @@ pub enum Health {
         why: String,
         /// The pod, as it was seen.
         pod: Box<Object>,
-        /// Whether it is known never to become ready.
-        doomed: bool,
+        /// Why nothing replaces it.
+        obstacle: Obstacle,
     },
     /// A pod looks doomed; whether it belongs to the new revision is known once this replica set was read.
     Ask(ObjectKey),
     /// It is known to fail.
     Failed(Box<Reason>),
+}
+
+/// Why a pod of another revision is not replaced by its controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The controller waits until it is ready, which it never becomes.
+    Doomed,
+    /// The controller waits until it is ready.
+    Unready,
+    /// The controller leaves it to people which pods are replaced, and when.
+    ByHand,
 }
 
 fn count(number: i64) -> u32 {
@@ -81,9 +92,9 @@ impl Health {
         Self::Waiting { ready: count(ready), desired: count(desired), why: why.into() }
     }
 
-    pub(super) fn held_up(ready: i64, desired: i64, why: String, pod: &Object, doomed: bool) -> Self {
+    pub(super) fn held_up(ready: i64, desired: i64, why: String, pod: &Object, obstacle: Obstacle) -> Self {
         let (ready, desired) = (count(ready), count(desired));
-        Self::HeldUp { ready, desired, why, pod: Box::new(pod.clone()), doomed }
+        Self::HeldUp { ready, desired, why, pod: Box::new(pod.clone()), obstacle }
     }
 }
 

@@ -13,7 +13,7 @@ mod tests;
 mod workload;
 
 pub(crate) use digests::digests;
-pub use judge::{Evidence, Health, Reason, judge};
+pub use judge::{Evidence, Health, Obstacle, Reason, judge};
 pub(crate) use judge::{RESTARTED, serves};
 pub(crate) use pod::{is_ready, unready, unready_since};
 pub use target::Target;

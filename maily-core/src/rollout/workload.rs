@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     conditions::{find, text, time},
-    judge::{Evidence, Health, Reason},
+    judge::{Evidence, Health, Obstacle, Reason},
     pod::{doomed, is_ready, why_not_ready},
     target::Target,
 };
@@ -16,6 +16,14 @@ use crate::{
 };
 
 pub(crate) const REVISION: &str = "deployment.kubernetes.io/revision";
+
+/// The label of a pod that says of which revision of its StatefulSet it is.
+const SET_REVISION: &str = "controller-revision-hash";
+
+/// The label of a pod that says of which generation of its DaemonSet's template it is.
+const DAEMON_REVISION: &str = "pod-template-generation";
+
+const ON_DELETE: &str = "strategy OnDelete: pods take the new revision only when somebody deletes them";
 
 fn number(live: &Object, path: &str) -> i64 {
     live.int(path).unwrap_or_default()
@@ -203,16 +211,17 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
     if enough && available >= desired && total == desired && all_serve {
         return Health::Done;
     }
-    if let Some(reason) = doomed_of_revision(evidence, "controller-revision-hash", revision) {
+    if let Some(reason) = doomed_of_revision(evidence, SET_REVISION, revision) {
         return Health::Failed(reason);
     }
     let ready = if same { available } else { updated.min(available) };
-    if let Some(pod) = in_the_way(live, evidence, revision) {
+    if let Some(pod) = in_the_way(live, desired, evidence) {
         return held_up(pod, ready, desired);
     }
-    let why = if on_delete && !enough {
-        "strategy OnDelete: pods take the new revision only when somebody deletes them".to_owned()
-    } else if total > desired {
+    if on_delete && !enough {
+        return left_to_people(live, evidence, SET_REVISION, revision, (ready, desired));
+    }
+    let why = if total > desired {
         let surplus = total - desired;
         format!(
             "{surplus} {}",
@@ -226,22 +235,48 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
 
 /// The pod of another revision for whose readiness the controller of a StatefulSet waits, and which it never replaces
 /// by itself: in order, it does nothing before every pod is ready (kubernetes/kubernetes#67250).
-fn in_the_way<'a>(live: &Object, evidence: &Evidence<'a>, revision: Option<&str>) -> Option<&'a Object> {
-    let (revision, strategy) = (revision?, live.text("/spec/updateStrategy/type"));
+fn in_the_way<'a>(live: &Object, desired: i64, evidence: &Evidence<'a>) -> Option<&'a Object> {
+    let strategy = live.text("/spec/updateStrategy/type");
     if live.text("/spec/podManagementPolicy") == Some("Parallel") || strategy == Some("OnDelete") {
         return None;
     }
     let start = number(live, "/spec/ordinals/start");
-    // The pods before it stay of the revision that they are.
     let partition = start + number(live, "/spec/updateStrategy/rollingUpdate/partition");
     let named = |ordinal: i64| {
         let name = format!("{}-{ordinal}", live.name());
-        evidence.pods.iter().copied().find(|pod| pod.name() == name)
+        own_pods(live, evidence).find(|pod| pod.name() == name)
     };
-    // One that is gone or goes is made anew first.
-    let (ordinal, pod) = (start..).map_while(|at| Some((at, named(at)?))).find(|(_, pod)| !is_ready(pod))?;
-    let replaceable = ordinal >= partition && !pod.is_terminating();
-    (replaceable && pod.label("controller-revision-hash") != Some(revision)).then_some(pod)
+    // One that is gone or goes is made anew first. Surplus ones go by themselves.
+    let all = (start..start + desired).map_while(|at| Some((at, named(at)?)));
+    let (ordinal, pod) = all.into_iter().find(|(_, pod)| !is_ready(pod))?;
+    // What it is made anew of: before the partition, of the revision that was whole last.
+    let anew = if ordinal < partition { "/status/currentRevision" } else { "/status/updateRevision" };
+    (!pod.is_terminating() && pod.label(SET_REVISION) != Some(live.text(anew)?)).then_some(pod)
+}
+
+/// The first pod of another revision that nobody but a person replaces.
+fn left_to_people(
+    live: &Object,
+    evidence: &Evidence<'_>,
+    label: &str,
+    revision: Option<&str>,
+    (ready, desired): (i64, i64),
+) -> Health {
+    let left = own_pods(live, evidence).filter(|pod| !pod.is_terminating() && pod.label(label) != revision);
+    match left.min_by_key(|pod| pod.name().to_owned()).filter(|_| revision.is_some()) {
+        Some(pod) => Health::held_up(ready, desired, ON_DELETE.to_owned(), pod, Obstacle::ByHand),
+        None => Health::waiting(ready, desired, ON_DELETE),
+    }
+}
+
+/// Other controllers may have pods with the same labels, and of just that name.
+fn own_pods<'a>(live: &Object, evidence: &Evidence<'a>) -> impl Iterator<Item = &'a Object> {
+    let is_owner = |owner: &Value| owner["controller"] == true && owner["uid"].as_str() == live.uid();
+    evidence
+        .pods
+        .iter()
+        .copied()
+        .filter(move |pod| pod.items("/metadata/ownerReferences").iter().any(is_owner))
 }
 
 fn held_up(pod: &Object, ready: i64, desired: i64) -> Health {
@@ -249,7 +284,8 @@ fn held_up(pod: &Object, ready: i64, desired: i64) -> Health {
     let said = doomed.as_ref().map(|reason| reason.message.clone()).or_else(|| why_not_ready(pod));
     let said = said.unwrap_or_else(|| "it is not ready".to_owned());
     let why = format!("{} is of another revision and in the way: {said}", pod.name());
-    Health::held_up(ready, desired, why, pod, doomed.is_some())
+    let obstacle = if doomed.is_some() { Obstacle::Doomed } else { Obstacle::Unready };
+    Health::held_up(ready, desired, why, pod, obstacle)
 }
 
 pub(super) fn daemon_set(target: &Target, live: &Object, evidence: &Evidence<'_>) -> Health {
@@ -264,15 +300,15 @@ pub(super) fn daemon_set(target: &Target, live: &Object, evidence: &Evidence<'_>
         return Health::Done;
     }
     let generation = live.annotation("deprecated.daemonset.template.generation");
-    if let Some(reason) = doomed_of_revision(evidence, "pod-template-generation", generation) {
+    if let Some(reason) = doomed_of_revision(evidence, DAEMON_REVISION, generation) {
         return Health::Failed(reason);
     }
-    let why = if on_delete && updated < desired {
-        "strategy OnDelete: pods take the new revision only when somebody deletes them".to_owned()
-    } else {
-        pods_say(evidence, |_| true).unwrap_or_else(|| format!("{available} of {desired} ready"))
-    };
-    Health::waiting(updated.min(available), desired, why)
+    let ready = updated.min(available);
+    if on_delete && updated < desired {
+        return left_to_people(live, evidence, DAEMON_REVISION, generation, (ready, desired));
+    }
+    let why = pods_say(evidence, |_| true).unwrap_or_else(|| format!("{available} of {desired} ready"));
+    Health::waiting(ready, desired, why)
 }
 
 pub(super) fn job(live: &Object, evidence: &Evidence<'_>) -> Health {

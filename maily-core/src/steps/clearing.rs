@@ -1,11 +1,14 @@
 //! Pods of a revision that nobody wants any more, for whose readiness their own controller waits: deleted, so that it
-//! goes on.
+//! goes on. A takeover marks them ([`super::stamp_pods`]), so that a deletion of whoever was before lands on none.
+
+use std::time::Duration;
 
 use super::context::{Context, Trouble};
 use crate::{
     object::Object,
     planted::{Defect, is_planted},
     provider::{ErrorKind, exactly},
+    rollout::Obstacle,
     run::Direction,
     runtime::Moment,
 };
@@ -13,29 +16,43 @@ use crate::{
 /// Clears the way for one rollout.
 ///
 /// A pod goes exactly as it was seen, not ready: one that moves meanwhile is looked at again. Nothing of this is
-/// journaled. A deletion that lands late takes a pod that served nobody, and its controller makes it anew of whatever
-/// revision is wanted by then.
+/// journaled: the pod served nobody, and its controller makes it anew of whatever revision is wanted by then.
 pub(super) struct Clearing<'a> {
     context: &'a Context,
     direction: Direction,
     deadline: Moment,
+    /// Until then a pod may become ready by itself.
+    patient_until: Moment,
     /// The uid of the pod that was asked for last, and why it could not be deleted.
     asked: Option<(String, Option<String>)>,
 }
 
 impl<'a> Clearing<'a> {
     pub(super) fn new(context: &'a Context, direction: Direction, deadline: Moment) -> Self {
-        Self { context, direction, deadline, asked: None }
+        let patience = if context.goes_back(direction) { Duration::ZERO } else { context.left(deadline) / 2 };
+        let patient_until = context.runtime.now() + patience;
+        Self { context, direction, deadline, patient_until, asked: None }
     }
 
-    /// Deletes a pod that is in the way; answers what is waited for then. On the way back every one, as it is of what is
-    /// taken back; on the way forward only one that never becomes ready.
+    /// Deletes a pod that is in the way; answers what is waited for then. At once where it is of what is taken back or
+    /// never becomes ready; else when half of the time is over, so that the other half is left for its successor.
     ///
     /// # Errors
     /// When the step has to stop.
-    pub(super) async fn clear(&mut self, pod: &Object, doomed: bool, why: String) -> Result<String, Trouble> {
-        if (!doomed && self.direction == Direction::Forward) || is_planted(Defect::HeldUpAwaited) {
-            return Ok(why);
+    pub(super) async fn clear(
+        &mut self,
+        pod: &Object,
+        obstacle: Obstacle,
+        why: String,
+    ) -> Result<String, Trouble> {
+        let patient = self.context.left(self.patient_until);
+        match obstacle {
+            _ if is_planted(Defect::HeldUpAwaited) => return Ok(why),
+            Obstacle::ByHand => return Ok(format!("{}: {why}", way_on(pod))),
+            Obstacle::Unready if !patient.is_zero() => {
+                return Ok(format!("{why}; it is deleted when half of the time is over"));
+            }
+            Obstacle::Unready | Obstacle::Doomed => {}
         }
         if self.asked_for(pod).is_none() {
             let permit = self.context.turn_to_send(self.direction, self.deadline).await?;
@@ -53,7 +70,7 @@ impl<'a> Clearing<'a> {
         }
         Ok(match self.asked_for(pod) {
             // First the command: a line may be cut.
-            Some(Some(refused)) => format!("{} lets it go on: {why}; {refused}", command(pod)),
+            Some(Some(refused)) => format!("{}: {why}; {refused}", way_on(pod)),
             _ => format!("{why}; it was deleted"),
         })
     }
@@ -70,10 +87,7 @@ impl<'a> Clearing<'a> {
 }
 
 /// What lets the controller of a pod go on that is in its way.
-pub(super) fn way_on(pod: &Object) -> String {
-    format!("{} lets its controller go on", command(pod))
-}
-
-fn command(pod: &Object) -> String {
-    format!("`kubectl delete pod {}{}`", pod.name(), pod.key().namespace_option())
+pub(crate) fn way_on(pod: &Object) -> String {
+    let (name, namespace) = (pod.name(), pod.key().namespace_option());
+    format!("`kubectl delete pod {name}{namespace}` lets its controller go on")
 }

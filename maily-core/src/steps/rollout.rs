@@ -280,8 +280,8 @@ pub(super) async fn wait(
                 return Err(failed(context, follower, *reason, step.service.as_deref()).await.into());
             }
             Health::Waiting { ready, desired, why } => (ready, desired, why),
-            Health::HeldUp { ready, desired, why, pod, doomed } => {
-                let why = clearing.clear(&pod, doomed, why).await?;
+            Health::HeldUp { ready, desired, why, pod, obstacle } => {
+                let why = clearing.clear(&pod, obstacle, why).await?;
                 hint = clearing.hint(&pod);
                 pause = pause.min(READ_AGAIN);
                 (ready, desired, why)

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     object::{Object, ObjectKey},
     provider::Cluster,
-    rollout::{Health, Target, serves},
+    rollout::{Health, Obstacle, Target, serves},
     run::{Failure, Goal, Plan},
     runtime::{Moment, Runtime},
 };
@@ -91,7 +91,7 @@ async fn serves_in_time(
                 return Some(failure.with_object(reason.object.to_string()).with_hint(reason.hint));
             }
             // No run deletes a pod of what it leaves as it is.
-            Ok(Health::HeldUp { why, pod, doomed: true, .. }) if follower.sees_all() => {
+            Ok(Health::HeldUp { why, pod, obstacle: Obstacle::Doomed, .. }) if follower.sees_all() => {
                 return failure("held-up", format!("{name}: {why}"))
                     .map(|failure| failure.with_hint(way_on(&pod)));
             }

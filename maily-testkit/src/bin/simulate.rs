@@ -26,10 +26,10 @@ macro_rules! say {
 }
 
 const USAGE: &str = "usage: simulate [--seeds N] [--from SEED] [--seed SEED] [--threads N] [--planted DEFECT|all]
-                [--stage platform|gated]
+                [--stage platform|gated|ordered]
   plays N seeds (default 1000) from SEED on, on all cores; --seed plays one and prints all that happened;
-  --stage plays all seeds with one project: twelve services, or few with migrations and gates; else every fourth
-  seed is about the second; --planted takes a rule of the engine away, or each in turn, and plays up to N seeds until one turns red
+  --stage plays all seeds with one project: twelve services, few with migrations and gates, or few that are
+  StatefulSets in order; else every fourth seed is about the second or the third in turn; --planted takes a rule of the engine away, or each in turn, and plays up to N seeds until one turns red
   (needs the feature `planted`)";
 
 struct Options {

@@ -13,6 +13,7 @@ mod loopback;
 mod network;
 mod place;
 mod prober;
+mod projects;
 #[cfg(feature = "planted")]
 mod proof;
 mod scheduler;
@@ -31,13 +32,14 @@ pub use drill::{Contest, Drill, Drilled, Straggler, Trap, drill, steps};
 pub use loopback::{HttpRequest, Loopback, Reply, decode};
 pub use network::NetCluster;
 pub use place::Place;
+pub use projects::{GATED, IN_ORDER, ORDERED, PLATFORM};
 #[cfg(feature = "planted")]
 pub use proof::{Proof, prove};
 pub use scheduler::{Participant, Scheduler, Seat};
 pub use script::{Act, Script};
 pub use simulation::{Report, simulate};
 pub use stack::{Stack, StackError};
-pub use stage::{GATED, PLATFORM, Stage, StageError, VERSIONS, environment, release};
+pub use stage::{Stage, StageError, VERSIONS, environment, release};
 pub use stages::Stages;
 pub use weather::{Fate, Tally, Weather};
 pub use witness::Witness;

@@ -14,7 +14,7 @@ use maily_core::{
         planner::PlanOptions,
     },
     model::{Fencing, Project, Resolved, Version},
-    object::{Object, ObjectKey, ObjectKind},
+    object::{Object, ObjectError, ObjectKey, ObjectKind},
     provider::{Cluster, ClusterIdentity, FrontendHost, Precondition, WriteOptions},
     records::ClusterRecords,
     release::{DeployScope, deploy},
@@ -68,64 +68,20 @@ impl std::fmt::Debug for Stage {
 /// An annotation that a person writes on objects and that is nobody else's business.
 pub(super) const NOTE: &str = "example.com/note";
 
-/// A project of twelve services in two environments and three phases.
-pub const PLATFORM: &str = "
-maily: 1
-project: shop
-images: 'registry.example/shop/{service}:{version}'
-history: {releases: 2, age: 0s}
-environments:
-  staging: {namespace: shop-staging}
-  production: {namespace: shop}
-services:
-  api: {critical: true, workload: {port: 8000, scale: 3}}
-  web: {critical: true, needs: [api], workload: {port: 8080, scale: 2..4}}
-  checkout: {critical: true, needs: [api], workload: {port: 8081, scale: 2}}
-  worker: {workload: {command: [work], scale: 1}}
-  mailer: {needs: [worker], workload: {command: [mail], scale: 1}}
-  queue: {workload: {port: 6379, scale: 1, config: {q.conf: 'size {version}'}}}
-  search: {needs: [queue], workload: {port: 9200, scale: 2}}
-  images: {workload: {port: 8082, scale: 1}}
-  storefront: {critical: true, needs: [api], vercel: {project: storefront, domain: shop.example}}
-  reports: {needs: [search, worker], workload: {port: 8084, scale: 1}}
-  ledger: {workload: {port: 8085, scale: 1}}
-  audit: {needs: [ledger], workload: {port: 8086, scale: 1}}
-phases:
-  - {name: staging, environment: staging, services: all}
-  - {name: non-critical, environment: production, services: non-critical}
-  - {name: critical, environment: production, services: critical}
-";
-
-/// A smaller project with what the platform has not: migrations that can be taken back and that cannot, and gates.
-pub const GATED: &str = "
-maily: 1
-project: shop
-images: 'registry.example/shop/{service}:{version}'
-history: {releases: 2, age: 0s}
-environments:
-  staging: {namespace: shop-staging}
-  production: {namespace: shop}
-services:
-  api: {critical: true, workload: {port: 8000, scale: 2}}
-  web: {critical: true, needs: [api], workload: {port: 8080, scale: 2..4}}
-  worker: {workload: {command: [work], scale: 1}}
-  search: {needs: [worker], workload: {port: 9200, scale: 1, config: {s.conf: 'size {version}'}}}
-  schema: {before: api, job: {image: 'registry.example/shop/schema:{version}', command: [up], undo: [down]}}
-  cleanup: {after: web, job: {image: 'registry.example/shop/cleanup:{version}', command: [drop]}}
-phases:
-  - {name: staging, environment: staging, services: all, gates: [smoke]}
-  - {name: production, environment: production, services: all, gates: [smoke, suite]}
-gates:
-  smoke: {command: [look], timeout: 40s}
-  suite: {job: {image: 'registry.example/shop/suite:{version}', timeout: 60s}}
-";
-
 impl Stage {
     /// Builds the stage of a project: renders its versions, and installs each in a world of its own.
     ///
     /// # Errors
     /// When the project is invalid or a calm run does not succeed.
     pub fn new(project: &str) -> Result<Self, StageError> {
+        Self::in_order(project, &[])
+    }
+
+    /// The same, where some services run as StatefulSets in order.
+    ///
+    /// # Errors
+    /// When the project is invalid or a calm run does not succeed.
+    pub fn in_order(project: &str, sets: &'static [&'static str]) -> Result<Self, StageError> {
         let project = Project::parse(project, "maily.yaml").map_err(failed)?;
         let mut names: Vec<String> = Vec::new();
         // Phases of environments that the project does not have are skipped.
@@ -140,7 +96,7 @@ impl Stage {
         for name in &names {
             environments.push(project.resolve(name).map_err(failed)?);
         }
-        let rendered = render_all(environments.clone())?;
+        let rendered = render_all(environments.clone(), sets)?;
         let mut stage = Self {
             environments,
             rendered,
@@ -231,7 +187,10 @@ impl Stage {
     }
 }
 
-fn render_all(environments: Vec<Resolved>) -> Result<BTreeMap<(String, String), Rendered>, StageError> {
+fn render_all(
+    environments: Vec<Resolved>,
+    sets: &'static [&'static str],
+) -> Result<BTreeMap<(String, String), Rendered>, StageError> {
     type Rendering = Result<BTreeMap<(String, String), Rendered>, StageError>;
     let done: Arc<Mutex<Option<Rendering>>> = Arc::default();
     let scheduler = Scheduler::new();
@@ -240,7 +199,7 @@ fn render_all(environments: Vec<Resolved>) -> Result<BTreeMap<(String, String), 
         let mut all = BTreeMap::new();
         for resolved in &environments {
             for version in VERSIONS {
-                match render_one(resolved, version).await {
+                match render_one(resolved, version, sets).await {
                     Ok(rendered) => {
                         all.insert((resolved.environment.name.to_string(), version.to_owned()), rendered);
                     }
@@ -258,7 +217,7 @@ fn render_all(environments: Vec<Resolved>) -> Result<BTreeMap<(String, String), 
     lock(&done).take().unwrap_or_else(|| Err(StageError("rendering does not end".to_owned())))
 }
 
-async fn render_one(resolved: &Resolved, version: &str) -> Result<Rendered, StageError> {
+async fn render_one(resolved: &Resolved, version: &str, sets: &[&str]) -> Result<Rendered, StageError> {
     let version: Version = version.parse().map_err(failed)?;
     let request = RenderRequest { resolved, version: &version, only: None, accept_new: false };
     let mut rendered = render(&request, &ProgramTools).await.map_err(failed)?;
@@ -277,7 +236,25 @@ async fn render_one(resolved: &Resolved, version: &str) -> Result<Rendered, Stag
             "data": {"version": version.to_string()}});
         worker.objects.insert(0, Object::from_value(notes).map_err(failed)?);
     }
+    for (_, service) in rendered.services.iter_mut().filter(|(name, _)| sets.contains(&name.as_str())) {
+        for object in service.objects.iter_mut().filter(|object| object.kind() == "Deployment") {
+            *object = set_of(object).map_err(failed)?;
+        }
+    }
     Ok(rendered)
+}
+
+/// A StatefulSet with the pods of a Deployment.
+fn set_of(deployment: &Object) -> Result<Object, ObjectError> {
+    let mut spec = deployment.at("/spec").cloned().unwrap_or_default();
+    if let Some(spec) = spec.as_object_mut() {
+        spec.retain(|field, _| matches!(field.as_str(), "replicas" | "selector" | "template"));
+        spec.insert("serviceName".to_owned(), deployment.name().into());
+    }
+    let metadata = deployment.at("/metadata").cloned().unwrap_or_default();
+    Object::from_value(
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": spec}),
+    )
 }
 
 /// Name of the object that a version alone has.

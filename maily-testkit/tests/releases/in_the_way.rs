@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use maily_core::{
-    engine::{Failure, Outcome, RunEnd, What, Wish},
+    engine::{Failure, Outcome, RunEnd, What, Wish, planner::PlanOptions},
     object::{Object, ObjectKey, ObjectKind},
     provider::{ErrorKind, Precondition},
+    release::RollbackTo,
     runtime::within,
 };
 use serde_json::{Value, json};
@@ -95,6 +96,52 @@ pub(crate) async fn a_doomed_pod_of_the_version_before_makes_room_for_the_next_o
     let end = shop.deploy("v2").await;
     assert!(succeeded(&end), "{end:?}");
     assert_eq!(pods(&shop), all_of("v2"));
+}
+
+/// Three pods of v1 and then v2, of which the second is not ready any more, and never again.
+async fn unready(seed: u64) -> Shop {
+    let shop = shop(seed).await;
+    assert!(succeeded(&shop.deploy("v2").await));
+    {
+        let mut world = shop.setup.shared.world();
+        world.faults.push(fault("never-ready db@v2"));
+        world.delete(&pod("db-1"), &Precondition::Any).expect("is deleted");
+    }
+    shop.setup.runtime.sleep(Duration::from_secs(30)).await;
+    assert_eq!(pods(&shop)[1], ("v2".to_owned(), false));
+    shop
+}
+
+fn told(shop: &Shop, end: &str) -> bool {
+    let told = shop.setup.told.lock().expect("not poisoned");
+    told.iter().any(|what| matches!(what, What::StepProgress { why, .. } if why.ends_with(end)))
+}
+
+/// It may still become ready by itself; the other half of the time is its successor's.
+#[tokio::test(start_paused = true)]
+async fn a_pod_in_the_way_of_the_next_version_has_half_of_the_time_to_become_ready() {
+    let shop = unready(741).await;
+    let begun = shop.setup.runtime.now();
+    let end = shop.deploy("v1").await;
+    assert!(succeeded(&end), "{end:?}");
+    assert_eq!(pods(&shop), all_of("v1"));
+    assert!(told(&shop, "; it is deleted when half of the time is over"));
+    assert!(told(&shop, "; it was deleted"));
+    let took = shop.setup.runtime.now().since(begun);
+    assert!(took > Duration::from_secs(150) && took < Duration::from_secs(330), "{took:?}");
+}
+
+/// Who rolls back does not wait for what he leaves.
+#[tokio::test(start_paused = true)]
+async fn a_pod_in_the_way_of_a_rollback_goes_at_once() {
+    let shop = unready(742).await;
+    let begun = shop.setup.runtime.now();
+    let back = shop.back(RollbackTo::LastGood, None, PlanOptions::default()).await;
+    let end = shop.run(back.expect("can be planned")).await;
+    assert!(succeeded(&end), "{end:?}");
+    assert_eq!(pods(&shop), all_of("v1"));
+    let took = shop.setup.runtime.now().since(begun);
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

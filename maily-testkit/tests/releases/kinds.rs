@@ -7,7 +7,7 @@ use maily_core::{
     engine::{Depth, Outcome, RunEnd, Storage, planner::PlanOptions},
     object::Object,
     provider::{Precondition, WriteOptions},
-    rollout::{Evidence, Health, Target, judge},
+    rollout::{Evidence, Health, Obstacle, Target, judge},
 };
 use maily_testkit::world::World;
 use serde_json::{Value, json};
@@ -165,8 +165,10 @@ fn a_stateful_set_of_the_world_in_order_replaces_no_pod_before_every_one_is_read
         pass(&mut world, 60_000);
         if !parallel {
             assert_eq!(tags(&world, "db"), ["v1", "v1", "v2"]);
-            let Health::HeldUp { pod, doomed, .. } = verdict(&world, &back) else { panic!("it is held up") };
-            assert!(doomed && pod.name() == "db-2", "{pod:?}");
+            let Health::HeldUp { pod, obstacle, .. } = verdict(&world, &back) else {
+                panic!("it is held up")
+            };
+            assert!(obstacle == Obstacle::Doomed && pod.name() == "db-2", "{pod:?}");
             world.delete(pod.key(), &Precondition::Any).expect("is deleted");
             pass(&mut world, 10_000);
         }
@@ -247,7 +249,9 @@ fn what_is_rolled_by_deleting_keeps_its_pods_until_somebody_deletes_them() {
         pass(&mut world, 30_000);
         let name = written.name();
         assert_eq!(tags(&world, name), ["v1"; 3], "{name}");
-        let Health::Waiting { why, .. } = verdict(&world, &written) else { panic!("{name} is waited for") };
+        let Health::HeldUp { why, obstacle: Obstacle::ByHand, .. } = verdict(&world, &written) else {
+            panic!("{name} is waited for")
+        };
         assert!(why.contains("OnDelete"), "{why}");
         let mut pods = world.of_kind("Pod");
         pods.retain(|pod| pod.label("app") == Some(name));

@@ -6,7 +6,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 
 use super::Environment;
 use crate::{
-    engine::{Plan, patience::patiently},
+    engine::{Ailment, Plan, patience::patiently},
     object::{Object, ObjectKey, ObjectKind},
     provider::{ListQuery, ProviderError},
     rollout::{Evidence, Health, Target, judge},
@@ -54,7 +54,7 @@ impl Environment {
         &self,
         plan: &Plan,
         live: &BTreeMap<ObjectKey, Object>,
-    ) -> BTreeMap<ObjectKey, String> {
+    ) -> BTreeMap<ObjectKey, Ailment> {
         let mut found = BTreeMap::new();
         let idle: Vec<&Object> = idle(plan, live).collect();
         if idle.is_empty() {
@@ -67,12 +67,9 @@ impl Environment {
             let pods = pods.iter().filter(|pod| target.selects(pod)).collect();
             let replica_sets = sets.iter().collect();
             let evidence = Evidence { live: Some(workload), pods, all_pods: true, replica_sets };
-            let why = match judge(&target, &evidence) {
-                Health::Failed(reason) => reason.message,
-                Health::Waiting { why, .. } | Health::HeldUp { why, .. } => why,
-                Health::Done | Health::Ask(_) => continue,
-            };
-            found.insert(workload.key().clone(), why);
+            if let Some(ailment) = Ailment::of(&judge(&target, &evidence), &evidence.pods) {
+                found.insert(workload.key().clone(), ailment);
+            }
         }
         found
     }

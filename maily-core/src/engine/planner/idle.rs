@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    engine::{Note, Plan, history::Release, remedy},
+    engine::{Ailment, Note, Plan, history::Release},
     object::{Object, ObjectKey},
     steps::idle,
 };
@@ -12,19 +12,23 @@ use crate::{
 pub(crate) fn tell_idle(
     mut plan: Plan,
     live: &BTreeMap<ObjectKey, Object>,
-    causes: &BTreeMap<ObjectKey, String>,
+    causes: &BTreeMap<ObjectKey, Ailment>,
     base: Option<&Release>,
 ) -> Plan {
     let environment = &plan.environment;
     let told = idle(&plan, live).map(|live| {
         let key = live.key();
-        let why = match causes.get(key) {
-            Some(why) => why.clone(),
+        let ailment = causes.get(key);
+        let why = match ailment {
+            Some(ailment) => ailment.why.clone(),
             None => format!("`mailyctl status --env {environment}` says why"),
         };
         let kept = plan.unchanged.iter().find(|kept| kept.desired.key() == key);
         let service = kept.and_then(|kept| kept.service.as_deref());
-        let remedy = service.map(|service| remedy(environment, service, base.map(|base| &base.head)));
+        let in_force = base.map(|base| &base.head);
+        let remedy = ailment
+            .zip(service)
+            .and_then(|(ailment, service)| ailment.remedy(environment, service, in_force));
         let remedy = remedy.map(|remedy| format!("; {remedy}")).unwrap_or_default();
         let text = format!("{key} stays as it is, and does not serve now: {why}{remedy}");
         Note { topic: "not-serving".into(), text }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{cause, object, of, pod_of, stateful_set, why};
 use crate::{
     object::Object,
-    rollout::{Evidence, Health, Target, judge},
+    rollout::{Evidence, Health, Obstacle, Target, judge},
 };
 
 #[test]
@@ -77,7 +77,8 @@ fn pods(of: &[(&str, &str)]) -> Vec<Object> {
         let ready = *is == "ready";
         let condition = json!({"type": "Ready", "status": if ready { "True" } else { "False" }});
         let mut metadata = json!({"name": format!("db-{ordinal}"), "namespace": "shop",
-            "labels": {"controller-revision-hash": revision}});
+            "labels": {"controller-revision-hash": revision},
+            "ownerReferences": [{"kind": "StatefulSet", "name": "db", "uid": "u", "controller": true}]});
         if *is == "goes" {
             metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         }
@@ -94,21 +95,21 @@ fn a_pod_is_in_the_way_where_its_deletion_lets_the_controller_go_on() {
         "updateRevision": "b", "currentRevision": "a"});
     let live = stateful_set(json!({"type": "RollingUpdate"}), status);
     let held = |live: &Object, all: &[(&str, &str)]| match of(live, live, &pods(all), &[]) {
-        Health::HeldUp { pod, doomed, .. } => Some((pod.name().to_owned(), doomed)),
+        Health::HeldUp { pod, obstacle, .. } => Some((pod.name().to_owned(), obstacle)),
         Health::Waiting { .. } => None,
         other => panic!("{other:?}"),
     };
-    let in_the_way = |name: &str, doomed| Some((name.to_owned(), doomed));
+    let in_the_way = |name: &str, obstacle| Some((name.to_owned(), obstacle));
     let ready = ("a", "ready");
-    assert_eq!(held(&live, &[ready, ready, ("a", "doomed")]), in_the_way("db-2", true));
-    assert_eq!(held(&live, &[ready, ready, ("a", "starts")]), in_the_way("db-2", false));
-    assert_eq!(held(&live, &[ready, ("a", "doomed"), ("a", "starts")]), in_the_way("db-1", true));
+    assert_eq!(held(&live, &[ready, ready, ("a", "doomed")]), in_the_way("db-2", Obstacle::Doomed));
+    assert_eq!(held(&live, &[ready, ready, ("a", "starts")]), in_the_way("db-2", Obstacle::Unready));
+    assert_eq!(held(&live, &[ready, ("a", "doomed"), ("a", "starts")]), in_the_way("db-1", Obstacle::Doomed));
     // The first of them is of the wanted revision, goes, or is still to come.
     assert_eq!(held(&live, &[("b", "starts"), ready, ("a", "doomed")]), None);
     assert_eq!(held(&live, &[ready, ("a", "goes"), ("a", "doomed")]), None);
     let mut later = live.clone();
     later.edit(|body| body["spec"]["ordinals"] = json!({"start": 1}));
-    assert_eq!(held(&later, &[ready, ready, ("a", "doomed")]), in_the_way("db-2", true));
+    assert_eq!(held(&later, &[ready, ready, ("a", "doomed")]), in_the_way("db-2", Obstacle::Doomed));
     later.edit(|body| body["spec"]["ordinals"] = json!({"start": 3}));
     assert_eq!(held(&later, &[ready, ready, ("a", "doomed")]), None);
     // It would be made anew as it is.
@@ -117,9 +118,31 @@ fn a_pod_is_in_the_way_where_its_deletion_lets_the_controller_go_on() {
         |partition: i64| json!({"type": "RollingUpdate", "rollingUpdate": {"partition": partition}});
     part.edit(|body| body["spec"]["updateStrategy"] = strategy(2));
     assert_eq!(held(&part, &[ready, ("a", "doomed"), ("b", "ready")]), None);
-    assert_eq!(held(&part, &[ready, ready, ("a", "doomed")]), in_the_way("db-2", true));
+    assert_eq!(held(&part, &[ready, ready, ("a", "doomed")]), in_the_way("db-2", Obstacle::Doomed));
+    // Neither is it of the revision that the pods before the partition are made of.
+    assert_eq!(held(&part, &[ready, ("c", "doomed"), ("b", "ready")]), in_the_way("db-1", Obstacle::Doomed));
+    // Surplus ones go by themselves.
+    let mut fewer = live.clone();
+    fewer.edit(|body| body["spec"]["replicas"] = json!(2));
+    assert_eq!(held(&fewer, &[ready, ready, ("a", "doomed")]), None);
     // Who asks for it is a person.
     let mut by_hand = live.clone();
     by_hand.edit(|body| body["spec"]["updateStrategy"] = json!({"type": "OnDelete"}));
-    assert_eq!(held(&by_hand, &[ready, ready, ("a", "doomed")]), None);
+    let left = [("b", "ready"), ("a", "ready"), ("a", "doomed")];
+    assert_eq!(held(&by_hand, &left), in_the_way("db-1", Obstacle::ByHand));
+}
+
+/// Whoever made them: a name and labels are no proof that the StatefulSet did.
+#[test]
+fn pods_of_another_owner_are_in_nobodys_way() {
+    let status = json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 2,
+        "updateRevision": "b", "currentRevision": "a"});
+    let live = stateful_set(json!({"type": "RollingUpdate"}), status);
+    let ready = ("a", "ready");
+    for owners in [json!([]), json!([{"kind": "ConfigMap", "name": "db", "uid": "u9", "controller": true}])] {
+        let mut pods = pods(&[ready, ready, ("a", "doomed")]);
+        pods[2].edit(|body| body["metadata"]["ownerReferences"] = owners.clone());
+        let health = of(&live, &live, &pods, &[]);
+        assert!(matches!(health, Health::Waiting { .. }), "{owners}: {health:?}");
+    }
 }

@@ -19,8 +19,8 @@ use crate::{
     planted::{Defect, is_planted},
     provider::{Cluster, FrontendHost, Precondition, Prober, ProviderError},
     run::{
-        Begun, Change, Digests, Direction, ENVIRONMENT, Epoch, Event, Failure, Listener, NAMESPACE, PROJECT,
-        Plan, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
+        Begun, Change, Digests, Direction, ENVIRONMENT, Epoch, Event, Failure, Goal, Listener, NAMESPACE,
+        PROJECT, Plan, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
     },
     runtime::{Moment, Runtime},
 };
@@ -92,6 +92,8 @@ pub(crate) struct Context {
     pub(crate) project: String,
     pub(crate) environment: String,
     namespace: String,
+    /// The plan is to bring back what was.
+    is_rollback: bool,
     pub(crate) watcher: Watcher,
     pub(crate) requests: Semaphore,
     halt: Mutex<Halt>,
@@ -150,6 +152,7 @@ impl Context {
             project: plan.project.clone(),
             environment: plan.environment.clone(),
             namespace: plan.namespace.clone(),
+            is_rollback: matches!(plan.goal, Goal::Rollback { .. }),
             watcher,
             requests: Semaphore::new(PARALLEL),
             halt: Mutex::new(Halt::Go),
@@ -186,6 +189,11 @@ impl Context {
             direction,
             attempt: self.attempts.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// Whether what is taken away has been found wanting: nobody waits for it.
+    pub(crate) fn goes_back(&self, direction: Direction) -> bool {
+        self.is_rollback || direction == Direction::Back
     }
 
     /// Writes on an object whose it is.

@@ -391,8 +391,13 @@ impl Play {
     /// A person edits a workload of the last environment with a client of his own.
     fn edit(&self, service: &str, of_release: bool) {
         let Some(resolved) = self.stage.environments.last() else { return };
-        let kind = ObjectKind::new("apps/v1", "Deployment");
-        let key = ObjectKey::new(kind, Some(&resolved.environment.namespace), service);
+        let of = |kind: &str| {
+            ObjectKey::new(ObjectKind::new("apps/v1", kind), Some(&resolved.environment.namespace), service)
+        };
+        let (mut key, set) = (of("Deployment"), of("StatefulSet"));
+        if self.place.peek(|world| world.get(&set).is_some()) {
+            key = set;
+        }
         let (pointer, fields) = if of_release {
             let pod = json!({"terminationGracePeriodSeconds": 77});
             let fields = json!({"spec": {"template": {"spec": pod}}});

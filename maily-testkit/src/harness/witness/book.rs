@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use maily_core::{
-    engine::{self, Course, Progress, Reversibility, RunState, Step, StepId, journal::JournalEvent},
+    engine::{self, Change, Course, Progress, Reversibility, RunState, Step, StepId, journal::JournalEvent},
     object::{Object, ObjectKey},
 };
 
@@ -85,8 +85,8 @@ impl Book {
         let JournalEvent::StepApplied { step, .. } = event else { return Vec::new() };
         let changes = self.state.step(step).map(|step| step.work.changes()).unwrap_or_default();
         let written = changes.iter().filter(|change| change.desired.is_some());
-        let idle =
-            written.filter(|change| change.key.kind.kind == "Deployment" && !world.serves(&change.key));
+        let followed = |change: &&Change| matches!(&*change.key.kind.kind, "Deployment" | "StatefulSet");
+        let idle = written.filter(followed).filter(|change| !world.serves(&change.key));
         idle.map(|change| format!("{step} is applied, and no pod of {} serves", change.key)).collect()
     }
 

@@ -3,6 +3,7 @@
 //! It reads the journal as the records store it, so that only what is durable counts, and the world as it is.
 
 mod book;
+mod pods;
 
 use std::{
     borrow::Cow,
@@ -59,6 +60,8 @@ pub struct Witness {
     held: BTreeMap<(Participant, String), u64>,
     /// The newest epoch that had an effect on an object that exists.
     newest: BTreeMap<String, u64>,
+    /// The newest epoch that has gone on with a run: its barrier is behind it.
+    went_on: BTreeMap<String, u64>,
     /// What a person wrote on objects: where, what, and whether a release sets it.
     edits: BTreeMap<(ObjectKey, String), (Value, bool)>,
     /// The epoch of an environment's fence, where it has one that is shut.
@@ -100,6 +103,7 @@ impl Witness {
         self.note(&format!("{:?} {verb} {} [{}] {stamp}", deed.by, deed.key, deed.manager));
         match deed.manager {
             // A wish that was left for a holder is taken away as records are.
+            MANAGER if deed.key.kind.kind == "Pod" => self.pod(deed, world),
             MANAGER | SCALE_MANAGER if !deed.old.as_ref().is_some_and(is_record) => self.effect(deed),
             _ if deed.key.kind.kind == "Secret" && deed.old.is_none() => self.record(deed, world),
             _ if deed.key.name.starts_with("maily-fence-") => self.fence(deed),
@@ -262,6 +266,9 @@ impl Witness {
             self.violation("I3", format!("run {run}: segment {number} follows segment {}", book.next));
         }
         book.next = number + 1;
+        if segment.events.iter().any(|event| !matches!(event, JournalEvent::EpochClaimed { .. })) {
+            self.went_on.insert(run.to_owned(), segment.epoch.0);
+        }
         for event in segment.events.iter() {
             for (invariant, what) in book.breaks(event) {
                 self.violation(invariant, format!("run {run}: {what}"));
