@@ -293,6 +293,10 @@ impl Look<'_> {
             return None;
         };
         let target = Target::pin(live)?;
+        let target = match self.release.objects.get(key) {
+            Some(released) => target.meant_as(&released.desired),
+            None => target,
+        };
         let pods = self.pods.iter().filter(|pod| target.selects(pod)).collect();
         let (serve, shall) = counts(live);
         let calm =

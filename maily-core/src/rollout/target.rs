@@ -8,6 +8,8 @@ use crate::{
     run::MANAGER,
 };
 
+pub(super) const PARTITION: &str = "/spec/updateStrategy/rollingUpdate/partition";
+
 /// A written object, pinned by identity, generation and content.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
@@ -17,6 +19,8 @@ pub struct Target {
     selector: Option<LabelSelector>,
     /// Whether we have set a number of replicas that is not 0.
     sets_replicas: bool,
+    /// How many first pods of a StatefulSet are to stay of the revision before.
+    partition: i64,
 }
 
 impl Target {
@@ -48,7 +52,24 @@ impl Target {
         };
         let sets_replicas = written.int("/spec/replicas").is_some_and(|replicas| replicas > 0)
             && sets(written, MANAGER, &["spec", "replicas"]);
-        Some(Self { written: written.clone(), written_at: edited_at(written), selector, sets_replicas })
+        Some(Self {
+            written: written.clone(),
+            written_at: edited_at(written),
+            selector,
+            sets_replicas,
+            partition: written.int(PARTITION).unwrap_or_default(),
+        })
+    }
+
+    /// The same, judged by what a release says where the object was only found: what others have set to hold its pods
+    /// back is no part of that.
+    #[must_use]
+    pub(crate) fn meant_as(self, released: &Object) -> Self {
+        Self { partition: released.int(PARTITION).unwrap_or_default(), ..self }
+    }
+
+    pub(super) fn partition(&self) -> i64 {
+        self.partition
     }
 
     /// The object.

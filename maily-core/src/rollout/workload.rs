@@ -7,7 +7,7 @@ use super::{
     conditions::{find, text, time},
     judge::{Evidence, Health, Obstacle, Reason},
     pod::{doomed, is_ready, why_not_ready},
-    target::Target,
+    target::{PARTITION, Target},
 };
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
@@ -24,7 +24,6 @@ const SET_REVISION: &str = "controller-revision-hash";
 const DAEMON_REVISION: &str = "pod-template-generation";
 
 const ROLLING: &str = "/spec/updateStrategy/rollingUpdate";
-const PARTITION: &str = "/spec/updateStrategy/rollingUpdate/partition";
 const START: &str = "/spec/ordinals/start";
 
 const ON_DELETE: &str = "strategy OnDelete: pods take the new revision only when somebody deletes them";
@@ -206,7 +205,7 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
     let same = revision == live.text("/status/currentRevision");
     let on_delete = live.text("/spec/updateStrategy/type") == Some("OnDelete");
     let held_back = number(live, PARTITION);
-    let partition = held_back.min(number(target.written(), PARTITION)).clamp(0, desired);
+    let partition = held_back.min(target.partition()).clamp(0, desired);
     // Nothing rolls by itself: its controller never counts a revision as the current one, whatever its pods run.
     let enough = if on_delete { updated >= desired } else { same || updated >= desired - partition };
     // Its status counts none of a third revision, such as one that was taken back.

@@ -204,6 +204,9 @@ fn a_partition_that_somebody_sets_meanwhile_is_no_success() {
     let written = stateful_set(json!({"type": "RollingUpdate"}), json!({}));
     let live = stateful_set(partition(2), status.clone());
     assert_eq!(cause(&of(&written, &live, &[], &[])), "partition");
+    let found = Target::pin(&live).expect("is waited for").meant_as(&written);
+    let evidence = Evidence { live: Some(&live), ..Evidence::default() };
+    assert_eq!(cause(&judge(&found, &evidence)), "partition");
     // Its own it knows of, and one that was made smaller holds back less.
     assert_eq!(of(&live, &live, &[], &[]), Health::Done);
     let smaller = stateful_set(partition(1), status);
