@@ -86,6 +86,30 @@ pub async fn in_order_a_doomed_pod_holds_its_stateful_set_up(place: &Place) {
     pods_come_to(place, &[("one", true); 3]).await;
 }
 
+/// Where the strategy has a type and nothing else, a first pod that is deleted is made anew of the revision that was whole
+/// last; otherwise of the one that is wanted.
+pub async fn a_first_pod_is_made_anew_as_its_strategy_says(place: &Place) {
+    for (tag, rolling) in [("two", json!({"type": "RollingUpdate"})), ("three", json!({}))] {
+        let set = async |tag: &str| {
+            let spec = json!({"replicas": 3, "serviceName": "db", "updateStrategy": rolling,
+                "selector": {"matchLabels": {"app": "db"}}, "template": template("db", tag)});
+            apply(place, ("apps/v1", "StatefulSet"), "db", spec).await;
+        };
+        set(tag).await;
+        pods_come_to(place, &[(tag, true); 3]).await;
+        set(DOOMED).await;
+        pods_come_to(place, &[(tag, true), (tag, true), (DOOMED, false)]).await;
+        let pod = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some(&place.namespace), "db-0");
+        place.cluster.delete(&pod, &Precondition::Any).await.expect("is deleted");
+        let is_typed = rolling["type"] == "RollingUpdate";
+        let first = if is_typed { (tag, true) } else { (DOOMED, false) };
+        pods_come_to(place, &[first, (tag, true), (DOOMED, false)]).await;
+        let set = ObjectKey::new(ObjectKind::new("apps/v1", "StatefulSet"), Some(&place.namespace), "db");
+        place.cluster.delete(&set, &Precondition::Any).await.expect("is deleted");
+        pods_come_to(place, &[]).await;
+    }
+}
+
 /// In parallel, the pod of a template that has gone is replaced whether it is ready or not.
 pub async fn in_parallel_a_doomed_pod_is_replaced(place: &Place) {
     stateful_set(place, "Parallel", "one").await;

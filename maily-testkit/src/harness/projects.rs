@@ -73,5 +73,7 @@ phases:
   - {name: production, environment: production, services: all}
 ";
 
-/// Which services of [`ORDERED`] are StatefulSets.
-pub const IN_ORDER: &[&str] = &["api", "worker", "search", "ledger"];
+/// Which services of [`ORDERED`] are StatefulSets, and the type that alone is written of some update strategies: pods that
+/// are made anew then have rules of their own.
+pub const IN_ORDER: &[(&str, Option<&str>)] =
+    &[("api", None), ("worker", Some("RollingUpdate")), ("search", None), ("ledger", Some("RollingUpdate"))];

@@ -41,6 +41,9 @@ pub const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
 /// A secret value that stands in the application and must stand in no record.
 const SECRET: &str = "hunter2-hunter2-hunter2";
 
+/// A service that runs as a StatefulSet in order, and the type that alone is written of its update strategy.
+type InOrder = (&'static str, Option<&'static str>);
+
 /// Why a stage cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to build the stage: {0}")]
@@ -81,7 +84,7 @@ impl Stage {
     ///
     /// # Errors
     /// When the project is invalid or a calm run does not succeed.
-    pub fn in_order(project: &str, sets: &'static [&'static str]) -> Result<Self, StageError> {
+    pub fn in_order(project: &str, sets: &'static [InOrder]) -> Result<Self, StageError> {
         let project = Project::parse(project, "maily.yaml").map_err(failed)?;
         let mut names: Vec<String> = Vec::new();
         // Phases of environments that the project does not have are skipped.
@@ -189,7 +192,7 @@ impl Stage {
 
 fn render_all(
     environments: Vec<Resolved>,
-    sets: &'static [&'static str],
+    sets: &'static [InOrder],
 ) -> Result<BTreeMap<(String, String), Rendered>, StageError> {
     type Rendering = Result<BTreeMap<(String, String), Rendered>, StageError>;
     let done: Arc<Mutex<Option<Rendering>>> = Arc::default();
@@ -217,7 +220,7 @@ fn render_all(
     lock(&done).take().unwrap_or_else(|| Err(StageError("rendering does not end".to_owned())))
 }
 
-async fn render_one(resolved: &Resolved, version: &str, sets: &[&str]) -> Result<Rendered, StageError> {
+async fn render_one(resolved: &Resolved, version: &str, sets: &[InOrder]) -> Result<Rendered, StageError> {
     let version: Version = version.parse().map_err(failed)?;
     let request = RenderRequest { resolved, version: &version, only: None, accept_new: false };
     let mut rendered = render(&request, &ProgramTools).await.map_err(failed)?;
@@ -236,20 +239,24 @@ async fn render_one(resolved: &Resolved, version: &str, sets: &[&str]) -> Result
             "data": {"version": version.to_string()}});
         worker.objects.insert(0, Object::from_value(notes).map_err(failed)?);
     }
-    for (_, service) in rendered.services.iter_mut().filter(|(name, _)| sets.contains(&name.as_str())) {
+    for (name, service) in &mut rendered.services {
+        let Some((_, strategy)) = sets.iter().find(|(set, _)| set == name) else { continue };
         for object in service.objects.iter_mut().filter(|object| object.kind() == "Deployment") {
-            *object = set_of(object).map_err(failed)?;
+            *object = set_of(object, *strategy).map_err(failed)?;
         }
     }
     Ok(rendered)
 }
 
 /// A StatefulSet with the pods of a Deployment.
-fn set_of(deployment: &Object) -> Result<Object, ObjectError> {
+fn set_of(deployment: &Object, strategy: Option<&str>) -> Result<Object, ObjectError> {
     let mut spec = deployment.at("/spec").cloned().unwrap_or_default();
     if let Some(spec) = spec.as_object_mut() {
         spec.retain(|field, _| matches!(field.as_str(), "replicas" | "selector" | "template"));
         spec.insert("serviceName".to_owned(), deployment.name().into());
+        if let Some(strategy) = strategy {
+            spec.insert("updateStrategy".to_owned(), json!({"type": strategy}));
+        }
     }
     let metadata = deployment.at("/metadata").cloned().unwrap_or_default();
     Object::from_value(

@@ -26,7 +26,11 @@ pub(super) fn fill(object: &mut Object, address: u64) {
         }
         "StatefulSet" => {
             default(body, &["spec", "replicas"], json!(1));
-            default(body, &["spec", "updateStrategy", "type"], json!("RollingUpdate"));
+            // Where the type is written the server leaves the rest as it is.
+            if body.get("spec").and_then(|spec| spec.pointer("/updateStrategy/type")).is_none() {
+                default(body, &["spec", "updateStrategy", "type"], json!("RollingUpdate"));
+                default(body, &["spec", "updateStrategy", "rollingUpdate", "partition"], json!(0));
+            }
         }
         "DaemonSet" => default(body, &["spec", "updateStrategy", "type"], json!("RollingUpdate")),
         "Job" => {

@@ -14,10 +14,25 @@ impl World {
         let pods = self.pods_of(set);
         let find = |index: usize| pods.iter().find(|pod| pod.name() == format!("{}-{index}", set.name()));
         let parallel = set.text("/spec/podManagementPolicy") == Some("Parallel");
+        // The revision that was whole last, and what its pods are made of.
+        let whole = set.text("/status/currentRevision").unwrap_or(&hash).to_owned();
+        let made_of = set.at("/status/maily-current").cloned().unwrap_or_else(|| template.clone());
+        let rolls = set.text("/spec/updateStrategy/type") != Some("OnDelete");
+        let of = |hash: &str| pods.iter().filter(|pod| pod.label(label) == Some(hash)).count();
+        // A strategy with a type and nothing else keeps as many first pods as there are of it.
+        let partition = match set.at("/spec/updateStrategy/rollingUpdate") {
+            Some(rolling) => {
+                rolling["partition"].as_u64().and_then(|pods| usize::try_from(pods).ok()).unwrap_or(0)
+            }
+            None => of(&whole),
+        };
         // Up in order, one after the other, unless it says that all may come at once.
         let mut waits = false;
         for index in 0..desired {
             match find(index) {
+                None if rolls && index < partition => {
+                    self.make_pod(set, &format!("{}-{index}", set.name()), &made_of, &[(label, &whole)]);
+                }
                 None => self.make_pod(set, &format!("{}-{index}", set.name()), &template, &[(label, &hash)]),
                 Some(pod) if is_ready(pod) => continue,
                 Some(_) => {}
@@ -27,14 +42,13 @@ impl World {
                 break;
             }
         }
-        let rolls = set.text("/spec/updateStrategy/type") != Some("OnDelete");
-        let partition = set.int("/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
-        let partition = usize::try_from(partition).unwrap_or_default();
+        let held_back = set.int("/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
+        let held_back = usize::try_from(held_back).unwrap_or_default();
         // Changed from the last to the first, one at a time. In order nothing is changed before every pod is ready, also
         // where the one that is not is the one to change (kubernetes/kubernetes#67250).
         if rolls && (parallel || !waits) {
             let changed = |pod: &&Object| pod.label(label) == Some(&hash);
-            let next = (partition..desired)
+            let next = (held_back..desired)
                 .rev()
                 .map(find)
                 .find(|pod| !pod.is_some_and(|pod| is_ready(pod) && changed(&pod)));
@@ -50,10 +64,12 @@ impl World {
         let pods = self.pods_of(set);
         let updated = pods.iter().filter(|pod| pod.label(label) == Some(&hash)).count();
         let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-        let old = set.text("/status/currentRevision").unwrap_or(&hash).to_owned();
-        let current = if updated == desired && ready == desired { hash.clone() } else { old };
+        let (current, made_of) =
+            if updated == desired && ready == desired { (hash.clone(), template) } else { (whole, made_of) };
+        let of_current = pods.iter().filter(|pod| pod.label(label) == Some(&current)).count();
         let status = json!({"observedGeneration": set.generation(), "replicas": pods.len(), "readyReplicas": ready,
-            "availableReplicas": ready, "updatedReplicas": updated, "currentRevision": current, "updateRevision": hash});
+            "availableReplicas": ready, "updatedReplicas": updated, "currentReplicas": of_current,
+            "currentRevision": current, "updateRevision": hash, "maily-current": made_of});
         self.report(set.key(), |body| {
             body.insert("status".into(), status);
         });

@@ -69,6 +69,7 @@ cluster_sentences!(
 cluster_sentences!(
     simulated_controllers,
     controllers,
+    a_first_pod_is_made_anew_as_its_strategy_says,
     in_order_a_doomed_pod_holds_its_stateful_set_up,
     in_parallel_a_doomed_pod_is_replaced,
     a_job_that_is_over_goes_after_its_time,

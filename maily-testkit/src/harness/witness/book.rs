@@ -80,12 +80,21 @@ impl Book {
         Some(problem)
     }
 
-    /// Workloads of a step that counts as applied and none of whose pods serves.
-    pub(super) fn not_serving(&self, event: &JournalEvent, world: &World) -> Vec<String> {
+    /// Workloads of a step that counts as applied and none of whose pods serves. A StatefulSet has a pod less while it is
+    /// changed: what a person does to it the moment before is his.
+    pub(super) fn not_serving(
+        &self,
+        event: &JournalEvent,
+        world: &World,
+        is_edited: impl Fn(&ObjectKey) -> bool,
+    ) -> Vec<String> {
         let JournalEvent::StepApplied { step, .. } = event else { return Vec::new() };
         let changes = self.state.step(step).map(|step| step.work.changes()).unwrap_or_default();
         let written = changes.iter().filter(|change| change.desired.is_some());
-        let followed = |change: &&Change| matches!(&*change.key.kind.kind, "Deployment" | "StatefulSet");
+        let followed = |change: &&Change| match &*change.key.kind.kind {
+            "StatefulSet" => !is_edited(&change.key),
+            kind => kind == "Deployment",
+        };
         let idle = written.filter(followed).filter(|change| !world.serves(&change.key));
         idle.map(|change| format!("{step} is applied, and no pod of {} serves", change.key)).collect()
     }

@@ -273,7 +273,8 @@ impl Witness {
             for (invariant, what) in book.breaks(event) {
                 self.violation(invariant, format!("run {run}: {what}"));
             }
-            for what in book.not_serving(event, world) {
+            let is_edited = |key: &ObjectKey| self.edits().any(|edited| edited == key);
+            for what in book.not_serving(event, world, is_edited) {
                 self.violation("I7", format!("run {run}: {what}"));
             }
             if matches!(event, JournalEvent::StepApplied { .. } | JournalEvent::Undone { .. }) {
