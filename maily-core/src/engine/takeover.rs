@@ -359,7 +359,7 @@ impl Environment {
         let earlier = events.into_iter().filter(|(written_in, _)| *written_in != epoch);
         let events: Vec<JournalEvent> = earlier.map(|(_, event)| event).collect();
         // Which of them did not serve is not on record.
-        let aside = left_alone(state.plan()).cloned().collect();
+        let aside = left_alone(state.plan()).map(|desired| desired.key().clone()).collect();
         let mut executor = Executor::new(
             Arc::clone(&context),
             state,

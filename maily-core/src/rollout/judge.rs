@@ -110,9 +110,13 @@ impl Health {
 
 /// Whether an object serves by what it says of itself; none where nothing is waited for.
 pub(crate) fn serves(live: &Object) -> Option<bool> {
-    let target = Target::pin(live)?;
-    let evidence = Evidence { live: Some(live), ..Evidence::default() };
-    Some(judge(&target, &evidence) == Health::Done)
+    Some(says_it_serves(&Target::pin(live)?))
+}
+
+/// Whether what was found serves by what it said of itself then.
+pub(crate) fn says_it_serves(found: &Target) -> bool {
+    let evidence = Evidence { live: Some(found.written()), ..Evidence::default() };
+    judge(found, &evidence) == Health::Done
 }
 
 /// Where `kubectl rollout restart` says when: restarting pods changes nothing of what is released.

@@ -14,7 +14,7 @@ mod workload;
 
 pub(crate) use digests::digests;
 pub use judge::{Evidence, Health, Obstacle, Reason, judge};
-pub(crate) use judge::{RESTARTED, serves};
+pub(crate) use judge::{RESTARTED, says_it_serves, serves};
 pub(crate) use pod::{is_ready, unready, unready_since};
 pub use target::Target;
 pub(crate) use workload::REVISION;

@@ -222,7 +222,8 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
     }
     if held_back > partition && updated < desired - partition {
         let message = format!(
-            "`partition: {held_back}` was set on it meanwhile: the pods before it stay of another revision"
+            "`partition: {held_back}` is set on it, and the release says nothing of that: the pods before it stay of \
+             another revision"
         );
         return failed(target, "partition", message, None, "take it out of its update strategy again");
     }

@@ -76,10 +76,11 @@ async fn forward(
         for (put, change) in done.into_iter().zip(wave) {
             match put {
                 Ok(written) => {
+                    let desired = change.desired.as_ref().filter(|desired| is_followed(Some(desired)));
                     let target = written
                         .as_ref()
-                        .filter(|_| is_followed(change.desired.as_ref()))
-                        .and_then(Target::pin);
+                        .zip(desired)
+                        .and_then(|(written, desired)| Some(Target::pin(written)?.meant_as(desired)));
                     followers.extend(target.map(|target| context.watcher.follow(target)));
                 }
                 Err(Trouble::Halted) => halted = true,

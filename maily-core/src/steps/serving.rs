@@ -8,7 +8,7 @@ use super::watcher::{Follower, Watcher};
 use crate::{
     object::{Object, ObjectKey},
     provider::Cluster,
-    rollout::{Health, Obstacle, Target, serves},
+    rollout::{Health, Obstacle, Target, says_it_serves},
     run::{Failure, Goal, Plan},
     runtime::{Moment, Runtime},
 };
@@ -21,40 +21,41 @@ const AT_LEAST: Duration = Duration::from_secs(20);
 /// How often it is looked at without any news, and told that it is waited for.
 const LOOK: Duration = Duration::from_secs(4);
 
-/// The workloads that a plan is about and leaves as they are. Who takes something away wants nothing to serve.
-pub(crate) fn left_alone(plan: &Plan) -> impl Iterator<Item = &ObjectKey> {
+/// The workloads that a plan is about and leaves as they are, as they are to be. Who takes something away wants nothing to
+/// serve.
+pub(crate) fn left_alone(plan: &Plan) -> impl Iterator<Item = &Object> {
     let only = plan.goal.only();
     let kept = plan.unchanged.iter().filter(|_| !matches!(plan.goal, Goal::Remove { .. }));
     let meant = kept.filter(move |kept| {
         only.is_none_or(|only| kept.service.as_ref().is_some_and(|service| only.contains(service)))
     });
-    meant.map(|kept| kept.desired.key()).filter(|key| key.kind.keeps_pods())
+    meant.map(|kept| &kept.desired).filter(|desired| desired.key().kind.keeps_pods())
 }
 
-/// Whether a workload does not serve as it was read.
-pub(crate) fn is_idle(live: &Object) -> bool {
-    live.key().kind.keeps_pods() && serves(live) == Some(false)
+/// A workload as it was read, where it does not serve as it is to be.
+pub(crate) fn is_idle(desired: &Object, live: &Object) -> Option<Target> {
+    let target = Target::pin(live).filter(|_| live.key().kind.keeps_pods())?.meant_as(desired);
+    (!says_it_serves(&target)).then_some(target)
 }
 
 /// Those of the workloads that a plan leaves as they are that do not serve, as they were read.
 pub(crate) fn idle<'a>(
     plan: &'a Plan,
     live: &'a BTreeMap<ObjectKey, Object>,
-) -> impl Iterator<Item = &'a Object> {
-    left_alone(plan).filter_map(|key| live.get(key)).filter(|live| is_idle(live))
+) -> impl Iterator<Item = Target> + use<'a> {
+    left_alone(plan).filter_map(|desired| is_idle(desired, live.get(desired.key())?))
 }
 
-/// Follows the workloads among these objects until they serve, or until this moment; those that do not, by object. Each has
-/// some time of its own. What serves as it was read costs no request.
-pub(crate) async fn not_serving<'a>(
+/// Follows workloads that did not serve as they were read until they serve, or until this moment; those that do not, by
+/// object. Each has some time of its own.
+pub(crate) async fn not_serving(
     cluster: &Arc<dyn Cluster>,
     runtime: &Arc<dyn Runtime>,
-    objects: impl Iterator<Item = &'a Object>,
+    targets: impl Iterator<Item = Target>,
     until: Moment,
     tell: impl Fn(String),
 ) -> Vec<Failure> {
     let until = until.max(runtime.now() + AT_LEAST);
-    let targets = objects.filter(|live| is_idle(live)).filter_map(Target::pin);
     let watcher = Watcher::new(Arc::clone(cluster), Arc::clone(runtime));
     let followers: Vec<Follower> = targets.map(|target| watcher.follow(target)).collect();
     let waits = followers.iter().map(|follower| serves_in_time(&**runtime, follower, until, &tell));

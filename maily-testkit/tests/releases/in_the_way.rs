@@ -197,3 +197,36 @@ pub(crate) async fn a_deletion_of_a_pod_in_the_way_that_is_late_lands_on_none_af
         assert_eq!(late.came_to(), Some(Err(ErrorKind::Conflict)), "after {after_s} s");
     }
 }
+
+/// Before the run, or while it is at work: the release says nothing of it, and neither a deploy nor who looks later takes
+/// the pods that it holds back for those of the release.
+#[tokio::test(start_paused = true)]
+async fn pods_that_somebody_holds_back_are_none_of_the_release() {
+    let shop = Shop::new(OF_MANIFESTS, 751);
+    for version in ["v1", "v2"] {
+        let mut set = set(version);
+        set["spec"]["updateStrategy"] = json!({"type": "RollingUpdate"});
+        shop.write(version, &[set]);
+    }
+    assert!(succeeded(&shop.deploy("v1").await));
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "StatefulSet"), Some("shop"), "db");
+    let hold = |pods: u32| {
+        let strategy = json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": pods}}}});
+        shop.setup.shared.world().edit_as("kubectl-patch", &key, strategy).expect("may");
+    };
+    hold(2);
+    let end = shop.deploy("v2").await;
+    let RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, .. } = &end else { panic!("{end:?}") };
+    assert_eq!(why.cause, "partition", "{why:?}");
+    hold(0);
+    shop.setup.runtime.sleep(Duration::from_secs(30)).await;
+    let (end, ()) = futures::future::join(shop.deploy("v2"), async {
+        while pods(&shop).last().is_none_or(|(tag, _)| tag != "v2") {
+            shop.setup.runtime.sleep(Duration::from_millis(10)).await;
+        }
+        hold(3);
+    })
+    .await;
+    let RunEnd::Over { outcome: Outcome::RolledBack { why, .. }, .. } = &end else { panic!("{end:?}") };
+    assert_eq!(why.cause, "partition", "{why:?}");
+}

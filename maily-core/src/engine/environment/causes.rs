@@ -56,19 +56,19 @@ impl Environment {
         live: &BTreeMap<ObjectKey, Object>,
     ) -> BTreeMap<ObjectKey, Ailment> {
         let mut found = BTreeMap::new();
-        let idle: Vec<&Object> = idle(plan, live).collect();
+        let idle: Vec<Target> = idle(plan, live).collect();
         if idle.is_empty() {
             return found;
         }
         let Ok(pods) = self.pods().await else { return found };
-        let sets = self.replica_sets(&idle, &pods).await;
-        for workload in idle {
-            let Some(target) = Target::pin(workload) else { continue };
+        let workloads: Vec<&Object> = idle.iter().map(Target::written).collect();
+        let sets = self.replica_sets(&workloads, &pods).await;
+        for target in &idle {
             let pods = pods.iter().filter(|pod| target.selects(pod)).collect();
             let replica_sets = sets.iter().collect();
-            let evidence = Evidence { live: Some(workload), pods, all_pods: true, replica_sets };
-            if let Some(ailment) = Ailment::of(&judge(&target, &evidence), &evidence.pods) {
-                found.insert(workload.key().clone(), ailment);
+            let evidence = Evidence { live: Some(target.written()), pods, all_pods: true, replica_sets };
+            if let Some(ailment) = Ailment::of(&judge(target, &evidence), &evidence.pods) {
+                found.insert(target.key().clone(), ailment);
             }
         }
         found

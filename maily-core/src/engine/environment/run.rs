@@ -23,7 +23,7 @@ use crate::{
     provider::Effect,
     run::seal::hashes,
     runtime::{Moment, within},
-    steps::{Context, SERVES_WITHIN, idle, left_alone, not_serving},
+    steps::{Context, SERVES_WITHIN, idle, not_serving},
 };
 
 /// So long the last records and the lease's end may take.
@@ -111,12 +111,12 @@ impl Environment {
         planned: &Planned,
         options: &RunOptions,
     ) -> Result<Vec<Failure>, EnvironmentError> {
-        let live = left_alone(&planned.plan).filter_map(|key| planned.seen.get(key));
+        let targets = idle(&planned.plan, &planned.seen);
         let asked = RunId::new(&*self.runtime);
         let heard = self.heard(&options.listener, &asked);
         let tell = |why| self.tell_before(&asked, options, What::Waiting { why });
         let until = self.runtime.now() + SERVES_WITHIN;
-        let mut failures = not_serving(&heard.providers.cluster, &self.runtime, live, until, tell).await;
+        let mut failures = not_serving(&heard.providers.cluster, &self.runtime, targets, until, tell).await;
         if failures.is_empty() {
             return Ok(failures);
         }
@@ -182,7 +182,7 @@ impl Environment {
         };
         let hold = Hold::new(lease);
         let plan = planned.plan;
-        let aside = idle(&plan, &planned.seen).map(|live| live.key().clone()).collect();
+        let aside = idle(&plan, &planned.seen).map(|target| target.key().clone()).collect();
         // What else stays as it is is not looked at again.
         let mut seen = planned.seen;
         let changed: BTreeSet<&ObjectKey> = plan.changes().map(|change| &change.key).collect();

@@ -21,7 +21,9 @@ use crate::{
     object::{Object, ObjectKey},
     provider::ProviderError,
     runtime::Moment,
-    steps::{Context, Halt, Presence, brought, failed_since, missing, not_serving, put_back, restored},
+    steps::{
+        Context, Halt, Presence, brought, failed_since, is_idle, missing, not_serving, put_back, restored,
+    },
 };
 
 pub(super) type Look = BoxFuture<'static, Seen>;
@@ -65,7 +67,8 @@ async fn still_idle(
     let cluster = &context.providers.cluster;
     let live = answered(context, Direction::Forward, || read(&**cluster, aside.keys()).boxed()).await?;
     let tell = |why| context.tell(What::Waiting { why });
-    let followed = not_serving(cluster, &context.runtime, live.values(), until, tell);
+    let targets = aside.iter().filter_map(|(key, desired)| is_idle(desired, live.get(key)?));
+    let followed = not_serving(cluster, &context.runtime, targets, until, tell);
     let mut failures = unless_stopped(context, Direction::Forward, followed).await?;
     let workloads: Vec<_> =
         aside.iter().filter_map(|(key, desired)| Some((live.get(key)?.clone(), desired))).collect();

@@ -89,7 +89,8 @@ pub(super) fn regrouped(
     told.extend(new.map(|name| format!("{name} is new")));
     told.extend(gone.map(|name| format!("{name} is no more")));
     // What stays as it is may be gone, as a Job after its time.
-    let is_well = |kept: &Kept| live.get(kept.desired.key()).is_none_or(|live| !is_idle(live));
+    let is_well =
+        |kept: &Kept| live.get(kept.desired.key()).is_none_or(|live| is_idle(&kept.desired, live).is_none());
     let is_deploy = matches!(wanted.goal, Goal::Deploy { only: None, .. });
     if base.head.beside_trouble && is_deploy && kept.iter().all(is_well) {
         told.push("all serves that did not then".to_owned());

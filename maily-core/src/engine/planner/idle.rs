@@ -16,8 +16,8 @@ pub(crate) fn tell_idle(
     base: Option<&Release>,
 ) -> Plan {
     let environment = &plan.environment;
-    let told = idle(&plan, live).map(|live| {
-        let key = live.key();
+    let told = idle(&plan, live).map(|target| {
+        let key = target.key();
         let ailment = causes.get(key);
         let why = match ailment {
             Some(ailment) => ailment.why.clone(),
