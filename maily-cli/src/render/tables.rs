@@ -17,7 +17,7 @@ use super::{
     log::word,
     outcome,
     paint::Paint,
-    text::{between, by_the_clock, clock, elapsed, hidden, plain, short},
+    text::{between, by_the_clock, clock, elapsed, plain, short},
     tool::Tool,
 };
 
@@ -198,7 +198,7 @@ pub(crate) fn status(status: &Status, now: Timestamp, paint: Paint, tool: &Tool)
     if !drift.is_empty() {
         let _ = writeln!(text, "{}", paint.warn("changed since the release:"));
         for (service, drift) in drift {
-            let _ = writeln!(text, "  {service}: {}", hidden(&plain(drift)));
+            let _ = writeln!(text, "  {service}: {}", plain(drift));
         }
     }
     if let Some(hint) = status.services.iter().find_map(|service| service.hint.as_ref()) {

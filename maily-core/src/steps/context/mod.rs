@@ -20,7 +20,7 @@ use crate::{
     provider::{Cluster, FrontendHost, Precondition, Prober, ProviderError},
     run::{
         Begun, Change, Digests, Direction, ENVIRONMENT, Epoch, Event, Failure, Goal, Listener, NAMESPACE,
-        PROJECT, Plan, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
+        PROJECT, Plan, ReleaseId, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
     },
     runtime::{Moment, Runtime},
 };
@@ -92,6 +92,8 @@ pub(crate) struct Context {
     pub(crate) project: String,
     pub(crate) environment: String,
     namespace: String,
+    /// The release that the plan starts from.
+    pub(crate) base: Option<ReleaseId>,
     /// The plan is to bring back what was.
     is_rollback: bool,
     pub(crate) watcher: Watcher,
@@ -152,6 +154,7 @@ impl Context {
             project: plan.project.clone(),
             environment: plan.environment.clone(),
             namespace: plan.namespace.clone(),
+            base: plan.base,
             is_rollback: matches!(plan.goal, Goal::Rollback { .. }),
             watcher,
             requests: Semaphore::new(PARALLEL),
