@@ -151,3 +151,48 @@ async fn an_edit_of_a_secret_is_undone_out_of_what_is_kept_of_it() {
         assert_eq!(shop.setup.content(), before);
     }
 }
+
+/// Nobody has to come back for each of them.
+#[tokio::test(start_paused = true)]
+async fn all_that_a_person_has_changed_stands_in_the_first_report() {
+    let shop = shop(154).await;
+    let before = shop.setup.content();
+    let first = shop.released().await.objects[&deployment()].desired.clone();
+    let set = |kind: &str, name: &str, manager: &'static str, of: &str| {
+        let edit = json!({"data": {"of": of}});
+        shop.setup.shared.world().edit_as(manager, &key(kind, name), edit).expect("may edit");
+    };
+    let item = disturbed(&shop, || {
+        set("ConfigMap", "conf", "kubectl-edit", "mine");
+        set("Secret", "pass", "kubectl-patch", "bWluZQ==");
+        shop.setup.shared.world().delete(&deployment(), &Precondition::Any).expect("is there");
+    })
+    .await;
+    let why = &item.why.message;
+    assert!(why.starts_with("Deployment shop/api: it was deleted meanwhile; "), "{why}");
+    assert!(
+        why.contains("; ConfigMap shop/conf: it was changed meanwhile: data.of v2 -> mine (by kubectl-edit)"),
+        "{why}"
+    );
+    assert!(why.contains("; Secret shop/pass: it was changed meanwhile: data.of "), "{why}");
+    assert!(why.ends_with("; not taken back either: ConfigMap/fresh"), "{why}");
+    let remedy = &item.remedy;
+    for part in [
+        "put Deployment shop/api back as it was before the run",
+        "undo the edit of ConfigMap shop/conf: `data.of` is to be `v2` again",
+        "undo the edit of Secret shop/pass: `kubectl patch",
+    ] {
+        assert!(remedy.contains(part), "{part}: {remedy}");
+    }
+    assert_eq!(remedy.matches("mailyctl resume").count(), 1, "{remedy}");
+    // Everything of it done, one `resume` is enough.
+    set("ConfigMap", "conf", "kubectl-edit", "v2");
+    set("Secret", "pass", "kubectl-patch", "djI=");
+    shop.make(&json!(first)).await;
+    is_taken_back(&shop).await;
+    assert_eq!(shop.setup.content(), before);
+}
+
+fn deployment() -> ObjectKey {
+    ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api")
+}
