@@ -250,9 +250,9 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
             JournalEvent::RunStarted { plan, .. } => {
                 (summary.started.as_ref(), format!("begin, plan {}", short(plan, 12)))
             }
-            JournalEvent::EpochClaimed { by, reason, .. } => {
+            JournalEvent::EpochClaimed { by, reason, at, .. } => {
                 let why = reason.as_ref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
-                (None, format!("taken over by {}{why}", plain(by)))
+                (at.as_ref(), format!("taken over by {}{why}", plain(by)))
             }
             JournalEvent::StepStarted { step, at } => (Some(at), format!("{} {step}", paint.busy("start"))),
             JournalEvent::StepApplied { step, at, .. } => {
@@ -263,10 +263,9 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
                 outcome::failure(&mut line, failure, paint);
                 (Some(at), line.trim_end().replace('\n', "\n                       "))
             }
-            JournalEvent::Turned { why, by, .. } => (
-                why.evidence_at.as_ref(),
-                format!("{} {} ({})", paint.warn("turn "), plain(&why.message), plain(by)),
-            ),
+            JournalEvent::Turned { why, by, at, .. } => {
+                (at.as_ref(), format!("{} {} ({})", paint.warn("turn "), plain(&why.message), plain(by)))
+            }
             JournalEvent::UndoStarted { step, at } => {
                 (at.as_ref(), format!("{} {step}", paint.warn("undo ")))
             }
@@ -285,10 +284,10 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
             JournalEvent::GateDecided { step, verdict, evidence, at, .. } => {
                 (Some(at), format!("{} {step}: {verdict}: {}", paint.strong("gate "), plain(evidence)))
             }
-            JournalEvent::Paused { why, items } => {
+            JournalEvent::Paused { why, items, at } => {
                 let to_do = items.first().map(|item| format!("; to do: {}", plain(&item.remedy)));
                 let to_do = to_do.unwrap_or_default();
-                (None, format!("{} {}{to_do}", paint.warn("pause"), plain(why)))
+                (at.as_ref(), format!("{} {}{to_do}", paint.warn("pause"), plain(why)))
             }
             JournalEvent::RunFinished { outcome, release, at } => {
                 let release =

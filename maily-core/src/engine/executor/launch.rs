@@ -126,7 +126,8 @@ impl Executor {
                 let why = (*failure).clone();
                 self.push(JournalEvent::StepFailed { step: step.clone(), failure: *failure, result, at });
                 if self.state.course == Course::Forward && !self.state.past_return() {
-                    self.push(JournalEvent::Turned { why, step: Some(step), by: "maily".to_owned() });
+                    let by = "maily".to_owned();
+                    self.push(JournalEvent::Turned { why, step: Some(step), by, at: Some(at) });
                     self.context.halt(Halt::Turn);
                 }
             }

@@ -174,7 +174,8 @@ impl Executor {
                 self.not_serving = not_serving;
             }
             Seen::Brought { missing: Some((step, why)), .. } if !self.state.past_return() => {
-                self.push(JournalEvent::Turned { why, step: Some(step), by: "maily".to_owned() });
+                let at = Some(self.context.runtime.wall());
+                self.push(JournalEvent::Turned { why, step: Some(step), by: "maily".to_owned(), at });
                 self.context.halt(Halt::Turn);
             }
             Seen::Brought { missing: Some((step, why)), .. } => {

@@ -174,13 +174,13 @@ impl Context {
 
     /// Tells a listener.
     pub(crate) fn tell(&self, what: What) {
-        self.tell_again(what, false, self.runtime.wall());
+        self.tell_again(what, false, self.runtime.wall(), false);
     }
 
     /// Tells a listener, perhaps of something from before.
-    pub(crate) fn tell_again(&self, what: What, replayed: bool, at: jiff::Timestamp) {
+    pub(crate) fn tell_again(&self, what: What, replayed: bool, at: jiff::Timestamp, untimed: bool) {
         let event = Event::new(self.run.clone(), &self.environment, at, what);
-        self.listener.event(&Event { replayed, ..event });
+        self.listener.event(&Event { replayed, untimed, ..event });
     }
 
     /// A stamp for the next attempt of a step.
