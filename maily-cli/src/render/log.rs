@@ -127,6 +127,9 @@ impl Log {
                 elapsed(Duration::from_millis(*after_ms)),
                 plain(error)
             ),
+            What::PodDeleted { step, pod, why } => {
+                format!("{} {}: deleted {pod}: {}", paint.warn("clear"), name(step), plain(why))
+            }
             What::StepApplied { step, took_ms } => format!(
                 "{} {} ({})",
                 paint.good("done "),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::site::{Site, behaves, documents};
+use crate::site::{Site, behaves, documents, finished};
 
 fn template(name: &str, version: &str, annotations: Value, restart: &str) -> Value {
     json!({"metadata": {"labels": {"app": name}, "annotations": annotations},
@@ -167,8 +167,7 @@ async fn a_doomed_pod_in_order_comes_back_and_makes_room_for_a_mended_version() 
         let done =
             site.run(&["deploy", "--version", version, "--yes", "-o", "json", "--timeout", "15s"]).expect(3);
         let gone = |event: &Value| {
-            let why_it_waits = event["why"].as_str().unwrap_or_default();
-            why_it_waits.contains(why) && why_it_waits.ends_with("it was deleted")
+            event["event"] == "pod-deleted" && event["why"].as_str().is_some_and(|told| told.contains(why))
         };
         assert!(done.events().iter().any(gone), "{}", done.out);
         assert!(done.took.as_secs() < 40, "{:?}", done.took);
@@ -187,6 +186,130 @@ async fn a_doomed_pod_in_order_comes_back_and_makes_room_for_a_mended_version() 
     site.run(&["deploy", "--version", "v4", "--yes", "--force-conflicts", "--timeout", "60s"]).expect(0);
     let images = images(&site, "store").await;
     assert!(images.len() == 3 && images.iter().all(|image| image.ends_with(":v4")), "{images:?}");
+}
+
+/// The same StatefulSet whose update strategy says this.
+fn updated_by(version: &str, annotations: Value, strategy: &Value) -> String {
+    let text = stateful_set(version, annotations, "OrderedReady");
+    let insert = format!("\"updateStrategy\":{strategy},\"serviceName\"");
+    let changed = text.replace("\"serviceName\"", &insert);
+    assert_ne!(text, changed);
+    changed
+}
+
+/// Pods of an application that are not ready any more, by their status alone.
+fn unready(site: &Site, pods: &[&str]) {
+    let patch = json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}).to_string();
+    for pod in pods {
+        site.kubectl(&["patch", "pod", pod, "--subresource", "status", "--patch", &patch]).expect(0);
+    }
+}
+
+async fn all_are(site: &Site, version: &str) -> bool {
+    let images = images(site, "store").await;
+    images.len() == 3 && images.iter().all(|image| image.ends_with(version))
+}
+
+/// With a type and nothing else in its update strategy, the first pods would be made anew of the version that is left.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn pods_that_would_be_made_anew_as_they_are_are_no_storm() {
+    let of = |version: &str| updated_by(version, json!({}), &json!({"type": "RollingUpdate"}));
+    let site = Site::bound("typed", &[("v1", of("v1")), ("v2", of("v2"))]).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let back = ["rollback", "--last-good", "--yes", "--timeout", "60s", "-o", "json"];
+    let deleted = |events: &[Value]| {
+        let deleted = events.iter().filter(|event| event["event"] == "pod-deleted");
+        deleted.map(|event| event["pod"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    // From the last one on.
+    site.run(&["deploy", "--version", "v2", "--yes"]).expect(0);
+    unready(&site, &["store-0", "store-1", "store-2"]);
+    let gone = deleted(&site.run(&back).expect(0).events());
+    let last_first: Vec<String> =
+        ["store-2", "store-1", "store-0"].map(|pod| format!("Pod {}/{pod}", site.namespace)).into();
+    assert_eq!(gone, last_first);
+    assert!(all_are(&site, ":v1").await);
+    // Those that serve stay; a person is told what helps, and it does.
+    site.run(&["deploy", "--version", "v2", "--yes"]).expect(0);
+    unready(&site, &["store-0"]);
+    let running = site.spawn(&back);
+    let set = async || site.get("apps/v1", "StatefulSet", "store").await.expect("is there");
+    site.until("the rollback waits for store-0", async || {
+        let set = set().await;
+        set.text("/spec/template/spec/containers/0/image").is_some_and(|image| image.ends_with(":v1"))
+            && set.int("/status/observedGeneration") == set.generation()
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(images(&site, "store").await.iter().filter(|image| image.ends_with(":v2")).count(), 3);
+    let patch = r#"{"spec":{"updateStrategy":{"rollingUpdate":{"partition":0}}}}"#;
+    site.kubectl(&["patch", "statefulset", "store", "--patch", patch]).expect(0);
+    let done = finished(running.wait_with_output().expect("ends"), Duration::ZERO).expect(0);
+    let told = format!("`kubectl patch statefulset store --namespace {} --patch '{patch}'`", site.namespace);
+    assert!(
+        done.events().iter().any(|event| event["why"].as_str().is_some_and(|why| why.starts_with(&told)))
+    );
+    assert!(all_are(&site, ":v1").await);
+}
+
+/// The pods before it are of the version that was whole last; one of the version that is taken back is in the way there.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_pod_before_the_partition_is_in_the_way_of_the_way_back_as_well() {
+    let part = |version: &str, partition: u32, annotations: Value| {
+        let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": partition}});
+        updated_by(version, annotations, &strategy)
+    };
+    let versions = [
+        ("v1", part("v1", 0, json!({}))),
+        ("v2", part("v2", 1, json!({}))),
+        ("v3", part("v3", 0, behaves("crash-loop"))),
+    ];
+    let site = Site::bound("partition", &versions).await;
+    for version in ["v1", "v2"] {
+        site.run(&["deploy", "--version", version, "--yes"]).expect(0);
+    }
+    let now = async || {
+        let mut images = images(&site, "store").await;
+        images.sort();
+        images
+    };
+    let before = now().await;
+    // The one before it becomes one of v3 when it is gone.
+    let running = site.spawn(&["deploy", "--version", "v3", "--yes", "--timeout", "30s"]);
+    site.until("v3 is written", async || {
+        let set = site.get("apps/v1", "StatefulSet", "store").await.expect("is there");
+        set.text("/spec/template/spec/containers/0/image").is_some_and(|image| image.ends_with(":v3"))
+    })
+    .await;
+    site.kubectl(&["delete", "pod", "store-0", "--wait=false"]).expect(0);
+    finished(running.wait_with_output().expect("ends"), Duration::ZERO).expect(3);
+    site.until("all serve", async || now().await == before).await;
+}
+
+/// A person freezes it in the middle.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_rollout_that_somebody_holds_back_meanwhile_is_no_success() {
+    let of = |version: &str| {
+        let slow = json!({"stack.maily.dev/ready-after": "3s"});
+        updated_by(version, slow, &json!({"type": "RollingUpdate"}))
+    };
+    let site = Site::bound("frozen", &[("v1", of("v1")), ("v2", of("v2"))]).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let running = site.spawn(&["deploy", "--version", "v2", "--yes", "--timeout", "60s", "-o", "json"]);
+    site.until("the first pod is of v2", async || {
+        images(&site, "store").await.iter().any(|image| image.ends_with(":v2"))
+    })
+    .await;
+    let patch = r#"{"spec":{"updateStrategy":{"rollingUpdate":{"partition":3}}}}"#;
+    site.kubectl(&["patch", "statefulset", "store", "--patch", patch]).expect(0);
+    let done = finished(running.wait_with_output().expect("ends"), Duration::ZERO);
+    assert!(done.events().iter().any(|event| event["failure"]["cause"] == "partition"), "{}", done.out);
+    // A pod that serves stays; one that does not has made room.
+    let code = if all_are(&site, ":v1").await { 3 } else { 4 };
+    done.expect(code);
 }
 
 #[tokio::test]

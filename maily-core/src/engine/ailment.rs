@@ -4,7 +4,6 @@ use super::{journal::ReleaseHead, origins::way_back};
 use crate::{
     object::Object,
     rollout::{Health, unready},
-    steps::way_on,
 };
 
 /// What ails a workload.
@@ -37,7 +36,9 @@ impl Ailment {
             Health::Failed(reason) => {
                 Self { why: reason.message.clone(), cure: log(reason.container.as_ref()) }
             }
-            Health::HeldUp { why, pod, .. } => Self { why: why.clone(), cure: Cure::Command(way_on(pod)) },
+            Health::HeldUp { why, way_on, .. } => {
+                Self { why: why.clone(), cure: Cure::Command(way_on.clone()) }
+            }
             Health::Waiting { why, .. } => {
                 let mut logs = pods.iter().filter_map(|pod| unready(pod));
                 let cure = logs.next().map_or(Cure::Patience, |found| log(found.as_ref()));

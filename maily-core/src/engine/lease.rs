@@ -426,7 +426,7 @@ fn how_lost(found: Option<&Object>) -> String {
     let holder = found.map(|lease| lease.text("/spec/holderIdentity").unwrap_or_default());
     match holder {
         None => "somebody deleted it".to_owned(),
-        Some("") => "somebody emptied it".to_owned(),
+        Some("") => "somebody else has had it, and given it back".to_owned(),
         Some(holder) => format!("{holder} holds it now"),
     }
 }

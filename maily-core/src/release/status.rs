@@ -148,7 +148,8 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
         run: head.unfinished.as_ref().map(|unfinished| unfinished.recorded.run.clone()),
         unfinished: head.unfinished.as_ref().map(|run| told_run(run, &lease, environment.runtime.wall())),
         last_run: head.ended.as_ref().map(summary),
-        holder: lease.holder,
+        // A lease outlives who has died without giving it back.
+        holder: lease.holder.clone().filter(|_| lease.lives(environment.runtime.wall())),
         fence,
         services: Vec::new(),
         drift: Vec::new(),

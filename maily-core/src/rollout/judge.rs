@@ -65,6 +65,8 @@ pub enum Health {
         pod: Box<Object>,
         /// Why nothing replaces it.
         obstacle: Obstacle,
+        /// What a person can do, as a sentence.
+        way_on: String,
     },
     /// A pod looks doomed; whether it belongs to the new revision is known once this replica set was read.
     Ask(ObjectKey),
@@ -81,6 +83,8 @@ pub enum Obstacle {
     Unready,
     /// The controller leaves it to people which pods are replaced, and when.
     ByHand,
+    /// The controller would make it anew of the revision that it is of.
+    Stays,
 }
 
 fn count(number: i64) -> u32 {
@@ -92,9 +96,15 @@ impl Health {
         Self::Waiting { ready: count(ready), desired: count(desired), why: why.into() }
     }
 
-    pub(super) fn held_up(ready: i64, desired: i64, why: String, pod: &Object, obstacle: Obstacle) -> Self {
+    pub(super) fn held_up(
+        (ready, desired): (i64, i64),
+        why: String,
+        pod: &Object,
+        obstacle: Obstacle,
+        way_on: String,
+    ) -> Self {
         let (ready, desired) = (count(ready), count(desired));
-        Self::HeldUp { ready, desired, why, pod: Box::new(pod.clone()), obstacle }
+        Self::HeldUp { ready, desired, why, pod: Box::new(pod.clone()), obstacle, way_on }
     }
 }
 

@@ -23,6 +23,10 @@ const SET_REVISION: &str = "controller-revision-hash";
 /// The label of a pod that says of which generation of its DaemonSet's template it is.
 const DAEMON_REVISION: &str = "pod-template-generation";
 
+const ROLLING: &str = "/spec/updateStrategy/rollingUpdate";
+const PARTITION: &str = "/spec/updateStrategy/rollingUpdate/partition";
+const START: &str = "/spec/ordinals/start";
+
 const ON_DELETE: &str = "strategy OnDelete: pods take the new revision only when somebody deletes them";
 
 fn number(live: &Object, path: &str) -> i64 {
@@ -201,25 +205,39 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
     let available = number(live, counted);
     let same = revision == live.text("/status/currentRevision");
     let on_delete = live.text("/spec/updateStrategy/type") == Some("OnDelete");
-    let partition = number(live, "/spec/updateStrategy/rollingUpdate/partition").clamp(0, desired);
+    let held_back = number(live, PARTITION);
+    let partition = held_back.min(number(target.written(), PARTITION)).clamp(0, desired);
     // Nothing rolls by itself: its controller never counts a revision as the current one, whatever its pods run.
     let enough = if on_delete { updated >= desired } else { same || updated >= desired - partition };
+    // Its status counts none of a third revision, such as one that was taken back.
+    let left_over = left_over(live, evidence);
     // A pod that terminates counts as available as long as it is ready, and the status of a moment ago still counts one
     // that is gone: what the pods themselves say is newer.
     let serve = evidence.pods.iter().filter(|pod| !pod.is_terminating() && is_ready(pod)).count();
     let all_serve = !evidence.all_pods || i64::try_from(serve).unwrap_or(i64::MAX) >= desired;
-    if enough && available >= desired && total == desired && all_serve {
+    if enough && left_over.is_none() && available >= desired && total == desired && all_serve {
         return Health::Done;
     }
     if let Some(reason) = doomed_of_revision(evidence, SET_REVISION, revision) {
         return Health::Failed(reason);
     }
+    if held_back > partition && updated < desired - partition {
+        let message = format!(
+            "`partition: {held_back}` was set on it meanwhile: the pods before it stay of another revision"
+        );
+        return failed(target, "partition", message, None, "take it out of its update strategy again");
+    }
     let ready = if same { available } else { updated.min(available) };
     if let Some(pod) = in_the_way(live, desired, evidence) {
-        return held_up(pod, ready, desired);
+        return held_up(live, pod, (ready, desired));
     }
     if on_delete && !enough {
         return left_to_people(live, evidence, SET_REVISION, revision, (ready, desired));
+    }
+    if let Some(pod) = left_over.filter(|pod| is_ready(pod) && place(live, pod) < held_back) {
+        let why =
+            format!("{} is of another revision, and stays so before `partition: {held_back}`", pod.name());
+        return Health::held_up((ready, desired), why, pod, Obstacle::ByHand, by_deletion(pod));
     }
     let why = if total > desired {
         let surplus = total - desired;
@@ -240,18 +258,77 @@ fn in_the_way<'a>(live: &Object, desired: i64, evidence: &Evidence<'a>) -> Optio
     if live.text("/spec/podManagementPolicy") == Some("Parallel") || strategy == Some("OnDelete") {
         return None;
     }
-    let start = number(live, "/spec/ordinals/start");
-    let partition = start + number(live, "/spec/updateStrategy/rollingUpdate/partition");
+    let start = number(live, START);
     let named = |ordinal: i64| {
         let name = format!("{}-{ordinal}", live.name());
         own_pods(live, evidence).find(|pod| pod.name() == name)
     };
     // One that is gone or goes is made anew first. Surplus ones go by themselves.
-    let all = (start..start + desired).map_while(|at| Some((at, named(at)?)));
-    let (ordinal, pod) = all.into_iter().find(|(_, pod)| !is_ready(pod))?;
-    // What it is made anew of: before the partition, of the revision that was whole last.
-    let anew = if ordinal < partition { "/status/currentRevision" } else { "/status/updateRevision" };
-    (!pod.is_terminating() && pod.label(SET_REVISION) != Some(live.text(anew)?)).then_some(pod)
+    let mut all = (start..start + desired).map_while(|at| Some((at, named(at)?)));
+    let (ordinal, pod) = all.find(|(_, pod)| !is_ready(pod))?;
+    // The pods before the partition are of the revision that was whole last.
+    let before_partition = ordinal < start + number(live, PARTITION);
+    let wanted = if before_partition { "/status/currentRevision" } else { "/status/updateRevision" };
+    if pod.is_terminating() || pod.label(SET_REVISION) == Some(live.text(wanted)?) {
+        return None;
+    }
+    // From the last one on none comes again; one that serves stays.
+    let last = (start..start + desired).rev().filter_map(named).find(|pod| is_current(live, pod));
+    Some(
+        last.filter(|last| comes_again(live, pod) && !is_ready(last) && !last.is_terminating())
+            .unwrap_or(pod),
+    )
+}
+
+/// Whether a pod is of the revision that was whole last.
+fn is_current(live: &Object, pod: &Object) -> bool {
+    pod.label(SET_REVISION) == live.text("/status/currentRevision")
+}
+
+/// Whether a pod that is deleted is made anew of the revision that it is of. Where the update strategy has a type and
+/// nothing else, the controller counts the pods of the revision that was whole last, and makes as many first ones of it.
+fn comes_again(live: &Object, pod: &Object) -> bool {
+    if live.at(ROLLING).is_some() || !is_current(live, pod) {
+        return false;
+    }
+    place(live, pod) < number(live, "/status/currentReplicas") - 1
+}
+
+/// How many pods come before one.
+fn place(live: &Object, pod: &Object) -> i64 {
+    let ordinal = pod.name().rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse::<i64>().ok());
+    ordinal.unwrap_or_default() - number(live, START)
+}
+
+/// A pod that is neither of the wanted revision nor of the one that was whole last.
+fn left_over<'a>(live: &Object, evidence: &Evidence<'a>) -> Option<&'a Object> {
+    let update = live.text("/status/updateRevision")?;
+    own_pods(live, evidence).find(|pod| {
+        !pod.is_terminating() && pod.label(SET_REVISION) != Some(update) && !is_current(live, pod)
+    })
+}
+
+fn held_up(live: &Object, pod: &Object, (ready, desired): (i64, i64)) -> Health {
+    let doomed = doomed(pod);
+    let said = doomed.as_ref().map(|reason| reason.message.clone()).or_else(|| why_not_ready(pod));
+    let said = said.unwrap_or_else(|| "it is not ready".to_owned());
+    let mut why = format!("{} is of another revision and in the way: {said}", pod.name());
+    if comes_again(live, pod) {
+        why.push_str("; its StatefulSet would make it anew as it is");
+        let (name, namespace) = (live.name(), live.key().namespace_option());
+        let patch = r#"'{"spec":{"updateStrategy":{"rollingUpdate":{"partition":0}}}}'"#;
+        let way_on = format!(
+            "`kubectl patch statefulset {name}{namespace} --patch {patch}` makes it replace its pods one by one"
+        );
+        return Health::held_up((ready, desired), why, pod, Obstacle::Stays, way_on);
+    }
+    let obstacle = if doomed.is_some() { Obstacle::Doomed } else { Obstacle::Unready };
+    Health::held_up((ready, desired), why, pod, obstacle, by_deletion(pod))
+}
+
+fn by_deletion(pod: &Object) -> String {
+    let (name, namespace) = (pod.name(), pod.key().namespace_option());
+    format!("`kubectl delete pod {name}{namespace}` lets its controller go on")
 }
 
 /// The first pod of another revision that nobody but a person replaces.
@@ -264,7 +341,10 @@ fn left_to_people(
 ) -> Health {
     let left = own_pods(live, evidence).filter(|pod| !pod.is_terminating() && pod.label(label) != revision);
     match left.min_by_key(|pod| pod.name().to_owned()).filter(|_| revision.is_some()) {
-        Some(pod) => Health::held_up(ready, desired, ON_DELETE.to_owned(), pod, Obstacle::ByHand),
+        Some(pod) => {
+            let why = ON_DELETE.to_owned();
+            Health::held_up((ready, desired), why, pod, Obstacle::ByHand, by_deletion(pod))
+        }
         None => Health::waiting(ready, desired, ON_DELETE),
     }
 }
@@ -277,15 +357,6 @@ fn own_pods<'a>(live: &Object, evidence: &Evidence<'a>) -> impl Iterator<Item = 
         .iter()
         .copied()
         .filter(move |pod| pod.items("/metadata/ownerReferences").iter().any(is_owner))
-}
-
-fn held_up(pod: &Object, ready: i64, desired: i64) -> Health {
-    let doomed = doomed(pod);
-    let said = doomed.as_ref().map(|reason| reason.message.clone()).or_else(|| why_not_ready(pod));
-    let said = said.unwrap_or_else(|| "it is not ready".to_owned());
-    let why = format!("{} is of another revision and in the way: {said}", pod.name());
-    let obstacle = if doomed.is_some() { Obstacle::Doomed } else { Obstacle::Unready };
-    Health::held_up(ready, desired, why, pod, obstacle)
 }
 
 pub(super) fn daemon_set(target: &Target, live: &Object, evidence: &Evidence<'_>) -> Health {

@@ -124,6 +124,15 @@ pub enum What {
         /// Milliseconds until the next try.
         after_ms: u64,
     },
+    /// A pod was deleted that was in the way of its own StatefulSet.
+    PodDeleted {
+        /// The step that waited for it.
+        step: StepId,
+        /// Which.
+        pod: String,
+        /// What it was, and how.
+        why: String,
+    },
     /// A step was seen to succeed.
     StepApplied {
         /// Which.

@@ -1,7 +1,7 @@
 //! Pods of a revision that nobody wants any more, for whose readiness their own controller waits: deleted, so that it
 //! goes on. A takeover marks them ([`super::stamp_pods`]), so that a deletion of whoever was before lands on none.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::context::{Context, Trouble};
 use crate::{
@@ -9,9 +9,12 @@ use crate::{
     planted::{Defect, is_planted},
     provider::{ErrorKind, exactly},
     rollout::Obstacle,
-    run::Direction,
+    run::{Direction, StepId, What},
     runtime::Moment,
 };
+
+/// So often is a pod of a name deleted. A controller may not have heard of the wanted revision yet.
+const MOST: u32 = 3;
 
 /// Clears the way for one rollout.
 ///
@@ -19,19 +22,27 @@ use crate::{
 /// journaled: the pod served nobody, and its controller makes it anew of whatever revision is wanted by then.
 pub(super) struct Clearing<'a> {
     context: &'a Context,
+    step: &'a StepId,
     direction: Direction,
     deadline: Moment,
     /// Until then a pod may become ready by itself.
     patient_until: Moment,
     /// The uid of the pod that was asked for last, and why it could not be deleted.
     asked: Option<(String, Option<String>)>,
+    /// How often a pod of a name was deleted.
+    deleted: BTreeMap<String, u32>,
 }
 
 impl<'a> Clearing<'a> {
-    pub(super) fn new(context: &'a Context, direction: Direction, deadline: Moment) -> Self {
+    pub(super) fn new(
+        context: &'a Context,
+        step: &'a StepId,
+        direction: Direction,
+        deadline: Moment,
+    ) -> Self {
         let patience = if context.goes_back(direction) { Duration::ZERO } else { context.left(deadline) / 2 };
         let patient_until = context.runtime.now() + patience;
-        Self { context, direction, deadline, patient_until, asked: None }
+        Self { context, step, direction, deadline, patient_until, asked: None, deleted: BTreeMap::new() }
     }
 
     /// Deletes a pod that is in the way; answers what is waited for then. At once where it is of what is taken back or
@@ -44,22 +55,32 @@ impl<'a> Clearing<'a> {
         pod: &Object,
         obstacle: Obstacle,
         why: String,
+        way_on: &str,
     ) -> Result<String, Trouble> {
         let patient = self.context.left(self.patient_until);
         match obstacle {
             _ if is_planted(Defect::HeldUpAwaited) => return Ok(why),
-            Obstacle::ByHand => return Ok(format!("{}: {why}", way_on(pod))),
+            Obstacle::ByHand | Obstacle::Stays => return Ok(format!("{way_on}: {why}")),
             Obstacle::Unready if !patient.is_zero() => {
                 return Ok(format!("{why}; it is deleted when half of the time is over"));
             }
             Obstacle::Unready | Obstacle::Doomed => {}
+        }
+        if self.asked_for(pod).is_none() && self.deleted.get(pod.name()).is_some_and(|times| *times >= MOST) {
+            return Ok(format!("{way_on}: {why}; it was deleted {MOST} times, and came again as it was"));
         }
         if self.asked_for(pod).is_none() {
             let permit = self.context.turn_to_send(self.direction, self.deadline).await?;
             let answer = self.context.providers.cluster.delete(pod.key(), &exactly(pod)).await;
             drop(permit);
             let refused = match answer {
-                Ok(_) => None,
+                Ok(_) => {
+                    let (name, why) = (pod.name().to_owned(), why.clone());
+                    let pod = pod.key().to_string();
+                    self.context.tell(What::PodDeleted { step: self.step.clone(), pod, why });
+                    *self.deleted.entry(name).or_default() += 1;
+                    None
+                }
                 // It has moved on, or nobody knows whether it goes: it is looked at again.
                 Err(error) if error.kind() == ErrorKind::Conflict || error.is_transient() => {
                     return Ok(format!("{why}; its deletion is tried again: {}", error.brief()));
@@ -70,24 +91,18 @@ impl<'a> Clearing<'a> {
         }
         Ok(match self.asked_for(pod) {
             // First the command: a line may be cut.
-            Some(Some(refused)) => format!("{}: {why}; {refused}", way_on(pod)),
+            Some(Some(refused)) => format!("{way_on}: {why}; {refused}"),
             _ => format!("{why}; it was deleted"),
         })
     }
 
-    /// What a person can do about a pod that is still in the way.
-    pub(super) fn hint(&self, pod: &Object) -> Option<String> {
-        (self.asked_for(pod) != Some(&None)).then(|| way_on(pod))
+    /// Whether a person has to do something about a pod that is still in the way.
+    pub(super) fn needs_help(&self, pod: &Object) -> bool {
+        self.asked_for(pod) != Some(&None)
     }
 
     /// What came of it where this pod was asked for.
     fn asked_for(&self, pod: &Object) -> Option<&Option<String>> {
         self.asked.as_ref().filter(|(uid, _)| pod.uid() == Some(uid)).map(|(_, refused)| refused)
     }
-}
-
-/// What lets the controller of a pod go on that is in its way.
-pub(crate) fn way_on(pod: &Object) -> String {
-    let (name, namespace) = (pod.name(), pod.key().namespace_option());
-    format!("`kubectl delete pod {name}{namespace}` lets its controller go on")
 }

@@ -15,7 +15,6 @@ mod waited;
 mod watcher;
 mod writer;
 
-pub(crate) use clearing::way_on;
 pub(crate) use context::{Context, End, Halt, Licence, PARALLEL, Past, Trouble};
 pub use context::{MayWrite, Providers};
 pub(crate) use frontend::is_made_by;

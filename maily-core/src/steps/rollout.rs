@@ -192,12 +192,13 @@ pub(crate) async fn failed_since(
     Ok(None)
 }
 
-/// What served before the run and does not serve now that everything is back; none where it was told to stop. Steps go
-/// back one by one and need each other: only now can all of them be expected to serve.
+/// What was taken back and is not as it was before the run, now that everything is back: what served does not, or
+/// somebody has changed it since. None where it was told to stop. Steps go back one by one and need each other: only now
+/// can all of them be expected to serve.
 pub(crate) async fn restored(context: &Context, steps: &[Step]) -> Option<Vec<Failure>> {
-    let served = |change: &&Change| change.before.as_ref().is_some_and(|before| before.served == Some(true));
+    let put_back = |change: &&Change| change.before.is_some();
     let looks = steps.iter().flat_map(|step| {
-        step.work.changes().iter().filter(served).map(move |change| serves_again(context, step, change))
+        step.work.changes().iter().filter(put_back).map(move |change| is_as_before(context, step, change))
     });
     let looks: FuturesUnordered<_> = looks.collect();
     let mut failures = Vec::new();
@@ -212,19 +213,21 @@ pub(crate) async fn restored(context: &Context, steps: &[Step]) -> Option<Vec<Fa
     Some(failures)
 }
 
-async fn serves_again(context: &Context, step: &Step, change: &Change) -> Result<(), Trouble> {
+async fn is_as_before(context: &Context, step: &Step, change: &Change) -> Result<(), Trouble> {
     let limit = Duration::from_secs(step.timeout_s).clamp(Duration::from_secs(LEAST_BACK_S), RESTORED_LIMIT);
     let deadline = context.runtime.now() + limit;
-    let live = match context.seen(&change.key) {
-        Some(live) => Some(live),
-        // A former process has taken it back.
-        None => Writer::new(context, step, Direction::Back, deadline, Past::Known).find(&change.key).await?,
-    };
+    let mut writer = Writer::new(context, step, Direction::Back, deadline, Past::Known);
+    // As this process has written it, where it did: what somebody else adds to its pods since is another rollout.
+    let written = context.seen(&change.key);
+    let live = writer.taken_back(change).await?;
+    if change.before.as_ref().is_none_or(|before| before.served != Some(true)) {
+        return Ok(());
+    }
     let Some(live) = live else {
         let message = format!("{} was deleted meanwhile", change.key);
         return Err(Failure::new("gone", message).with_object(change.key.to_string()).into());
     };
-    let Some(target) = Target::pin(&live) else { return Ok(()) };
+    let Some(target) = Target::pin(written.as_ref().unwrap_or(&live)) else { return Ok(()) };
     let follower = context.watcher.follow(target);
     wait(context, step, Direction::Back, &follower, deadline).await
 }
@@ -297,7 +300,7 @@ pub(super) async fn wait(
         Direction::Back => context.left(deadline).as_secs(),
     };
     let mut waited = Waited::new(context, &step.id);
-    let mut clearing = Clearing::new(context, direction, deadline);
+    let mut clearing = Clearing::new(context, &step.id, direction, deadline);
     loop {
         let mut hint = None;
         let health = follower.health().await.map_err(|failure| Trouble::Failed(Box::new(failure)))?;
@@ -308,9 +311,9 @@ pub(super) async fn wait(
                 return Err(failed(context, follower, *reason, step.service.as_deref()).await.into());
             }
             Health::Waiting { ready, desired, why } => (ready, desired, why),
-            Health::HeldUp { ready, desired, why, pod, obstacle } => {
-                let why = clearing.clear(&pod, obstacle, why).await?;
-                hint = clearing.hint(&pod);
+            Health::HeldUp { ready, desired, why, pod, obstacle, way_on } => {
+                let why = clearing.clear(&pod, obstacle, why, &way_on).await?;
+                hint = Some(way_on).filter(|_| clearing.needs_help(&pod));
                 pause = pause.min(READ_AGAIN);
                 (ready, desired, why)
             }

@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
-use super::{
-    clearing::way_on,
-    watcher::{Follower, Watcher},
-};
+use super::watcher::{Follower, Watcher};
 use crate::{
     object::{Object, ObjectKey},
     provider::Cluster,
@@ -91,9 +88,10 @@ async fn serves_in_time(
                 return Some(failure.with_object(reason.object.to_string()).with_hint(reason.hint));
             }
             // No run deletes a pod of what it leaves as it is.
-            Ok(Health::HeldUp { why, pod, obstacle: Obstacle::Doomed, .. }) if follower.sees_all() => {
-                return failure("held-up", format!("{name}: {why}"))
-                    .map(|failure| failure.with_hint(way_on(&pod)));
+            Ok(Health::HeldUp { why, way_on, obstacle, .. })
+                if obstacle != Obstacle::Unready && follower.sees_all() =>
+            {
+                return failure("held-up", format!("{name}: {why}")).map(|failure| failure.with_hint(way_on));
             }
             Ok(Health::Waiting { why, .. } | Health::HeldUp { why, .. }) => named(why),
             Ok(Health::Ask(key)) => named(format!("{} cannot be read for the moment", key.short())),

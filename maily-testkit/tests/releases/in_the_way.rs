@@ -78,7 +78,7 @@ async fn a_pod_in_the_way_of_its_stateful_set_goes_on_the_way_back() {
         assert!(not_serving.is_empty(), "{trouble}: {not_serving:?}");
         assert_eq!(pods(&shop), all_of("v1"), "{trouble}");
         let told = shop.setup.told.lock().expect("not poisoned");
-        let gone = |what: &What| matches!(what, What::StepProgress { why, .. } if why.contains("db-2 is of another revision") && why.ends_with("it was deleted"));
+        let gone = |what: &What| matches!(what, What::PodDeleted { pod, why, .. } if pod == "Pod shop/db-2" && why.contains("db-2 is of another revision"));
         assert!(told.iter().any(gone), "{trouble}: {told:?}");
     }
 }

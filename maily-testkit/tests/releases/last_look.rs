@@ -175,6 +175,40 @@ async fn an_edit_while_the_old_state_starts_is_told() {
     assert_eq!(failure.cause, "superseded", "{failure:?}");
 }
 
+/// Also of what serves, and of what has no pods at all: whoever takes the run over has not put it back himself.
+#[tokio::test(start_paused = true)]
+async fn an_edit_of_what_was_put_back_is_told_by_whoever_takes_over() {
+    let setup = Setup::of(KEEPER, 82);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
+    setup.shared.world().faults.extend([fault("crash keeper@v2"), fault("unschedulable keeper@v1")]);
+    let environment = setup.environment();
+    let options = setup.options("tester");
+    let undone = |what: &What| matches!(what, What::Undone { step, .. } if step.as_str().contains("/api/"));
+    let dies = async {
+        while !setup.told.lock().expect("not poisoned").iter().any(undone) {
+            setup.runtime.sleep(Duration::from_millis(100)).await;
+        }
+        setup.runtime.sleep(Duration::from_secs(1)).await;
+    };
+    {
+        let run = environment.run(planned, &options);
+        futures::pin_mut!(run, dies);
+        let first = futures::future::select(run, dies).await;
+        assert!(matches!(first, futures::future::Either::Right(_)), "it dies while it looks");
+    }
+    setup.shared.world().faults.clear();
+    let api = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api");
+    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "api", "image": "x.example/api:hand"}]}}}});
+    setup.shared.world().edit_as("kubectl-set", &api, image).expect("a person may");
+    let end = setup.environment().take_over(None, Wish::Resume, &setup.options("another")).await;
+    let end = end.expect("goes on").expect("was unfinished");
+    let [failure] = not_serving(&end) else { panic!("{end:?}") };
+    assert_eq!(failure.cause, "changed", "{failure:?}");
+    let told = "was changed since it was put back: spec.template.spec.containers[api].image ";
+    assert!(failure.message.contains(told) && failure.message.ends_with("(by kubectl-set)"), "{failure:?}");
+}
+
 /// Whoever takes the run over has seen nothing yet, and one refusal is no sign that something does not serve.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_does_not_make_it_look_as_if_nothing_served() {

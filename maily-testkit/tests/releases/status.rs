@@ -365,3 +365,17 @@ async fn a_daemon_set_that_fails_on_one_node_counts_its_nodes() {
     setup.runtime.sleep(Duration::from_secs(30)).await;
     assert_eq!(counted().await, (json!("failing"), json!(2), json!(3)));
 }
+
+/// Its last sign of life is long ago, and its run is over: nobody works there.
+#[tokio::test(start_paused = true)]
+async fn who_died_after_the_end_of_his_run_holds_nothing() {
+    let (setup, _) = site(119).await;
+    let lease =
+        ObjectKey::new(ObjectKind::new("coordination.k8s.io/v1", "Lease"), Some("shop"), "maily-production");
+    let renewed = (setup.runtime.wall() - jiff::SignedDuration::from_secs(1)).to_string();
+    let held = json!({"spec": {"holderIdentity": "ops@vm/1", "renewTime": renewed}});
+    setup.shared.world().edit_as("maily-records", &lease, held).expect("may");
+    assert_eq!(told(&setup).await["holder"], "ops@vm/1");
+    setup.runtime.sleep(Duration::from_secs(720)).await;
+    assert_eq!(told(&setup).await["holder"], Value::Null);
+}

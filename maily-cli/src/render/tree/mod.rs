@@ -172,6 +172,11 @@ impl Tree {
                     row.why = format!("tries again: {}", plain(error));
                 }
             }),
+            What::PodDeleted { step, pod, why } => self.touch(step, |row, _| {
+                if !row.is_red() {
+                    row.why = format!("deleted {pod}: {}", plain(why));
+                }
+            }),
             What::StepApplied { step, .. } => self.touch(step, |row, _| {
                 row.applied += 1;
                 row.why.clear();

@@ -146,3 +146,66 @@ fn pods_of_another_owner_are_in_nobodys_way() {
         assert!(matches!(health, Health::Waiting { .. }), "{owners}: {health:?}");
     }
 }
+
+/// With a type and nothing else, the first pods are made anew of the revision that was whole last.
+#[test]
+fn a_pod_that_would_be_made_anew_as_it_is_stays() {
+    let held = |current: &str, replicas: i64, strategy: serde_json::Value, all: &[(&str, &str)]| {
+        let status = json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 0, "availableReplicas": 2,
+            "updateRevision": "b", "currentRevision": current, "currentReplicas": replicas});
+        let live = stateful_set(strategy, status);
+        match of(&live, &live, &pods(all), &[]) {
+            Health::HeldUp { pod, obstacle, way_on, .. } => Some((pod.name().to_owned(), obstacle, way_on)),
+            other => panic!("{other:?}"),
+        }
+    };
+    let obstacle = |held: Option<(String, Obstacle, String)>| held.map(|(_, obstacle, _)| obstacle);
+    let (ready, doomed) = (("a", "ready"), ("a", "doomed"));
+    let typed = || json!({"type": "RollingUpdate"});
+    let first = held("a", 3, typed(), &[doomed, ready, ready]);
+    let (name, stays, way_on) = first.expect("is in the way");
+    assert_eq!((&*name, stays), ("db-0", Obstacle::Stays));
+    assert!(
+        way_on.starts_with("`kubectl patch statefulset db --namespace shop --patch '{\"spec\""),
+        "{way_on}"
+    );
+    // Where it serves nobody either, it goes first.
+    let last = held("a", 3, typed(), &[doomed, ready, doomed]).map(|(name, obstacle, _)| (name, obstacle));
+    assert_eq!(last, Some(("db-2".to_owned(), Obstacle::Doomed)));
+    // The last of them leaves one less than there were; and one of another revision does not count among them.
+    assert_eq!(obstacle(held("a", 3, typed(), &[ready, ready, doomed])), Some(Obstacle::Doomed));
+    assert_eq!(obstacle(held("b", 2, typed(), &[doomed, ("b", "ready"), ready])), Some(Obstacle::Doomed));
+    let rolling = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}});
+    assert_eq!(obstacle(held("a", 3, rolling, &[doomed, ready, ready])), Some(Obstacle::Doomed));
+}
+
+/// One that was taken back is none of those before the partition either.
+#[test]
+fn a_pod_of_a_third_revision_is_no_success() {
+    let status = json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 3,
+        "updateRevision": "a", "currentRevision": "a"});
+    let held_back = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 3}});
+    let (ready, taken_back) = (("a", "ready"), ("b", "ready"));
+    let live = stateful_set(held_back, status.clone());
+    let health = of(&live, &live, &pods(&[ready, ready, taken_back]), &[]);
+    let Health::HeldUp { pod, obstacle: Obstacle::ByHand, .. } = &health else { panic!("{health:?}") };
+    assert_eq!(pod.name(), "db-2");
+    // Without one its controller replaces it.
+    let live = stateful_set(json!({"type": "RollingUpdate"}), status);
+    assert!(matches!(of(&live, &live, &pods(&[ready, ready, taken_back]), &[]), Health::Waiting { .. }));
+}
+
+/// What holds back pods and was not there when the release wrote it is no part of the release.
+#[test]
+fn a_partition_that_somebody_sets_meanwhile_is_no_success() {
+    let status = json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 3,
+        "updateRevision": "b", "currentRevision": "a"});
+    let partition = |number: i64| json!({"type": "RollingUpdate", "rollingUpdate": {"partition": number}});
+    let written = stateful_set(json!({"type": "RollingUpdate"}), json!({}));
+    let live = stateful_set(partition(2), status.clone());
+    assert_eq!(cause(&of(&written, &live, &[], &[])), "partition");
+    // Its own it knows of, and one that was made smaller holds back less.
+    assert_eq!(of(&live, &live, &[], &[]), Health::Done);
+    let smaller = stateful_set(partition(1), status);
+    assert!(matches!(of(&live, &smaller, &[], &[]), Health::Waiting { .. }));
+}

@@ -9,7 +9,7 @@ use crate::{
     provider::{Precondition, WriteOptions, exactly, patch_of},
     run::{
         Before, Change, ENVIRONMENT, EPOCH, Failure, NAMESPACE, Operation, PROJECT, RECORDS_MANAGER,
-        SCALE_MANAGER, SERVICE, STAMP, epoch_of,
+        SCALE_MANAGER, SERVICE, STAMP, changed_by, difference, epoch_of, object_digest, told_edit,
     },
     steps::context::Trouble,
 };
@@ -119,6 +119,28 @@ impl Writer<'_> {
         };
         let is_foreign = is_foreign && !self.has_left_alone(change);
         Ok(is_foreign.then(|| Box::new(self.told_foreign(change, live.as_ref()))))
+    }
+
+    /// An object that was taken back, as it is now: what was put back may have been changed since.
+    pub(crate) async fn taken_back(&mut self, change: &Change) -> Result<Option<Object>, Trouble> {
+        let Some(live) = self.find(&change.key).await? else { return Ok(None) };
+        let Some(before) = &change.before else { return Ok(Some(live)) };
+        let ours = self.is_ours(&live) || self.context.written(&self.step.id, &change.key).is_some();
+        // These have a number, or a word, that was left as it was found on the way back.
+        let differs = change.hand_over_replicas.is_some() || change.is_of_suspended();
+        let scope = change.scope();
+        let seen = self.context.sealer.view(&live, &scope);
+        if !ours || differs || object_digest(&seen) == before.fingerprint {
+            return Ok(Some(live));
+        }
+        let fields = difference(&scope.project(&before.object), &seen);
+        let by = changed_by(&self.context.sealer, &live, &before.object);
+        let message =
+            format!("{} was changed since it was put back: {}", change.key, told_edit(&fields, &by));
+        Err(Failure::new("changed", message)
+            .with_object(change.key.to_string())
+            .with_hint("it stays as it is now: see which of the two it should be")
+            .into())
     }
 
     /// Whether no call of this run has changed the object, and none is on its way.
