@@ -8,6 +8,7 @@ use super::{
     clearing::Clearing,
     context::{Context, End, Past, Trouble},
     evidence,
+    more_time::what_helps,
     presence::Presence,
     waited::Waited,
     watcher::{Follower, Unready},
@@ -332,7 +333,7 @@ pub(super) async fn wait(
             let seen = unready.as_ref().map_or(key, |unready| &unready.pod);
             let mut failure = Failure::new("deadline", message)
                 .with_object(seen.to_string())
-                .with_hint(hint.unwrap_or_else(|| more_time(unready.as_ref())));
+                .with_hint(hint.unwrap_or_else(|| what_helps(&why, key, unready.as_ref(), direction)));
             if let Some(Unready { pod, since, log }) = &unready {
                 failure.evidence_at = *since;
                 // Before the step goes back: then the pod goes, and its log with it.
@@ -353,18 +354,6 @@ pub(super) async fn wait(
             () = &mut changed => {}
             () = timer => {}
         }
-    }
-}
-
-/// What to look at where the time was up, and how there is more.
-fn more_time(unready: Option<&Unready>) -> String {
-    let time = "`--timeout` gives it more time";
-    match unready.and_then(|unready| unready.log.as_ref()) {
-        // It runs, so that it says itself what keeps it.
-        Some((container, false)) => format!(
-            "see in the end of its log what `{container}` waits for, or why its readiness probe does not succeed; {time}"
-        ),
-        _ => time.to_owned(),
     }
 }
 
