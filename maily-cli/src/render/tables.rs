@@ -171,9 +171,10 @@ pub(crate) fn status(status: &Status, now: Timestamp, paint: Paint, tool: &Tool)
             let why = service.why.as_deref().map(plain).unwrap_or_default();
             rows.push(vec![
                 service.name.clone(),
-                match &service.next {
-                    Some(next) => format!("{} > {next}", service.version),
-                    None => service.version.clone(),
+                match (&service.version, &service.next) {
+                    (Some(version), Some(next)) => format!("{version} > {next}"),
+                    (None, Some(next)) => format!("> {next}"),
+                    (version, None) => version.clone().unwrap_or_default(),
                 },
                 ready,
                 service.state.to_string(),
