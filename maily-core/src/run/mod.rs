@@ -35,7 +35,7 @@ pub use stamp::{
     STAMP, Stamp, epoch_of, run_of,
 };
 pub(crate) use stamp::{
-    SUSPEND, belongs_to, beyond_any_epoch, compared, epoch_from, foreign_labels, forward_run_of,
-    is_beyond_any_epoch, strip_bookkeeping, without_bookkeeping,
+    LAST_APPLIED, SUSPEND, belongs_to, beyond_any_epoch, compared, epoch_from, foreign_labels,
+    forward_run_of, is_beyond_any_epoch, strip_bookkeeping, without_bookkeeping,
 };
 pub use work::Work;
