@@ -71,6 +71,9 @@ pub(crate) fn fence(sight: FenceSight, environment: &str) -> (String, Option<Str
             ("fence open: its ConfigMap is missing or holds no epoch".to_owned(), Some(repair))
         }
         FenceState::Gone => (format!("fence gone{at}: its policy or binding is missing"), Some(repair)),
+        FenceState::Unknown => {
+            ("no fence recorded, and these credentials may not see whether there is one".to_owned(), None)
+        }
         _ => ("fence unknown".to_owned(), None),
     }
 }
@@ -145,7 +148,7 @@ pub(crate) fn status(status: &Status, now: Timestamp, paint: Paint, tool: &Tool)
     let line = help.map_or_else(|| said.clone(), |help| format!("{said}: {help}"));
     match status.fence.state {
         FenceState::NotInstalled => {}
-        FenceState::Installed => {
+        FenceState::Installed | FenceState::Unknown => {
             let _ = writeln!(text, "{}", paint.faint(&said));
         }
         _ => {

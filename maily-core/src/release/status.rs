@@ -13,14 +13,16 @@ use super::{
 };
 use crate::{
     engine::{
-        Ailment, Environment, EnvironmentError, FenceSight, LeaseSight, NAMESPACE, Operation, ReleaseId,
-        RunId, Sealer, Storage, changed_by, drifted, epoch_of, foreign_labels, forward_run_of,
+        Ailment, Environment, EnvironmentError, FenceError, FenceSight, FenceState, LeaseSight, NAMESPACE,
+        Operation, ReleaseId, RunId, Sealer, Storage, changed_by, drifted, epoch_of, foreign_labels,
+        forward_run_of,
         history::{Head, Release, Released, Unfinished, to_be_made},
         journal::JournalEvent,
         patiently, read_objects, released_view, run_of, sight_of_lease, told_added, told_edit, way_back,
     },
     model::{Fencing, Resolved},
     object::{Object, ObjectKey},
+    provider::ErrorKind,
     rollout::{Evidence, Health, Obstacle, Target, judge},
 };
 
@@ -143,7 +145,17 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
     let head = environment.head().await?;
     let lease = sight(environment).await?;
     let fence = environment.fence();
-    let fence = patiently(runtime, || fence.sight(environment.fencing == Fencing::Installed).boxed()).await?;
+    let recorded = environment.fencing == Fencing::Installed;
+    let fence = match patiently(runtime, || fence.sight(recorded).boxed()).await {
+        Ok(sight) => sight,
+        // Nothing of a release needs one that nobody has written down.
+        Err(FenceError::Provider { source, .. })
+            if !recorded && source.kind() == ErrorKind::PermissionDenied =>
+        {
+            FenceSight { state: FenceState::Unknown, epoch: None }
+        }
+        Err(error) => return Err(error.into()),
+    };
     let mut status = Status {
         environment: environment.name.clone(),
         release: head.release.as_ref().map(|(_, release)| release.id),

@@ -9,6 +9,7 @@ use maily_core::{
         Depth, Outcome, RunEnd, Storage,
         planner::{PlanOptions, WantedService},
     },
+    model::Fencing,
     object::{Object, ObjectKey, ObjectKind},
     provider::{
         ErrorKind, FrontendDeployment, FrontendHost, LogOptions, Precondition, Production, ProviderError,
@@ -19,7 +20,10 @@ use maily_core::{
 use maily_testkit::sim::SimFrontend;
 use serde_json::{Value, json};
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    hindered::Hindered,
+    setup::{Setup, fault, succeeded},
+};
 
 const SITE: &str = "
 maily: 1
@@ -448,4 +452,19 @@ async fn what_a_run_has_not_come_to_is_not_missing() {
     let (state, why, next, drift) = service(&setup, "web").await;
     assert_eq!((state, why.as_str()), (json!("progressing"), "Deployment/web is not there yet"));
     assert_eq!((next, drift), (json!("v1"), json!([])));
+}
+
+/// Who may release may look at what is released, too: no release needs to read a fence that nobody has recorded.
+#[tokio::test(start_paused = true)]
+async fn whoever_may_not_see_a_fence_sees_all_the_rest() {
+    let mut setup = Setup::of(TWO, 63);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let hidden = Some("maily-fence-production");
+    setup.cluster = Some(Arc::new(Hindered { hidden, ..Hindered::of(&setup) }));
+    let status = told(&setup).await;
+    assert_eq!(status["fence"], json!({"state": "unknown"}));
+    assert_eq!(status["services"].as_array().map(Vec::len), Some(2), "{status}");
+    // Of one that is recorded it has to be known.
+    setup.fencing = Fencing::Installed;
+    assert!(release::status(&setup.environment(), &setup.resolved()).await.is_err());
 }
