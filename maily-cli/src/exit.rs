@@ -272,7 +272,8 @@ impl From<PrepareError> for CliError {
 
 impl From<PlanFileError> for CliError {
     fn from(error: PlanFileError) -> Self {
-        Self::usage(with_causes(&error)).help("make a new plan: `mailyctl plan --out FILE`")
+        Self::usage(with_causes(&error))
+            .help("make a new plan: `mailyctl plan --env NAME --version VERSION --out FILE`")
     }
 }
 

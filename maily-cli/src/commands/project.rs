@@ -25,7 +25,10 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
     let path = project_path(globals);
     if path.exists() && !args.force {
         return Err(CliError::usage(format!("`{}` is there already", path.display()))
-            .help("replace it with `--force`"));
+            .help(
+                "choose another name with `--file NAME.yaml`, or replace it with `--force`: bindings, phases and all else \
+                 that it says go with it",
+            ));
     }
     let root = path.parent().map(Path::to_owned).unwrap_or_default();
     let name = name(args, &root)?;

@@ -195,7 +195,9 @@ pub(super) fn word(outcome: &Outcome) -> &'static str {
 impl Listener for Log {
     fn event(&self, event: &Event) {
         if let Some(line) = self.line(event) {
-            let time = self.paint.faint(&format!("{:.0}", event.at));
+            // Rather none than that of something else.
+            let time = if event.untimed { " ".repeat(20) } else { format!("{:.0}", event.at) };
+            let time = self.paint.faint(&time);
             let told = if event.replayed { " (earlier)" } else { "" };
             say(&wrapped(&format!("{time} {line}{told}"), columns_of_terminal()), &self.lost);
         }
@@ -219,6 +221,7 @@ mod tests {
                 run: RunId::from("run"),
                 environment: "production".into(),
                 replayed: false,
+                untimed: false,
                 what,
             })
         };

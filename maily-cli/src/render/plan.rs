@@ -9,7 +9,7 @@ use maily_core::{object::Object, provider::ProbeRequest};
 
 use super::{
     paint::Paint,
-    text::{HIDDEN, hidden, plain, several, short},
+    text::{HIDDEN, plain, several, short},
 };
 
 /// Fields of one object that are shown without `-v`.
@@ -97,7 +97,7 @@ pub(super) fn plan(plan: &Plan, before: Option<&ReleaseHead>, screen: Screen) ->
         let _ = writeln!(text, "\n{}", paint.strong("good to know"));
         for note in notes {
             let sign = if is_plain(note) { paint.faint("·") } else { paint.warn("!") };
-            let _ = writeln!(text, "  {sign} {}: {}", note.topic, hidden(&plain(&note.text)));
+            let _ = writeln!(text, "  {sign} {}: {}", note.topic, plain(&note.text));
         }
     }
     let _ = writeln!(text, "\n{}", sum(plan, paint));
@@ -226,7 +226,7 @@ fn all_of(change: &Change) -> Cow<'_, [FieldChange]> {
 fn field_lines(field: &FieldChange, screen: Screen) -> Vec<String> {
     let Screen { fields, wide, paint, .. } = screen;
     let most = if fields == Fields::All { 2000 } else { 100 };
-    let cut = |text: &String| short(&hidden(&plain(text)), most);
+    let cut = |text: &String| short(&plain(text), most);
     let path = &field.path;
     let (from, to) = (field.from.as_ref().map(cut), field.to.as_ref().map(cut));
     if from.as_deref() == Some(HIDDEN) && to.as_deref() == Some(HIDDEN) {

@@ -17,7 +17,7 @@ use super::{
     log::word,
     outcome,
     paint::Paint,
-    text::{between, by_the_clock, clock, elapsed, hidden, plain, short},
+    text::{between, by_the_clock, clock, elapsed, plain, short},
     tool::Tool,
 };
 
@@ -71,6 +71,9 @@ pub(crate) fn fence(sight: FenceSight, environment: &str) -> (String, Option<Str
             ("fence open: its ConfigMap is missing or holds no epoch".to_owned(), Some(repair))
         }
         FenceState::Gone => (format!("fence gone{at}: its policy or binding is missing"), Some(repair)),
+        FenceState::Unknown => {
+            ("no fence recorded, and these credentials may not see whether there is one".to_owned(), None)
+        }
         _ => ("fence unknown".to_owned(), None),
     }
 }
@@ -145,7 +148,7 @@ pub(crate) fn status(status: &Status, now: Timestamp, paint: Paint, tool: &Tool)
     let line = help.map_or_else(|| said.clone(), |help| format!("{said}: {help}"));
     match status.fence.state {
         FenceState::NotInstalled => {}
-        FenceState::Installed => {
+        FenceState::Installed | FenceState::Unknown => {
             let _ = writeln!(text, "{}", paint.faint(&said));
         }
         _ => {
@@ -171,9 +174,10 @@ pub(crate) fn status(status: &Status, now: Timestamp, paint: Paint, tool: &Tool)
             let why = service.why.as_deref().map(plain).unwrap_or_default();
             rows.push(vec![
                 service.name.clone(),
-                match &service.next {
-                    Some(next) => format!("{} > {next}", service.version),
-                    None => service.version.clone(),
+                match (&service.version, &service.next) {
+                    (Some(version), Some(next)) => format!("{version} > {next}"),
+                    (None, Some(next)) => format!("> {next}"),
+                    (version, None) => version.clone().unwrap_or_default(),
                 },
                 ready,
                 service.state.to_string(),
@@ -198,7 +202,7 @@ pub(crate) fn status(status: &Status, now: Timestamp, paint: Paint, tool: &Tool)
     if !drift.is_empty() {
         let _ = writeln!(text, "{}", paint.warn("changed since the release:"));
         for (service, drift) in drift {
-            let _ = writeln!(text, "  {service}: {}", hidden(&plain(drift)));
+            let _ = writeln!(text, "  {service}: {}", plain(drift));
         }
     }
     if let Some(hint) = status.services.iter().find_map(|service| service.hint.as_ref()) {
@@ -250,9 +254,9 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
             JournalEvent::RunStarted { plan, .. } => {
                 (summary.started.as_ref(), format!("begin, plan {}", short(plan, 12)))
             }
-            JournalEvent::EpochClaimed { by, reason, .. } => {
+            JournalEvent::EpochClaimed { by, reason, at, .. } => {
                 let why = reason.as_ref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
-                (None, format!("taken over by {}{why}", plain(by)))
+                (at.as_ref(), format!("taken over by {}{why}", plain(by)))
             }
             JournalEvent::StepStarted { step, at } => (Some(at), format!("{} {step}", paint.busy("start"))),
             JournalEvent::StepApplied { step, at, .. } => {
@@ -263,10 +267,9 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
                 outcome::failure(&mut line, failure, paint);
                 (Some(at), line.trim_end().replace('\n', "\n                       "))
             }
-            JournalEvent::Turned { why, by, .. } => (
-                why.evidence_at.as_ref(),
-                format!("{} {} ({})", paint.warn("turn "), plain(&why.message), plain(by)),
-            ),
+            JournalEvent::Turned { why, by, at, .. } => {
+                (at.as_ref(), format!("{} {} ({})", paint.warn("turn "), plain(&why.message), plain(by)))
+            }
             JournalEvent::UndoStarted { step, at } => {
                 (at.as_ref(), format!("{} {step}", paint.warn("undo ")))
             }
@@ -285,10 +288,10 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
             JournalEvent::GateDecided { step, verdict, evidence, at, .. } => {
                 (Some(at), format!("{} {step}: {verdict}: {}", paint.strong("gate "), plain(evidence)))
             }
-            JournalEvent::Paused { why, items } => {
+            JournalEvent::Paused { why, items, at } => {
                 let to_do = items.first().map(|item| format!("; to do: {}", plain(&item.remedy)));
                 let to_do = to_do.unwrap_or_default();
-                (None, format!("{} {}{to_do}", paint.warn("pause"), plain(why)))
+                (at.as_ref(), format!("{} {}{to_do}", paint.warn("pause"), plain(why)))
             }
             JournalEvent::RunFinished { outcome, release, at } => {
                 let release =

@@ -45,7 +45,7 @@ pub(crate) fn between(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
-/// Text of others without anything that could steer a terminal.
+/// Text of others without anything that could steer a terminal, and without the hashes of values of Secrets.
 pub(crate) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -63,7 +63,7 @@ pub(crate) fn plain(text: &str) -> String {
             c => out.push(c),
         }
     }
-    out
+    hidden(&out)
 }
 
 /// What stands for a value of a Secret in plans and on record.
@@ -141,6 +141,7 @@ mod tests {
         let told = "by kubectl: data.password maily.dev/sealed:a41c -> maily.dev/sealed:40f1, data.user";
         assert_eq!(hidden(told), "by kubectl: data.password (value hidden) -> (value hidden), data.user");
         assert_eq!(hidden("nothing of it"), "nothing of it");
+        assert_eq!(plain("data.p maily.dev/sealed:a41c removed"), "data.p (value hidden) removed");
     }
 
     #[test]

@@ -240,6 +240,7 @@ mod tests {
             run: maily_core::engine::RunId::from("r"),
             environment: "production".to_owned(),
             replayed: false,
+            untimed: false,
             what,
         };
         heard.event(&event(What::Queued { holder: "somebody".to_owned() }));

@@ -78,3 +78,22 @@ fn a_plan_whose_base_is_not_in_force_any_more_is_refused() {
     assert!(refused.contains("help: make a new plan"), "{refused}");
     assert_eq!(state(&desk), (json!(3), 3));
 }
+
+/// The command that it is answered with can be typed.
+#[test]
+fn a_plan_that_cannot_be_read_is_answered_with_how_one_is_made() {
+    let desk = small();
+    desk.write("p.json", "{}");
+    let refused = apply(&desk, "p.json").expect(2).err;
+    let anew = "help: make a new plan: `mailyctl --sandbox plan --env NAME --version VERSION --out FILE`";
+    assert!(refused.contains(anew), "{refused}");
+}
+
+/// What goes with it is said before it goes.
+#[test]
+fn a_project_file_that_is_there_is_not_replaced_without_a_word() {
+    let refused = small().run(&["init"]).expect(2).err;
+    let told = refused.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("choose another name with `--file NAME.yaml`"), "{refused}");
+    assert!(told.contains("bindings, phases and all else that it says go with it"), "{refused}");
+}

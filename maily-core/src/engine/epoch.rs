@@ -119,9 +119,10 @@ pub(super) async fn close(
 ) -> Result<(), JournalError> {
     for run in pending.iter().filter(|_| !is_planted(Defect::PendingNotClosed)) {
         let outcome = Outcome::Cancelled { why: format!("it had written nothing when {by} came") };
+        let at = runtime.wall();
         let events = [
-            JournalEvent::EpochClaimed { epoch, by: by.to_owned(), reason: None },
-            JournalEvent::RunFinished { outcome, release: None, at: runtime.wall() },
+            JournalEvent::EpochClaimed { epoch, by: by.to_owned(), reason: None, at: Some(at) },
+            JournalEvent::RunFinished { outcome, release: None, at },
         ];
         let mut writer =
             journal::Writer::new(Arc::clone(records), Arc::clone(runtime), run.clone(), epoch, 0);

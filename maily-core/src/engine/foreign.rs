@@ -1,7 +1,8 @@
 //! What others set on an object beside what a release sets: seen and told, never taken away in silence.
 
 use super::{
-    Failure, MANAGER, Sealer, object_digest, planner::is_deployer, strip_bookkeeping, without_bookkeeping,
+    Failure, LAST_APPLIED, MANAGER, Sealer, object_digest, planner::is_deployer, strip_bookkeeping,
+    without_bookkeeping,
 };
 use crate::{
     object::{FieldSet, Object, ObjectKey, managers},
@@ -43,6 +44,15 @@ pub(crate) fn digest_of_all(sealer: &Sealer, live: &Object) -> String {
     object_digest(&sealer.seal(&object))
 }
 
+/// The client that writes down what it was given, and owns besides what the server has added by itself.
+const CLIENT_SIDE: &str = "kubectl-client-side-apply";
+
+/// What was given to `kubectl apply` last.
+fn last_applied(live: &Object) -> Option<FieldSet> {
+    let object = Object::from_value(serde_json::from_str(live.annotation(LAST_APPLIED)?).ok()?).ok()?;
+    Some(FieldSet::of(&object))
+}
+
 /// Fields that people's clients own on an object and that its release does not set, by client.
 pub(crate) fn added(live: &Object, desired: &Object) -> Vec<(String, Vec<String>)> {
     managers(live)
@@ -51,6 +61,8 @@ pub(crate) fn added(live: &Object, desired: &Object) -> Vec<(String, Vec<String>
         .filter_map(|manager| {
             let theirs = FieldSet::owned_by(live, |name| name == manager).difference(&FieldSet::of(desired));
             let theirs = without_bookkeeping(theirs).without(&["spec", "replicas"]);
+            let given = last_applied(live).filter(|_| manager == CLIENT_SIDE);
+            let theirs = given.map_or_else(|| theirs.clone(), |given| theirs.intersection(&given));
             let theirs = if live.kind() == "Namespace" { without_servers_own(theirs) } else { theirs };
             // An empty set has one path, which is empty.
             let told = |path: &String| !path.is_empty() && !path.ends_with(RESTARTED);
@@ -129,6 +141,30 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// Whoever applies again what a release has made sets nothing of his own by it.
+    #[test]
+    fn what_the_server_adds_to_what_is_applied_is_nobodys() {
+        let given = |more: serde_json::Value| {
+            let mut spec = json!({"ports": [{"port": 80}], "selector": {"app": "a"}});
+            spec.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": "shop"}, "spec": spec})
+        };
+        let live = |applied: serde_json::Value| {
+            let mut object = given(json!({"sessionAffinity": "None", "type": "NodePort"}));
+            object["metadata"]["annotations"] = json!({LAST_APPLIED: applied.to_string()});
+            object["metadata"]["managedFields"] = json!([
+                {"manager": CLIENT_SIDE, "operation": "Update", "fieldsType": "FieldsV1", "apiVersion": "v1",
+                 "fieldsV1": {"f:metadata": {"f:annotations": {".": {}, "f:kubectl.kubernetes.io/last-applied-configuration": {}}},
+                    "f:spec": {"f:sessionAffinity": {}, "f:type": {}, "f:selector": {},
+                        "f:ports": {".": {}, "k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}, "f:protocol": {}}}}}}]);
+            Object::from_value(object).expect("is an object")
+        };
+        let desired = Object::from_value(given(json!({}))).expect("is an object");
+        assert_eq!(told_added(&live(given(json!({}))), &desired), None);
+        let told = told_added(&live(given(json!({"type": "NodePort"}))), &desired);
+        assert_eq!(told.as_deref(), Some("kubectl-client-side-apply set .spec.type"));
+    }
 
     #[test]
     fn what_the_server_sets_in_a_namespace_is_nobodys() {

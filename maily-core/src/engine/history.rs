@@ -344,6 +344,23 @@ fn made_by(run: RunId, head: ReleaseHead, plan: Plan) -> Release {
     Release { project: plan.project, run, head, objects, left: plan.left }
 }
 
+/// What a run is to make, as a release that has no number yet; none where it has no plan.
+pub(crate) fn to_be_made(recorded: &Recorded) -> Option<Release> {
+    let plan = recorded.plan.clone()?;
+    let head = ReleaseHead {
+        id: ReleaseId(0),
+        versions: plan.versions.clone(),
+        title: plan.goal.title(),
+        fingerprints: BTreeMap::new(),
+        images: BTreeMap::new(),
+        frontends: BTreeMap::new(),
+        origins: BTreeMap::new(),
+        beside_trouble: false,
+        at: recorded.events.iter().find_map(|(_, event)| event.at()).unwrap_or_default(),
+    };
+    Some(made_by(recorded.run.clone(), head, plan))
+}
+
 fn found_by(run: RunId, first: &ReleaseHead, plan: &Plan) -> Release {
     let mut objects = BTreeMap::new();
     for step in &plan.steps {

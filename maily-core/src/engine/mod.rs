@@ -50,7 +50,7 @@ pub use crate::run::{
     digest, epoch_of, is_secret, run_of, sha256,
 };
 pub(crate) use crate::run::{
-    SUSPEND, belongs_to, changed_by, compared, drifted, foreign_labels, forward_run_of, is_beyond_any_epoch,
-    object_digest, strip_bookkeeping, told, told_edit, without_bookkeeping,
+    LAST_APPLIED, SUSPEND, belongs_to, changed_by, compared, drifted, foreign_labels, forward_run_of,
+    is_beyond_any_epoch, object_digest, strip_bookkeeping, told, told_edit, without_bookkeeping,
 };
 pub use crate::steps::MayWrite;

@@ -332,7 +332,7 @@ impl Environment {
                 Some(Ok((paused(&context, &why), None)))
             }
             Some(Err((step, Trouble::Failed(why)))) => {
-                let remedy = "mend the cause, then `mailyctl resume`".to_owned();
+                let remedy = format!("mend the cause, then `mailyctl resume --env {}`", context.environment);
                 let items = vec![super::Stuck { step, why: *why, remedy }];
                 let why = items[0].why.message.clone();
                 context.tell(What::Paused { why, items: items.clone() });

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::{
     engine::{
         Environment, EnvironmentError, claimants,
+        history::to_be_made,
         journal::{self, JournalError},
         patiently,
     },
@@ -50,7 +51,7 @@ pub struct Logs {
     pub lost: Vec<String>,
 }
 
-/// The logs of a service of the release in force, or of a job, a hook or a gate of the last run that had one of this
+/// The logs of a service of the release in force or of the run that has not ended, or of a job, a hook or a gate of the last run that had one of this
 /// name. `None` where there is neither, or the service has nothing that runs in pods.
 ///
 /// Following goes on across restarts and new pods, and ends only when dropped.
@@ -64,7 +65,8 @@ pub async fn logs(
 ) -> Result<Option<Logs>, EnvironmentError> {
     let head = environment.head().await?;
     let release = environment.released(&head).await?;
-    let objects = release.iter().flat_map(|release| release.objects.values());
+    let coming = head.unfinished.as_ref().and_then(|run| to_be_made(&run.recorded));
+    let objects = release.iter().chain(&coming).flat_map(|release| release.objects.values());
     let of_service = objects.filter(|object| object.service.as_deref() == Some(service));
     let mut owners: BTreeSet<Owner> = of_service.filter_map(|object| Owner::of(&object.desired)).collect();
     if owners.is_empty() {

@@ -13,13 +13,16 @@ use super::{
 };
 use crate::{
     engine::{
-        Ailment, Environment, EnvironmentError, FenceSight, LeaseSight, NAMESPACE, Operation, ReleaseId,
-        RunId, Sealer, Storage, changed_by, drifted, epoch_of, foreign_labels, forward_run_of,
-        history::{Head, Release, Released, Unfinished},
+        Ailment, Environment, EnvironmentError, FenceError, FenceSight, FenceState, LeaseSight, NAMESPACE,
+        Operation, ReleaseId, RunId, Sealer, Storage, changed_by, drifted, epoch_of, foreign_labels,
+        forward_run_of,
+        history::{Head, Release, Released, Unfinished, to_be_made},
+        journal::JournalEvent,
         patiently, read_objects, released_view, run_of, sight_of_lease, told_added, told_edit, way_back,
     },
     model::{Fencing, Resolved},
     object::{Object, ObjectKey},
+    provider::ErrorKind,
     rollout::{Evidence, Health, Obstacle, Target, judge},
 };
 
@@ -76,8 +79,9 @@ pub struct UnfinishedRun {
 pub struct ServiceState {
     /// Its name.
     pub name: String,
-    /// Its version in the release in force.
-    pub version: String,
+    /// Its version in the release in force; none where the unfinished run brings it anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// The version that the unfinished run is bringing, where it has begun to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -141,7 +145,17 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
     let head = environment.head().await?;
     let lease = sight(environment).await?;
     let fence = environment.fence();
-    let fence = patiently(runtime, || fence.sight(environment.fencing == Fencing::Installed).boxed()).await?;
+    let recorded = environment.fencing == Fencing::Installed;
+    let fence = match patiently(runtime, || fence.sight(recorded).boxed()).await {
+        Ok(sight) => sight,
+        // Nothing of a release needs one that nobody has written down.
+        Err(FenceError::Provider { source, .. })
+            if !recorded && source.kind() == ErrorKind::PermissionDenied =>
+        {
+            FenceSight { state: FenceState::Unknown, epoch: None }
+        }
+        Err(error) => return Err(error.into()),
+    };
     let mut status = Status {
         environment: environment.name.clone(),
         release: head.release.as_ref().map(|(_, release)| release.id),
@@ -154,34 +168,61 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
         services: Vec::new(),
         drift: Vec::new(),
     };
-    let Some(release) = environment.released(&head).await? else { return Ok(status) };
+    let release = environment.released(&head).await?;
+    let in_force =
+        |service: &str| release.as_ref().is_some_and(|release| release.head.versions.contains_key(service));
+    // What a run brings that no release has yet.
+    let coming = head.unfinished.as_ref().and_then(|run| to_be_made(&run.recorded)).map(|mut coming| {
+        coming.head.versions.retain(|service, _| !in_force(service));
+        coming
+            .objects
+            .retain(|_, object| object.service.as_deref().is_some_and(|service| !in_force(service)));
+        coming
+    });
+    if release.is_none() && coming.is_none() {
+        return Ok(status);
+    }
     let sealer = environment.sealer(Storage::Passing).await?;
-    let live = patiently(runtime, || read_objects(cluster, release.objects.keys()).boxed()).await?;
+    let keys = || release.iter().chain(&coming).flat_map(|release| release.objects.keys());
+    let live = patiently(runtime, || read_objects(cluster, keys()).boxed()).await?;
     let pods = environment.pods().await.map_err(EnvironmentError::Provider)?;
     let workloads: Vec<&Object> = live.values().filter(|live| live.key().kind.keeps_pods()).collect();
     let replica_sets = environment.replica_sets(&workloads, &pods).await;
-    let frontends = frontends::look(environment, resolved, &release).await;
-    let run = head.unfinished.as_ref();
-    let look = Look {
-        release: &release,
+    let frontends = match &release {
+        Some(release) => frontends::look(environment, resolved, release).await,
+        None => BTreeMap::new(),
+    };
+    let look = |release, is_coming| Look {
+        release,
+        is_coming,
         live: &live,
         pods: &pods,
         replica_sets: &replica_sets,
         frontends: &frontends,
         sealer: &sealer,
-        run,
+        run: head.unfinished.as_ref(),
         project: &environment.project,
         environment: &environment.name,
         namespace: &environment.namespace,
     };
-    status.services =
-        release.head.versions.iter().map(|(name, version)| look.service(name, version)).collect();
-    status.drift = look.drift(None);
+    for (release, is_coming) in [(&release, false), (&coming, true)] {
+        let Some(release) = release else { continue };
+        let look = look(release, is_coming);
+        status
+            .services
+            .extend(release.head.versions.iter().map(|(name, version)| look.service(name, version)));
+        if !is_coming {
+            status.drift = look.drift(None);
+        }
+    }
+    status.services.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(status)
 }
 
 struct Look<'a> {
     release: &'a Release,
+    /// It is what the unfinished run is to make, and not in force.
+    is_coming: bool,
     live: &'a BTreeMap<ObjectKey, Object>,
     pods: &'a [Object],
     replica_sets: &'a [Object],
@@ -232,14 +273,15 @@ impl Look<'_> {
     fn service(&self, name: &str, version: &str) -> ServiceState {
         let mut state = ServiceState {
             name: name.to_owned(),
-            version: version.to_owned(),
-            next: self.next(name, version),
+            version: (!self.is_coming).then(|| version.to_owned()),
+            next: if self.is_coming { Some(version.to_owned()) } else { self.next(name, version) },
             ready: 0,
             desired: 0,
             state: ServiceHealth::Unknown,
             why: None,
             hint: None,
-            drift: self.drift(Some(name)),
+            // What the run has not come to is nobody's hand.
+            drift: if self.is_coming { Vec::new() } else { self.drift(Some(name)) },
         };
         if let Some(sight) = self.frontends.get(name) {
             self.frontend(sight, &mut state);
@@ -255,6 +297,9 @@ impl Look<'_> {
         if let Some(key) = self.gone(name).filter(|_| !says_more) {
             let why = format!("{} does not exist", key.short());
             (state.state, state.why) = (ServiceHealth::Missing, Some(why));
+        } else if self.is_coming && state.state == ServiceHealth::Unknown && state.why.is_none() {
+            let why = "the run that brings it has not ended".to_owned();
+            (state.state, state.why) = (ServiceHealth::Progressing, Some(why));
         } else if state.state == ServiceHealth::Unknown && state.why.is_none() {
             let why = "nothing to judge: it has no Deployment, StatefulSet or DaemonSet, and no frontend";
             state.why = Some(why.to_owned());
@@ -277,7 +322,7 @@ impl Look<'_> {
         let released = self.release.head.frontends.get(&state.name);
         let judged = frontends::judge(&state.name, sight, released.map(String::as_str), self.run);
         if judged.is_of_run {
-            state.next = self.planned(&state.name, &state.version);
+            state.next = state.version.as_ref().and_then(|version| self.planned(&state.name, version));
         }
         if judged.is_drift {
             state.drift.extend(judged.why.clone());
@@ -288,6 +333,12 @@ impl Look<'_> {
     /// Adds a workload to what is known of its service; answers what ails it, where that is what counts.
     fn workload(&self, key: &ObjectKey, state: &mut ServiceState) -> Option<Ailment> {
         let Some(live) = self.live.get(key) else {
+            if self.is_coming {
+                let yet = if self.goes_back() { "" } else { " yet" };
+                let why = format!("{} is not there{yet}", key.short());
+                (state.state, state.why) = (ServiceHealth::Progressing, Some(why));
+                return None;
+            }
             state.state = ServiceHealth::Missing;
             state.why = Some(format!("{} does not exist", key.short()));
             return None;
@@ -346,8 +397,17 @@ impl Look<'_> {
         ailment
     }
 
+    /// Whether the unfinished run has turned.
+    fn goes_back(&self) -> bool {
+        let turned = |(_, event): &(_, JournalEvent)| matches!(event, JournalEvent::Turned { .. });
+        self.run.is_some_and(|run| run.recorded.events.iter().any(turned))
+    }
+
     /// What of a service is not there, without a run that has taken it out.
     fn gone<'s>(&'s self, name: &'s str) -> Option<&'s ObjectKey> {
+        if self.is_coming {
+            return None;
+        }
         let gone = |(key, released): &(&ObjectKey, &Released)| {
             !self.live.contains_key(*key) && !self.is_of_run(key) && !released.desired.goes_by_itself()
         };

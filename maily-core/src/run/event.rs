@@ -25,6 +25,9 @@ pub struct Event {
     /// It happened in an earlier process of the same run and is told again for context.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
+    /// Nothing on record says when it happened: `at` is the time of what is known to have been before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untimed: bool,
     /// What happened.
     #[serde(flatten)]
     pub what: What,
@@ -33,7 +36,15 @@ pub struct Event {
 impl Event {
     /// What happens now, for the first time.
     pub fn new(run: RunId, environment: impl Into<String>, at: Timestamp, what: What) -> Self {
-        Self { format: EVENT_FORMAT, at, run, environment: environment.into(), replayed: false, what }
+        Self {
+            format: EVENT_FORMAT,
+            at,
+            run,
+            environment: environment.into(),
+            replayed: false,
+            untimed: false,
+            what,
+        }
     }
 }
 

@@ -28,14 +28,14 @@ pub use plan::{
 };
 pub use result::{Begun, Digests, StepResult, Written};
 pub(crate) use result::{JOB_FAILED, NO_WAY_BACK, VANISHED};
-pub(crate) use seal::decoded;
 pub use seal::{Sealer, Storage, is_secret};
+pub(crate) use seal::{decoded, is_secret_key, sealed_value};
 pub use stamp::{
     Direction, ENVIRONMENT, EPOCH, MANAGER, NAMESPACE, PROJECT, RECORDS_MANAGER, SCALE_MANAGER, SERVICE,
     STAMP, Stamp, epoch_of, run_of,
 };
 pub(crate) use stamp::{
-    SUSPEND, belongs_to, beyond_any_epoch, compared, epoch_from, foreign_labels, forward_run_of,
-    is_beyond_any_epoch, strip_bookkeeping, without_bookkeeping,
+    LAST_APPLIED, SUSPEND, belongs_to, beyond_any_epoch, compared, epoch_from, foreign_labels,
+    forward_run_of, is_beyond_any_epoch, strip_bookkeeping, without_bookkeeping,
 };
 pub use work::Work;

@@ -27,7 +27,7 @@ pub const EPOCH: &str = "maily.dev/epoch";
 pub const STAMP: &str = "maily.dev/stamp";
 
 /// Annotation: what kubectl applied last, with values of Secrets in plain text.
-pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Whether a write belongs to a step or to its undo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

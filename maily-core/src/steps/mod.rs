@@ -6,6 +6,7 @@ mod context;
 mod evidence;
 mod frontend;
 mod job;
+mod more_time;
 mod presence;
 mod rollout;
 mod run;

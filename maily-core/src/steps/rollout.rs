@@ -8,6 +8,7 @@ use super::{
     clearing::Clearing,
     context::{Context, End, Past, Trouble},
     evidence,
+    more_time::what_helps,
     presence::Presence,
     waited::Waited,
     watcher::{Follower, Unready},
@@ -131,12 +132,12 @@ pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], pas
         match writer.restore(change).await {
             Ok(()) => {}
             Err(Trouble::Halted) => return End::Halted,
-            Err(Trouble::Failed(mut failure)) => {
-                let left = left_behind(context, step, rest, past);
-                if !left.is_empty() {
-                    failure.message.push_str(&format!("; not taken back either: {}", left.join(", ")));
-                }
-                return End::Failed(failure, context.result(&step.id));
+            Err(Trouble::Failed(failure)) => {
+                let rest = left_behind(context, step, rest, past);
+                return match with_rest(&mut writer, failure, rest).await {
+                    Some(failure) => End::Failed(failure, context.result(&step.id)),
+                    None => End::Halted,
+                };
             }
         }
     }
@@ -239,10 +240,38 @@ fn left_behind<'a>(
     step: &Step,
     rest: impl Iterator<Item = &'a Change>,
     past: Past,
-) -> Vec<String> {
-    rest.filter(|change| past == Past::Unknown || context.written(&step.id, &change.key).is_some())
-        .map(|change| change.key.short())
-        .collect()
+) -> Vec<&'a Change> {
+    rest.filter(|change| past == Past::Unknown || context.written(&step.id, &change.key).is_some()).collect()
+}
+
+/// The failure with what else was not taken back: nobody is to come back for each object that somebody has changed. None
+/// where the step was told to stop.
+async fn with_rest(
+    writer: &mut Writer<'_>,
+    mut failure: Box<Failure>,
+    rest: Vec<&Change>,
+) -> Option<Box<Failure>> {
+    let mut left = Vec::new();
+    for change in rest {
+        // Where it is no edit that holds the step up, there may be nobody to ask.
+        let foreign = match failure.cause == "changed" {
+            true => writer.edited_too(change).await,
+            false => Ok(None),
+        };
+        match foreign {
+            Ok(Some(too)) => {
+                failure.message.push_str(&format!("; {}", too.message));
+                let ways = [failure.hint.take(), too.hint].into_iter().flatten().collect::<Vec<_>>();
+                failure.hint = Some(ways.join("; and "));
+            }
+            Ok(None) | Err(Trouble::Failed(_)) => left.push(change.key.short()),
+            Err(Trouble::Halted) => return None,
+        }
+    }
+    if !left.is_empty() {
+        failure.message.push_str(&format!("; not taken back either: {}", left.join(", ")));
+    }
+    Some(failure)
 }
 
 async fn wait_all(
@@ -305,7 +334,7 @@ pub(super) async fn wait(
             let seen = unready.as_ref().map_or(key, |unready| &unready.pod);
             let mut failure = Failure::new("deadline", message)
                 .with_object(seen.to_string())
-                .with_hint(hint.unwrap_or_else(|| more_time(unready.as_ref())));
+                .with_hint(hint.unwrap_or_else(|| what_helps(&why, key, unready.as_ref(), direction)));
             if let Some(Unready { pod, since, log }) = &unready {
                 failure.evidence_at = *since;
                 // Before the step goes back: then the pod goes, and its log with it.
@@ -326,18 +355,6 @@ pub(super) async fn wait(
             () = &mut changed => {}
             () = timer => {}
         }
-    }
-}
-
-/// What to look at where the time was up, and how there is more.
-fn more_time(unready: Option<&Unready>) -> String {
-    let time = "`--timeout` gives it more time";
-    match unready.and_then(|unready| unready.log.as_ref()) {
-        // It runs, so that it says itself what keeps it.
-        Some((container, false)) => format!(
-            "see in the end of its log what `{container}` waits for, or why its readiness probe does not succeed; {time}"
-        ),
-        _ => time.to_owned(),
     }
 }
 

@@ -87,15 +87,15 @@ pub(crate) fn segments(plan: &str) -> Vec<Vec<JournalEvent>> {
         ],
         vec![
             E::StepFailed { step: step("api"), failure: failure(), result: result(), at: at(4) },
-            E::Turned { why: failure(), step: Some(step("api")), by: by.clone() },
+            E::Turned { why: failure(), step: Some(step("api")), by: by.clone(), at: None },
             E::UndoStarted { step: step("web"), at: None },
         ],
         vec![
             E::Undone { step: step("web"), at: at(5) },
             E::UndoFailed { step: step("api"), failure: failure(), remedy: "mend it".to_owned(), at: None },
-            E::Paused { why: "interrupted".to_owned(), items: Vec::new() },
+            E::Paused { why: "interrupted".to_owned(), items: Vec::new(), at: None },
         ],
-        vec![E::EpochClaimed { epoch: Epoch(8), by, reason }],
+        vec![E::EpochClaimed { epoch: Epoch(8), by, reason, at: None }],
         // A run ends once; here all its ends stand in a row.
         vec![
             over(Outcome::Succeeded { release: ReleaseId(4), not_serving: Vec::new() }, Some(head())),

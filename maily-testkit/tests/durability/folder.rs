@@ -31,7 +31,10 @@ fn writer(folder: &Path, next: u64) -> Writer {
 
 async fn append(writer: &mut Writer, why: &str) -> Result<(), JournalError> {
     writer
-        .append(&[JournalEvent::Paused { why: why.to_owned(), items: Vec::new() }], TokioRuntime.now())
+        .append(
+            &[JournalEvent::Paused { why: why.to_owned(), items: Vec::new(), at: None }],
+            TokioRuntime.now(),
+        )
         .await
 }
 

@@ -91,7 +91,10 @@ pub(crate) async fn what_a_person_deleted_and_put_back_counts_as_taken_back() {
     assert!(said.contains("it was deleted meanwhile"), "{said}");
     // The other object of the step has the new content still.
     assert!(said.contains("not taken back either: ConfigMap/queue-config"), "{said}");
-    assert!(said.contains("as release 1 has it (`mailyctl show release 1 --output json`)"), "{said}");
+    assert!(
+        said.contains("release 1 has it (`mailyctl show release 1 --env production --output json`)"),
+        "{said}"
+    );
     // Who reads the events alone gets the same.
     let told = serde_json::to_value(&*setup.told.lock().expect("not poisoned")).expect("is JSON");
     let events = told.as_array().expect("a list");
@@ -161,10 +164,9 @@ async fn an_edit_in_the_midst_of_a_run_is_told_by_itself_and_undone_in_either_wa
                     registry.example/shop/queue:v2 -> evil:9 (by kubectl-set)";
         assert!(why.ends_with(told) || why.contains(&format!("{told}; ")), "{why}");
         let remedy = &items[0].remedy;
-        assert!(
-            remedy.contains("undo the edit, so that it is as the run had written it, or put"),
-            "{remedy}"
-        );
+        let undo = "undo the edit of Deployment shop/queue: `spec.template.spec.containers[queue].image` is to be \
+                    `registry.example/shop/queue:v2` again; or put Deployment shop/queue back";
+        assert!(remedy.contains(undo), "{remedy}");
         assert!(remedy.contains("by `kubectl replace`"), "{remedy}");
         assert_eq!(items[0].why.hint, None);
         if as_before {

@@ -60,6 +60,8 @@ pub(crate) struct Hindered {
     pub(crate) keeps: Option<&'static str>,
     /// The first deletion of a pod is on its way for long.
     pub(crate) late: Option<Arc<Late>>,
+    /// The object of this name may not be read.
+    pub(crate) hidden: Option<&'static str>,
     /// Logs have lines of so many bytes.
     pub(crate) lines_of: Option<usize>,
 }
@@ -122,6 +124,7 @@ impl Hindered {
             lost: None,
             keeps: None,
             late: None,
+            hidden: None,
             lines_of: None,
         }
     }
@@ -179,6 +182,16 @@ impl Cluster for Hindered {
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
         self.answers(&key.kind)?;
+        if self.hidden == Some(&*key.name) {
+            let resource = key.to_string();
+            return Err(ProviderError::new(
+                ErrorKind::PermissionDenied,
+                "cluster",
+                "read",
+                resource,
+                "forbidden",
+            ));
+        }
         self.cluster.get(key).await
     }
 

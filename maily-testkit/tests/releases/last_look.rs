@@ -119,6 +119,9 @@ async fn what_served_before_and_does_not_serve_again_is_told() {
     let [failure] = not_serving(&end) else { panic!("{end:?}") };
     assert!(failure.object.as_deref().is_some_and(|object| object.contains("keeper")), "{failure:?}");
     assert!(failure.message.contains("keeper"), "{failure:?}");
+    // No timeout counts here, and no time makes a node.
+    let hint = failure.hint.as_deref().unwrap_or_default();
+    assert!(hint.starts_with("`kubectl describe Pod keeper-") && !hint.contains("--timeout"), "{failure:?}");
     assert_eq!(setup.content(), before);
     let recorded = setup.environment().head().await.expect("can be read");
     assert!(recorded.unfinished.is_none(), "the run is over");

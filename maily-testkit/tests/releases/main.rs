@@ -43,6 +43,7 @@ mod shared;
 mod shop;
 mod silence;
 mod status;
+mod stuck;
 mod time;
 mod unchanged;
 mod waiting;

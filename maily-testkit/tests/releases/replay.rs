@@ -8,12 +8,16 @@ use std::{
 use async_trait::async_trait;
 use maily_core::{
     engine::{
-        Depth, Environment, Event, Storage, What, Wish,
+        Depth, Environment, Event, RunEnd, Storage, What, Wish,
         planner::{Gate, Look, PlanOptions, WantedPhase},
     },
+    object::{ObjectKey, ObjectKind},
     provider::{ProbeRequest, Prober, ProviderError, Verdict},
     runtime::{Runtime, within},
 };
+
+use jiff::Timestamp;
+use serde_json::json;
 
 use crate::setup::{Setup, fault};
 
@@ -81,4 +85,42 @@ async fn a_step_that_began_again_took_as_long_before_as_it_did() {
     let told = told.lock().expect("not poisoned").clone();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told.iter().all(|took| (2_000..4_000).contains(took)), "{told:?}");
+}
+
+/// Who writes down what happened takes these times for true, also where a person or another process came in between.
+#[tokio::test(start_paused = true)]
+async fn that_a_run_was_taken_over_turned_and_stopped_is_told_again_with_its_time() {
+    let setup = Setup::of(SHOP, 96);
+    setup.shared.world().faults.push(fault("never-ready web"));
+    let dies = within(&*setup.runtime, Duration::from_secs(20), setup.deploy("v1")).await;
+    assert!(dies.is_none());
+    setup.runtime.sleep(Duration::from_secs(100)).await;
+    let web = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "web");
+    let edit = json!({"spec": {"replicas": 5}});
+    setup.shared.world().edit_as("kubectl-scale", &web, edit).expect("may edit");
+    let began = setup.runtime.wall();
+    let environment = setup.environment();
+    let aborted = environment.take_over(None, Wish::Abort, &setup.options("second")).await;
+    assert!(matches!(aborted, Ok(Some(RunEnd::Stuck { .. }))), "{aborted:?}");
+    let ended = setup.runtime.wall();
+    setup.runtime.sleep(Duration::from_secs(100)).await;
+    let told: Arc<Mutex<Vec<(&str, Timestamp)>>> = Arc::default();
+    let mut options = setup.options("third");
+    let again = Arc::clone(&told);
+    options.listener = Arc::new(move |event: &Event| {
+        assert!(!event.untimed, "{event:?}");
+        let what = match &event.what {
+            What::Resumed { .. } => "resumed",
+            What::Turned { .. } => "turned",
+            What::Paused { .. } => "paused",
+            _ => return,
+        };
+        if event.replayed {
+            again.lock().expect("not poisoned").push((what, event.at));
+        }
+    });
+    environment.take_over(None, Wish::Resume, &options).await.expect("is stuck again");
+    let told = told.lock().expect("not poisoned").clone();
+    assert_eq!(told.iter().map(|(what, _)| *what).collect::<Vec<_>>(), ["resumed", "turned", "paused"]);
+    assert!(told.iter().all(|(_, at)| (began..=ended).contains(at)), "{began} {told:?} {ended}");
 }

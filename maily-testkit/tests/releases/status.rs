@@ -3,20 +3,27 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use maily_core::{
     engine::{
         Depth, Outcome, RunEnd, Storage,
         planner::{PlanOptions, WantedService},
     },
+    model::Fencing,
     object::{Object, ObjectKey, ObjectKind},
-    provider::{ErrorKind, FrontendDeployment, FrontendHost, Precondition, Production, ProviderError},
-    release::status,
+    provider::{
+        ErrorKind, FrontendDeployment, FrontendHost, LogOptions, Precondition, Production, ProviderError,
+    },
+    release::{self, status},
     runtime::within,
 };
 use maily_testkit::sim::SimFrontend;
 use serde_json::{Value, json};
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    hindered::Hindered,
+    setup::{Setup, fault, succeeded},
+};
 
 const SITE: &str = "
 maily: 1
@@ -378,4 +385,86 @@ async fn who_died_after_the_end_of_his_run_holds_nothing() {
     assert_eq!(told(&setup).await["holder"], "ops@vm/1");
     setup.runtime.sleep(Duration::from_secs(720)).await;
     assert_eq!(told(&setup).await["holder"], Value::Null);
+}
+
+const ONE: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+";
+
+const TWO: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  web: {needs: [api], workload: {port: 8080, scale: 2}}
+";
+
+/// No release has it, and whoever looks sees all the same how it is and what it says.
+#[tokio::test(start_paused = true)]
+async fn what_an_unfinished_run_brings_anew_can_be_looked_at() {
+    for first in [true, false] {
+        let mut setup = Setup::of(if first { TWO } else { ONE }, 61);
+        if !first {
+            assert!(succeeded(&setup.deploy("v0").await));
+            setup.project = TWO;
+        }
+        setup.shared.world().faults.push(fault("never-ready web"));
+        let left = within(&*setup.runtime, Duration::from_secs(30), setup.deploy("v1")).await;
+        assert!(left.is_none());
+        let status = told(&setup).await;
+        let services = status["services"].as_array().expect("is a list");
+        assert_eq!(services.len(), 2, "{status}");
+        let (api, web) = (&services[0], &services[1]);
+        let version = if first { Value::Null } else { json!("v0") };
+        assert_eq!(
+            (&api["version"], &api["next"], &api["state"]),
+            (&version, &json!("v1"), &json!("serving"))
+        );
+        assert_eq!(
+            (&web["version"], &web["next"], &web["state"]),
+            (&Value::Null, &json!("v1"), &json!("progressing"))
+        );
+        assert_eq!((&web["ready"], &web["desired"], &web["drift"]), (&json!(0), &json!(2), &json!([])));
+        assert_eq!(web["why"], "container `web` runs but is not ready");
+        let logs =
+            release::logs(&setup.environment(), "web", &LogOptions::default()).await.expect("can be read");
+        let lines: Vec<_> = logs.expect("has pods").lines.collect().await;
+        assert!(!lines.is_empty(), "first: {first}");
+    }
+}
+
+/// What the run has not come to is told as that, and not as gone.
+#[tokio::test(start_paused = true)]
+async fn what_a_run_has_not_come_to_is_not_missing() {
+    let setup = Setup::of(TWO, 62);
+    setup.shared.world().faults.push(fault("never-ready api"));
+    let left = within(&*setup.runtime, Duration::from_secs(10), setup.deploy("v1")).await;
+    assert!(left.is_none());
+    let (state, why, next, drift) = service(&setup, "web").await;
+    assert_eq!((state, why.as_str()), (json!("progressing"), "Deployment/web is not there yet"));
+    assert_eq!((next, drift), (json!("v1"), json!([])));
+}
+
+/// Who may release may look at what is released, too: no release needs to read a fence that nobody has recorded.
+#[tokio::test(start_paused = true)]
+async fn whoever_may_not_see_a_fence_sees_all_the_rest() {
+    let mut setup = Setup::of(TWO, 63);
+    assert!(succeeded(&setup.deploy("v1").await));
+    let hidden = Some("maily-fence-production");
+    setup.cluster = Some(Arc::new(Hindered { hidden, ..Hindered::of(&setup) }));
+    let status = told(&setup).await;
+    assert_eq!(status["fence"], json!({"state": "unknown"}));
+    assert_eq!(status["services"].as_array().map(Vec::len), Some(2), "{status}");
+    // Of one that is recorded it has to be known.
+    setup.fencing = Fencing::Installed;
+    assert!(release::status(&setup.environment(), &setup.resolved()).await.is_err());
 }

@@ -42,7 +42,15 @@ fn a_row_that_failed_says_why_to_the_end() {
         What::Undone { step: id.clone() },
     ] {
         let (run, environment) = (RunId::from("r"), "production".to_owned());
-        tree.fold(&Event { format: EVENT_FORMAT, at, run, environment, replayed: false, what });
+        tree.fold(&Event {
+            format: EVENT_FORMAT,
+            at,
+            run,
+            environment,
+            replayed: false,
+            untimed: false,
+            what,
+        });
     }
     let text = tree.lines(at, 100, 24, Paint::default()).join("\n");
     assert!(text.contains("↩  api  v1  taken back"), "{text}");
@@ -176,7 +184,7 @@ fn what_is_waited_for_when_everything_is_taken_back_stands_above() {
 fn told(tree: &mut Tree, second: i64, replayed: bool, what: What) {
     let (run, environment) = (RunId::from("r"), "production".to_owned());
     let at = Timestamp::from_second(second).expect("is a time");
-    tree.fold(&Event { format: EVENT_FORMAT, at, run, environment, replayed, what });
+    tree.fold(&Event { format: EVENT_FORMAT, at, run, environment, replayed, untimed: false, what });
 }
 
 #[test]

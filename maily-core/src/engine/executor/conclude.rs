@@ -42,13 +42,15 @@ impl Executor {
     /// Stops until a person has done something.
     pub(super) fn stuck(&mut self, items: Vec<Stuck>) -> (RunEnd, Option<ReleaseHead>) {
         let why = items.first().map(|item| item.why.message.clone()).unwrap_or_default();
-        self.push(JournalEvent::Paused { why, items: items.clone() });
+        let at = Some(self.context.runtime.wall());
+        self.push(JournalEvent::Paused { why, items: items.clone(), at });
         (RunEnd::Stuck { run: self.context.run.clone(), items }, None)
     }
 
     /// Stops, to be resumed.
     pub(super) fn paused(&mut self, why: String) -> (RunEnd, Option<ReleaseHead>) {
-        self.push(JournalEvent::Paused { why: why.clone(), items: Vec::new() });
+        let at = Some(self.context.runtime.wall());
+        self.push(JournalEvent::Paused { why: why.clone(), items: Vec::new(), at });
         (RunEnd::Paused { run: self.context.run.clone(), why }, None)
     }
 

@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use super::Executor;
 use crate::{
     engine::{
-        Direction, Failure, ReleaseId, StepId,
+        Direction, Failure, StepId,
         journal::JournalEvent,
         name_added,
         state::{Course, Next},
@@ -126,48 +126,42 @@ impl Executor {
                 let why = (*failure).clone();
                 self.push(JournalEvent::StepFailed { step: step.clone(), failure: *failure, result, at });
                 if self.state.course == Course::Forward && !self.state.past_return() {
-                    self.push(JournalEvent::Turned { why, step: Some(step), by: "maily".to_owned() });
+                    let by = "maily".to_owned();
+                    self.push(JournalEvent::Turned { why, step: Some(step), by, at: Some(at) });
                     self.context.halt(Halt::Turn);
                 }
             }
             (Direction::Back, End::Done(_)) => self.push(JournalEvent::Undone { step, at }),
             (Direction::Back, End::Failed(mut failure, _)) => {
-                let remedy = remedy(&mut failure, self.state.plan().base);
+                let remedy = remedy(&mut failure, &self.context.environment);
                 self.push(JournalEvent::UndoFailed { step, failure: *failure, remedy, at: Some(at) });
             }
         }
     }
 }
 
-/// What a person has to do; a hint of a shorter way goes into it.
-fn remedy(failure: &mut Failure, base: Option<ReleaseId>) -> String {
+/// What a person has to do; a hint of what that is goes into it.
+fn remedy(failure: &mut Failure, environment: &str) -> String {
+    let resume = format!("`mailyctl resume --env {environment}`");
+    let leave = format!("`mailyctl abort --leave --env {environment} --yes`");
     match failure.cause.as_str() {
         "changed" => {
             let object = failure.object.as_deref().unwrap_or("the object");
-            let state = base.map_or_else(
-                || "was before the run".to_owned(),
-                |base| format!("was before the run, as release {base} has it (`mailyctl show release {base} --output json`)"),
-            );
-            let back = match failure.hint.take() {
-                Some(undo) => format!(
-                    "{undo}, or put {object} back as it {state}, by `kubectl replace`, as `kubectl apply` leaves what \
-                     the run has added"
-                ),
-                None => format!("put {object} back as it {state}"),
-            };
+            let ways = failure.hint.take();
+            let ways = ways.unwrap_or_else(|| format!("put {object} back as it was before the run"));
             format!(
-                "decide which state is right: {back}; then `mailyctl resume` takes the rest back too; or \
-                 `mailyctl abort --leave`, which ends the run with everything as it is, so that the next deploy or rollback brings a whole release"
+                "decide which state is right: {ways}; then {resume} takes the rest back. Or end the run with everything \
+                 as it is: {leave}; the next deploy or rollback brings a whole release"
             )
         }
-        VANISHED => "see in what it changes how it ended: if there is something to take back, `mailyctl resume` runs \
-                     the Job that does; if not, `mailyctl abort --leave` ends the run with everything as it is, so \
-                     that the next deploy or rollback brings a whole release"
-            .to_owned(),
-        NO_WAY_BACK => "unset at its host what is shown, then `mailyctl resume`, which takes the rest back too; or \
-                        `mailyctl abort --leave`, which ends the run with everything as it is, so that the next \
-                        deploy or rollback brings a whole release"
-            .to_owned(),
-        _ => "mend the cause, then `mailyctl resume`".to_owned(),
+        VANISHED => format!(
+            "see in what it changes how it ended: if there is something to take back, {resume} runs the Job that does; if \
+             not, {leave} ends the run with everything as it is, and the next deploy or rollback brings a whole release"
+        ),
+        NO_WAY_BACK => format!(
+            "unset at its host what is shown, then {resume} takes the rest back. Or end the run with everything as it is: \
+             {leave}; the next deploy or rollback brings a whole release"
+        ),
+        _ => format!("mend the cause, then {resume}"),
     }
 }

@@ -177,11 +177,12 @@ impl Executor {
                 self.not_serving = not_serving;
             }
             Seen::Brought { missing: Some((step, why)), .. } if !self.state.past_return() => {
-                self.push(JournalEvent::Turned { why, step: Some(step), by: "maily".to_owned() });
+                let at = Some(self.context.runtime.wall());
+                self.push(JournalEvent::Turned { why, step: Some(step), by: "maily".to_owned(), at });
                 self.context.halt(Halt::Turn);
             }
             Seen::Brought { missing: Some((step, why)), .. } => {
-                let remedy = remedy(&why).to_owned();
+                let remedy = remedy(&why, &self.context.environment);
                 return Some(self.stuck(vec![Stuck { step, why, remedy }]));
             }
             Seen::Nothing(why) => return Some(self.paused(why)),
@@ -192,14 +193,17 @@ impl Executor {
 }
 
 /// What a person has to do where the run cannot go back.
-fn remedy(why: &Failure) -> &'static str {
-    match why.cause.as_str() {
-        "gone" => "put it back, then `mailyctl resume`",
+fn remedy(why: &Failure, environment: &str) -> String {
+    let first = match why.cause.as_str() {
+        "gone" => "put it back",
         "replaced" => {
-            "see that it is as it should be, then `mailyctl abort --leave`, which ends the run with everything as it \
-             is, so that the next deploy or rollback brings a whole release"
+            return format!(
+                "see that it is as it should be, then `mailyctl abort --leave --env {environment} --yes`, which ends the run \
+                 with everything as it is; the next deploy or rollback brings a whole release"
+            );
         }
-        "scaled-down" => "scale it up again, then `mailyctl resume`",
-        _ => "mend the cause, then `mailyctl resume`",
-    }
+        "scaled-down" => "scale it up again",
+        _ => "mend the cause",
+    };
+    format!("{first}, then `mailyctl resume --env {environment}`")
 }

@@ -135,7 +135,8 @@ impl Executor {
         let may_turn = self.state.finished.is_none() && !self.state.past_return();
         if self.state.course == Course::Forward && may_turn {
             let why = Failure::new("aborted", format!("{by} asked to abort"));
-            self.push(JournalEvent::Turned { why, step: None, by });
+            let at = Some(self.context.runtime.wall());
+            self.push(JournalEvent::Turned { why, step: None, by, at });
             self.context.halt(Halt::Turn);
         }
     }

@@ -57,7 +57,9 @@ impl Executor {
             JournalEvent::GateDecided { step, verdict, evidence, .. } => {
                 What::GateDecided { step: step.clone(), verdict: verdict.clone(), evidence: evidence.clone() }
             }
-            JournalEvent::Paused { why, items } => What::Paused { why: why.clone(), items: items.clone() },
+            JournalEvent::Paused { why, items, .. } => {
+                What::Paused { why: why.clone(), items: items.clone() }
+            }
             JournalEvent::RunFinished { outcome, release, .. } => What::RunFinished {
                 outcome: outcome.clone(),
                 release: release.as_ref().map(|release| release.id),
@@ -65,18 +67,20 @@ impl Executor {
         })
     }
 
-    /// Tells again what an earlier process of the run did, and when. An entry without a time has that of the one before.
+    /// Tells again what an earlier process of the run did, and when. An entry without a time, of an earlier version, has
+    /// that of the one before, and is marked.
     pub(crate) fn replay(&self, events: &[JournalEvent]) {
         let mut at = events.iter().find_map(JournalEvent::at).unwrap_or_else(|| self.context.runtime.wall());
         // The state knows when a step began last; it may have begun before.
         let mut began = BTreeMap::new();
         for event in events {
+            let untimed = event.at().is_none() && !matches!(event, JournalEvent::RunStarted { .. });
             at = event.at().unwrap_or(at);
             if let JournalEvent::StepStarted { step, at } = event {
                 began.insert(step, *at);
             }
             if let Some(what) = self.told(event, |step| began.get(step).copied()) {
-                self.context.tell_again(what, !is_planted(Defect::ReplayUnmarked), at);
+                self.context.tell_again(what, !is_planted(Defect::ReplayUnmarked), at, untimed);
             }
         }
     }

@@ -47,6 +47,8 @@ pub enum FenceState {
     Open,
     /// It is recorded and its policy or binding is missing: everything passes.
     Gone,
+    /// None is recorded, and the present credentials may not see whether there is one.
+    Unknown,
 }
 
 /// What was seen of a fence.

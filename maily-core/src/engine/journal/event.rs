@@ -31,6 +31,9 @@ pub enum JournalEvent {
         /// Why, where a reason was given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// When; records of earlier versions do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
     /// A step is going to have its effect. What it captured is the plan's `before`, which the first write checks.
     StepStarted {
@@ -68,6 +71,9 @@ pub enum JournalEvent {
         step: Option<StepId>,
         /// Who.
         by: String,
+        /// When; records of earlier versions do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
     /// A step is going to be undone.
     UndoStarted {
@@ -117,6 +123,9 @@ pub enum JournalEvent {
         /// What needs a person first; records of earlier versions do not say.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         items: Vec<Stuck>,
+        /// When; records of earlier versions do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
     /// The run ended. With `Succeeded` this is the moment at which the new release is in force.
     RunFinished {
@@ -140,11 +149,12 @@ impl JournalEvent {
             | Self::Undone { at, .. }
             | Self::GateDecided { at, .. }
             | Self::RunFinished { at, .. } => Some(*at),
-            Self::UndoStarted { at, .. } | Self::UndoFailed { at, .. } => *at,
-            Self::RunStarted { .. }
-            | Self::EpochClaimed { .. }
-            | Self::Turned { .. }
-            | Self::Paused { .. } => None,
+            Self::EpochClaimed { at, .. }
+            | Self::Turned { at, .. }
+            | Self::UndoStarted { at, .. }
+            | Self::UndoFailed { at, .. }
+            | Self::Paused { at, .. } => *at,
+            Self::RunStarted { .. } => None,
         }
     }
 }

@@ -348,7 +348,8 @@ impl Writer {
     /// [`JournalError::NotHolder`] when a newer holder was met.
     pub async fn claim(&mut self, by: &str, reason: Option<&str>, until: Moment) -> Result<(), JournalError> {
         let (by, reason) = (by.to_owned(), reason.map(str::to_owned));
-        let event = JournalEvent::EpochClaimed { epoch: self.epoch, by, reason };
+        let at = Some(self.runtime.wall());
+        let event = JournalEvent::EpochClaimed { epoch: self.epoch, by, reason, at };
         self.put(pack(&self.segment(&[event], None, None)), Taken::Older, until).await
     }
 

@@ -51,17 +51,19 @@ impl RunState {
         match &self.course {
             Course::Forward => {
                 if let Some((step, failure)) = self.paused() {
+                    let environment = &self.plan.environment;
+                    let resume = format!("`mailyctl resume --env {environment}`");
                     let remedy = match failure.cause.as_str() {
-                        VANISHED => {
-                            "it cannot be undone: see in what it changes how it ended; then `mailyctl resume` \
-                             runs it again, or `mailyctl abort --leave` ends the run with everything as it is"
-                        }
-                        _ => "a step that cannot be undone has begun: mend the cause, then `mailyctl resume`",
+                        VANISHED => format!(
+                            "it cannot be undone: see in what it changes how it ended; then {resume} runs it again, or \
+                             `mailyctl abort --leave --env {environment} --yes` ends the run with everything as it is"
+                        ),
+                        _ => format!("a step that cannot be undone has begun: mend the cause, then {resume}"),
                     };
                     return Conclusion::Stuck(vec![Stuck {
                         step: step.clone(),
                         why: failure.clone(),
-                        remedy: remedy.to_owned(),
+                        remedy,
                     }]);
                 }
                 let applied = self.steps.values().all(|state| state.progress == Progress::Applied);
@@ -110,19 +112,20 @@ impl RunState {
             .map(|step| Stuck {
                 step: step.id.clone(),
                 why: Failure::new("left", "a person ended the run with everything as it is"),
-                remedy: after_leaving(step),
+                remedy: after_leaving(step, &self.plan.environment),
             })
             .collect()
     }
 }
 
 /// What is to be done where a step stays as it is.
-fn after_leaving(step: &Step) -> String {
+fn after_leaving(step: &Step, environment: &str) -> String {
     let made = step.work.changes().iter().filter(|change| change.operation == Operation::Create);
     let made: Vec<String> = made.map(|change| change.key.short()).collect();
-    let seen = "none: `mailyctl status` shows what differs from the last release";
+    let seen =
+        format!("none: `mailyctl status --env {environment}` shows what differs from the last release");
     if made.is_empty() {
-        return seen.to_owned();
+        return seen;
     }
     format!(
         "{seen}; what the run made beside it, the next deploy or rollback of all services takes away, unless it brings \

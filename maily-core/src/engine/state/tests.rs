@@ -75,7 +75,7 @@ impl RunState {
 
     fn claimed(&mut self, epoch: u64) -> &mut Self {
         let epoch = Epoch(epoch);
-        self.fold(epoch, &JournalEvent::EpochClaimed { epoch, by: "second".into(), reason: None });
+        self.fold(epoch, &JournalEvent::EpochClaimed { epoch, by: "second".into(), reason: None, at: None });
         self
     }
 
@@ -147,6 +147,7 @@ fn an_undo_that_failed_begins_anew_after_a_takeover_and_not_before() {
         why: Failure::new("crash-loop", "it crashes"),
         step: None,
         by: "maily".into(),
+        at: None,
     });
     state.with(JournalEvent::UndoStarted { step: id("api"), at: None }).with(JournalEvent::UndoFailed {
         step: id("api"),
@@ -167,7 +168,7 @@ fn an_undo_that_failed_keeps_back_what_the_step_needed_and_nothing_else() {
         state.starts(step).applies(step);
     }
     let why = Failure::new("aborted", "somebody asked to abort");
-    state.with(JournalEvent::Turned { why, step: None, by: "maily".into() });
+    state.with(JournalEvent::Turned { why, step: None, by: "maily".into(), at: None });
     state.with(JournalEvent::UndoStarted { step: id("web"), at: None }).with(JournalEvent::UndoFailed {
         step: id("web"),
         failure: Failure::new("changed", "it was changed"),

@@ -72,7 +72,7 @@ fn secret_kind() -> ObjectKind {
 
 /// Whether an object's values have to be sealed.
 pub fn is_secret(object: &Object) -> bool {
-    object.key().kind == secret_kind()
+    is_secret_key(object.key())
 }
 
 impl Sealer {
@@ -218,6 +218,16 @@ impl Sealer {
         // 128 bits are enough to never meet by chance, and keep names short.
         hex(&mac.finalize().into_bytes()[..16])
     }
+}
+
+/// Whether an object of that name has values that are sealed.
+pub(crate) fn is_secret_key(key: &ObjectKey) -> bool {
+    key.kind == secret_kind()
+}
+
+/// The hash in a sealed value.
+pub(crate) fn sealed_value(text: &str) -> Option<&str> {
+    text.strip_prefix(MARK)
 }
 
 /// What a sealed Secret refers to.

@@ -20,7 +20,7 @@ use crate::{
     provider::{Cluster, FrontendHost, Precondition, Prober, ProviderError},
     run::{
         Begun, Change, Digests, Direction, ENVIRONMENT, Epoch, Event, Failure, Goal, Listener, NAMESPACE,
-        PROJECT, Plan, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
+        PROJECT, Plan, ReleaseId, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
     },
     runtime::{Moment, Runtime},
 };
@@ -92,6 +92,8 @@ pub(crate) struct Context {
     pub(crate) project: String,
     pub(crate) environment: String,
     namespace: String,
+    /// The release that the plan starts from.
+    pub(crate) base: Option<ReleaseId>,
     /// The plan is to bring back what was.
     is_rollback: bool,
     pub(crate) watcher: Watcher,
@@ -152,6 +154,7 @@ impl Context {
             project: plan.project.clone(),
             environment: plan.environment.clone(),
             namespace: plan.namespace.clone(),
+            base: plan.base,
             is_rollback: matches!(plan.goal, Goal::Rollback { .. }),
             watcher,
             requests: Semaphore::new(PARALLEL),
@@ -171,13 +174,13 @@ impl Context {
 
     /// Tells a listener.
     pub(crate) fn tell(&self, what: What) {
-        self.tell_again(what, false, self.runtime.wall());
+        self.tell_again(what, false, self.runtime.wall(), false);
     }
 
     /// Tells a listener, perhaps of something from before.
-    pub(crate) fn tell_again(&self, what: What, replayed: bool, at: jiff::Timestamp) {
+    pub(crate) fn tell_again(&self, what: What, replayed: bool, at: jiff::Timestamp, untimed: bool) {
         let event = Event::new(self.run.clone(), &self.environment, at, what);
-        self.listener.event(&Event { replayed, ..event });
+        self.listener.event(&Event { replayed, untimed, ..event });
     }
 
     /// A stamp for the next attempt of a step.

@@ -103,6 +103,24 @@ impl Writer<'_> {
         }
     }
 
+    /// Whether somebody has changed this object, too, of a step that cannot be taken back because of another one: only
+    /// looks.
+    pub(crate) async fn edited_too(&mut self, change: &Change) -> Result<Option<Box<Failure>>, Trouble> {
+        let live = self.look(change, false).await?;
+        if live.as_ref().is_some_and(Object::is_terminating) {
+            return Ok(None);
+        }
+        let standing = self.standing(change, &change.scope(), live.as_ref()).await?;
+        let goes = matches!(change.operation, Operation::Delete | Operation::Replace);
+        let is_foreign = match standing {
+            Standing::Foreign => true,
+            Standing::Absent => change.before.is_some() && !goes,
+            Standing::Before | Standing::Ours => false,
+        };
+        let is_foreign = is_foreign && !self.has_left_alone(change);
+        Ok(is_foreign.then(|| Box::new(self.told_foreign(change, live.as_ref()))))
+    }
+
     /// An object that was taken back, as it is now: what was put back may have been changed since.
     pub(crate) async fn taken_back(&mut self, change: &Change) -> Result<Option<Object>, Trouble> {
         let Some(live) = self.find(&change.key).await? else { return Ok(None) };

@@ -1,19 +1,18 @@
 //! Looking: what is there, and whose it is.
 
-use super::Writer;
+use super::{Writer, ways::Edit};
 use crate::{
     object::{FieldSet, Object, ObjectKey},
     planted::{Defect, is_planted},
     provider::{Precondition, WriteOptions},
     run::{
-        Before, Change, Direction, Failure, FieldChange, MANAGER, What, changed_by, difference, drifted,
-        epoch_of, object_digest, run_of, told_edit,
+        Change, Direction, Failure, FieldChange, MANAGER, What, changed_by, difference, drifted, epoch_of,
+        object_digest, run_of, told_edit,
     },
     steps::context::Trouble,
 };
 
-/// A way out for whoever has edited what this run had written: it is taken back from there.
-const UNDO_THE_EDIT: &str = "undo the edit, so that it is as the run had written it";
+const MADE_AGAIN: &str = "it was deleted and made again meanwhile";
 
 /// What an object is to this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,43 +141,64 @@ impl Writer<'_> {
     }
 
     pub(super) fn foreign(&self, change: &Change, live: Option<&Object>) -> Trouble {
-        let what = match (live, &change.before) {
-            (None, _) => "it was deleted meanwhile".to_owned(),
-            (Some(_), None) => "something of that name was made meanwhile".to_owned(),
-            (Some(live), Some(before)) => self.edited(change, before, live),
+        self.told_foreign(change, live).into()
+    }
+
+    /// What somebody did to an object, and on the way back what can be done about it.
+    pub(super) fn told_foreign(&self, change: &Change, live: Option<&Object>) -> Failure {
+        let edit = live.map(|live| self.edit(change, live)).unwrap_or_default();
+        let is_ours = live.is_some_and(|live| self.is_ours(live));
+        let what = match live {
+            None => "it was deleted meanwhile".to_owned(),
+            Some(live) if change.before.is_some() || is_ours => self.told(change, &edit, live),
+            // This run had made it.
+            Some(_) if self.context.written(&self.step.id, &change.key).is_some() => MADE_AGAIN.to_owned(),
+            Some(_) => "something of that name was made meanwhile".to_owned(),
         };
         let failure = Failure::new("changed", format!("{}: {what}", change.key))
             .with_object(change.key.to_string())
             .with_effect(self.effect);
         match self.direction {
-            Direction::Forward => failure.with_hint("look at the object, then make a new plan").into(),
+            Direction::Forward => failure.with_hint("look at the object, then make a new plan"),
             // The remedy of the step takes it up.
-            Direction::Back if change.desired.is_some() && live.is_some_and(|live| self.is_ours(live)) => {
-                failure.with_hint(UNDO_THE_EDIT).into()
+            Direction::Back => {
+                let written = (change.desired.is_some() && is_ours).then_some(&edit);
+                failure.with_hint(self.ways(change, written, live.is_some()))
             }
-            Direction::Back => failure.into(),
+        }
+    }
+
+    /// What somebody changed on an object: of what this run had written, and against what was there before.
+    fn edit(&self, change: &Change, live: &Object) -> Edit {
+        let scope = change.scope();
+        let seen = self.context.sealer.view(live, &scope);
+        let from_before =
+            change.before.as_ref().map(|before| difference(&scope.project(&before.object), &seen));
+        let written = change.desired.as_ref().filter(|_| self.is_ours(live));
+        Edit {
+            since: written.map(|desired| drifted(desired, &seen)).unwrap_or_default(),
+            from_before: from_before.unwrap_or_default(),
         }
     }
 
     /// What somebody changed on an object, and who: of what this run had written without what it set itself.
-    fn edited(&self, change: &Change, before: &Before, live: &Object) -> String {
-        let scope = change.scope();
-        let seen = self.context.sealer.view(live, &scope);
-        let mut fields = difference(&scope.project(&before.object), &seen);
+    fn told(&self, change: &Change, edit: &Edit, live: &Object) -> String {
+        let others = |field: &FieldChange| edit.from_before.iter().any(|other| other.path == field.path);
         let written = change.desired.as_ref().filter(|_| self.is_ours(live));
-        if let Some(desired) = written {
-            let since = drifted(desired, &seen);
-            let others = |field: &FieldChange| fields.iter().any(|other| other.path == field.path);
-            // What was set to what it was before the run differs from what the run wrote alone.
-            fields = match since.iter().filter(|field| others(field)).cloned().collect::<Vec<_>>() {
-                both if both.is_empty() => since,
-                both => both,
-            };
+        // What was set to what it was before the run differs from what the run wrote alone.
+        let both: Vec<FieldChange> = edit.since.iter().filter(|field| others(field)).cloned().collect();
+        let fields = match written {
+            None => &edit.from_before,
+            Some(_) if both.is_empty() => &edit.since,
+            Some(_) => &both,
+        };
+        let set = written.or(change.before.as_ref().map(|before| &before.object));
+        match set.filter(|_| !fields.is_empty()) {
+            None => MADE_AGAIN.to_owned(),
+            Some(set) => {
+                let by = changed_by(&self.context.sealer, live, set);
+                format!("it was changed meanwhile: {}", told_edit(fields, &by))
+            }
         }
-        if fields.is_empty() {
-            return "it was deleted and made again meanwhile".to_owned();
-        }
-        let by = changed_by(&self.context.sealer, live, written.unwrap_or(&before.object));
-        format!("it was changed meanwhile: {}", told_edit(&fields, &by))
     }
 }

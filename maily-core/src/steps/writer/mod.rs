@@ -8,6 +8,7 @@ mod forward;
 mod look;
 mod pods;
 mod send;
+mod ways;
 
 use std::time::Duration;
 

@@ -1,0 +1,74 @@
+//! What helps where the time of a rollout was up: more of it, or something else.
+
+use super::watcher::Unready;
+use crate::{object::ObjectKey, run::Direction};
+
+/// What to look at where the time was up, and how there is more where that may help. On the way back nobody gives any.
+pub(super) fn what_helps(
+    why: &str,
+    target: &ObjectKey,
+    unready: Option<&Unready>,
+    direction: Direction,
+) -> String {
+    let pod = unready.map_or(target, |unready| &unready.pod);
+    let namespace = pod.namespace_option();
+    if why.contains("unschedulable: ") {
+        // "unbound immediate PersistentVolumeClaims", "available persistent volumes": words of the scheduler.
+        return if why.to_lowercase().contains("persistent") {
+            format!(
+                "`kubectl get pvc{namespace}` shows which claim has no volume, `kubectl describe pvc{namespace}` why"
+            )
+        } else {
+            format!(
+                "`kubectl describe {} {}{namespace}` shows what no node offers: lower its requests, or add a node",
+                pod.kind.named(),
+                pod.name
+            )
+        };
+    }
+    let time = "`--timeout` gives it more time";
+    match (unready.and_then(|unready| unready.log.as_ref()), direction) {
+        // It runs, so that it says itself what keeps it.
+        (Some((container, false)), direction) => {
+            let see = format!(
+                "see in the end of its log what `{container}` waits for, or why its readiness probe does not succeed"
+            );
+            if direction == Direction::Forward { format!("{see}; {time}") } else { see }
+        }
+        (_, Direction::Forward) => time.to_owned(),
+        (_, Direction::Back) => {
+            format!("`kubectl describe {} {}{namespace}` shows what it waits for", pod.kind.named(), pod.name)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::ObjectKind;
+
+    fn told(why: &str, log: Option<(String, bool)>, direction: Direction) -> String {
+        let set = ObjectKey::new(ObjectKind::new("apps/v1", "StatefulSet"), Some("shop"), "db");
+        let pod = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("shop"), "db-0");
+        what_helps(why, &set, Some(&Unready { pod, since: None, log }), direction)
+    }
+
+    #[test]
+    fn more_time_is_named_where_time_may_help_and_counts() {
+        use Direction::{Back, Forward};
+        let helps = |why: &str, direction| told(why, None, direction);
+        let cpu = "unschedulable: 0/3 nodes are available: 3 Insufficient cpu.";
+        let nodes = "`kubectl describe Pod db-0 --namespace shop` shows what no node offers: lower its requests, or add a node";
+        assert_eq!(helps(cpu, Forward), nodes);
+        assert_eq!(helps(cpu, Back), nodes);
+        let claims =
+            "unschedulable: 0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.";
+        assert!(helps(claims, Forward).starts_with("`kubectl get pvc --namespace shop`"));
+        assert_eq!(helps("container `db`: ContainerCreating", Forward), "`--timeout` gives it more time");
+        let runs = || Some(("db".to_owned(), false));
+        assert!(told("container `db` runs but is not ready", runs(), Forward).contains("--timeout"));
+        for log in [runs(), None] {
+            assert!(!told("container `db` runs but is not ready", log, Back).contains("--timeout"));
+        }
+    }
+}
