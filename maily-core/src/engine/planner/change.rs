@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    conflict::{is_deployer, is_held},
+    adopted::deployers,
+    conflict::is_held,
     problem::PlanProblem,
     replace::{covers, replaced_fields},
     wanted::PlanOptions,
@@ -15,7 +16,7 @@ use crate::{
         history::{Release, Released},
         is_beyond_any_epoch, object_digest, strip_bookkeeping, told, told_added, without_bookkeeping,
     },
-    object::{FieldSet, Object, ObjectKey, atomics, managers},
+    object::{FieldSet, Object, ObjectKey, atomics},
     provider::ClusterIdentity,
     rollout::serves,
 };
@@ -155,11 +156,7 @@ impl Comparison<'_> {
         }
         let known = self.base.and_then(|base| base.objects.get(&key));
         let adopted = live.label(PROJECT).is_none();
-        let migrate: BTreeSet<String> = if adopted {
-            managers(live).into_iter().filter(|m| is_deployer(m)).map(str::to_owned).collect()
-        } else {
-            BTreeSet::new()
-        };
+        let migrate = if adopted { deployers(live) } else { BTreeSet::new() };
         let owned = FieldSet::owned_by(live, |manager| manager == MANAGER || migrate.contains(manager));
         let set = compared(&desired);
         let mut owned = without_bookkeeping(owned);
@@ -226,16 +223,8 @@ impl Comparison<'_> {
         {
             frozen.push(message.clone());
         }
-        if adopted {
-            let from = if migrate.is_empty() {
-                String::new()
-            } else {
-                format!(" from {}", migrate.iter().cloned().collect::<Vec<_>>().join(", "))
-            };
-            self.notes.push(Note { topic: "adopt".into(), text: format!("{key} is taken over{from}") });
-        }
         if !frozen.is_empty() {
-            let fields = self.fields(&before, None, aim, &owned_only);
+            let fields = fields(&before, None, aim, &owned_only);
             return self.replace(key, live, desired, frozen, fields);
         }
         let wanted = after.as_ref().unwrap_or(aim);
@@ -248,7 +237,7 @@ impl Comparison<'_> {
             self.problems.extend(conflicts);
             return None;
         }
-        let fields = self.fields(&before, after.as_ref(), aim, &owned_only);
+        let fields = fields(&before, after.as_ref(), aim, &owned_only);
         let operation = if adopted { Operation::Adopt } else { Operation::Update };
         let found = if scope == set { fingerprint } else { object_digest(&before) };
         let mut before = self.before(live, before, found);
@@ -423,32 +412,21 @@ impl Comparison<'_> {
         let text = format!("{} was changed since the last release{by}{what}", live.key());
         self.notes.push(Note { topic: "drift".into(), text });
     }
-
-    /// What changes, as far as is known: from the dry run, or else from what is wanted.
-    fn fields(
-        &self,
-        before: &Object,
-        after: Option<&Object>,
-        desired: &Object,
-        removed: &FieldSet,
-    ) -> Vec<FieldChange> {
-        if let Some(after) = after {
-            return difference(before, after);
-        }
-        // Without a dry run defaults of the server look like removals: tell of what we set or give up alone.
-        let mut fields: Vec<FieldChange> =
-            difference(before, desired).into_iter().filter(|field| field.to.is_some()).collect();
-        fields.extend(
-            difference(&removed.project(before), &bare(desired)).into_iter().filter(|f| f.to.is_none()),
-        );
-        fields
-    }
 }
 
-fn bare(object: &Object) -> Object {
-    let mut bare = object.clone();
-    bare.edit(|body| body.retain(|key, _| matches!(key.as_str(), "apiVersion" | "kind" | "metadata")));
-    bare
+/// What changes, as far as is known: from the dry run, or else from what is wanted.
+fn fields(before: &Object, after: Option<&Object>, desired: &Object, removed: &FieldSet) -> Vec<FieldChange> {
+    if let Some(after) = after {
+        return difference(before, after);
+    }
+    // Without a dry run defaults of the server look like removals: tell of what we set or give up alone.
+    let mut fields = difference(before, desired);
+    fields.retain(|field| field.to.is_some());
+    let mut without = before.to_value();
+    removed.prune(&compared(desired), &mut without);
+    let without = Object::from_value(without).unwrap_or_else(|_| before.clone());
+    fields.extend(difference(before, &without));
+    fields
 }
 
 /// Whether everything that is wanted is there, as far as is told without the server. It adds defaults, also inside of what

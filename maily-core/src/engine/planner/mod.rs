@@ -1,5 +1,6 @@
 //! The planner: what is wanted and what was observed become a plan. Pure.
 
+mod adopted;
 mod apart;
 mod asked;
 mod change;
@@ -15,6 +16,7 @@ mod problem;
 mod replace;
 mod wanted;
 
+pub(crate) use adopted::Cut;
 pub(crate) use asked::to_ask_about;
 pub(crate) use change::holds_data;
 pub use change::{DryRun, Observed};

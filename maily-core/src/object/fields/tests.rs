@@ -89,6 +89,21 @@ fn pruning_removes_members_and_empty_containers() {
         });
         FieldSet::of(&kept)
     }));
-    set.prune(&mut body);
+    set.prune(&FieldSet::default(), &mut body);
     assert_eq!(body["spec"], json!({"replicas": 2}));
+}
+
+#[test]
+fn pruning_takes_a_thing_as_a_whole_where_nothing_of_it_is_kept() {
+    let service = |ports: Value| {
+        Object::from_value(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": ports}}))
+            .expect("an object")
+    };
+    let all = service(json!([{"port": 80, "name": "web"}, {"port": 90, "name": "more"}]));
+    let kept = FieldSet::of(&service(json!([{"port": 80}])));
+    // As the server keeps it, with what it has filled in.
+    let filled = |port: u32| json!({"port": port, "protocol": "TCP", "targetPort": port});
+    let mut body = service(json!([filled(80), filled(90)])).to_value();
+    FieldSet::of(&all).difference(&kept).prune(&kept, &mut body);
+    assert_eq!(body["spec"]["ports"], json!([filled(80)]));
 }
