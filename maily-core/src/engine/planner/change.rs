@@ -6,7 +6,7 @@ use super::{
     adopted::deployers,
     conflict::is_held,
     problem::PlanProblem,
-    replace::{covers, replaced_fields},
+    replace::{covers, meaning, replaced_fields},
     wanted::PlanOptions,
 };
 use crate::{
@@ -316,10 +316,13 @@ impl Comparison<'_> {
         frozen: Vec<String>,
         fields: Vec<FieldChange>,
     ) -> Option<Verdict> {
+        let means = meaning(live, &desired);
         if !self.options.replace.contains(&key.short()) {
-            self.problems.push(PlanProblem::Replace { key, fields: frozen.join(", ") });
+            self.problems.push(PlanProblem::Replace { key, fields: frozen.join(", "), means });
             return None;
         }
+        let text = format!("{key} is deleted and made again: {means}");
+        self.notes.push(Note { topic: "replace".into(), text });
         let before = self.whole(live, live.is_suspended() || desired.is_suspended());
         Some(Verdict::Change(Box::new(Change {
             operation: Operation::Replace,

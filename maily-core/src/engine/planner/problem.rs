@@ -67,6 +67,8 @@ pub enum PlanProblem {
         key: ObjectKey,
         /// Which fields.
         fields: String,
+        /// What that means for who uses it.
+        means: String,
     },
     /// Somebody has paused a Deployment whose pods would become others.
     #[error("{key} is paused: new pods would never come")]
@@ -183,8 +185,8 @@ impl PlanProblem {
                  rollback brings it",
                 key.short()
             ),
-            Self::Replace { key, .. } => {
-                format!("allow it with `--allow-replace {}`: the object is gone for a moment", key.short())
+            Self::Replace { key, means, .. } => {
+                format!("allow it with `--allow-replace {}`: {means}", key.short())
             }
             Self::Paused { key } => {
                 let namespace = key.namespace.as_deref().unwrap_or("default");

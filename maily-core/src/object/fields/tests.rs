@@ -82,14 +82,13 @@ fn ownership_is_read_per_manager() {
 fn pruning_removes_members_and_empty_containers() {
     let live = deployment();
     let mut body = live.to_value();
-    let set = FieldSet::of(&live).difference(&FieldSet::default().union(&{
-        let mut kept = live.clone();
-        kept.edit(|b| {
-            b["spec"].as_object_mut().unwrap().remove("template");
-        });
-        FieldSet::of(&kept)
-    }));
-    set.prune(&FieldSet::default(), &mut body);
+    let mut kept = live.clone();
+    kept.edit(|b| {
+        b["spec"].as_object_mut().unwrap().remove("template");
+    });
+    let kept = FieldSet::of(&kept);
+    let set = FieldSet::of(&live).difference(&FieldSet::default().union(&kept));
+    set.prune(&kept, &mut body);
     assert_eq!(body["spec"], json!({"replicas": 2}));
 }
 
