@@ -7,6 +7,7 @@ use super::{
     conflict::is_held,
     problem::PlanProblem,
     replace::{covers, meaning, replaced_fields},
+    volumes::{claims_of, go_with_it, gone_when_scaled},
     wanted::PlanOptions,
 };
 use crate::{
@@ -237,6 +238,13 @@ impl Comparison<'_> {
             self.problems.extend(conflicts);
             return None;
         }
+        if let Some(claims) = gone_when_scaled(live, wanted) {
+            let text = format!(
+                "{key} gets fewer pods, and with `whenScaled: Delete` their claims go with them ({claims}): no way back \
+                 brings their data"
+            );
+            self.notes.push(Note { topic: "claims".into(), text });
+        }
         let fields = fields(&before, after.as_ref(), aim, &owned_only);
         let operation = if adopted { Operation::Adopt } else { Operation::Update };
         let found = if scope == set { fingerprint } else { object_digest(&before) };
@@ -288,6 +296,14 @@ impl Comparison<'_> {
             self.notes.push(Note { topic: "kept".into(), text });
             return None;
         }
+        if let Some(claims) = claims_of(live) {
+            if go_with_it(live) {
+                self.problems.push(PlanProblem::TakesClaims { key: key.clone(), claims, again: false });
+                return None;
+            }
+            let text = format!("claims of {key} hold data and stay: {claims}; delete them by hand");
+            self.notes.push(Note { topic: "kept".into(), text });
+        }
         Some(self.delete(key.clone(), live))
     }
 
@@ -316,6 +332,11 @@ impl Comparison<'_> {
         frozen: Vec<String>,
         fields: Vec<FieldChange>,
     ) -> Option<Verdict> {
+        // Of what is made anew under the same policy a way back would take the claims as well.
+        if let Some(claims) = claims_of(live).filter(|_| go_with_it(live) || go_with_it(&desired)) {
+            self.problems.push(PlanProblem::TakesClaims { key, claims, again: true });
+            return None;
+        }
         let means = meaning(live, &desired);
         if !self.options.replace.contains(&key.short()) {
             self.problems.push(PlanProblem::Replace { key, fields: frozen.join(", "), means });
