@@ -49,7 +49,8 @@ pub(crate) struct PlanArgs {
     /// without it the plan is refused, and names them
     #[arg(long, value_name = "WHOSE", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
     pub(crate) force_conflicts: Option<Vec<String>>,
-    /// Allow this object to be deleted and made again, such as Deployment/api; may be repeated
+    /// Allow this object to be deleted and made again, such as Deployment/api: all its pods end before new ones start, and
+    /// a Job runs again; may be repeated
     #[arg(long, value_name = "KIND/NAME")]
     pub(crate) allow_replace: Vec<String>,
     /// Time for each service, such as 90s or 5m, at least 1s; else what the file says, else 10m. What does not serve by

@@ -8,7 +8,7 @@ use super::{
     ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer, changed_by, compared,
     history::Release,
     object_digest,
-    planner::{DryRun, Observed, PlanProblem, PlanProblems, Wanted, to_ask_about, to_look_for},
+    planner::{Cut, DryRun, Observed, PlanProblem, PlanProblems, Wanted, to_ask_about, to_look_for},
     told_edit,
 };
 use crate::{
@@ -204,18 +204,20 @@ fn unknown_is_absent(error: ProviderError) -> Result<Option<Object>, ProviderErr
 /// The answer of a dry run, unless there is nothing to ask for yet.
 type Ask<'a> = BoxFuture<'a, Result<Option<(ObjectKey, DryRun)>, ProviderError>>;
 
-/// What the server would make of what is wanted.
+/// What the server would make of what is wanted: of all of it, or of that alone of which it takes something away.
 pub(super) async fn dry_runs(
     cluster: &dyn Cluster,
     sealer: &Sealer,
     wanted: &Wanted,
     observed: &Observed,
     base: Option<&Release>,
+    all: bool,
 ) -> Result<BTreeMap<ObjectKey, DryRun>, EnvironmentError> {
     // Boxed one by one, as above.
     let mut asks: Vec<Ask<'_>> = Vec::new();
-    for (service, object) in to_ask_about(wanted, observed, base, sealer) {
-        asks.push(dry_run(cluster, sealer, wanted, service, object).boxed());
+    for (service, object) in to_ask_about(wanted, observed, base, sealer, all) {
+        let live = observed.objects.get(object.key());
+        asks.push(dry_run(cluster, sealer, wanted, service, object, live).boxed());
     }
     let answers: Vec<Option<(ObjectKey, DryRun)>> = stream::iter(asks)
         .buffer_unordered(PARALLEL)
@@ -231,6 +233,7 @@ async fn dry_run(
     wanted: &Wanted,
     service: Option<&str>,
     object: &Object,
+    live: Option<&Object>,
 ) -> Result<Option<(ObjectKey, DryRun)>, ProviderError> {
     // What a release has on record has its values elsewhere.
     let mut object = sealer.unseal(cluster, object).await?;
@@ -242,7 +245,14 @@ async fn dry_run(
     // A fence would judge an object without an epoch.
     beyond_any_epoch(&mut object);
     let options = WriteOptions::apply(MANAGER, Precondition::Any).dry_run();
-    let answer = match cluster.write(&object, &options).await {
+    let mut answer = cluster.write(&object, &options).await;
+    // No dry run moves fields and applies at once: what the apply would then take away is asked for by a patch.
+    if let (Ok(applied), Some(live)) = (&answer, live)
+        && let Some(rest) = Cut::of(live, &object).and_then(|cut| cut.rest(live, applied))
+    {
+        answer = cluster.write(&rest, &WriteOptions::merge(MANAGER, Precondition::Any).dry_run()).await;
+    }
+    let answer = match answer {
         Ok(answer) => DryRun::Would(Box::new(answer)),
         Err(error) if error.kind() == ErrorKind::Invalid && immutable(error.message()) => {
             DryRun::Immutable(error.message().to_owned())

@@ -114,7 +114,7 @@ pub(super) fn apply(
         .fold(FieldSet::default(), |sum, (_, owner)| sum.union(&owner.fields));
     let removed = given_up.difference(&others);
     let mut body = live.to_value();
-    removed.prune(&mut body);
+    removed.prune(&wanted.union(&others), &mut body);
     if let Value::Object(body) = &mut body {
         merge_maps(body, desired.body(), &mut root(&desired.key().kind));
     }

@@ -3,16 +3,19 @@
 use futures::FutureExt as _;
 use maily_core::{
     engine::{
-        Depth, EnvironmentError, Outcome, ReleaseId, RunEnd, Storage, history, journal::JournalError,
-        planner::PlanOptions,
+        Depth, EnvironmentError, Operation, Outcome, ReleaseId, RunEnd, Storage, history,
+        journal::JournalError, planner::PlanOptions,
     },
     object::{Object, ObjectKey, ObjectKind},
     provider::{ErrorKind, Precondition, ProviderError, WriteOptions},
     release,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    setup::{Setup, fault, succeeded},
+    shop::{OF_MANIFESTS, Shop, deployment, notes},
+};
 
 const SHOP: &str = "
 maily: 1
@@ -147,4 +150,87 @@ async fn a_removal_says_so_where_what_was_there_before_cannot_be_told() {
     // What can be read in a moment is worth the wait.
     let away = ProviderError::new(ErrorKind::Unavailable, "test", "get", "release/000000001", "is away");
     notes(Err(JournalError::Store(away).into())).expect_err("is no plan");
+}
+
+/// What people applied before, and what of it the version has, with the number of replicas that somebody scaled it to.
+fn legacy() -> (Vec<Value>, Vec<Value>) {
+    let service = |ports: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api"}, "spec": {"selector": {"app": "api"}, "ports": ports}});
+    let map = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "api"}, "data": data});
+    let version = deployment("api", &["api"]);
+    let mut before = version.clone();
+    before["spec"]["replicas"] = 3.into();
+    // What the server would fill in by itself nobody loses.
+    before["spec"]["revisionHistoryLimit"] = 10.into();
+    let pod = &mut before["spec"]["template"]["spec"];
+    pod["nodeSelector"] = json!({"disk": "fast"});
+    pod["containers"][0]["env"] = json!([{"name": "FEATURE_X", "value": "on"}]);
+    pod["containers"][0]["livenessProbe"] = json!({"httpGet": {"path": "/", "port": 80}});
+    let theirs = vec![
+        before,
+        service(json!([{"port": 80, "name": "web", "targetPort": 8080}, {"port": 9090, "name": "more"}])),
+        map(json!({"KEPT": "1", "OLD_KEY": "must-have"})),
+    ];
+    (theirs, vec![version, service(json!([{"port": 80, "name": "web"}])), map(json!({"KEPT": "1"}))])
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_adoption_takes_away_the_plan_shows_field_by_field() {
+    for depth in [Depth::Read, Depth::DryRun] {
+        let shop = Shop::new(OF_MANIFESTS, 65);
+        let (theirs, ours) = legacy();
+        shop.write("v1", &ours);
+        for mut object in theirs {
+            object["metadata"]["namespace"] = "shop".into();
+            shop.make(&object).await;
+        }
+        let planned = shop.plan_with("v1", PlanOptions::default(), depth).await.expect("can be planned");
+        let mut shown: Vec<String> = Vec::new();
+        for change in planned.plan.changes() {
+            assert_eq!(change.operation, Operation::Adopt);
+            shown.extend(change.fields.iter().map(|field| {
+                let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "unset".to_owned());
+                format!(
+                    "{} {}: {} → {}",
+                    change.key.kind.kind,
+                    field.path,
+                    value(&field.from),
+                    value(&field.to)
+                )
+            }));
+        }
+        shown.sort();
+        let container = "Deployment spec.template.spec.containers[main]";
+        assert_eq!(
+            shown,
+            [
+                "ConfigMap data.OLD_KEY: must-have → unset".to_owned(),
+                "Deployment spec.replicas: 3 → 1".to_owned(),
+                "Deployment spec.strategy.rollingUpdate.maxSurge: unset → 25%".to_owned(),
+                "Deployment spec.strategy.rollingUpdate.maxUnavailable: unset → 25%".to_owned(),
+                format!("{container}.env: [{{\"name\":\"FEATURE_X\",\"value\":\"on\"}}] → unset"),
+                format!("{container}.imagePullPolicy: unset → IfNotPresent"),
+                format!("{container}.livenessProbe.httpGet.path: / → unset"),
+                format!("{container}.livenessProbe.httpGet.port: 80 → unset"),
+                "Deployment spec.template.spec.nodeSelector.disk: fast → unset".to_owned(),
+                "Service spec.ports[80,TCP].targetPort: 8080 → unset".to_owned(),
+                "Service spec.ports[9090,TCP].name: more → unset".to_owned(),
+                "Service spec.ports[9090,TCP].port: 9090 → unset".to_owned(),
+            ],
+            "{depth:?}"
+        );
+        assert_eq!(
+            notes(&planned, "adopt"),
+            [
+                "3 objects are taken over from kubectl; Deployment/api goes from 3 to 1 replicas; 8 fields that the version \
+              does not set go (`mailyctl plan -v` shows all)"
+            ]
+        );
+        assert!(succeeded(&shop.run(planned).await));
+        let map = shop.live("v1", "ConfigMap", Some("shop"), "api").expect("is there");
+        assert_eq!(map.at("/data"), Some(&json!({"KEPT": "1"})));
+        let service = shop.live("v1", "Service", Some("shop"), "api").expect("is there");
+        assert_eq!(service.items("/spec/ports").len(), 1, "{service:?}");
+        let deployment = shop.live("apps/v1", "Deployment", Some("shop"), "api").expect("is there");
+        assert_eq!(deployment.at("/spec/template/spec/nodeSelector"), None);
+    }
 }

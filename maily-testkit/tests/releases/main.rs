@@ -35,6 +35,7 @@ mod parts;
 mod queue;
 mod records;
 mod refused;
+mod replaced;
 mod replay;
 mod rights;
 mod scopes;

@@ -1,7 +1,7 @@
 //! A shop out of manifests.
 
 use maily_core::{
-    engine::{Depth, Planned, RunEnd, Storage, history::Release, planner::PlanOptions},
+    engine::{Depth, EnvironmentError, Planned, RunEnd, Storage, history::Release, planner::PlanOptions},
     model::Resolved,
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster as _, Precondition, WriteOptions},
@@ -89,16 +89,29 @@ impl Shop {
         Ok(planned.expect("can be planned"))
     }
 
+    /// A plan of a way back of all components, or why there is none.
+    pub(crate) async fn try_back(&self, to: RollbackTo) -> Result<Planned, EnvironmentError> {
+        let (environment, resolved) = (self.setup.environment(), self.resolved());
+        let head = environment.head().await.expect("can be read");
+        let base = environment.released(&head).await.expect("can be read");
+        let wanted = rollback(&environment, &resolved, &head, base.as_ref(), &to, None).await;
+        let (wanted, options) = (wanted.expect("is on record"), PlanOptions::default());
+        environment.plan(&wanted, head, base.as_ref(), &options, Depth::DryRun, Storage::Lasting).await
+    }
+
     /// A plan that takes everything away.
     pub(crate) async fn removal(&self) -> Planned {
+        self.try_removal().await.expect("can be planned")
+    }
+
+    /// The same, or why there is none.
+    pub(crate) async fn try_removal(&self) -> Result<Planned, EnvironmentError> {
         let environment = self.setup.environment();
         let head = environment.head().await.expect("can be read");
         let base = environment.released(&head).await.expect("can be read").expect("is there");
         let wanted = remove(&self.resolved(), &base, None).expect("can be removed");
         let options = PlanOptions::default();
-        let planned =
-            environment.plan(&wanted, head, Some(&base), &options, Depth::Read, Storage::Lasting).await;
-        planned.expect("can be planned")
+        environment.plan(&wanted, head, Some(&base), &options, Depth::Read, Storage::Lasting).await
     }
 
     pub(crate) async fn run(&self, planned: Planned) -> RunEnd {

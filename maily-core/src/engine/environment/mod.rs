@@ -223,10 +223,9 @@ impl Environment {
         let (wanted, base) = (stay.as_ref().unwrap_or(&wanted), base.as_deref());
         observed.identity = Some(identity);
         // What may be made anew is what the server refuses to change, and only it knows all of that.
-        if depth == observe::Depth::DryRun || !options.replace.is_empty() {
-            let ask = || observe::dry_runs(cluster, &sealer, wanted, &observed, base).boxed();
-            observed.dry_runs = patiently(&*self.runtime, ask).await?;
-        }
+        let all = depth == observe::Depth::DryRun || !options.replace.is_empty();
+        let ask = || observe::dry_runs(cluster, &sealer, wanted, &observed, base, all).boxed();
+        observed.dry_runs = patiently(&*self.runtime, ask).await?;
         let mut options = options.clone();
         let host = self.providers.frontend.as_deref();
         options.frontends = patiently(&*self.runtime, || observe::frontends(host, wanted).boxed()).await?;

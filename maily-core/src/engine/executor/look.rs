@@ -11,15 +11,16 @@ use futures::{
 use super::{APPEND_LIMIT, Executor};
 use crate::{
     engine::{
-        Direction, Failure, RunEnd, Step, StepId, Stuck, What,
+        Change, Direction, Failure, RunEnd, Step, StepId, Stuck, What,
         journal::{JournalEvent, ReleaseHead},
         name_added,
         observe::read,
         patience::{OfProvider, patiently_until},
+        planner::gone_when_scaled,
         state::{Conclusion, Course, Progress},
     },
     object::{Object, ObjectKey},
-    provider::ProviderError,
+    provider::{Effect, ProviderError},
     runtime::Moment,
     steps::{
         Context, Halt, Presence, brought, failed_since, is_idle, missing, not_serving, put_back, restored,
@@ -53,6 +54,27 @@ async fn first_missing(
         None => failed_since(context, presence).await,
         missing => Ok(missing),
     }
+}
+
+/// What no way back brings: claims that went when the run gave a StatefulSet fewer pods.
+fn lost(context: &Context, steps: &[Step]) -> Vec<Failure> {
+    let changes =
+        steps.iter().flat_map(|step| step.work.changes().iter().map(move |change| (&step.id, change)));
+    let failure = |(step, change): (&StepId, &Change)| {
+        let is_written =
+            context.written(step, &change.key).is_some() || context.is_doubtful(step, &change.key);
+        let (before, desired) = (&change.before.as_ref()?.object, change.desired.as_ref()?);
+        let claims = gone_when_scaled(before, desired).filter(|_| is_written)?;
+        let key = &change.key;
+        let message = format!(
+            "{key} had fewer pods meanwhile, and with `whenScaled: Delete` their claims went with them ({claims}): those \
+             that are there now are new and empty"
+        );
+        let failure =
+            Failure::new("data-gone", message).with_object(key.to_string()).with_effect(Effect::Done);
+        Some(failure.with_hint("bring the data from a backup"))
+    };
+    changes.filter_map(failure).collect()
 }
 
 /// What the run left as it was, did not serve when this process began, and does not serve until this moment either.
@@ -143,6 +165,7 @@ impl Executor {
                     self.state.of(&step.id).is_some_and(|state| state.progress == Progress::Undone)
                 };
                 let steps: Vec<Step> = self.state.plan().steps.iter().filter(undone).cloned().collect();
+                let lost = lost(&context, &steps);
                 let look = async move {
                     let Some(mut failures) = restored(&context, &steps).await else { return Seen::Halted };
                     let before = steps.iter().flat_map(|step| step.work.changes()).filter_map(|change| {
@@ -153,7 +176,7 @@ impl Executor {
                     let look = || missing(&context, &presence).boxed();
                     match answered(&context, Direction::Back, look).await {
                         Ok(missing) => {
-                            failures.extend(missing.into_iter().map(|(_, failure)| failure));
+                            failures.extend(missing.into_iter().map(|(_, failure)| failure).chain(lost));
                             failures.sort_by(|one, other| one.object.cmp(&other.object));
                             Seen::Back(failures)
                         }

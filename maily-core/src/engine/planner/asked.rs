@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    adopted::Cut,
     change::{Observed, is_in_force, settled},
     order::scaled_workloads,
     wanted::Wanted,
@@ -12,12 +13,14 @@ use crate::{
     object::Object,
 };
 
-/// Wanted objects, each with its service, that are not in force just as they are wanted.
+/// Wanted objects, each with its service, that are not in force just as they are wanted; where the server need not be
+/// asked about all, those of which an adoption takes something away: what comes instead only it knows.
 pub(crate) fn to_ask_about<'a>(
     wanted: &'a Wanted,
     observed: &Observed,
     base: Option<&Release>,
     sealer: &Sealer,
+    all: bool,
 ) -> Vec<(Option<&'a str>, &'a Object)> {
     let scaled = scaled_workloads(wanted, observed);
     let stands = |object: &Object| {
@@ -43,5 +46,9 @@ pub(crate) fn to_ask_about<'a>(
         .filter(|(name, _)| moving.contains(name))
         .flat_map(|(name, service)| service.objects.iter().map(move |object| (Some(name), object)));
     let shared = wanted.shared.iter().map(|object| (None, object));
-    shared.chain(of_services).filter(|(_, object)| !stands(object)).collect()
+    let is_cut = |object: &Object| {
+        observed.objects.get(object.key()).is_some_and(|live| Cut::of(live, object).is_some())
+    };
+    let asked = |object: &Object| if all { !stands(object) } else { is_cut(object) };
+    shared.chain(of_services).filter(|(_, object)| asked(object)).collect()
 }

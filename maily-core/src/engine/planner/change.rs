@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    conflict::{is_deployer, is_held},
+    adopted::deployers,
+    conflict::is_held,
     problem::PlanProblem,
-    replace::{covers, replaced_fields},
+    replace::{covers, meaning, replaced_fields},
+    volumes::{claims_of, go_with_it, gone_when_scaled},
     wanted::PlanOptions,
 };
 use crate::{
@@ -15,7 +17,7 @@ use crate::{
         history::{Release, Released},
         is_beyond_any_epoch, object_digest, strip_bookkeeping, told, told_added, without_bookkeeping,
     },
-    object::{FieldSet, Object, ObjectKey, atomics, managers},
+    object::{FieldSet, Object, ObjectKey, atomics},
     provider::ClusterIdentity,
     rollout::serves,
 };
@@ -155,11 +157,7 @@ impl Comparison<'_> {
         }
         let known = self.base.and_then(|base| base.objects.get(&key));
         let adopted = live.label(PROJECT).is_none();
-        let migrate: BTreeSet<String> = if adopted {
-            managers(live).into_iter().filter(|m| is_deployer(m)).map(str::to_owned).collect()
-        } else {
-            BTreeSet::new()
-        };
+        let migrate = if adopted { deployers(live) } else { BTreeSet::new() };
         let owned = FieldSet::owned_by(live, |manager| manager == MANAGER || migrate.contains(manager));
         let set = compared(&desired);
         let mut owned = without_bookkeeping(owned);
@@ -226,16 +224,8 @@ impl Comparison<'_> {
         {
             frozen.push(message.clone());
         }
-        if adopted {
-            let from = if migrate.is_empty() {
-                String::new()
-            } else {
-                format!(" from {}", migrate.iter().cloned().collect::<Vec<_>>().join(", "))
-            };
-            self.notes.push(Note { topic: "adopt".into(), text: format!("{key} is taken over{from}") });
-        }
         if !frozen.is_empty() {
-            let fields = self.fields(&before, None, aim, &owned_only);
+            let fields = fields(&before, None, aim, &owned_only);
             return self.replace(key, live, desired, frozen, fields);
         }
         let wanted = after.as_ref().unwrap_or(aim);
@@ -248,7 +238,14 @@ impl Comparison<'_> {
             self.problems.extend(conflicts);
             return None;
         }
-        let fields = self.fields(&before, after.as_ref(), aim, &owned_only);
+        if let Some(claims) = gone_when_scaled(live, wanted) {
+            let text = format!(
+                "{key} gets fewer pods, and with `whenScaled: Delete` their claims go with them ({claims}): no way back \
+                 brings their data"
+            );
+            self.notes.push(Note { topic: "claims".into(), text });
+        }
+        let fields = fields(&before, after.as_ref(), aim, &owned_only);
         let operation = if adopted { Operation::Adopt } else { Operation::Update };
         let found = if scope == set { fingerprint } else { object_digest(&before) };
         let mut before = self.before(live, before, found);
@@ -299,6 +296,14 @@ impl Comparison<'_> {
             self.notes.push(Note { topic: "kept".into(), text });
             return None;
         }
+        if let Some(claims) = claims_of(live) {
+            if go_with_it(live) {
+                self.problems.push(PlanProblem::TakesClaims { key: key.clone(), claims, again: false });
+                return None;
+            }
+            let text = format!("claims of {key} hold data and stay: {claims}; delete them by hand");
+            self.notes.push(Note { topic: "kept".into(), text });
+        }
         Some(self.delete(key.clone(), live))
     }
 
@@ -327,10 +332,18 @@ impl Comparison<'_> {
         frozen: Vec<String>,
         fields: Vec<FieldChange>,
     ) -> Option<Verdict> {
-        if !self.options.replace.contains(&key.short()) {
-            self.problems.push(PlanProblem::Replace { key, fields: frozen.join(", ") });
+        // Of what is made anew under the same policy a way back would take the claims as well.
+        if let Some(claims) = claims_of(live).filter(|_| go_with_it(live) || go_with_it(&desired)) {
+            self.problems.push(PlanProblem::TakesClaims { key, claims, again: true });
             return None;
         }
+        let means = meaning(live, &desired);
+        if !self.options.replace.contains(&key.short()) {
+            self.problems.push(PlanProblem::Replace { key, fields: frozen.join(", "), means });
+            return None;
+        }
+        let text = format!("{key} is deleted and made again: {means}");
+        self.notes.push(Note { topic: "replace".into(), text });
         let before = self.whole(live, live.is_suspended() || desired.is_suspended());
         Some(Verdict::Change(Box::new(Change {
             operation: Operation::Replace,
@@ -423,32 +436,21 @@ impl Comparison<'_> {
         let text = format!("{} was changed since the last release{by}{what}", live.key());
         self.notes.push(Note { topic: "drift".into(), text });
     }
-
-    /// What changes, as far as is known: from the dry run, or else from what is wanted.
-    fn fields(
-        &self,
-        before: &Object,
-        after: Option<&Object>,
-        desired: &Object,
-        removed: &FieldSet,
-    ) -> Vec<FieldChange> {
-        if let Some(after) = after {
-            return difference(before, after);
-        }
-        // Without a dry run defaults of the server look like removals: tell of what we set or give up alone.
-        let mut fields: Vec<FieldChange> =
-            difference(before, desired).into_iter().filter(|field| field.to.is_some()).collect();
-        fields.extend(
-            difference(&removed.project(before), &bare(desired)).into_iter().filter(|f| f.to.is_none()),
-        );
-        fields
-    }
 }
 
-fn bare(object: &Object) -> Object {
-    let mut bare = object.clone();
-    bare.edit(|body| body.retain(|key, _| matches!(key.as_str(), "apiVersion" | "kind" | "metadata")));
-    bare
+/// What changes, as far as is known: from the dry run, or else from what is wanted.
+fn fields(before: &Object, after: Option<&Object>, desired: &Object, removed: &FieldSet) -> Vec<FieldChange> {
+    if let Some(after) = after {
+        return difference(before, after);
+    }
+    // Without a dry run defaults of the server look like removals: tell of what we set or give up alone.
+    let mut fields = difference(before, desired);
+    fields.retain(|field| field.to.is_some());
+    let mut without = before.to_value();
+    removed.prune(&compared(desired), &mut without);
+    let without = Object::from_value(without).unwrap_or_else(|_| before.clone());
+    fields.extend(difference(before, &without));
+    fields
 }
 
 /// Whether everything that is wanted is there, as far as is told without the server. It adds defaults, also inside of what

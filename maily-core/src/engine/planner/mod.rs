@@ -1,5 +1,6 @@
 //! The planner: what is wanted and what was observed become a plan. Pure.
 
+mod adopted;
 mod apart;
 mod asked;
 mod change;
@@ -13,8 +14,10 @@ mod needs;
 mod order;
 mod problem;
 mod replace;
+mod volumes;
 mod wanted;
 
+pub(crate) use adopted::Cut;
 pub(crate) use asked::to_ask_about;
 pub(crate) use change::holds_data;
 pub use change::{DryRun, Observed};
@@ -24,4 +27,5 @@ pub(crate) use idle::tell_idle;
 pub(crate) use missing::{referred, resource, to_look_for};
 pub use order::plan;
 pub use problem::{NeedPlace, PlanProblem, PlanProblems};
+pub(crate) use volumes::gone_when_scaled;
 pub use wanted::{Force, Frontend, Gate, JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService};

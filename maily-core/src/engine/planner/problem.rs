@@ -67,6 +67,21 @@ pub enum PlanProblem {
         key: ObjectKey,
         /// Which fields.
         fields: String,
+        /// What that means for who uses it.
+        means: String,
+    },
+    /// Claims of a StatefulSet would go with it.
+    #[error(
+        "{key} would be {}, and its claims go with it ({claims}): `whenDeleted` is `Delete`, and no way back brings their data",
+        if *again { "deleted and made again" } else { "deleted" }
+    )]
+    TakesClaims {
+        /// The StatefulSet.
+        key: ObjectKey,
+        /// Which claims.
+        claims: String,
+        /// It would be made again.
+        again: bool,
     },
     /// Somebody has paused a Deployment whose pods would become others.
     #[error("{key} is paused: new pods would never come")]
@@ -183,9 +198,22 @@ impl PlanProblem {
                  rollback brings it",
                 key.short()
             ),
-            Self::Replace { key, .. } => {
-                format!("allow it with `--allow-replace {}`: the object is gone for a moment", key.short())
+            Self::Replace { key, means, .. } => {
+                format!("allow it with `--allow-replace {}`: {means}", key.short())
             }
+            Self::TakesClaims { again: true, .. } => {
+                "set `spec.persistentVolumeClaimRetentionPolicy.whenDeleted: Retain` in a release of its own first, and \
+                 leave it so in this one"
+                    .to_owned()
+            }
+            Self::TakesClaims { key, .. } => format!(
+                "set `spec.persistentVolumeClaimRetentionPolicy.whenDeleted: Retain` in a release of its own first, or by \
+                 `kubectl{} patch statefulset {} --type=merge -p \
+                 '{{\"spec\":{{\"persistentVolumeClaimRetentionPolicy\":{{\"whenDeleted\":\"Retain\"}}}}}}'`; claims that \
+                 nobody wants delete by hand afterwards",
+                key.namespace_option(),
+                key.name
+            ),
             Self::Paused { key } => {
                 let namespace = key.namespace.as_deref().unwrap_or("default");
                 format!("`kubectl -n {namespace} rollout resume deployment/{}` lets it go on", key.name)

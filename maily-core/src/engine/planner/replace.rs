@@ -64,3 +64,29 @@ pub(super) fn covers(live: &Value, desired: &Value) -> bool {
         (live, desired) => live == desired,
     }
 }
+
+/// What it means for who uses an object that it is deleted and made again.
+pub(super) fn meaning(live: &Object, desired: &Object) -> String {
+    let pods = match live.kind() {
+        "Deployment" | "StatefulSet" | "ReplicaSet" => live.int("/spec/replicas").or(Some(1)),
+        "DaemonSet" => live.int("/status/desiredNumberScheduled"),
+        "Job" => return runs_again(desired),
+        _ => return "the object is gone for a moment".to_owned(),
+    };
+    match pods {
+        Some(0) => "the object is gone for a moment; it has no pods".to_owned(),
+        Some(1) => "its pod ends, and a new one starts: nothing serves meanwhile".to_owned(),
+        Some(pods) => format!("all its {pods} pods end, and new ones start: nothing serves meanwhile"),
+        None => "all its pods end, and new ones start: nothing serves meanwhile".to_owned(),
+    }
+}
+
+fn runs_again(job: &Object) -> String {
+    if job.is_suspended() {
+        return "the Job is written anew, suspended".to_owned();
+    }
+    let containers = job.items("/spec/template/spec/containers").iter();
+    let images: Vec<&str> = containers.filter_map(|container| container.get("image")?.as_str()).collect();
+    let with = if images.is_empty() { String::new() } else { format!(", with {}", images.join(" and ")) };
+    format!("the Job runs again{with}; what shall run once for each release is a `job:` of the project file")
+}

@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 use super::set::{Element, Extent, FieldSet, item_key};
 use crate::object::{ListKind, Object, ObjectKind, list_kind, schema::root};
 
+/// Maps of metadata in which bookkeeping stands.
+const MARKS: [&str; 2] = ["annotations", "labels"];
+
 impl FieldSet {
     /// The part of an object that is in the set; identity is always in it.
     pub fn project(&self, object: &Object) -> Object {
@@ -71,47 +74,58 @@ impl FieldSet {
         }
     }
 
-    /// Removes what is in the set from a body, keeping containers that hold anything else.
-    pub fn prune(&self, body: &mut Value) {
+    /// Removes what is in the set from a body. What is kept stays, and what holds it; a thing of which nothing is kept goes
+    /// as a whole, also with what the server has filled in there, as it does when an apply gives it up.
+    pub fn prune(&self, kept: &Self, body: &mut Value) {
         let text = |field: &str| body.get(field).and_then(Value::as_str).unwrap_or_default();
         let kind = ObjectKind::new(text("apiVersion"), text("kind"));
-        self.prune_value(body, &mut root(&kind));
+        let mut kept = kept.clone();
+        // Of these our own are in no set.
+        for map in MARKS {
+            let path = ["metadata", map].map(|name| Element::Field(name.to_owned()));
+            path.into_iter().fold(&mut kept, |at, element| at.children.entry(element).or_default()).extent =
+                Extent::Itself;
+        }
+        self.prune_value(&kept, body, &mut root(&kind));
+        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+            let empty = |value: &Value| value.as_object().is_some_and(Map::is_empty);
+            metadata.retain(|name, value| !(MARKS.contains(&name.as_str()) && empty(value)));
+        }
     }
 
-    fn prune_value<'a>(&'a self, value: &mut Value, path: &mut Vec<&'a str>) -> bool {
-        if self.extent == Extent::Whole {
-            return true;
+    fn prune_value<'a>(&'a self, kept: &Self, value: &mut Value, path: &mut Vec<&'a str>) {
+        if kept.extent == Extent::Whole {
+            return;
         }
         match value {
             Value::Object(map) => {
                 for (element, child) in &self.children {
                     let Element::Field(name) = element else { continue };
-                    path.push(name);
-                    let gone = map.get_mut(name).is_some_and(|v| child.prune_value(v, path));
-                    path.pop();
-                    if gone {
+                    let Some(kept) = kept.children.get(element) else {
                         map.remove(name);
+                        continue;
+                    };
+                    path.push(name);
+                    if let Some(inner) = map.get_mut(name) {
+                        child.prune_value(kept, inner, path);
                     }
+                    path.pop();
                 }
-                map.is_empty()
             }
-            Value::Array(items) => {
-                let kind = list_kind(path);
-                items.retain_mut(|item| match kind {
-                    ListKind::Map(keys) => {
-                        let Some(child) = self.children.get(&Element::Key(item_key(item, keys))) else {
-                            return true;
-                        };
-                        child.prune_value(item, path);
-                        // An item of which only its key is left is nobody's any more.
-                        !item.as_object().is_some_and(|map| map.keys().all(|k| keys.contains(&k.as_str())))
-                    }
-                    ListKind::Set => !self.children.contains_key(&Element::Member(item.to_string())),
-                    ListKind::Atomic => true,
-                });
-                items.is_empty()
-            }
-            _ => false,
+            Value::Array(items) => match list_kind(path) {
+                ListKind::Map(keys) => items.retain_mut(|item| {
+                    let element = Element::Key(item_key(item, keys));
+                    let Some(child) = self.children.get(&element) else { return true };
+                    let Some(kept) = kept.children.get(&element) else { return false };
+                    child.prune_value(kept, item, path);
+                    true
+                }),
+                ListKind::Set => {
+                    items.retain(|item| !self.children.contains_key(&Element::Member(item.to_string())));
+                }
+                ListKind::Atomic => {}
+            },
+            _ => {}
         }
     }
 }

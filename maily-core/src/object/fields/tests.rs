@@ -82,13 +82,27 @@ fn ownership_is_read_per_manager() {
 fn pruning_removes_members_and_empty_containers() {
     let live = deployment();
     let mut body = live.to_value();
-    let set = FieldSet::of(&live).difference(&FieldSet::default().union(&{
-        let mut kept = live.clone();
-        kept.edit(|b| {
-            b["spec"].as_object_mut().unwrap().remove("template");
-        });
-        FieldSet::of(&kept)
-    }));
-    set.prune(&mut body);
+    let mut kept = live.clone();
+    kept.edit(|b| {
+        b["spec"].as_object_mut().unwrap().remove("template");
+    });
+    let kept = FieldSet::of(&kept);
+    let set = FieldSet::of(&live).difference(&FieldSet::default().union(&kept));
+    set.prune(&kept, &mut body);
     assert_eq!(body["spec"], json!({"replicas": 2}));
+}
+
+#[test]
+fn pruning_takes_a_thing_as_a_whole_where_nothing_of_it_is_kept() {
+    let service = |ports: Value| {
+        Object::from_value(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": ports}}))
+            .expect("an object")
+    };
+    let all = service(json!([{"port": 80, "name": "web"}, {"port": 90, "name": "more"}]));
+    let kept = FieldSet::of(&service(json!([{"port": 80}])));
+    // As the server keeps it, with what it has filled in.
+    let filled = |port: u32| json!({"port": port, "protocol": "TCP", "targetPort": port});
+    let mut body = service(json!([filled(80), filled(90)])).to_value();
+    FieldSet::of(&all).difference(&kept).prune(&kept, &mut body);
+    assert_eq!(body["spec"]["ports"], json!([filled(80)]));
 }

@@ -1,0 +1,178 @@
+//! What is lost when an object is deleted, made again or gets fewer pods: the plan says it, or refuses.
+
+use maily_core::{
+    engine::{Depth, Outcome, RunEnd, planner::PlanOptions},
+    release::RollbackTo,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    setup::{fault, succeeded},
+    shop::{OF_MANIFESTS, Shop, deployment, notes},
+};
+
+/// A database of some pods, each with a claim of this size.
+fn database(replicas: i64, size: &str, policy: Value) -> Value {
+    let mut set = deployment("db", &[]);
+    set["kind"] = "StatefulSet".into();
+    set["spec"]["replicas"] = replicas.into();
+    set["spec"]["serviceName"] = "db".into();
+    set["spec"]["persistentVolumeClaimRetentionPolicy"] = policy;
+    set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}}]);
+    set
+}
+
+fn deleting() -> Value {
+    json!({"whenDeleted": "Delete", "whenScaled": "Retain"})
+}
+
+fn keeping() -> Value {
+    json!({"whenDeleted": "Retain", "whenScaled": "Retain"})
+}
+
+fn map(value: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}, "data": {"a": value}})
+}
+
+fn allowed(object: &str) -> PlanOptions {
+    let mut options = PlanOptions::default();
+    options.replace.insert(object.to_owned());
+    options
+}
+
+async fn refused(shop: &Shop, version: &str, options: PlanOptions, depth: Depth) -> String {
+    shop.plan_with(version, options, depth).await.expect_err("is refused").to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stateful_set_is_not_made_again_where_its_claims_go_with_it() {
+    let shop = Shop::new(OF_MANIFESTS, 171);
+    shop.write("v1", &[database(2, "1Gi", deleting())]);
+    shop.write("v2", &[database(2, "2Gi", deleting())]);
+    shop.write("v3", &[database(2, "1Gi", keeping())]);
+    shop.write("v4", &[database(2, "2Gi", keeping())]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    for depth in [Depth::Read, Depth::DryRun] {
+        for options in [PlanOptions::default(), allowed("StatefulSet/db")] {
+            let refused = refused(&shop, "v2", options, depth).await;
+            assert!(refused.contains("its claims go with it (data-db-0, data-db-1)"), "{refused}");
+            assert!(refused.contains("whenDeleted: Retain` in a release of its own first"), "{refused}");
+            assert!(!refused.contains("--allow-replace"), "{refused}");
+        }
+    }
+    // The remedy: the policy first. A way back of what is made under `Delete` would take the claims, too.
+    assert!(succeeded(&shop.deploy("v3").await));
+    let error = refused(&shop, "v2", allowed("StatefulSet/db"), Depth::DryRun).await;
+    assert!(error.contains("its claims go with it"), "{error}");
+    let error = refused(&shop, "v4", PlanOptions::default(), Depth::DryRun).await;
+    assert!(
+        error.contains("`--allow-replace StatefulSet/db`: all its 2 pods end, and new ones start: nothing serves meanwhile"),
+        "{error}"
+    );
+    let planned =
+        shop.plan_with("v4", allowed("StatefulSet/db"), Depth::DryRun).await.expect("can be planned");
+    assert_eq!(
+        notes(&planned, "replace"),
+        [
+            "StatefulSet shop/db is deleted and made again: all its 2 pods end, and new ones start: nothing serves \
+          meanwhile"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_takes_a_stateful_set_away_whose_claims_go_with_it() {
+    let shop = Shop::new(OF_MANIFESTS, 172);
+    shop.write("v0", &[map("1")]);
+    shop.write("v1", &[map("1"), database(2, "1Gi", deleting())]);
+    shop.write("v2", &[map("2")]);
+    shop.write("v3", &[map("1"), database(2, "1Gi", keeping())]);
+    assert!(succeeded(&shop.deploy("v0").await) && succeeded(&shop.deploy("v1").await));
+    let gone = refused(&shop, "v2", PlanOptions::default(), Depth::DryRun).await;
+    let back = shop.try_back(RollbackTo::LastGood).await.expect_err("is refused").to_string();
+    let removed = shop.try_removal().await.expect_err("is refused").to_string();
+    for refused in [gone, back, removed] {
+        assert!(
+            refused.contains(
+                "StatefulSet shop/db would be deleted, and its claims go with it (data-db-0, data-db-1)"
+            ),
+            "{refused}"
+        );
+        assert!(refused.contains("`kubectl --namespace shop patch statefulset db"), "{refused}");
+    }
+    // What stays, the plan names.
+    assert!(succeeded(&shop.deploy("v3").await));
+    let kept =
+        ["claims of StatefulSet shop/db hold data and stay: data-db-0, data-db-1; delete them by hand"];
+    assert_eq!(notes(&shop.plan("v2").await.expect("can be planned"), "kept"), kept);
+    assert_eq!(notes(&shop.removal().await, "kept"), kept);
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_that_go_with_their_pods_are_named_before_and_after() {
+    let scaling = json!({"whenDeleted": "Retain", "whenScaled": "Delete"});
+    let shop = Shop::new(OF_MANIFESTS, 173);
+    shop.write("v1", &[database(3, "1Gi", scaling.clone()), deployment("api", &[])]);
+    let mut api = deployment("api", &[]);
+    api["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/api:2".into();
+    shop.write("v2", &[database(1, "1Gi", scaling), api.clone()]);
+    shop.write("v3", &[database(1, "1Gi", keeping()), api]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    // The controller goes by the policy that comes with the number.
+    assert_eq!(notes(&shop.plan("v3").await.expect("can be planned"), "claims"), [""; 0]);
+    let planned = shop.plan("v2").await.expect("can be planned");
+    assert_eq!(
+        notes(&planned, "claims"),
+        [
+            "StatefulSet shop/db gets fewer pods, and with `whenScaled: Delete` their claims go with them (data-db-1, \
+          data-db-2): no way back brings their data"
+        ]
+    );
+    shop.setup.shared.world().faults.push(fault("crash api"));
+    let end = shop.run(planned).await;
+    let RunEnd::Over { outcome: Outcome::RolledBack { not_serving, .. }, .. } = &end else {
+        panic!("{end:?}")
+    };
+    let lost = not_serving.iter().find(|failure| failure.cause == "data-gone").expect("is told");
+    assert!(lost.message.contains("(data-db-1, data-db-2)"), "{}", lost.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_replacement_means_is_told_by_kind() {
+    let job = |version: &str| {
+        let container = json!({"name": "main", "image": format!("registry.example/migrate:{version}")});
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"},
+            "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}})
+    };
+    let labelled = |name: &str| {
+        let mut api = deployment("api", &[]);
+        api["spec"]["replicas"] = 3.into();
+        api["spec"]["selector"]["matchLabels"] = json!({"app": name});
+        api["spec"]["template"]["metadata"]["labels"] = json!({"app": name});
+        api
+    };
+    let shop = Shop::new(OF_MANIFESTS, 174);
+    shop.write("v1", &[job("v1"), labelled("old")]);
+    shop.write("v2", &[job("v2"), labelled("new")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let again = "the Job runs again, with registry.example/migrate:v2; what shall run once for each release is a `job:` of \
+                 the project file";
+    let pods = "all its 3 pods end, and new ones start: nothing serves meanwhile";
+    let refused = refused(&shop, "v2", PlanOptions::default(), Depth::DryRun).await;
+    for told in
+        [format!("--allow-replace Job/migrate`: {again}"), format!("--allow-replace Deployment/api`: {pods}")]
+    {
+        assert!(refused.contains(&told), "{told}: {refused}");
+    }
+    let mut options = allowed("Job/migrate");
+    options.replace.insert("Deployment/api".to_owned());
+    let planned = shop.plan_with("v2", options, Depth::DryRun).await.expect("can be planned");
+    assert_eq!(
+        notes(&planned, "replace"),
+        [
+            format!("Deployment shop/api is deleted and made again: {pods}"),
+            format!("Job shop/migrate is deleted and made again: {again}")
+        ]
+    );
+}
