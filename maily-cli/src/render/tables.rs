@@ -1,6 +1,9 @@
 //! Tables: status, a run, a release, what a project says.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use jiff::Timestamp;
 use maily_core::{
@@ -123,7 +126,7 @@ pub(crate) fn looked(at: Timestamp, ui: &super::Ui) -> String {
 }
 
 /// The last run, where it made no release.
-fn last_run(run: &RunSummary, now: Timestamp) -> String {
+fn last_run(run: &RunSummary, in_force: Option<ReleaseId>, now: Timestamp) -> String {
     let how = match &run.outcome {
         Some(Outcome::RolledBack { not_serving, .. }) if not_serving.is_empty() => {
             // "Roll back" twice in one line would be read as the way back that was wanted.
@@ -133,7 +136,9 @@ fn last_run(run: &RunSummary, now: Timestamp) -> String {
         None => "has not ended",
     };
     let ago = run.ended.map(|at| format!(" {} ago", elapsed(between(at, now)))).unwrap_or_default();
-    format!("last run: {} {how}{ago}", plain(&run.title))
+    // The version of that run may be in force all the same, as another release brought it.
+    let stays = in_force.map(|release| format!(": release {release} stays in force")).unwrap_or_default();
+    format!("last run: {} {how}{ago}{stays}", plain(&run.title))
 }
 
 pub(crate) fn status(status: &Status, now: Timestamp, paint: Paint, tool: &Tool) -> String {
@@ -159,7 +164,7 @@ pub(crate) fn status(status: &Status, now: Timestamp, paint: Paint, tool: &Tool)
         let _ = writeln!(text, "{}", in_progress(run, unfinished, &status.environment, paint, tool));
     }
     if let Some(run) = &status.last_run {
-        let _ = writeln!(text, "{}", paint.warn(&last_run(run, now)));
+        let _ = writeln!(text, "{}", paint.warn(&last_run(run, status.release, now)));
     }
     if status.services.is_empty() && status.release.is_some() {
         let _ = writeln!(text, "no services");
@@ -211,6 +216,10 @@ pub(crate) fn status(status: &Status, now: Timestamp, paint: Paint, tool: &Tool)
     text
 }
 
+fn said_once<'r>(said: &mut BTreeSet<&'r str>, remedy: &'r str) -> String {
+    if said.insert(remedy) { format!("; to do: {}", plain(remedy)) } else { "; to do: as above".to_owned() }
+}
+
 pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> String {
     let mut text = String::new();
     let _ =
@@ -223,6 +232,8 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
         "{}",
         paint.faint("eN: the epoch of who wrote it; epochs count on in the environment, and each process that takes the run over has a higher one")
     );
+    // What a person has to do about a step is said once.
+    let mut to_do: BTreeSet<&str> = BTreeSet::new();
     // When each step, or taking it back, began last.
     let mut began: BTreeMap<&StepId, Timestamp> = BTreeMap::new();
     let barriers: Vec<&StepId> = recorded
@@ -276,22 +287,16 @@ pub(crate) fn run(summary: &RunSummary, recorded: &Recorded, paint: Paint) -> St
             JournalEvent::Undone { step, at } => {
                 (Some(at), format!("{} {step}{}", paint.warn("undid"), took(step, at)))
             }
-            JournalEvent::UndoFailed { step, failure, remedy, at } => (
-                at.as_ref(),
-                format!(
-                    "{} {step}: {}; to do: {}",
-                    paint.bad("stuck"),
-                    plain(&failure.message),
-                    plain(remedy)
-                ),
-            ),
+            JournalEvent::UndoFailed { step, failure, remedy, at } => {
+                let told = said_once(&mut to_do, remedy);
+                (at.as_ref(), format!("{} {step}: {}{told}", paint.bad("stuck"), plain(&failure.message)))
+            }
             JournalEvent::GateDecided { step, verdict, evidence, at, .. } => {
                 (Some(at), format!("{} {step}: {verdict}: {}", paint.strong("gate "), plain(evidence)))
             }
             JournalEvent::Paused { why, items, at } => {
-                let to_do = items.first().map(|item| format!("; to do: {}", plain(&item.remedy)));
-                let to_do = to_do.unwrap_or_default();
-                (at.as_ref(), format!("{} {}{to_do}", paint.warn("pause"), plain(why)))
+                let told = items.first().map(|item| said_once(&mut to_do, &item.remedy)).unwrap_or_default();
+                (at.as_ref(), format!("{} {}{told}", paint.warn("pause"), plain(why)))
             }
             JournalEvent::RunFinished { outcome, release, at } => {
                 let release =
@@ -419,9 +424,10 @@ mod tests {
             damaged: None,
         };
         let now = Timestamp::UNIX_EPOCH;
-        assert_eq!(last_run(&run, now), "last run: roll back to release 5 was taken back itself");
+        assert_eq!(last_run(&run, None, now), "last run: roll back to release 5 was taken back itself");
         run.title = "deploy v2".to_owned();
-        assert_eq!(last_run(&run, now), "last run: deploy v2 was rolled back");
+        let stays = "last run: deploy v2 was rolled back: release 5 stays in force";
+        assert_eq!(last_run(&run, Some(ReleaseId(5)), now), stays);
     }
 
     #[test]

@@ -100,13 +100,26 @@ fn last_seen(event: &Object) -> Option<Timestamp> {
         .find_map(|path| event.text(path)?.parse().ok())
 }
 
+/// Over which time an Event was counted.
+fn over(event: &Object) -> Option<String> {
+    let first: Timestamp = event.text("/firstTimestamp").or(event.text("/eventTime"))?.parse().ok()?;
+    let seconds = last_seen(event)?.as_second() - first.as_second();
+    Some(match seconds {
+        ..1 => return None,
+        1..120 => format!(" over {seconds}s"),
+        120..7_200 => format!(" over {}m", seconds / 60),
+        _ => format!(" over {}h", seconds / 3_600),
+    })
+}
+
 fn text(event: &Object) -> String {
     let message = event.text("/message").unwrap_or_default().trim();
     let text = cut(format!("{}: {message}", event.text("/reason").unwrap_or("Event")));
     let count =
         ["/series/count", "/count"].into_iter().find_map(|path| event.at(path).and_then(Value::as_i64));
     match count {
-        Some(count) if count > 1 => format!("{text} (x{count})"),
+        // A count goes back to the first of them, which may be of another run.
+        Some(count) if count > 1 => format!("{text} (x{count}{})", over(event).unwrap_or_default()),
         _ => text,
     }
 }
@@ -179,7 +192,14 @@ mod tests {
             .rev()
             .map(|n| event("Pod", "web-0", "u", n, json!({"reason": "BackOff", "message": format!("m{n}")})))
             .collect();
-        listed.push(event("Pod", "web-0", "u", 8, json!({"reason": "Failed", "message": "no", "count": 4})));
+        listed.push(event(
+            "Pod",
+            "web-0",
+            "u",
+            8,
+            json!({"reason": "Failed", "message": "no", "count": 4,
+            "firstTimestamp": "2026-11-25T09:57:00Z"}),
+        ));
         let new = json!({"reason": "Slow", "message": "yes", "lastTimestamp": null,
             "eventTime": "2026-11-25T10:09:00.000000Z", "series": {"count": 2}});
         listed.push(event("Pod", "web-0", "u", 9, new));
@@ -187,7 +207,7 @@ mod tests {
         listed.push(event("Pod", "web-1", "x", 10, json!({"reason": "Other", "message": "name"})));
         assert_eq!(
             last_events(&listed, &involved("Pod", "web-0")),
-            ["BackOff: m5", "BackOff: m6", "BackOff: m7", "Failed: no (x4)", "Slow: yes (x2)"]
+            ["BackOff: m5", "BackOff: m6", "BackOff: m7", "Failed: no (x4 over 11m)", "Slow: yes (x2)"]
         );
     }
 

@@ -173,7 +173,7 @@ impl EnvironmentError {
                 format!("bring it back from a backup of the namespace's Secrets; {ANEW}")
             }
             Self::Fence(error) => return error.hint(),
-            Self::NoReturn(_) => "it goes forward: where it has stopped, mend the cause and `mailyctl resume`".to_owned(),
+            Self::NoReturn(_) => "it goes forward: where it has stopped, mend the cause, then `mailyctl resume`".to_owned(),
             Self::TooLate { environment, .. } => format!(
                 "`mailyctl rollback --env {environment} --last-good` plans the way back to the release before"
             ),
