@@ -1,8 +1,8 @@
 //! What kubectl had deployed before maily came.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::site::{Site, app};
+use crate::site::{Site, app, documents};
 
 #[tokio::test]
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]
@@ -158,5 +158,45 @@ async fn what_an_adoption_takes_away_its_plan_shows_field_by_field() {
         assert!(again.out.contains("nothing to do"), "{}", again.out);
         let map = site.get("v1", "ConfigMap", "web").await.expect("is there");
         assert_eq!(map.at("/data"), Some(&json!({"KEPT": "1"})), "{how:?}");
+    }
+}
+
+/// One of two that exclude each other, in place of the other: laid beside what was there, the server takes neither.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn an_adoption_that_puts_one_source_for_another_is_planned_and_done() {
+    let web = |env: Value, volume: Value, probe: Value, port: u16| {
+        let container = json!({"name": "web", "image": "registry.example/shop/web:v1", "env": [env],
+            "volumeMounts": [{"name": "cache", "mountPath": "/cache"}], "readinessProbe": probe,
+            "ports": [{"name": "http", "containerPort": port}]});
+        documents(&[json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"volumes": [volume], "containers": [container]}}}})])
+    };
+    let before = web(
+        json!({"name": "MODE", "value": "fast"}),
+        json!({"name": "cache", "emptyDir": {}}),
+        json!({"httpGet": {"path": "/", "port": 8080}}),
+        8080,
+    );
+    let after = web(
+        json!({"name": "MODE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}),
+        json!({"name": "cache", "hostPath": {"path": "/var/cache"}}),
+        json!({"tcpSocket": {"port": 9090}}),
+        9090,
+    );
+    for how in [&["apply"][..], &["apply", "--server-side"]] {
+        let site = Site::bound("exchange", &[("v1", after.clone())]).await;
+        site.write("before.yaml", &before);
+        site.kubectl(&[how, &["-f", "before.yaml"]].concat()).expect(0);
+        let plan = site.run(&["plan", "--version", "v1", "-v"]).expect(0);
+        for told in ["env[MODE].value: fast → unset", "httpGet.path: / → unset", "hostPath.path: /var/cache"]
+        {
+            assert!(plan.out.contains(told), "{how:?}: {told}: {}", plan.out);
+        }
+        site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+        let again = site.run(&["plan", "--version", "v1"]).expect(0);
+        assert!(again.out.contains("nothing to do"), "{}", again.out);
     }
 }

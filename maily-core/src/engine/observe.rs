@@ -247,10 +247,14 @@ async fn dry_run(
     let options = WriteOptions::apply(MANAGER, Precondition::Any).dry_run();
     let mut answer = cluster.write(&object, &options).await;
     // No dry run moves fields and applies at once: what the apply would then take away is asked for by a patch.
-    if let (Ok(applied), Some(live)) = (&answer, live)
-        && let Some(rest) = Cut::of(live, &object).and_then(|cut| cut.rest(live, applied))
+    let applied = match &answer {
+        Ok(applied) => Some(Some(applied)),
+        Err(error) => (error.kind() == ErrorKind::Invalid && !immutable(error.message())).then_some(None),
+    };
+    if let (Some(applied), Some(live)) = (applied, live)
+        && let Some(patch) = Cut::of(live, &object).and_then(|cut| cut.patch(live, &object, applied))
     {
-        answer = cluster.write(&rest, &WriteOptions::merge(MANAGER, Precondition::Any).dry_run()).await;
+        answer = cluster.write(&patch, &WriteOptions::merge(MANAGER, Precondition::Any).dry_run()).await;
     }
     let answer = match answer {
         Ok(answer) => DryRun::Would(Box::new(answer)),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use maily_core::object::{FieldSet, ListKind, Object, is_atomic_map, list_kind, root};
+use maily_core::object::{FieldSet, Object, lay_over};
 use serde_json::{Map, Value, json};
 
 /// The owners of an object's fields.
@@ -115,9 +115,7 @@ pub(super) fn apply(
     let removed = given_up.difference(&others);
     let mut body = live.to_value();
     removed.prune(&wanted.union(&others), &mut body);
-    if let Value::Object(body) = &mut body {
-        merge_maps(body, desired.body(), &mut root(&desired.key().kind));
-    }
+    lay_over(desired, &mut body);
     let mut object = Object::from_value(body).unwrap_or_else(|_| live.clone());
     let time_of = |same: bool, old: &str| if same { old.to_owned() } else { time.to_owned() };
     match before {
@@ -211,59 +209,6 @@ fn strip_nulls(body: &mut Map<String, Value>) {
             strip_nulls(map);
         }
     }
-}
-
-fn merge_maps<'a>(live: &mut Map<String, Value>, desired: &'a Map<String, Value>, path: &mut Vec<&'a str>) {
-    for (key, wanted) in desired {
-        if wanted.is_null() {
-            continue;
-        }
-        path.push(key);
-        match live.get_mut(key) {
-            Some(found) => merge(found, wanted, path),
-            None => {
-                live.insert(key.clone(), wanted.clone());
-            }
-        }
-        path.pop();
-    }
-}
-
-fn merge<'a>(live: &mut Value, desired: &'a Value, path: &mut Vec<&'a str>) {
-    match (live, desired) {
-        (Value::Object(live), Value::Object(desired)) if !is_atomic_map(path) => {
-            merge_maps(live, desired, path);
-        }
-        (Value::Array(live), Value::Array(desired)) => match list_kind(path) {
-            ListKind::Atomic => live.clone_from(desired),
-            ListKind::Set => {
-                for item in desired {
-                    if !live.contains(item) {
-                        live.push(item.clone());
-                    }
-                }
-            }
-            ListKind::Map(keys) => {
-                let same = |a: &Value, b: &Value| {
-                    keys.iter()
-                        .all(|key| a.get(key) == b.get(key) || default_key(key, a.get(key), b.get(key)))
-                };
-                for item in desired {
-                    match live.iter_mut().find(|found| same(found, item)) {
-                        Some(found) => merge(found, item, path),
-                        None => live.push(item.clone()),
-                    }
-                }
-            }
-        },
-        (live, desired) => live.clone_from(desired),
-    }
-}
-
-/// A port without a protocol is a TCP port.
-fn default_key(key: &str, a: Option<&Value>, b: Option<&Value>) -> bool {
-    let tcp = Value::String("TCP".to_owned());
-    key == "protocol" && a.unwrap_or(&tcp) == b.unwrap_or(&tcp)
 }
 
 fn json_merge(live: &mut Value, patch: &Value) {

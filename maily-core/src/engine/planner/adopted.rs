@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::conflict::is_deployer;
 use crate::{
     engine::{Change, MANAGER, Note, Operation, PROJECT, compared, without_bookkeeping},
-    object::{FieldSet, Object, ObjectKey, managers},
+    object::{FieldSet, Object, ObjectKey, lay_over, managers},
     provider::patch_of,
 };
 
@@ -36,11 +36,15 @@ impl Cut {
         (!gone.is_empty()).then_some(Self { gone, kept })
     }
 
-    /// What an apply leaves to be done, as a merge patch on what is there: `applied` is what the server makes of the apply
-    /// alone, which takes nothing away that others have set.
-    pub(crate) fn rest(&self, live: &Object, applied: &Object) -> Option<Object> {
-        let mut aim = applied.to_value();
+    /// What the adoption comes to, as a merge patch on what is there. `applied` is what the server makes of the apply alone,
+    /// which takes nothing away that others have set; none where that does not go together, such as two sources of one
+    /// volume.
+    pub(crate) fn patch(&self, live: &Object, desired: &Object, applied: Option<&Object>) -> Option<Object> {
+        let mut aim = applied.unwrap_or(live).to_value();
         self.gone.prune(&self.kept, &mut aim);
+        if applied.is_none() {
+            lay_over(desired, &mut aim);
+        }
         let patch = patch(&content(live.to_value()), &content(aim))?;
         patch_of(live.key(), patch).ok()
     }

@@ -5,9 +5,11 @@
 mod atomic;
 mod cut;
 mod managers;
+mod overlay;
 mod set;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use atomic::atomics;
+pub use overlay::lay_over;
 pub use set::FieldSet;
