@@ -10,8 +10,8 @@ mod schema;
 mod scope;
 mod selector;
 
-pub(crate) use fields::atomics;
 pub use fields::{FieldSet, lay_over};
+pub(crate) use fields::{atomics, covers};
 pub(crate) use key::by_kind;
 pub use key::{ObjectKey, ObjectKind};
 pub(crate) use managed::{edited_at, editors, last_editor, managers, sets};

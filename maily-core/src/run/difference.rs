@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 use super::{FieldChange, SUSPEND};
-use crate::object::{ListKind, Object, list_kind, root};
+use crate::object::{ListKind, Object, covers, list_kind, root};
 
 /// Fields that differ between two objects, in order. Identity is not compared.
 pub fn difference(from: &Object, to: &Object) -> Vec<FieldChange> {
@@ -40,6 +40,12 @@ pub(crate) fn drifted(wanted: &Object, now: &Object) -> Vec<FieldChange> {
         // The server drops what is empty.
         .filter(|field| {
             field.to.is_some() || !matches!(field.from.as_deref(), Some("" | "null" | "{}" | "[]"))
+        })
+        // Inside of a list that is one value it adds defaults as well.
+        .filter(|field| {
+            let pointer = format!("/{}", field.path.replace('.', "/"));
+            let list = |object: &Object| object.at(&pointer).filter(|value| value.is_array()).cloned();
+            !list(now).zip(list(wanted)).is_some_and(|(now, wanted)| covers(&now, &wanted))
         })
         .collect()
 }

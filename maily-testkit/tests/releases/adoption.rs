@@ -234,3 +234,28 @@ async fn what_an_adoption_takes_away_the_plan_shows_field_by_field() {
         assert_eq!(deployment.at("/spec/template/spec/nodeSelector"), None);
     }
 }
+
+/// The server keeps its texts among the data.
+#[tokio::test(start_paused = true)]
+async fn texts_of_a_secret_do_not_go_when_it_is_adopted() {
+    for depth in [Depth::Read, Depth::DryRun] {
+        let shop = Shop::new(OF_MANIFESTS, 66);
+        let secret = |rest: Value| {
+            let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "api"}});
+            secret.as_object_mut().expect("a map").extend(rest.as_object().expect("a map").clone());
+            secret
+        };
+        shop.write("v1", &[secret(json!({"stringData": {"KEEP": "one", "NEW": "two"}}))]);
+        let mut theirs = secret(json!({"data": {"KEEP": "b25l", "GONE": "b25l"}}));
+        theirs["metadata"]["namespace"] = "shop".into();
+        shop.make(&theirs).await;
+        let planned = shop.plan_with("v1", PlanOptions::default(), depth).await.expect("can be planned");
+        let fields = planned.plan.changes().flat_map(|change| &change.fields);
+        let gone: Vec<&str> =
+            fields.filter(|field| field.to.is_none()).map(|field| field.path.as_str()).collect();
+        assert_eq!(gone, ["data.GONE"], "{depth:?}");
+        assert!(succeeded(&shop.run(planned).await));
+        let live = shop.live("v1", "Secret", Some("shop"), "api").expect("is there");
+        assert_eq!(live.at("/data"), Some(&json!({"KEEP": "b25l", "NEW": "dHdv"})));
+    }
+}

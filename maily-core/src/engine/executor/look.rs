@@ -64,7 +64,7 @@ fn lost(context: &Context, steps: &[Step]) -> Vec<Failure> {
         let is_written =
             context.written(step, &change.key).is_some() || context.is_doubtful(step, &change.key);
         let (before, desired) = (&change.before.as_ref()?.object, change.desired.as_ref()?);
-        let claims = gone_when_scaled(before, desired).filter(|_| is_written)?;
+        let claims = gone_when_scaled(before, before, desired).filter(|_| is_written)?;
         let key = &change.key;
         let message = format!(
             "{key} had fewer pods meanwhile, and with `whenScaled: Delete` their claims went with them ({claims}): those \

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 
 use super::conflict::is_deployer;
@@ -31,6 +32,7 @@ impl Cut {
         }
         let from = deployers(live);
         let goes = |manager: &str| manager == MANAGER || from.contains(manager);
+        let desired = &as_stored(desired);
         let kept = compared(desired).union(&FieldSet::owned_or_scaled_by(live, |manager| !goes(manager)));
         let gone = without_bookkeeping(FieldSet::owned_by(live, goes).difference(&kept));
         (!gone.is_empty()).then_some(Self { gone, kept })
@@ -43,11 +45,26 @@ impl Cut {
         let mut aim = applied.unwrap_or(live).to_value();
         self.gone.prune(&self.kept, &mut aim);
         if applied.is_none() {
-            lay_over(desired, &mut aim);
+            lay_over(&as_stored(desired), &mut aim);
         }
         let patch = patch(&content(live.to_value()), &content(aim))?;
         patch_of(live.key(), patch).ok()
     }
+}
+
+/// The server keeps texts of a Secret among its data.
+fn as_stored(desired: &Object) -> Object {
+    let mut stored = desired.clone();
+    if desired.kind() == "Secret" && desired.at("/stringData").is_some() {
+        stored.edit(|body| {
+            let Some(Value::Object(texts)) = body.remove("stringData") else { return };
+            let data = body.entry("data").or_insert_with(|| Map::new().into());
+            for (name, text) in texts {
+                data[name] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
+            }
+        });
+    }
+    stored
 }
 
 /// What is taken over, in one note however much it is, and what of it goes: a release without a question shows no fields.

@@ -6,7 +6,7 @@ use super::{
     adopted::deployers,
     conflict::is_held,
     problem::PlanProblem,
-    replace::{covers, meaning, replaced_fields},
+    replace::{meaning, replaced_fields},
     volumes::{claims_of, go_with_it, gone_when_scaled},
     wanted::PlanOptions,
 };
@@ -17,7 +17,7 @@ use crate::{
         history::{Release, Released},
         is_beyond_any_epoch, object_digest, strip_bookkeeping, told, told_added, without_bookkeeping,
     },
-    object::{FieldSet, Object, ObjectKey, atomics},
+    object::{FieldSet, Object, ObjectKey, atomics, covers},
     provider::ClusterIdentity,
     rollout::serves,
 };
@@ -238,7 +238,7 @@ impl Comparison<'_> {
             self.problems.extend(conflicts);
             return None;
         }
-        if let Some(claims) = gone_when_scaled(live, wanted) {
+        if let Some(claims) = gone_when_scaled(&before, live, wanted) {
             let text = format!(
                 "{key} gets fewer pods, and with `whenScaled: Delete` their claims go with them ({claims}): no way back \
                  brings their data"

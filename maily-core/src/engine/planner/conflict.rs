@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{change::Comparison, problem::PlanProblem, replace::covers};
+use super::{change::Comparison, problem::PlanProblem};
 use crate::{
     engine::{MANAGER, SCALE_MANAGER, compared, difference, drifted, history::Released, told},
-    object::{FieldSet, Object, managers},
+    object::{FieldSet, Object, covers, managers},
 };
 
 /// Clients with which people deploy by hand; their fields become ours when an object is adopted.

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::object::Object;
+use crate::object::{Object, covers};
 
 /// Fields that cannot be changed in place, by kind.
 fn immutable(kind: &str) -> &'static [&'static str] {
@@ -49,20 +49,6 @@ pub(super) fn replaced_fields(live: &Object, desired: &Object) -> Vec<String> {
         .chain(address)
         .map(|path| path.trim_start_matches('/').replace('/', "."))
         .collect()
-}
-
-/// Whether everything that is wanted is there; the server adds defaults.
-pub(super) fn covers(live: &Value, desired: &Value) -> bool {
-    match (live, desired) {
-        (Value::Object(live), Value::Object(desired)) => {
-            desired.iter().all(|(key, wanted)| live.get(key).is_some_and(|found| covers(found, wanted)))
-        }
-        (Value::Array(live), Value::Array(desired)) => {
-            live.len() == desired.len()
-                && live.iter().zip(desired).all(|(found, wanted)| covers(found, wanted))
-        }
-        (live, desired) => live == desired,
-    }
 }
 
 /// What it means for who uses an object that it is deleted and made again.

@@ -1,7 +1,12 @@
 //! Claims that a StatefulSet has made for its pods. What its policy deletes with it, or with a pod, is data that no way back
 //! brings.
 
+use std::collections::BTreeSet;
+
 use crate::object::Object;
+
+const REPLICAS: &str = "/spec/replicas";
+const START: &str = "/spec/ordinals/start";
 
 /// Claims that are named one by one.
 const NAMED: usize = 8;
@@ -10,18 +15,19 @@ fn policy<'a>(set: &'a Object, when: &str) -> Option<&'a str> {
     set.text(&format!("/spec/persistentVolumeClaimRetentionPolicy/{when}"))
 }
 
-/// Claims of a StatefulSet for its pods of these indices, in words; none where it makes no claims.
-fn claims(set: &Object, of: std::ops::Range<i64>) -> Option<String> {
-    let first = set.int("/spec/ordinals/start").unwrap_or(0);
+/// Claims for the pods of these indices, each with its name; none where the StatefulSet makes no claims.
+fn names(set: &Object, of: std::ops::Range<i64>) -> BTreeSet<String> {
     let templates = set.items("/spec/volumeClaimTemplates");
     let names = of.flat_map(|index| {
         let template = templates.iter().filter_map(|claim| claim.pointer("/metadata/name")?.as_str());
-        template.map(move |name| format!("{name}-{}-{}", set.name(), first + index))
+        template.map(move |name| format!("{name}-{}-{index}", set.name()))
     });
-    let mut names: Vec<String> = names.collect();
-    names.sort();
+    names.collect()
+}
+
+fn in_words(names: BTreeSet<String>) -> Option<String> {
     let more = names.len().saturating_sub(NAMED);
-    names.truncate(NAMED);
+    let mut names: Vec<String> = names.into_iter().take(NAMED).collect();
     if more > 0 {
         names.push(format!("{more} more"));
     }
@@ -33,7 +39,9 @@ pub(super) fn claims_of(set: &Object) -> Option<String> {
     if set.kind() != "StatefulSet" || set.items("/spec/volumeClaimTemplates").is_empty() {
         return None;
     }
-    claims(set, 0..set.int("/spec/replicas").unwrap_or(1)).or_else(|| Some("of former pods".to_owned()))
+    let first = set.int(START).unwrap_or(0);
+    let all = names(set, first..first + set.int(REPLICAS).unwrap_or(1));
+    in_words(all).or_else(|| Some("of former pods".to_owned()))
 }
 
 /// Whether the claims of a StatefulSet are deleted with it.
@@ -41,12 +49,75 @@ pub(super) fn go_with_it(set: &Object) -> bool {
     policy(set, "whenDeleted") == Some("Delete")
 }
 
-/// Claims that go when a StatefulSet gets fewer pods.
-pub(crate) fn gone_when_scaled(before: &Object, after: &Object) -> Option<String> {
-    let replicas = |set: &Object| set.int("/spec/replicas");
-    let when = policy(after, "whenScaled").or_else(|| policy(before, "whenScaled"));
+/// Claims that go when a StatefulSet gets fewer pods, or others. `before` has what a release sets or gives up of it, `live`
+/// all that there is: what is given up has the server's default afterwards, and what is nobody's of ours stays.
+pub(crate) fn gone_when_scaled(before: &Object, live: &Object, after: &Object) -> Option<String> {
+    let when = policy(after, "whenScaled").or_else(|| {
+        let given_up = policy(before, "whenScaled").is_some();
+        policy(live, "whenScaled").filter(|_| !given_up)
+    });
     if after.kind() != "StatefulSet" || when != Some("Delete") {
         return None;
     }
-    claims(before, replicas(after)?..replicas(before)?)
+    let now = |path: &str, default: i64| live.int(path).unwrap_or(default);
+    let then = |path: &str, default: i64| {
+        let given_up = before.int(path).is_some();
+        after.int(path).unwrap_or_else(|| if given_up { default } else { now(path, default) })
+    };
+    let (first, next_first) = (now(START, 0), then(START, 0));
+    let kept = names(live, next_first..next_first + then(REPLICAS, 1));
+    in_words(&names(live, first..first + now(REPLICAS, 1)) - &kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn set(spec: Value) -> Object {
+        let metadata = json!({"name": "db", "namespace": "shop"});
+        let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": spec});
+        Object::from_value(set).unwrap()
+    }
+
+    fn live() -> Value {
+        json!({"replicas": 3, "volumeClaimTemplates": [{"metadata": {"name": "data"}}],
+            "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete", "whenDeleted": "Retain"}})
+    }
+
+    fn with(spec: &Value, field: &str, value: Value) -> Value {
+        let mut spec = spec.clone();
+        spec[field] = value;
+        spec
+    }
+
+    fn without(spec: &Value, field: &str) -> Value {
+        let mut spec = spec.clone();
+        spec.as_object_mut().unwrap().remove(field);
+        spec
+    }
+
+    #[test]
+    fn claims_go_with_the_pods_that_go() {
+        let live = live();
+        let gone = |before: &Value, after: &Value| {
+            gone_when_scaled(&set(before.clone()), &set(live.clone()), &set(after.clone()))
+        };
+        let first_goes = Some("data-db-0".to_owned());
+        let (two, rest) = (Some("data-db-1, data-db-2".to_owned()), Some("data-db-2".to_owned()));
+        assert_eq!(gone(&live, &live), None);
+        assert_eq!(gone(&live, &with(&live, "replicas", json!(2))), rest);
+        assert_eq!(gone(&live, &with(&live, "replicas", json!(5))), None);
+        // What the release gives up has the server's default, and what is somebody else's stays.
+        let none = without(&live, "replicas");
+        assert_eq!(gone(&live, &none), two);
+        assert_eq!(gone(&none, &none), None);
+        let policy = "persistentVolumeClaimRetentionPolicy";
+        let fewer = with(&live, "replicas", json!(1));
+        assert_eq!(gone(&live, &without(&fewer, policy)), None);
+        assert_eq!(gone(&without(&live, policy), &without(&fewer, policy)), two);
+        // As many pods, and others.
+        assert_eq!(gone(&live, &with(&live, "ordinals", json!({"start": 1}))), first_goes);
+    }
 }

@@ -11,5 +11,6 @@ mod set;
 mod tests;
 
 pub(crate) use atomic::atomics;
+pub(crate) use overlay::covers;
 pub use overlay::lay_over;
 pub use set::FieldSet;

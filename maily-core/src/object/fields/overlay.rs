@@ -59,6 +59,20 @@ fn is_same(one: &Value, other: &Value, keys: &[&str]) -> bool {
     keys.iter().all(|name| key(one, name) == key(other, name))
 }
 
+/// Whether everything that is wanted is there; the server adds defaults.
+pub(crate) fn covers(live: &Value, desired: &Value) -> bool {
+    match (live, desired) {
+        (Value::Object(live), Value::Object(desired)) => {
+            desired.iter().all(|(key, wanted)| live.get(key).is_some_and(|found| covers(found, wanted)))
+        }
+        (Value::Array(live), Value::Array(desired)) => {
+            live.len() == desired.len()
+                && live.iter().zip(desired).all(|(found, wanted)| covers(found, wanted))
+        }
+        (live, desired) => live == desired,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
