@@ -1,8 +1,11 @@
 //! What is lost when an object is deleted, made again or gets fewer pods: the plan says it, or refuses.
 
+use std::time::Duration;
+
 use maily_core::{
-    engine::{Depth, Outcome, RunEnd, planner::PlanOptions},
+    engine::{Depth, Outcome, RunEnd, Wish, planner::PlanOptions},
     release::RollbackTo,
+    runtime::within,
 };
 use serde_json::{Value, json};
 
@@ -129,13 +132,27 @@ async fn claims_that_go_with_their_pods_are_named_before_and_after() {
           data-db-2): no way back brings their data"
         ]
     );
-    shop.setup.shared.world().faults.push(fault("crash api"));
-    let end = shop.run(planned).await;
-    let RunEnd::Over { outcome: Outcome::RolledBack { not_serving, .. }, .. } = &end else {
-        panic!("{end:?}")
+    let is_told = |end: &RunEnd| {
+        let RunEnd::Over { outcome: Outcome::RolledBack { not_serving, .. }, .. } = &end else {
+            panic!("{end:?}")
+        };
+        let lost = not_serving.iter().find(|failure| failure.cause == "data-gone").expect("is told");
+        assert!(lost.message.contains("(data-db-1, data-db-2)"), "{}", lost.message);
     };
-    let lost = not_serving.iter().find(|failure| failure.cause == "data-gone").expect("is told");
-    assert!(lost.message.contains("(data-db-1, data-db-2)"), "{}", lost.message);
+    let fails = |how: &str| {
+        let mut world = shop.setup.shared.world();
+        world.faults.clear();
+        world.faults.push(fault(how));
+    };
+    fails("crash api");
+    is_told(&shop.run(planned).await);
+    // Also by whoever takes a run back whose process has died in the middle of it, and noted nothing of what it wrote.
+    fails("never-ready api@2");
+    let died = within(&*shop.setup.runtime, Duration::from_secs(10), shop.deploy("v2")).await;
+    assert!(died.is_none(), "{died:?}");
+    let (environment, options) = (shop.setup.environment(), shop.setup.options("second"));
+    let end = environment.take_over(None, Wish::Abort, &options).await.expect("goes back");
+    is_told(&end.expect("there is one"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,6 +17,7 @@ use crate::{
         observe::read,
         patience::{OfProvider, patiently_until},
         planner::gone_when_scaled,
+        run_of,
         state::{Conclusion, Course, Progress},
     },
     object::{Object, ObjectKey},
@@ -61,8 +62,12 @@ fn lost(context: &Context, steps: &[Step]) -> Vec<Failure> {
     let changes =
         steps.iter().flat_map(|step| step.work.changes().iter().map(move |change| (&step.id, change)));
     let failure = |(step, change): (&StepId, &Change)| {
-        let is_written =
-            context.written(step, &change.key).is_some() || context.is_doubtful(step, &change.key);
+        // What a process wrote that died before it could note so was taken back under our stamp.
+        let stamped =
+            context.seen(&change.key).as_ref().and_then(run_of).is_some_and(|run| run == context.run);
+        let is_written = stamped
+            || context.written(step, &change.key).is_some()
+            || context.is_doubtful(step, &change.key);
         let (before, desired) = (&change.before.as_ref()?.object, change.desired.as_ref()?);
         let claims = gone_when_scaled(before, before, desired).filter(|_| is_written)?;
         let key = &change.key;
@@ -165,9 +170,9 @@ impl Executor {
                     self.state.of(&step.id).is_some_and(|state| state.progress == Progress::Undone)
                 };
                 let steps: Vec<Step> = self.state.plan().steps.iter().filter(undone).cloned().collect();
-                let lost = lost(&context, &steps);
                 let look = async move {
                     let Some(mut failures) = restored(&context, &steps).await else { return Seen::Halted };
+                    let lost = lost(&context, &steps);
                     let before = steps.iter().flat_map(|step| step.work.changes()).filter_map(|change| {
                         Some((context.seen(&change.key)?, &change.before.as_ref()?.object))
                     });
