@@ -304,6 +304,8 @@ impl Look<'_> {
             let why = "nothing to judge: it has no Deployment, StatefulSet or DaemonSet, and no frontend";
             state.why = Some(why.to_owned());
         }
+        // Where somebody has edited it, what holds his edit up is what serves: nobody is to take that away.
+        let ailment = ailment.filter(|ailment| ailment.command().is_none() || state.drift.is_empty());
         // A run that is at work does something about it itself.
         if self.run.is_none() {
             let in_force = Some(&self.release.head);
@@ -334,9 +336,11 @@ impl Look<'_> {
     fn workload(&self, key: &ObjectKey, state: &mut ServiceState) -> Option<Ailment> {
         let Some(live) = self.live.get(key) else {
             if self.is_coming {
-                let yet = if self.goes_back() { "" } else { " yet" };
-                let why = format!("{} is not there{yet}", key.short());
-                (state.state, state.why) = (ServiceHealth::Progressing, Some(why));
+                let (health, why) = match self.goes_back() {
+                    true => (ServiceHealth::Missing, "not there: its run goes back"),
+                    false => (ServiceHealth::Progressing, "not there yet"),
+                };
+                (state.state, state.why) = (health, Some(format!("{} is {why}", key.short())));
                 return None;
             }
             state.state = ServiceHealth::Missing;

@@ -8,20 +8,18 @@ use futures::{
     pin_mut,
 };
 
-use super::{APPEND_LIMIT, Executor};
+use super::{APPEND_LIMIT, Executor, lost::lost};
 use crate::{
     engine::{
-        Change, Direction, Failure, RunEnd, Step, StepId, Stuck, What,
+        Direction, Failure, RunEnd, Step, StepId, Stuck, What,
         journal::{JournalEvent, ReleaseHead},
         name_added,
         observe::read,
         patience::{OfProvider, patiently_until},
-        planner::gone_when_scaled,
-        run_of,
         state::{Conclusion, Course, Progress},
     },
     object::{Object, ObjectKey},
-    provider::{Effect, ProviderError},
+    provider::ProviderError,
     runtime::Moment,
     steps::{
         Context, Halt, Presence, brought, failed_since, is_idle, missing, not_serving, put_back, restored,
@@ -55,31 +53,6 @@ async fn first_missing(
         None => failed_since(context, presence).await,
         missing => Ok(missing),
     }
-}
-
-/// What no way back brings: claims that went when the run gave a StatefulSet fewer pods.
-fn lost(context: &Context, steps: &[Step]) -> Vec<Failure> {
-    let changes =
-        steps.iter().flat_map(|step| step.work.changes().iter().map(move |change| (&step.id, change)));
-    let failure = |(step, change): (&StepId, &Change)| {
-        // What a process wrote that died before it could note so was taken back under our stamp.
-        let stamped =
-            context.seen(&change.key).as_ref().and_then(run_of).is_some_and(|run| run == context.run);
-        let is_written = stamped
-            || context.written(step, &change.key).is_some()
-            || context.is_doubtful(step, &change.key);
-        let (before, desired) = (&change.before.as_ref()?.object, change.desired.as_ref()?);
-        let claims = gone_when_scaled(before, before, desired).filter(|_| is_written)?;
-        let key = &change.key;
-        let message = format!(
-            "{key} had fewer pods meanwhile, and with `whenScaled: Delete` their claims went with them ({claims}): those \
-             that are there now are new and empty"
-        );
-        let failure =
-            Failure::new("data-gone", message).with_object(key.to_string()).with_effect(Effect::Done);
-        Some(failure.with_hint("bring the data from a backup"))
-    };
-    changes.filter_map(failure).collect()
 }
 
 /// What the run left as it was, did not serve when this process began, and does not serve until this moment either.
@@ -170,9 +143,11 @@ impl Executor {
                     self.state.of(&step.id).is_some_and(|state| state.progress == Progress::Undone)
                 };
                 let steps: Vec<Step> = self.state.plan().steps.iter().filter(undone).cloned().collect();
+                let began = |step: &Step| self.state.of(&step.id).and_then(|state| state.started_at);
+                let began: Vec<_> = steps.iter().map(|step| (step.clone(), began(step))).collect();
                 let look = async move {
                     let Some(mut failures) = restored(&context, &steps).await else { return Seen::Halted };
-                    let lost = lost(&context, &steps);
+                    let lost = lost(&context, &began).await;
                     let before = steps.iter().flat_map(|step| step.work.changes()).filter_map(|change| {
                         Some((context.seen(&change.key)?, &change.before.as_ref()?.object))
                     });

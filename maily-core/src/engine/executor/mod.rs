@@ -7,6 +7,7 @@
 mod conclude;
 mod launch;
 mod look;
+mod lost;
 mod story;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};

@@ -7,7 +7,7 @@ use super::{
     conflict::is_held,
     problem::PlanProblem,
     replace::{meaning, replaced_fields},
-    volumes::{claims_of, go_with_it, gone_when_scaled},
+    volumes::{claims_of, go_with_it, gone_when_scaled, in_words},
     wanted::PlanOptions,
 };
 use crate::{
@@ -238,7 +238,7 @@ impl Comparison<'_> {
             self.problems.extend(conflicts);
             return None;
         }
-        if let Some(claims) = gone_when_scaled(&before, live, wanted) {
+        if let Some(claims) = in_words(gone_when_scaled(&before, live, wanted)) {
             let text = format!(
                 "{key} gets fewer pods, and with `whenScaled: Delete` their claims go with them ({claims}): no way back \
                  brings their data"
@@ -298,7 +298,12 @@ impl Comparison<'_> {
         }
         if let Some(claims) = claims_of(live) {
             if go_with_it(live) {
-                self.problems.push(PlanProblem::TakesClaims { key: key.clone(), claims, again: false });
+                self.problems.push(PlanProblem::TakesClaims {
+                    key: key.clone(),
+                    claims,
+                    again: false,
+                    wanted: false,
+                });
                 return None;
             }
             let text = format!("claims of {key} hold data and stay: {claims}; delete them by hand");
@@ -334,7 +339,8 @@ impl Comparison<'_> {
     ) -> Option<Verdict> {
         // Of what is made anew under the same policy a way back would take the claims as well.
         if let Some(claims) = claims_of(live).filter(|_| go_with_it(live) || go_with_it(&desired)) {
-            self.problems.push(PlanProblem::TakesClaims { key, claims, again: true });
+            let wanted = !go_with_it(live);
+            self.problems.push(PlanProblem::TakesClaims { key, claims, again: true, wanted });
             return None;
         }
         let means = meaning(live, &desired);

@@ -71,10 +71,7 @@ pub enum PlanProblem {
         means: String,
     },
     /// Claims of a StatefulSet would go with it.
-    #[error(
-        "{key} would be {}, and its claims go with it ({claims}): `whenDeleted` is `Delete`, and no way back brings their data",
-        if *again { "deleted and made again" } else { "deleted" }
-    )]
+    #[error("{key} would be {}", taken_claims(claims, *again, *wanted))]
     TakesClaims {
         /// The StatefulSet.
         key: ObjectKey,
@@ -82,6 +79,8 @@ pub enum PlanProblem {
         claims: String,
         /// It would be made again.
         again: bool,
+        /// That is its policy only once it is made again.
+        wanted: bool,
     },
     /// Somebody has paused a Deployment whose pods would become others.
     #[error("{key} is paused: new pods would never come")]
@@ -183,6 +182,21 @@ pub enum PlanProblem {
     },
 }
 
+fn taken_claims(claims: &str, again: bool, wanted: bool) -> String {
+    let data = "no way back brings their data";
+    match (again, wanted) {
+        (true, true) => format!(
+            "made again under `whenDeleted: Delete`, and a way back would take its claims along ({claims}): {data}"
+        ),
+        (true, false) => format!(
+            "deleted and made again, and its claims go with it ({claims}): `whenDeleted` is `Delete`, and {data}"
+        ),
+        (false, _) => {
+            format!("deleted, and its claims go with it ({claims}): `whenDeleted` is `Delete`, and {data}")
+        }
+    }
+}
+
 impl PlanProblem {
     /// What a person can do.
     pub fn hint(&self) -> String {
@@ -200,6 +214,11 @@ impl PlanProblem {
             ),
             Self::Replace { key, means, .. } => {
                 format!("allow it with `--allow-replace {}`: {means}", key.short())
+            }
+            Self::TakesClaims { wanted: true, .. } => {
+                "leave `spec.persistentVolumeClaimRetentionPolicy.whenDeleted: Retain` in this release, and set `Delete` in \
+                 the next one"
+                    .to_owned()
             }
             Self::TakesClaims { again: true, .. } => {
                 "set `spec.persistentVolumeClaimRetentionPolicy.whenDeleted: Retain` in a release of its own first, and \

@@ -25,7 +25,8 @@ fn names(set: &Object, of: std::ops::Range<i64>) -> BTreeSet<String> {
     names.collect()
 }
 
-fn in_words(names: BTreeSet<String>) -> Option<String> {
+/// Names of claims in words; none where there are none.
+pub(crate) fn in_words(names: BTreeSet<String>) -> Option<String> {
     let more = names.len().saturating_sub(NAMED);
     let mut names: Vec<String> = names.into_iter().take(NAMED).collect();
     if more > 0 {
@@ -51,13 +52,13 @@ pub(super) fn go_with_it(set: &Object) -> bool {
 
 /// Claims that go when a StatefulSet gets fewer pods, or others. `before` has what a release sets or gives up of it, `live`
 /// all that there is: what is given up has the server's default afterwards, and what is nobody's of ours stays.
-pub(crate) fn gone_when_scaled(before: &Object, live: &Object, after: &Object) -> Option<String> {
+pub(crate) fn gone_when_scaled(before: &Object, live: &Object, after: &Object) -> BTreeSet<String> {
     let when = policy(after, "whenScaled").or_else(|| {
         let given_up = policy(before, "whenScaled").is_some();
         policy(live, "whenScaled").filter(|_| !given_up)
     });
     if after.kind() != "StatefulSet" || when != Some("Delete") {
-        return None;
+        return BTreeSet::new();
     }
     let now = |path: &str, default: i64| live.int(path).unwrap_or(default);
     let then = |path: &str, default: i64| {
@@ -66,7 +67,7 @@ pub(crate) fn gone_when_scaled(before: &Object, live: &Object, after: &Object) -
     };
     let (first, next_first) = (now(START, 0), then(START, 0));
     let kept = names(live, next_first..next_first + then(REPLICAS, 1));
-    in_words(&names(live, first..first + now(REPLICAS, 1)) - &kept)
+    &names(live, first..first + now(REPLICAS, 1)) - &kept
 }
 
 #[cfg(test)]
@@ -102,7 +103,7 @@ mod tests {
     fn claims_go_with_the_pods_that_go() {
         let live = live();
         let gone = |before: &Value, after: &Value| {
-            gone_when_scaled(&set(before.clone()), &set(live.clone()), &set(after.clone()))
+            in_words(gone_when_scaled(&set(before.clone()), &set(live.clone()), &set(after.clone())))
         };
         let first_goes = Some("data-db-0".to_owned());
         let (two, rest) = (Some("data-db-1, data-db-2".to_owned()), Some("data-db-2".to_owned()));
