@@ -160,7 +160,10 @@ fn status_tells_that_nothing_is_left_and_that_the_last_run_went_back() {
     desk.sandbox(&["deploy", "--env", "staging", "--version", "v2", "--yes"]).expect(3);
     let told = status().out;
     let line = told.lines().find(|line| line.contains("last run")).unwrap_or_else(|| panic!("{told}"));
-    assert!(line.contains("deploy v2 was rolled back") && line.ends_with(" ago"), "{line}");
+    assert!(
+        line.contains("deploy v2 was rolled back") && line.ends_with(" ago: release 1 stays in force"),
+        "{line}"
+    );
     desk.sandbox(&["remove", "--env", "staging", "--components", "all", "--yes"]).expect(0);
     let told = status().out;
     assert!(told.contains("no services") && !told.contains("last run"), "{told}");
