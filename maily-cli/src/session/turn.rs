@@ -37,7 +37,7 @@ pub(super) fn turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<RunOptions
     options.listener = Arc::new(move |event: &Event| match &event.what {
         What::Queued { holder } => {
             let holder = crate::render::by_the_clock(&crate::render::plain(holder));
-            tells(&format!("waits until {holder} is done with {name}"));
+            tells(&format!("waits for {holder}, who holds {name}"));
         }
         _ => hears.event(event),
     });
