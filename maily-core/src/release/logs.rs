@@ -51,8 +51,8 @@ pub struct Logs {
     pub lost: Vec<String>,
 }
 
-/// The logs of a service of the release in force or of the run that has not ended, or of a job, a hook or a gate of the last run that had one of this
-/// name. `None` where there is neither, or the service has nothing that runs in pods.
+/// The logs of a service of the release in force or of the run that has not ended, or of a job, a hook or a gate of the
+/// last run that had one of this name. `None` where there is neither, or the service has nothing that runs in pods.
 ///
 /// Following goes on across restarts and new pods, and ends only when dropped.
 ///

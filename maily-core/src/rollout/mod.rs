@@ -17,4 +17,4 @@ pub use judge::{Evidence, Health, Obstacle, Reason, judge};
 pub(crate) use judge::{RESTARTED, says_it_serves, serves};
 pub(crate) use pod::{is_ready, unready, unready_since};
 pub use target::Target;
-pub(crate) use workload::REVISION;
+pub(crate) use workload::{REVISION, controller};

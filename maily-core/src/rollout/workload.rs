@@ -130,7 +130,7 @@ fn doomed_pod(live: &Object, evidence: &Evidence<'_>) -> Suspicion {
             continue;
         }
         let Some(reason) = doomed(pod) else { continue };
-        let Some(owner) = controller(pod) else { continue };
+        let Some(owner) = controller(pod).and_then(|owner| text(owner, "name")) else { continue };
         match evidence.replica_sets.iter().find(|set| set.name() == owner) {
             Some(set) if set.annotation(REVISION) == live.annotation(REVISION) => {
                 return Suspicion::Doomed(Box::new(reason));
@@ -145,11 +145,10 @@ fn doomed_pod(live: &Object, evidence: &Evidence<'_>) -> Suspicion {
     ask.map_or(Suspicion::None, Suspicion::Ask)
 }
 
-fn controller(pod: &Object) -> Option<&str> {
-    pod.items("/metadata/ownerReferences")
-        .iter()
-        .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
-        .and_then(|owner| text(owner, "name"))
+/// The owner by whom a pod was made.
+pub(crate) fn controller(pod: &Object) -> Option<&Value> {
+    let mut owners = pod.items("/metadata/ownerReferences").iter();
+    owners.find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
 }
 
 fn pods_say(evidence: &Evidence<'_>, relevant: impl Fn(&Object) -> bool) -> Option<String> {
@@ -351,12 +350,8 @@ fn left_to_people(
 
 /// Other controllers may have pods with the same labels, and of just that name.
 fn own_pods<'a>(live: &Object, evidence: &Evidence<'a>) -> impl Iterator<Item = &'a Object> {
-    let is_owner = |owner: &Value| owner["controller"] == true && owner["uid"].as_str() == live.uid();
-    evidence
-        .pods
-        .iter()
-        .copied()
-        .filter(move |pod| pod.items("/metadata/ownerReferences").iter().any(is_owner))
+    let is_own = |pod: &&Object| controller(pod).is_some_and(|owner| owner["uid"].as_str() == live.uid());
+    evidence.pods.iter().copied().filter(is_own)
 }
 
 pub(super) fn daemon_set(target: &Target, live: &Object, evidence: &Evidence<'_>) -> Health {

@@ -44,8 +44,8 @@ pub(crate) fn drifted(wanted: &Object, now: &Object) -> Vec<FieldChange> {
         // Inside of a list that is one value it adds defaults as well.
         .filter(|field| {
             let pointer = format!("/{}", field.path.replace('.', "/"));
-            let list = |object: &Object| object.at(&pointer).filter(|value| value.is_array()).cloned();
-            !list(now).zip(list(wanted)).is_some_and(|(now, wanted)| covers(&now, &wanted))
+            let lists = now.at(&pointer).zip(wanted.at(&pointer));
+            !lists.is_some_and(|(now, wanted)| now.is_array() && wanted.is_array() && covers(now, wanted))
         })
         .collect()
 }

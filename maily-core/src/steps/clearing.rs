@@ -66,10 +66,10 @@ impl<'a> Clearing<'a> {
             }
             Obstacle::Unready | Obstacle::Doomed => {}
         }
-        if self.asked_for(pod).is_none() && self.deleted.get(pod.name()).is_some_and(|times| *times >= MOST) {
-            return Ok(format!("{way_on}: {why}; it was deleted {MOST} times, and came again as it was"));
-        }
         if self.asked_for(pod).is_none() {
+            if self.deleted.get(pod.name()).is_some_and(|times| *times >= MOST) {
+                return Ok(format!("{way_on}: {why}; it was deleted {MOST} times, and came again as it was"));
+            }
             let permit = self.context.turn_to_send(self.direction, self.deadline).await?;
             let answer = self.context.providers.cluster.delete(pod.key(), &exactly(pod)).await;
             drop(permit);

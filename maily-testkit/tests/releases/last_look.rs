@@ -178,11 +178,8 @@ async fn an_edit_while_the_old_state_starts_is_told() {
     assert_eq!(failure.cause, "superseded", "{failure:?}");
 }
 
-/// Also of what serves, and of what has no pods at all: whoever takes the run over has not put it back himself.
-#[tokio::test(start_paused = true)]
-async fn an_edit_of_what_was_put_back_is_told_by_whoever_takes_over() {
-    let setup = Setup::of(KEEPER, 82);
-    assert!(succeeded(&setup.deploy("v1").await));
+/// A deploy of v2 that goes back, and whose process dies in the last look; what was in its way is over then.
+async fn dies_while_it_looks(setup: &Setup) {
     let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
     setup.shared.world().faults.extend([fault("crash keeper@v2"), fault("unschedulable keeper@v1")]);
     let environment = setup.environment();
@@ -201,9 +198,16 @@ async fn an_edit_of_what_was_put_back_is_told_by_whoever_takes_over() {
         assert!(matches!(first, futures::future::Either::Right(_)), "it dies while it looks");
     }
     setup.shared.world().faults.clear();
-    let api = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api");
+}
+
+/// Also of what serves, and of what has no pods at all: whoever takes the run over has not put it back himself.
+#[tokio::test(start_paused = true)]
+async fn an_edit_of_what_was_put_back_is_told_by_whoever_takes_over() {
+    let setup = Setup::of(KEEPER, 82);
+    assert!(succeeded(&setup.deploy("v1").await));
+    dies_while_it_looks(&setup).await;
     let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "api", "image": "x.example/api:hand"}]}}}});
-    setup.shared.world().edit_as("kubectl-set", &api, image).expect("a person may");
+    setup.shared.world().edit_as("kubectl-set", &deployment("api"), image).expect("a person may");
     let end = setup.environment().take_over(None, Wish::Resume, &setup.options("another")).await;
     let end = end.expect("goes on").expect("was unfinished");
     let [failure] = not_serving(&end) else { panic!("{end:?}") };
@@ -217,24 +221,7 @@ async fn an_edit_of_what_was_put_back_is_told_by_whoever_takes_over() {
 async fn a_refusal_does_not_make_it_look_as_if_nothing_served() {
     let setup = Setup::of(KEEPER, 81);
     assert!(succeeded(&setup.deploy("v1").await));
-    let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
-    setup.shared.world().faults.extend([fault("crash keeper@v2"), fault("unschedulable keeper@v1")]);
-    let environment = setup.environment();
-    let options = setup.options("tester");
-    let undone = |what: &What| matches!(what, What::Undone { step, .. } if step.as_str().contains("/api/"));
-    let dies = async {
-        while !setup.told.lock().expect("not poisoned").iter().any(undone) {
-            setup.runtime.sleep(Duration::from_millis(100)).await;
-        }
-        setup.runtime.sleep(Duration::from_secs(1)).await;
-    };
-    {
-        let run = environment.run(planned, &options);
-        futures::pin_mut!(run, dies);
-        let first = futures::future::select(run, dies).await;
-        assert!(matches!(first, futures::future::Either::Right(_)), "it dies while it looks");
-    }
-    setup.shared.world().faults.clear();
+    dies_while_it_looks(&setup).await;
     let mut options = setup.options("another");
     let shared = Arc::clone(&setup.shared);
     options.listener = Arc::new(move |event: &maily_core::engine::Event| {

@@ -7,7 +7,7 @@ use crate::{
     object::{Object, ObjectKey, ObjectKind},
     planted::{Defect, is_planted},
     provider::{ErrorKind, ListQuery, ProviderError, WriteOptions, exactly, patch_of},
-    rollout::is_ready,
+    rollout::{controller, is_ready},
     run::{EPOCH, Failure, MANAGER, What, epoch_of},
     steps::context::Trouble,
 };
@@ -76,7 +76,5 @@ impl Writer<'_> {
 
 /// The name of the StatefulSet that made a pod.
 fn owner(pod: &Object) -> Option<&str> {
-    let owners = pod.items("/metadata/ownerReferences").iter();
-    let mut sets = owners.filter(|owner| owner["controller"] == true && owner["kind"] == "StatefulSet");
-    sets.next()?["name"].as_str()
+    controller(pod).filter(|owner| owner["kind"] == "StatefulSet")?["name"].as_str()
 }
