@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     adopted::deployers,
     conflict::is_held,
-    problem::PlanProblem,
+    problem::{PlanProblem, Taken},
     replace::{meaning, replaced_fields},
     volumes::{claims_of, go_with_it, gone_when_scaled, in_words},
     wanted::PlanOptions,
@@ -298,12 +298,8 @@ impl Comparison<'_> {
         }
         if let Some(claims) = claims_of(live) {
             if go_with_it(live) {
-                self.problems.push(PlanProblem::TakesClaims {
-                    key: key.clone(),
-                    claims,
-                    again: false,
-                    wanted: false,
-                });
+                let how = Taken::Deleted;
+                self.problems.push(PlanProblem::TakesClaims { key: key.clone(), claims, how });
                 return None;
             }
             let text = format!("claims of {key} hold data and stay: {claims}; delete them by hand");
@@ -339,8 +335,8 @@ impl Comparison<'_> {
     ) -> Option<Verdict> {
         // Of what is made anew under the same policy a way back would take the claims as well.
         if let Some(claims) = claims_of(live).filter(|_| go_with_it(live) || go_with_it(&desired)) {
-            let wanted = !go_with_it(live);
-            self.problems.push(PlanProblem::TakesClaims { key, claims, again: true, wanted });
+            let how = if go_with_it(live) { Taken::MadeAgain } else { Taken::MadeSo };
+            self.problems.push(PlanProblem::TakesClaims { key, claims, how });
             return None;
         }
         let means = meaning(live, &desired);

@@ -26,6 +26,6 @@ pub(crate) use conflict::is_deployer;
 pub(crate) use idle::tell_idle;
 pub(crate) use missing::{referred, resource, to_look_for};
 pub use order::plan;
-pub use problem::{NeedPlace, PlanProblem, PlanProblems};
+pub use problem::{NeedPlace, PlanProblem, PlanProblems, Taken};
 pub(crate) use volumes::{gone_when_scaled, in_words};
 pub use wanted::{Force, Frontend, Gate, JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService};

@@ -71,16 +71,14 @@ pub enum PlanProblem {
         means: String,
     },
     /// Claims of a StatefulSet would go with it.
-    #[error("{key} would be {}", taken_claims(claims, *again, *wanted))]
+    #[error("{key} would be {}", how.told(claims))]
     TakesClaims {
         /// The StatefulSet.
         key: ObjectKey,
         /// Which claims.
         claims: String,
-        /// It would be made again.
-        again: bool,
-        /// That is its policy only once it is made again.
-        wanted: bool,
+        /// By what.
+        how: Taken,
     },
     /// Somebody has paused a Deployment whose pods would become others.
     #[error("{key} is paused: new pods would never come")]
@@ -182,17 +180,29 @@ pub enum PlanProblem {
     },
 }
 
-fn taken_claims(claims: &str, again: bool, wanted: bool) -> String {
-    let data = "no way back brings their data";
-    match (again, wanted) {
-        (true, true) => format!(
-            "made again under `whenDeleted: Delete`, and a way back would take its claims along ({claims}): {data}"
-        ),
-        (true, false) => format!(
-            "deleted and made again, and its claims go with it ({claims}): `whenDeleted` is `Delete`, and {data}"
-        ),
-        (false, _) => {
-            format!("deleted, and its claims go with it ({claims}): `whenDeleted` is `Delete`, and {data}")
+/// By what a StatefulSet would take its claims along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is deleted.
+    Deleted,
+    /// It is deleted and made again.
+    MadeAgain,
+    /// That is its policy only once it is made again, and a way back would delete that one.
+    MadeSo,
+}
+
+impl Taken {
+    fn told(self, claims: &str) -> String {
+        let goes = format!(
+            "and its claims go with it ({claims}): `whenDeleted` is `Delete`, and no way back brings their data"
+        );
+        match self {
+            Self::Deleted => format!("deleted, {goes}"),
+            Self::MadeAgain => format!("deleted and made again, {goes}"),
+            Self::MadeSo => format!(
+                "made again under `whenDeleted: Delete`, and a way back would take its claims along ({claims}): no way back \
+                 brings their data"
+            ),
         }
     }
 }
@@ -215,12 +225,12 @@ impl PlanProblem {
             Self::Replace { key, means, .. } => {
                 format!("allow it with `--allow-replace {}`: {means}", key.short())
             }
-            Self::TakesClaims { wanted: true, .. } => {
+            Self::TakesClaims { how: Taken::MadeSo, .. } => {
                 "leave `spec.persistentVolumeClaimRetentionPolicy.whenDeleted: Retain` in this release, and set `Delete` in \
                  the next one"
                     .to_owned()
             }
-            Self::TakesClaims { again: true, .. } => {
+            Self::TakesClaims { how: Taken::MadeAgain, .. } => {
                 "set `spec.persistentVolumeClaimRetentionPolicy.whenDeleted: Retain` in a release of its own first, and \
                  leave it so in this one"
                     .to_owned()
