@@ -225,9 +225,12 @@ async fn pods_that_would_be_made_anew_as_they_are_are_no_storm() {
     // From the last one on.
     site.run(&["deploy", "--version", "v2", "--yes"]).expect(0);
     unready(&site, &["store-0", "store-1", "store-2"]);
-    let gone = deleted(&site.run(&back).expect(0).events());
+    let mut gone = deleted(&site.run(&back).expect(0).events());
     let last_first: Vec<String> =
         ["store-2", "store-1", "store-0"].map(|pod| format!("Pod {}/{pod}", site.namespace)).into();
+    // A controller that still counts a pod of which it has not seen the end makes it anew as it was.
+    assert!(gone.chunk_by(|one, next| one == next).all(|same| same.len() <= 3), "{gone:?}");
+    gone.dedup();
     assert_eq!(gone, last_first);
     assert!(all_are(&site, ":v1").await);
     // Those that serve stay; a person is told what helps, and it does.

@@ -2,7 +2,9 @@
 //!
 //! The source is the `x-kubernetes-list-type`, `x-kubernetes-list-map-keys` and `x-kubernetes-map-type` of the Kubernetes
 //! 1.36 API. A list that is not named here is atomic, as it is for a custom resource without a declaration; a map that
-//! is not named is merged key by key.
+//! is not named is merged key by key. Kinds are not told apart: where two of them call alike what merges in two ways, it
+//! stands here as for the one that is used more (ValidatingAdmissionPolicy's `spec.variables`, not
+//! MutatingAdmissionPolicy's; `spec.scaleTargetRef` of `autoscaling/v2`, not of `v1`).
 
 use super::ObjectKind;
 
@@ -34,42 +36,50 @@ pub fn list_kind(path: &[&str]) -> ListKind {
     if path.first() == Some(&CUSTOM) && path.get(1) != Some(&"metadata") {
         return Atomic;
     }
-    let parent = above.last().copied().unwrap_or("");
-    match (parent, last) {
+    match (above.last().copied().unwrap_or(""), last) {
         ("metadata", "finalizers") => Set,
+        ("spec", "podCIDRs" | "validationActions" | "volumeLifecycleModes") => Set,
         ("metadata", "ownerReferences") => Map(&["uid"]),
         (_, "containers" | "initContainers" | "ephemeralContainers" | "volumes") => Map(&["name"]),
-        ("containers" | "initContainers", "env") => Map(&["name"]),
-        ("containers" | "initContainers", "ports") => Map(&["containerPort", "protocol"]),
-        ("containers" | "initContainers", "volumeMounts") => Map(&["mountPath"]),
-        ("containers" | "initContainers", "volumeDevices") => Map(&["devicePath"]),
+        ("containers" | "initContainers" | "ephemeralContainers", of_container) => match of_container {
+            "env" => Map(&["name"]),
+            "ports" => Map(&["containerPort", "protocol"]),
+            "volumeMounts" => Map(&["mountPath"]),
+            "volumeDevices" => Map(&["devicePath"]),
+            _ => Atomic,
+        },
         ("resources", "claims") => Map(&["name"]),
-        ("spec", "imagePullSecrets") | ("", "imagePullSecrets") => Map(&["name"]),
+        ("spec", "imagePullSecrets" | "schedulingGates" | "resourceClaims") => Map(&["name"]),
         ("spec", "hostAliases") => Map(&["ip"]),
         ("spec", "topologySpreadConstraints") => Map(&["topologyKey", "whenUnsatisfiable"]),
-        ("spec", "schedulingGates" | "resourceClaims") => Map(&["name"]),
         ("spec", "ports") => Map(&["port", "protocol"]),
+        ("spec", "drivers" | "matchConditions" | "podGroupTemplates" | "variables") => Map(&["name"]),
+        ("podGroupTemplates", "resourceClaims") => Map(&["name"]),
         ("status", "conditions") => Map(&["type"]),
-        ("", "secrets") => Map(&["name"]),
-        ("", "webhooks") => Map(&["name"]),
-        ("spec", "parentRefs") => Atomic,
+        ("", "secrets" | "webhooks") => Map(&["name"]),
+        ("webhooks", "matchConditions") => Map(&["name"]),
         _ => Atomic,
     }
 }
 
-/// Whether the map at a path of field names is replaced as a whole, such as the selector of a Service: a key that is left
-/// out is gone.
+/// Whether the map at a path of field names, or an item of the list there, is replaced as a whole, such as the selector of
+/// a Service: a key that is left out is gone.
 pub fn is_atomic_map(path: &[&str]) -> bool {
     let Some((&last, above)) = path.split_last() else { return false };
     if path.first() == Some(&CUSTOM) {
         return false;
     }
-    match last {
-        "selector" | "podSelector" | "namespaceSelector" | "labelSelector" | "objectSelector"
-        | "nodeSelector" | "roleRef" | "secretKeyRef" | "configMapKeyRef" | "fieldRef"
-        | "resourceFieldRef" => true,
-        "requiredDuringSchedulingIgnoredDuringExecution" => above.last() == Some(&"nodeAffinity"),
-        _ => false,
+    match (above.last().copied().unwrap_or(""), last) {
+        (_, "selector" | "podSelector" | "namespaceSelector" | "labelSelector" | "objectSelector") => true,
+        (_, "nodeSelector" | "scopeSelector" | "nodeTopology") => true,
+        (_, "roleRef" | "paramRef" | "paramKind") => true,
+        (_, "configMapKeyRef" | "secretKeyRef" | "fileKeyRef" | "fieldRef" | "resourceFieldRef") => true,
+        (_, "matchConstraints" | "matchResources") => true,
+        ("nodeAffinity", "required" | "requiredDuringSchedulingIgnoredDuringExecution") => true,
+        ("defaultBackend", "resource") | ("service", "port") | ("spec", "dataSource") => true,
+        // An item of these lists.
+        ("metadata", "ownerReferences") | ("", "secrets") | ("spec", "imagePullSecrets" | "variables") => true,
+        (_, last) => last == "secretRef" || last.ends_with("SecretRef"),
     }
 }
 

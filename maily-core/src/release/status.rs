@@ -469,7 +469,7 @@ impl Look<'_> {
             let Some(fingerprint) = &released.fingerprint else { continue };
             let (now, digest) = released_view(self.sealer, live, &released.desired);
             if *fingerprint != digest {
-                let fields = drifted(&released.desired, &now);
+                let fields = drifted(&released.desired, &now, live);
                 let by = changed_by(self.sealer, live, &released.desired);
                 found.push(format!("{}: {}", key.short(), told_edit(&fields, &by)));
             }

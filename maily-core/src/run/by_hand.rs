@@ -7,7 +7,7 @@ use crate::object::{FieldSet, Object, editors, managers};
 /// it. Of what is gone nobody is the owner: that may have been anyone who wrote the object.
 pub(crate) fn changed_by<'a>(sealer: &Sealer, live: &'a Object, set: &Object) -> Vec<&'a str> {
     let scope = compared(set);
-    let edited = |fields: &FieldSet| drifted(&fields.project(set), &sealer.view(live, fields));
+    let edited = |fields: &FieldSet| drifted(&fields.project(set), &sealer.view(live, fields), live);
     let owners: Vec<&str> = people(managers(live))
         .filter(|manager| {
             let theirs = FieldSet::owned_or_scaled_by(live, |name| name == *manager).intersection(&scope);

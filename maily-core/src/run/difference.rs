@@ -1,11 +1,11 @@
 //! The difference of two objects, field by field, for people.
 
-use std::sync::LazyLock;
+use std::{cell::LazyCell, sync::LazyLock};
 
 use serde_json::{Map, Value};
 
-use super::{FieldChange, SUSPEND};
-use crate::object::{ListKind, Object, covers, list_kind, root};
+use super::{FieldChange, MANAGER, SUSPEND};
+use crate::object::{FieldSet, ListKind, Object, covers, list_kind, root};
 
 /// Fields that differ between two objects, in order. Identity is not compared.
 pub fn difference(from: &Object, to: &Object) -> Vec<FieldChange> {
@@ -32,8 +32,10 @@ fn names(maps: [Option<&Map<String, Value>>; 2]) -> Vec<&str> {
     keys
 }
 
-/// Fields in which an object is not what was wanted; what nobody wanted is not compared.
-pub(crate) fn drifted(wanted: &Object, now: &Object) -> Vec<FieldChange> {
+/// Fields in which an object is not what was wanted; what nobody wanted is not compared. `now` is what of the live object
+/// is compared.
+pub(crate) fn drifted(wanted: &Object, now: &Object, live: &Object) -> Vec<FieldChange> {
+    let ours = LazyCell::new(|| FieldSet::owned_by(live, |manager| manager == MANAGER));
     difference(wanted, now)
         .into_iter()
         .filter(|field| !(wanted.is_suspended() && field.path == SUSPEND.join(".")))
@@ -41,11 +43,12 @@ pub(crate) fn drifted(wanted: &Object, now: &Object) -> Vec<FieldChange> {
         .filter(|field| {
             field.to.is_some() || !matches!(field.from.as_deref(), Some("" | "null" | "{}" | "[]"))
         })
-        // Inside of a list that is one value it adds defaults as well.
+        // Inside of a list that is one value it adds defaults as well, as long as nobody else has written the list.
         .filter(|field| {
             let pointer = format!("/{}", field.path.replace('.', "/"));
             let lists = now.at(&pointer).zip(wanted.at(&pointer));
-            !lists.is_some_and(|(now, wanted)| now.is_array() && wanted.is_array() && covers(now, wanted))
+            let is_covered = |(now, wanted): (&Value, &Value)| now.is_array() && covers(now, wanted);
+            !(lists.is_some_and(is_covered) && ours.contains(&field.path.split('.').collect::<Vec<_>>()))
         })
         .collect()
 }
@@ -174,11 +177,11 @@ mod tests {
                 json!([{"port": 80, "protocol": "TCP", "targetPort": target}, {"port": 443, "protocol": "TCP"}]),
             )
         };
-        assert_eq!(drifted(&wanted, &now(8080)), []);
-        let changed: Vec<String> = drifted(&wanted, &now(9090)).iter().map(told).collect();
+        assert_eq!(drifted(&wanted, &now(8080), &now(8080)), []);
+        let changed: Vec<String> = drifted(&wanted, &now(9090), &now(9090)).iter().map(told).collect();
         assert_eq!(changed, ["spec.ports[80,TCP].targetPort 8080 -> 9090"]);
-        let gone: Vec<String> =
-            drifted(&deployment("a:1", Some(2)), &deployment("a:1", None)).iter().map(told).collect();
+        let (two, none) = (deployment("a:1", Some(2)), deployment("a:1", None));
+        let gone: Vec<String> = drifted(&two, &none, &none).iter().map(told).collect();
         assert_eq!(gone, ["spec.replicas removed"]);
     }
 

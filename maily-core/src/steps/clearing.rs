@@ -13,7 +13,8 @@ use crate::{
     runtime::Moment,
 };
 
-/// So often is a pod of a name deleted. A controller may not have heard of the wanted revision yet.
+/// So often is a pod of a name deleted. A controller may not have heard of the wanted revision yet, or may still count
+/// one that went a moment ago.
 const MOST: u32 = 3;
 
 /// Clears the way for one rollout.

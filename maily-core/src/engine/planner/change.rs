@@ -431,7 +431,7 @@ impl Comparison<'_> {
 
     fn note_drift(&mut self, live: &Object, released: &Object) {
         let now = self.view(live, &compared(released));
-        let fields: Vec<String> = drifted(released, &now).iter().take(3).map(told).collect();
+        let fields: Vec<String> = drifted(released, &now, live).iter().take(3).map(told).collect();
         let what = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
         let by = changed_by(self.sealer, live, released);
         let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };

@@ -82,7 +82,7 @@ impl Comparison<'_> {
             let changed = difference(&now, &shared.project(wanted));
             let (drift, fields): (bool, Vec<String>) = match by_hand {
                 Some(known) => {
-                    let mut edited = drifted(&shared.project(&known.desired), &now);
+                    let mut edited = drifted(&shared.project(&known.desired), &now, live);
                     edited.retain(|edit| changed.iter().any(|field| field.path == edit.path));
                     (true, edited.iter().map(told).collect())
                 }
@@ -112,7 +112,7 @@ impl Comparison<'_> {
         let nobodys = compared(&known.desired).difference(&owned);
         let now = self.view(live, &nobodys);
         let lost = difference(&now, &nobodys.project(wanted));
-        let mut edited = drifted(&nobodys.project(&known.desired), &now);
+        let mut edited = drifted(&nobodys.project(&known.desired), &now, live);
         // What is gone is written again, and the plan says so.
         edited.retain(|edit| edit.to.is_some() && lost.iter().any(|field| field.path == edit.path));
         if edited.is_empty() {

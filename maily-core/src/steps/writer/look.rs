@@ -176,7 +176,7 @@ impl Writer<'_> {
             change.before.as_ref().map(|before| difference(&scope.project(&before.object), &seen));
         let written = change.desired.as_ref().filter(|_| self.is_ours(live));
         Edit {
-            since: written.map(|desired| drifted(desired, &seen)).unwrap_or_default(),
+            since: written.map(|desired| drifted(desired, &seen, live)).unwrap_or_default(),
             from_before: from_before.unwrap_or_default(),
         }
     }
