@@ -12,13 +12,15 @@ use tokio_util::sync::CancellationToken;
 use crate::exit::{CliError, Code};
 
 /// What this process does. Signals are the process's, and so is this.
-static STATE: Mutex<State> = Mutex::new(State { listens: false, asks: false, under_way: None });
+static STATE: Mutex<State> = Mutex::new(State { listens: false, asks: false, done: None, under_way: None });
 
 struct State {
     /// Nobody can give signals back to the system: once heard they have to be answered.
     listens: bool,
     /// Whether a question waits for its answer.
     asks: bool,
+    /// What this command has done before.
+    done: Option<String>,
     under_way: Option<(CancellationToken, Option<&'static str>)>,
 }
 
@@ -76,6 +78,11 @@ impl Drop for Asking {
     fn drop(&mut self) {
         state().asks = false;
     }
+}
+
+/// What this command has done before, and how it goes back: whoever is stopped at a question is told so.
+pub(crate) fn has_done(what: String) {
+    state().done = Some(what);
 }
 
 /// Before a run has begun there is nothing to go on with.
@@ -162,9 +169,11 @@ async fn listen(mut heard: Heard) {
             // A hangup after another signal is no second wish.
             None if hangs && state().under_way.is_some() => {}
             None => {
-                if state().asks {
+                let state = state();
+                if state.asks {
+                    let here = state.done.as_ref().map(|done| format!(" here: {done}")).unwrap_or_default();
                     // The question stands in this line, and what the terminal makes of the key.
-                    let _ = writeln!(std::io::stderr(), "\nerror: {UNTOUCHED}");
+                    let _ = writeln!(std::io::stderr(), "\nerror: {UNTOUCHED}{here}");
                 }
                 #[expect(
                     clippy::exit,

@@ -16,6 +16,7 @@ use crate::{
     exit::{CliError, Code},
     render::Ui,
     session::{ask, hearing},
+    signals::has_done,
     wire::Workshop,
 };
 
@@ -60,6 +61,8 @@ async fn run(
         if let Ok((Code::Done, changed)) = ended {
             if changed && !brought.contains(&&**environment) {
                 brought.push(environment);
+                let (others, back) = others(ui, &brought, version);
+                has_done(format!("{others}; back: {back}"));
             }
             continue;
         }
@@ -74,6 +77,16 @@ async fn run(
     Ok(Code::Done)
 }
 
+/// Where the other environments are, and the commands that take them back.
+fn others(ui: &Ui, brought: &[&str], version: &Version) -> (String, String) {
+    let are = if brought.len() == 1 { "is" } else { "are" };
+    let back: Vec<String> = brought
+        .iter()
+        .map(|name| format!("`{}`", ui.tool.call(&format!("rollback --env {name} --last-good"))))
+        .collect();
+    (format!("{} {are} at {version}", brought.join(" and ")), back.join(" and "))
+}
+
 /// How a command ends that has brought other environments to the version before this one ended otherwise: that nothing
 /// was changed is true of this one alone.
 fn halfway(
@@ -83,13 +96,7 @@ fn halfway(
     version: &Version,
     ended: Result<Code, CliError>,
 ) -> Result<Code, CliError> {
-    let are = if brought.len() == 1 { "is" } else { "are" };
-    let others = format!("{} {are} at {version}", brought.join(" and "));
-    let back: Vec<String> = brought
-        .iter()
-        .map(|name| format!("`{}`", ui.tool.call(&format!("rollback --env {name} --last-good"))))
-        .collect();
-    let back = back.join(" and ");
+    let (others, back) = others(ui, brought, version);
     let help = |first: Option<&str>| {
         let first = first.unwrap_or("mend the cause");
         format!(

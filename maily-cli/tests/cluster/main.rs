@@ -25,6 +25,7 @@ mod proxy;
 mod records;
 mod refusals;
 mod rights;
+mod schema;
 mod secrets;
 mod site;
 mod takeover;

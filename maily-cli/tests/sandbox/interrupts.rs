@@ -198,6 +198,22 @@ fn a_question_is_ended_at_once() {
     assert_eq!((&state["run"], &state["release"]), (&json!(null), &json!(null)), "{state}");
 }
 
+#[test]
+fn who_ends_the_question_of_a_later_environment_is_told_what_was_done_before() {
+    let desk = Desk::example();
+    let deploy = desk.command(&["--sandbox", "phased-deploy", "--version", "v1.0.0"]);
+    let mut terminal = Terminal::start(deploy);
+    terminal.until("Carry it out? [y/N]", 1);
+    terminal.types("y\n");
+    terminal.until("Carry it out? [y/N]", 2);
+    terminal.interrupt();
+    let (code, seen) = terminal.end();
+    assert_eq!(code, 130, "{seen}");
+    let last = seen.trim_end().lines().last().unwrap_or_default();
+    let told = "interrupted before any change here: staging is at v1.0.0; back: `mailyctl --sandbox rollback --env staging";
+    assert!(last.contains(told), "{seen}");
+}
+
 /// Interrupts it twice, and looks that the second one ends it.
 #[cfg(target_os = "linux")]
 fn interrupt_twice(mut child: Child) {

@@ -22,7 +22,10 @@ pub(crate) fn changed_by<'a>(sealer: &Sealer, live: &'a Object, set: &Object) ->
 
 /// The first of what was changed, and by whom, in a line.
 pub(crate) fn told_edit(fields: &[FieldChange], by: &[&str]) -> String {
-    let first: Vec<String> = fields.iter().take(3).map(told).collect();
+    let mut first: Vec<String> = fields.iter().take(3).map(told).collect();
+    if first.is_empty() {
+        first.push("what the server has filled in".to_owned());
+    }
     let by = if by.is_empty() { String::new() } else { format!(" (by {})", by.join(", ")) };
     format!("{}{by}", first.join(", "))
 }

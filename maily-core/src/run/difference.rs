@@ -53,13 +53,22 @@ pub(crate) fn drifted(wanted: &Object, now: &Object, live: &Object) -> Vec<Field
         .collect()
 }
 
+/// So many characters of a value are told: a value may be a whole file, and what is told goes on record.
+const LONGEST: usize = 200;
+
 /// A change for people, such as `spec.replicas 2 -> 3`.
 pub(crate) fn told(field: &FieldChange) -> String {
     match (&field.from, &field.to) {
-        (Some(from), Some(to)) => format!("{} {from} -> {to}", field.path),
-        (None, Some(to)) => format!("{} {to}", field.path),
+        (Some(from), Some(to)) => format!("{} {} -> {}", field.path, brief(from), brief(to)),
+        (None, Some(to)) => format!("{} {}", field.path, brief(to)),
         (_, None) => format!("{} removed", field.path),
     }
+}
+
+/// The beginning of the first line of a value.
+fn brief(value: &str) -> String {
+    let told: String = value.chars().take_while(|c| *c != '\n').take(LONGEST).collect();
+    if told.len() == value.len() { told } else { format!("{told}…") }
 }
 
 /// Keys of list items have defaults of the server, which tell nothing of the item.
@@ -183,6 +192,17 @@ mod tests {
         let (two, none) = (deployment("a:1", Some(2)), deployment("a:1", None));
         let gone: Vec<String> = drifted(&two, &none, &none).iter().map(told).collect();
         assert_eq!(gone, ["spec.replicas removed"]);
+    }
+
+    #[test]
+    fn of_a_long_value_the_beginning_is_told() {
+        let field = |from: &str, to: &str| {
+            told(&change("data.file".to_owned(), Some(&from.into()), Some(&to.into())))
+        };
+        assert_eq!(field("a", "b"), "data.file a -> b");
+        assert_eq!(field("size 1\ncolour red\n", "size 2\ncolour red\n"), "data.file size 1… -> size 2…");
+        let file = "é".repeat(1 << 20);
+        assert_eq!(field("", &file), format!("data.file  -> {}…", "é".repeat(LONGEST)));
     }
 
     #[test]

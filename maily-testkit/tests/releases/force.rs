@@ -101,6 +101,29 @@ async fn what_cannot_change_in_place_is_replaced_whatever_the_server_calls_it() 
     assert!(planned.plan.changes().any(|change| change.operation == Operation::Replace));
 }
 
+/// The server adds defaults inside of such a list, and people other things.
+#[tokio::test(start_paused = true)]
+async fn what_a_person_adds_inside_of_a_list_is_not_taken_in_silence() {
+    let shop = Shop::new(OF_MANIFESTS, 96);
+    let walls = |tier: &str| {
+        let metadata = json!({"name": "walls", "labels": {"tier": tier}});
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata,
+            "spec": {"podSelector": {}, "ingress": [{"ports": [{"port": 8080}]}]}})
+    };
+    shop.write("v1", &[walls("a")]);
+    shop.write("v2", &[walls("b")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let key = ObjectKey::new(ObjectKind::new("networking.k8s.io/v1", "NetworkPolicy"), Some("shop"), "walls");
+    let from = json!([{"ports": [{"port": 8080}], "from": [{"podSelector": {}}]}]);
+    let by_hand = json!({"spec": {"ingress": from}});
+    shop.setup.shared.world().edit_as("kubectl-edit", &key, by_hand).expect("a person may");
+    for depth in [Depth::Read, Depth::DryRun] {
+        let refused = shop.plan_with("v2", PlanOptions::default(), depth).await.expect_err("is refused");
+        let refused = refused.to_string();
+        assert!(refused.contains("by kubectl-edit: spec.ingress"), "{refused}");
+    }
+}
+
 /// A field that only the new version has may hold what a person has put there by hand: the last release never set it.
 #[tokio::test(start_paused = true)]
 async fn what_a_person_set_and_no_release_is_not_taken_in_silence() {

@@ -235,6 +235,22 @@ async fn what_somebody_has_turned_off_does_not_serve_and_a_plan_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_somebody_adds_inside_of_a_list_is_told() {
+    let setup = Setup::new(64);
+    let rule = json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]});
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": {"name": "reads", "namespace": "shop"}, "rules": [rule.clone()]});
+    with_object(&setup, "reads", role).await;
+    let mut more = rule;
+    more["resourceNames"] = json!(["one"]);
+    let key = ObjectKey::new(ObjectKind::new("rbac.authorization.k8s.io/v1", "Role"), Some("shop"), "reads");
+    setup.shared.world().edit_as("kubectl-edit", &key, json!({"rules": [more]})).expect("a person may");
+    let (.., drift) = service(&setup, "reads").await;
+    let drift = drift.to_string();
+    assert!(drift.contains("Role/reads: rules [") && drift.contains("(by kubectl-edit)"), "{drift}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_label_that_somebody_has_changed_is_told() {
     let setup = Setup::new(60);
     assert!(succeeded(&setup.deploy("v1").await));
