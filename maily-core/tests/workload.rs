@@ -46,6 +46,17 @@ async fn t18_a_pod_serves_on_after_it_was_told_to_end_and_has_time_left() {
     assert!(worker.at("/spec/template/spec/containers/0/lifecycle").is_none());
 }
 
+/// What one node holds a second pod on another one would wait for.
+#[tokio::test]
+async fn a_volume_of_one_node_means_one_pod() {
+    let replicas = async |volume: &str| {
+        deployment(&format!("port: 80, volumes: {{data: {volume}}}")).await.int("/spec/replicas")
+    };
+    assert_eq!(replicas("{mount: /d, size: 1Gi}").await, Some(1));
+    assert_eq!(replicas("{mount: /d, size: 1Gi, access: many-nodes}").await, Some(2));
+    assert_eq!(replicas("{mount: /d}").await, Some(2));
+}
+
 /// Each rule is worth what turns red without it.
 #[cfg(feature = "planted-defects")]
 #[test]

@@ -238,7 +238,7 @@ async fn around(site: &Site) {
                 json!([{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]),
             ),
             ("/spec/egress/1/to", json!([pods("worker")])),
-            ("/spec/egress/2/to", json!([{"ipBlock": {"cidr": "0.0.0.0/0"}}])),
+            ("/spec/egress/2/to", json!([{"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "::/0"}}])),
         ],
     );
 }

@@ -103,6 +103,37 @@ async fn every_kind_of_workload_is_awaited_and_upgraded() {
     site.run(&["plan", "--version", "v2", "--exit-code"]).expect(0);
 }
 
+/// What cannot be changed in place is compared as the server has it: `1024Mi` is there as `1Gi`.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn amounts_that_the_server_writes_in_its_own_way_are_no_change() {
+    let of = |version: &str, size: &str| {
+        let claim = json!([{"metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}}]);
+        // No claim is bound here, and without pods nobody waits for one.
+        let text = stateful_set(version, json!({}), "Parallel").replace("\"replicas\":3", "\"replicas\":0");
+        let changed =
+            text.replace("\"serviceName\"", &format!("\"volumeClaimTemplates\":{claim},\"serviceName\""));
+        assert_ne!(text, changed);
+        changed
+    };
+    let versions = [("v1", of("v1", "1024Mi")), ("v2", of("v2", "1024Mi")), ("v3", of("v3", "2Gi"))];
+    let site = Site::bound("amounts", &versions).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let set = async || site.get("apps/v1", "StatefulSet", "store").await.expect("is there");
+    let size = "/spec/volumeClaimTemplates/0/spec/resources/requests/storage";
+    assert_eq!(set().await.text(size), Some("1Gi"));
+    let uid = set().await.uid().map(str::to_owned);
+    site.run(&["plan", "--version", "v2"]).expect(0);
+    site.run(&["deploy", "--version", "v2", "--yes"]).expect(0);
+    site.run(&["rollback", "--last-good", "--yes"]).expect(0);
+    assert_eq!(set().await.uid().map(str::to_owned), uid);
+    for command in ["plan", "deploy"] {
+        let refused = site.run(&[command, "--version", "v3"]).expect(1).err;
+        assert!(refused.contains("spec.volumeClaimTemplates cannot be changed in place"), "{refused}");
+    }
+}
+
 /// A version whose pods are doomed is seen at once, and everything is as it was, pods included.
 async fn is_doomed(
     purpose: &str,

@@ -66,6 +66,8 @@ fn amounts_that_nobody_means_are_refused() {
         ("port: 0", "1 to 65535"),
         ("volumes: {d: {mount: /d, size: 10}}", "10Mi"),
         ("volumes: {d: {mount: d}}", "`mount: /d`"),
+        ("scale: 2, volumes: {d: {mount: /d, size: 1Gi}}", "volume `d` is held by one node"),
+        ("volumes: {d: {mount: /d, size: 1Gi}}, scale: 1..2", "`access: many-nodes`"),
         ("volumes: {d: {mount: /d, size: 1Gi, secret: s}}", "one of `size`"),
         ("volumes: {d: {mount: /d, class: gp3}}", "belongs to a volume with a `size`"),
         ("port: 80, health: {ready: health}", "`ready: /health`"),

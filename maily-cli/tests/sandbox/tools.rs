@@ -69,14 +69,14 @@ fn called(desk: &Desk, name: &str) -> String {
 #[test]
 fn a_chart_gets_its_values_and_the_version() {
     let desk = Desk::with(&services(
-        "  search: {helm: {chart: charts/search, release: find, values: ['values/{env}.yaml'], set: {image.tag: '{version}', list: 'a,b'}}}",
+        "  search: {helm: {chart: charts/search, release: find, values: ['values/{env}.yaml'], set: {image.tag: '{version}', list: 'a,b', replicas: 2, port: '80'}}}",
     ));
     program(&desk, "helm", MANIFEST);
     let shown = plan(&desk).expect(0);
     assert!(shown.out.contains("+ ConfigMap rendered"), "{}", shown.out);
     assert_eq!(
         called(&desk, "helm"),
-        "template find charts/search --namespace shop --include-crds --skip-tests --values values/production.yaml --set image.tag=v1 --set list=a\\,b\n"
+        "template find charts/search --namespace shop --include-crds --skip-tests --values values/production.yaml --set-string image.tag=v1 --set-string list=a\\,b --set replicas=2 --set-string port=80\n"
     );
 }
 

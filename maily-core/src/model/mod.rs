@@ -28,8 +28,8 @@ pub(crate) use place::Part;
 pub(crate) use placeholder::expand_words;
 pub use placeholder::{Placeholders, expand};
 pub use project::{
-    Approval, Bundle, ClusterBinding, Environment, Fencing, Gate, GateLook, HelmChart, LoadError, Phase,
-    Project, Retention, Selection,
+    Approval, Bundle, ChartValue, ClusterBinding, Environment, Fencing, Gate, GateLook, HelmChart, LoadError,
+    Phase, Project, Retention, Selection,
 };
 pub use quantity::{Percent, Port, Quantity, Seconds, Status};
 pub use resolve::{NoComponent, Resolved, UnknownEnvironment, UnknownService};

@@ -137,7 +137,18 @@ pub struct HelmChart {
     /// Files of values.
     pub values: Vec<String>,
     /// Single values by path, above those of the files.
-    pub set: Vec<(String, String)>,
+    pub set: Vec<ChartValue>,
+}
+
+/// A single value of a chart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChartValue {
+    /// Path, such as `image.tag`.
+    pub path: String,
+    /// What stands in the file.
+    pub text: String,
+    /// Whether it was quoted: a text, whatever it looks like.
+    pub quoted: bool,
 }
 
 /// A phase.

@@ -9,7 +9,7 @@ use super::{
     manifests::{MOST, SourceError, SourceErrors, read_files, read_manifests, refuse_special},
 };
 use crate::{
-    model::{Bundle, Placeholders, expand, expand_words},
+    model::{Bundle, ChartValue, Placeholders, expand, expand_words},
     program::{self, Limits, ProgramError, Said},
     run::Note,
 };
@@ -206,13 +206,15 @@ pub(super) async fn read(
                 refuse_special(&folder.join(&file), &file)?;
                 args.extend(["--values".to_owned(), file]);
             }
-            for (path, value) in &chart.set {
-                let value = expand_words(value, values).map_err(|message| SourceError::File {
+            for ChartValue { path, text, quoted } in &chart.set {
+                let value = expand_words(text, values).map_err(|message| SourceError::File {
                     path: format!("{}: {path}", chart.chart),
                     message,
                     help: "correct the placeholder".to_owned(),
                 })?;
-                args.extend(["--set".to_owned(), format!("{path}={}", escaped(&value))]);
+                // A version of digits is none the less a text.
+                let how = if *quoted || value != *text { "--set-string" } else { "--set" };
+                args.extend([how.to_owned(), format!("{path}={}", escaped(&value))]);
             }
             let (text, note) = output(tools, "helm", &args, folder).await?;
             (read_manifests(&format!("helm template {}", chart.chart), &text)?, note)

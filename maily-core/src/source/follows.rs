@@ -132,7 +132,7 @@ fn by_path(request: &RenderRequest<'_>) -> bool {
         Bundle::Helm(chart) => {
             names(&chart.chart)
                 || chart.values.iter().any(|path| names(path))
-                || chart.set.iter().any(|(_, value)| names(value))
+                || chart.set.iter().any(|value| names(&value.text))
         }
     };
     let resolved = request.resolved;

@@ -139,7 +139,7 @@ fn network_policy(workload: &Workload, around: &Surroundings<'_>) -> Option<Valu
     }
     // Addresses of managed databases are not known here, and may be any.
     if around.peers.iter().any(Option::is_none) {
-        egress.push(json!({"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}));
+        egress.push(json!({"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "::/0"}}]}));
     }
     Some(
         json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": around.name},

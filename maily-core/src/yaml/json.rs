@@ -57,6 +57,38 @@ fn float(text: &str) -> Option<Value> {
     Number::from_f64(text.parse().ok()?).map(Value::Number)
 }
 
+/// JSON escapes a character beyond the first plane in two halves, and YAML in one piece: the character itself is in both.
+pub(super) fn joined_pairs(text: &str) -> Cow<'_, str> {
+    let mut joined = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        let half = |at: usize| {
+            let digits = escape.get(at..at + 6)?.strip_prefix("\\u")?;
+            u16::from_str_radix(digits, 16).ok()
+        };
+        let pair = half(0).zip(half(6)).map(|(high, low)| [high, low]);
+        let whole =
+            pair.and_then(|pair| String::from_utf16(&pair).ok().filter(|text| text.chars().count() == 1));
+        let (text, length) = match &whole {
+            Some(whole) => (whole.as_str(), 12),
+            // What follows a backslash is no escape of its own.
+            None => {
+                let length = escape.chars().take(2).map(char::len_utf8).sum();
+                (&escape[..length], length)
+            }
+        };
+        joined.push_str(before);
+        joined.push_str(text);
+        rest = &escape[length..];
+    }
+    if joined.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    joined.push_str(rest);
+    Cow::Owned(joined)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -74,5 +106,22 @@ mod tests {
             json!({"a": 420, "b": true, "c": "yes", "d": 1.5, "e": "v1.2.3", "f": 12, "g": null, "h": 1000.0, "i": -7,
                 "j": 31, "k": "10.0.0.1", "l": "5", "m": "1.0.0"})
         );
+    }
+
+    #[test]
+    fn a_text_is_one_by_its_quotes_or_its_tag() {
+        let limits = Limits { bytes: 1000, nodes: 100, depth: 5, documents: 1, aliases: false };
+        let documents = parse("f", "{a: !!str 8080, b: !!str 0123, c: !!str}", limits).expect("is YAML");
+        assert_eq!(to_json(&documents[0]), json!({"a": "8080", "b": "0123", "c": ""}));
+    }
+
+    #[test]
+    fn json_has_characters_in_two_halves() {
+        let limits = Limits { bytes: 1000, nodes: 100, depth: 5, documents: 1, aliases: false };
+        let text = r#"{"a": "go \ud83d\ude80 \n \\ud83d\\ude80", "b\ud83d\ude80": "\u00e9"}"#;
+        let documents = parse("f", text, limits).expect("is JSON");
+        assert_eq!(to_json(&documents[0]), serde_json::from_str::<Value>(text).expect("is JSON"));
+        let half = parse("f", r#"{"a": "\ud83d"}"#, limits).expect_err("is refused");
+        assert!(half.to_string().contains("not YAML"), "{half}");
     }
 }

@@ -1,10 +1,13 @@
 //! The tree.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
-use super::{Diagnostic, Place};
+use super::{Diagnostic, Place, json::joined_pairs};
 
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,7 +142,8 @@ pub fn parse_repeated(
         nodes: 0,
         repeated: Vec::new(),
     };
-    for event in Parser::new_from_str(text) {
+    let joined = if is_json { joined_pairs(text) } else { Cow::Borrowed(text) };
+    for event in Parser::new_from_str(&joined) {
         match event {
             Ok((event, span)) => {
                 builder.take(event, span).map_err(refused)?;
@@ -192,6 +196,7 @@ type Refusal = (Place, String, &'static str);
 
 const NO_ALIASES: &str = "anchors and aliases cannot be used here";
 const WRITTEN_OUT: &str = "write it out wherever it is used";
+const WITHOUT_TAG: &str = "write the value without it; of tags `!!str` alone is read";
 const UNREADABLE: &str =
     "check the indentation, and that quotes and brackets are closed, here and in the lines before";
 const TOO_MUCH: &str = "split it into several files";
@@ -220,8 +225,20 @@ impl Builder {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Refusal> {
         let place = place_of(span);
         match event {
-            Event::Scalar(text, style, anchor, _) => {
-                let quoted = style != ScalarStyle::Plain;
+            Event::Scalar(text, style, anchor, tag) => {
+                let is_text = match &tag {
+                    None => false,
+                    Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => true,
+                    Some(tag) => {
+                        let own = if tag.is_yaml_core_schema() { "!" } else { "" };
+                        return Err((
+                            place,
+                            format!("the tag `!{own}{}` is not read", tag.suffix),
+                            WITHOUT_TAG,
+                        ));
+                    }
+                };
+                let quoted = is_text || style != ScalarStyle::Plain;
                 let node = Node { place, content: Content::Scalar { text: text.into_owned(), quoted } };
                 self.add(node, anchor, 1)
             }
@@ -389,6 +406,8 @@ mod tests {
         assert!(refusal("---\na: 1\n---\na: 1\n---\na: 1\n", LIMITS).contains("more than 2"));
         assert!(refusal(&"[".repeat(40), LIMITS).contains("deep"));
         assert!(refusal(&"a".repeat(20_000), LIMITS).contains("20000 bytes"));
+        assert!(refusal("a: !!int '3'\n", LIMITS).contains("the tag `!!int` is not read"));
+        assert!(refusal("a: !own 3\n", LIMITS).contains("the tag `!own` is not read"));
     }
 
     proptest! {

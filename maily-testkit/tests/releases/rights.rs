@@ -42,7 +42,7 @@ services:
       port: 8000
       scale: 2..4
       config: {a.conf: one}
-      volumes: {data: {mount: /data, size: 1Gi}}
+      volumes: {data: {mount: /data, size: 1Gi, access: many-nodes}}
       ingress: {host: shop.example, tls: shop-tls}
       permissions: [{resources: [widgets], verbs: [list]}]
   web: {needs: [api], workload: {port: 8080, scale: 2, talks-to: [api]}}

@@ -6,6 +6,7 @@ use super::{
     adopted::Cut,
     change::{Observed, is_in_force, settled},
     order::scaled_workloads,
+    replace::replaced_fields,
     wanted::Wanted,
 };
 use crate::{
@@ -14,7 +15,8 @@ use crate::{
 };
 
 /// Wanted objects, each with its service, that are not in force just as they are wanted; where the server need not be
-/// asked about all, those of which an adoption takes something away: what comes instead only it knows.
+/// asked about all, those of which an adoption takes something away, and those that could not be changed in place: what
+/// comes of it only it knows.
 pub(crate) fn to_ask_about<'a>(
     wanted: &'a Wanted,
     observed: &Observed,
@@ -46,9 +48,11 @@ pub(crate) fn to_ask_about<'a>(
         .filter(|(name, _)| moving.contains(name))
         .flat_map(|(name, service)| service.objects.iter().map(move |object| (Some(name), object)));
     let shared = wanted.shared.iter().map(|object| (None, object));
-    let is_cut = |object: &Object| {
-        observed.objects.get(object.key()).is_some_and(|live| Cut::of(live, object).is_some())
+    let is_grave = |object: &Object| {
+        observed.objects.get(object.key()).is_some_and(|live| {
+            Cut::of(live, object).is_some() || !replaced_fields(live, object, None).is_empty()
+        })
     };
-    let asked = |object: &Object| if all { !stands(object) } else { is_cut(object) };
+    let asked = |object: &Object| if all { !stands(object) } else { is_grave(object) };
     shared.chain(of_services).filter(|(_, object)| asked(object)).collect()
 }

@@ -193,7 +193,7 @@ impl Comparison<'_> {
         if let Some(known) = otherwise.filter(|known| known.fingerprint.is_some()) {
             self.note_drift(live, &known.desired);
         }
-        let mut frozen = replaced_fields(&before, aim);
+        let mut frozen = replaced_fields(&before, aim, None);
         let after = match self.observed.dry_runs.get(&key) {
             Some(DryRun::Would(object)) => Some(self.view(object, &scope)),
             // What cannot be changed in place servers refuse in many words.
@@ -203,6 +203,9 @@ impl Comparison<'_> {
             }
             Some(DryRun::Refused(_) | DryRun::Immutable(_)) | None => None,
         };
+        if let Some(after) = after.as_ref().filter(|_| !frozen.is_empty()) {
+            frozen = replaced_fields(&before, aim, Some(after));
+        }
         let unchanged = match &after {
             Some(after) => *after == before,
             None => {

@@ -26,8 +26,9 @@ fn immutable(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// Paths of immutable fields that the wanted object sets to something else than what is there.
-pub(super) fn replaced_fields(live: &Object, desired: &Object) -> Vec<String> {
+/// Paths of immutable fields that the wanted object sets to something else than what is there. `after` is what the server
+/// would make of it, where it was asked: it writes amounts in its own way, and `1024Mi` as `1Gi`.
+pub(super) fn replaced_fields(live: &Object, desired: &Object, after: Option<&Object>) -> Vec<String> {
     let frozen = live.at("/immutable") == Some(&Value::Bool(true));
     let data: &[&str] = if frozen { &["/data", "/binaryData"] } else { &[] };
     // The server keeps the address, or that there is none, where a version says nothing of it any more.
@@ -46,6 +47,7 @@ pub(super) fn replaced_fields(live: &Object, desired: &Object) -> Vec<String> {
             (Some(live), Some(desired)) => !covers(live, desired),
             _ => false,
         })
+        .filter(|path| after.is_none_or(|after| live.at(path) != after.at(path)))
         .chain(address)
         .map(|path| path.trim_start_matches('/').replace('/', "."))
         .collect()

@@ -5,7 +5,7 @@ use super::{
         ServiceName,
         fields::{Errors, Fields, text},
         placeholder::{Placeholders, expand_words},
-        project::{Bundle, HelmChart},
+        project::{Bundle, ChartValue, HelmChart},
         quantity::Status,
         service::{Check, JobSource, Service, Source},
     },
@@ -139,7 +139,12 @@ pub(super) fn bundle(fields: &mut Fields<'_, '_>) -> Option<Bundle> {
         let chart = fields.text("chart").map(|(text, _)| text);
         let release = fields.text("release").map(|(text, _)| text);
         let values = fields.words("values").into_iter().map(|(text, _)| text).collect();
-        let set = pairs(fields.map("set"), errors);
+        let set = fields.map("set").iter().filter_map(|(key, node)| {
+            let text = scalar(node, &key.name, errors)?;
+            let quoted = matches!(node.content, Content::Scalar { quoted: true, .. });
+            Some(ChartValue { path: key.name.clone(), text, quoted })
+        });
+        let set = set.collect();
         if chart.is_none() {
             errors.add(node.place, "the chart is missing", Some("write `chart: FOLDER`".into()));
         }

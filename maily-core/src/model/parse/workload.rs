@@ -4,7 +4,7 @@ use super::{
     super::{
         Percent, Port, ServiceName,
         fields::{Errors, Fields, text, value},
-        workload,
+        workload::{self, VolumeSource},
     },
     amount::range,
     data::{DATA_KEY, config_is_free, data_key, files},
@@ -18,6 +18,8 @@ pub(super) fn workload_of(node: &Node, errors: &Errors<'_>) -> Option<workload::
     let mut fields = Fields::of(node, "a workload", errors)?;
     let port = fields.value::<Port>("port").map(|port| port.0);
     let ports = ports(&mut fields, port);
+    let volumes = volumes(&mut fields);
+    let scale = of_volumes(&volumes, fields.take("scale"), errors);
     let workload = workload::Workload {
         name: label(&mut fields, "name"),
         image: fields.text("image").map(|(text, _)| text),
@@ -27,12 +29,12 @@ pub(super) fn workload_of(node: &Node, errors: &Errors<'_>) -> Option<workload::
         args: phrases(&mut fields, "args"),
         cpu: range(&mut fields, "cpu", "100m..500m"),
         memory: range(&mut fields, "memory", "128Mi..256Mi"),
-        scale: fields.take("scale").and_then(|node| scale(node, errors)).unwrap_or(workload::Scale::Fixed(2)),
+        scale,
         health: fields.take("health").map(|node| health(node, errors)).unwrap_or_default(),
         env: phrase_pairs(&mut fields, "env"),
         secrets: secrets(&mut fields),
         config: files(&mut fields),
-        volumes: volumes(&mut fields),
+        volumes,
         ingress: fields.take("ingress").and_then(|node| ingress(node, errors)),
         permissions: permissions(&mut fields),
         talks_to: fields
@@ -232,6 +234,22 @@ pub(super) fn scale(node: &Node, errors: &Errors<'_>) -> Option<workload::Scale>
         errors.add(share.place, "`cpu` belongs to a range of replicas", Some(help.into()));
     }
     parsed
+}
+
+/// How many pods there are: one where a volume is held by one node, because a second one may be put on another.
+fn of_volumes(volumes: &[workload::Volume], node: Option<&Node>, errors: &Errors<'_>) -> workload::Scale {
+    let held = volumes.iter().find(|volume| matches!(volume.source, VolumeSource::Own { many: false, .. }));
+    let asked = node.and_then(|node| Some((scale(node, errors)?, node.place)));
+    let (Some(volume), Some((asked, place))) = (held, &asked) else {
+        return asked.map_or(workload::Scale::Fixed(if held.is_some() { 1 } else { 2 }), |(asked, _)| asked);
+    };
+    if !matches!(asked, workload::Scale::Fixed(0 | 1)) {
+        let message =
+            format!("volume `{}` is held by one node, and pods on others would wait for it", volume.name);
+        let help = "write `scale: 1`, or `access: many-nodes` where the storage class has that";
+        errors.add(*place, message, Some(help.into()));
+    }
+    asked.clone()
 }
 
 pub(super) fn health(node: &Node, errors: &Errors<'_>) -> workload::Health {
