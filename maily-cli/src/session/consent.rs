@@ -50,7 +50,7 @@ pub(crate) async fn consent(ui: &Ui, wired: &Wired, wish: Wish) -> Result<(), Cl
     }
     // Before the records are read: what is missing among them is written again.
     wired.environment.check().await?;
-    let Some(unfinished) = wired.environment.head().await?.unfinished else { return Ok(()) };
+    let Some(unfinished) = wired.environment.head_to_end().await?.unfinished else { return Ok(()) };
     let run = &unfinished.recorded.run;
     if !ui.can_ask() {
         let (code, message) = if needed {

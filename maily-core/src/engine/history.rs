@@ -77,6 +77,8 @@ pub struct Head {
     pub unfinished: Option<Unfinished>,
     /// The last run, where it has ended and made no release.
     pub ended: Option<Recorded>,
+    /// The last one before it that had a plan, where it has none itself.
+    pub planned: Option<Recorded>,
     /// Runs that claimed the environment and have written nothing yet: whoever comes next closes them first.
     pub pending: Vec<RunId>,
 }
@@ -104,13 +106,15 @@ pub(crate) async fn read_head(
     let (epochs, releases) = futures::future::try_join(claimed(records), list_releases(records)).await?;
     let mut head = Head { epoch: epochs.last().copied(), releases, ..Head::default() };
     let mut last_epoch = None;
+    let known = |head: &Head| head.release.as_ref().map(|(_, release)| release.id);
     if let Some(id) = head.releases.last()
         && let Some(record) = forgive(read_release(records, *id).await, &mut damage)?
     {
         last_epoch = Some(record.epoch);
         head.release = Some((record.run, record.head));
     }
-    // Only the run of the highest epoch that has a journal can be unfinished: nobody starts a run beside one.
+    // Only the run of the highest epoch that has a journal can be unfinished: nobody starts a run beside one. Each says
+    // from which release it began: one that is not on record was made by a run before it.
     for epoch in epochs.iter().rev() {
         if last_epoch == Some(*epoch) {
             break;
@@ -134,21 +138,34 @@ pub(crate) async fn read_head(
             continue;
         };
         match recorded.outcome() {
-            None => head.unfinished = Some(Unfinished { claim, recorded }),
+            None => {
+                let base = recorded.plan.as_ref().and_then(|plan| plan.base);
+                head.unfinished.get_or_insert(Unfinished { claim, recorded });
+                if base > known(&head) {
+                    continue;
+                }
+            }
             Some((Outcome::Succeeded { .. }, Some(_))) if is_planted(Defect::ReleaseNotDerived) => {}
             Some((Outcome::Succeeded { .. }, Some(release))) => {
                 if head.release.as_ref().is_none_or(|(_, known)| known.id < release.id) {
                     record_release(records, &claim.run, *epoch, release).await?;
-                    head.releases.push(release.id);
+                    if !head.releases.contains(&release.id) {
+                        head.releases.push(release.id);
+                    }
                     head.release = Some((claim.run.clone(), release.clone()));
                 }
             }
             Some(_) => {
-                // It says from which release it began: one that is not on record was made by a run before it.
                 let base = recorded.plan.as_ref().map(|plan| plan.base);
-                let known = head.release.as_ref().map(|(_, release)| release.id);
-                head.ended.get_or_insert(recorded);
-                if base.is_none_or(|base| base > known) {
+                match &head.ended {
+                    _ if head.unfinished.is_some() => {}
+                    None => head.ended = Some(recorded),
+                    Some(last) if last.plan.is_none() && base.is_some() => {
+                        head.planned.get_or_insert(recorded);
+                    }
+                    Some(_) => {}
+                }
+                if base.is_none_or(|base| base > known(&head)) {
                     continue;
                 }
             }
@@ -309,15 +326,16 @@ pub(crate) async fn with_objects(
 /// What the last run has made, or found left by the one before it, where it made no release, and what the release in force
 /// has left there: of no release, and whose service it is. What was there before a run of ours is nobody's to take away, and not among it.
 pub(super) fn left(head: &Head, base: Option<&Release>) -> BTreeMap<ObjectKey, Option<String>> {
-    let plan = head.ended.as_ref().and_then(|ended| ended.plan.as_ref());
+    let plan = [&head.ended, &head.planned].into_iter().flatten().find_map(|run| run.plan.as_ref());
     let told =
         base.into_iter().flat_map(|base| &base.left).chain(plan.into_iter().flat_map(|plan| &plan.left));
+    let released = |key: &ObjectKey| base.is_some_and(|base| base.objects.contains_key(key));
+    let told = told.filter(|left| !released(&left.key));
     let mut left: BTreeMap<_, _> = told.map(|left| (left.key.clone(), left.service.clone())).collect();
     for step in plan.into_iter().flat_map(|plan| &plan.steps) {
         for change in step.work.changes() {
             let made = matches!(change.operation, Operation::Create | Operation::Delete);
-            let released = base.is_some_and(|base| base.objects.contains_key(&change.key));
-            if made && !released {
+            if made && !released(&change.key) {
                 left.insert(change.key.clone(), step.service.clone());
             }
         }

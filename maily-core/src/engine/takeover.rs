@@ -93,7 +93,7 @@ impl Environment {
     /// The run that has not ended, where it is the one that is meant.
     async fn open_run(&self, only: Option<&RunId>) -> Result<Option<RunId>, EnvironmentError> {
         self.check().await?;
-        let unfinished = self.head().await?.unfinished;
+        let unfinished = self.head_to_end().await?.unfinished;
         // Before anything is asked of it: a wish stays on record.
         if let Some(plan) = unfinished.as_ref().and_then(|unfinished| unfinished.recorded.plan.as_ref()) {
             self.is_of(&plan.project)?;
@@ -115,7 +115,7 @@ impl Environment {
     ) -> Result<Option<RunEnd>, EnvironmentError> {
         *lease = Some(options.before_any_change(self.lease_of_former(run, wish, options)).await?);
         // The holder may have ended it while we waited for our turn.
-        let head = options.before_any_change(self.head()).await?;
+        let head = options.before_any_change(self.head_to_end()).await?;
         let Some(unfinished) = head.unfinished.clone().filter(|now| now.recorded.run == *run) else {
             return self.ended(run, wish, options).await;
         };

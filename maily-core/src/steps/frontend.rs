@@ -143,8 +143,13 @@ impl Presenting<'_> {
             if look {
                 // A create that was not answered may still land.
                 self.outlast().await?;
-                if let Some(found) = self.surplus(wish, &tags).await? {
-                    return Ok(found);
+                match self.surplus(wish, &tags).await? {
+                    // No host builds again what it could not build.
+                    Some(found) if resumed && matches!(found.state, FrontendState::Failed(_)) => {
+                        self.remove(wish, &found.id).await?;
+                    }
+                    Some(found) => return Ok(found),
+                    None => {}
                 }
             }
             self.context.may_send(self.direction, self.deadline).await?;

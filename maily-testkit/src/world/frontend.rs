@@ -48,6 +48,10 @@ fn refuse<T>(kind: ErrorKind, message: &str) -> Result<T, Refusal> {
     Err(Refusal { kind, message: message.to_owned() })
 }
 
+fn failed() -> FrontendState {
+    FrontendState::Failed("simulated build error".to_owned())
+}
+
 impl Frontend {
     /// A person unsets what its domains show.
     pub fn unset(&mut self) {
@@ -70,6 +74,7 @@ impl World {
         tags: &BTreeMap<String, String>,
     ) -> FrontendDeployment {
         let done = self.now + BUILD;
+        let doomed = self.build_fails(name);
         let frontend = self.frontends.entry(name.to_owned()).or_default();
         frontend.made = frontend.made.max(frontend.deployments.len()) + 1;
         let project = name.split('@').next().unwrap_or(name);
@@ -81,22 +86,31 @@ impl World {
             state: FrontendState::Building,
             tags: tags.clone(),
         };
-        frontend.deployments.push((deployment.clone(), done));
+        let mut kept = deployment.clone();
+        if doomed {
+            kept.state = failed();
+        }
+        frontend.deployments.push((kept, done));
         deployment
+    }
+
+    fn build_fails(&self, name: &str) -> bool {
+        self.faults.iter().any(|fault| match fault {
+            Fault::BuildFails { project } => name.split('@').next() == Some(project),
+            _ => false,
+        })
     }
 
     /// A deployment as it is now.
     fn present(&self, name: &str, deployment: &FrontendDeployment, done: Timestamp) -> FrontendDeployment {
         let mut deployment = deployment.clone();
-        let fails = self.faults.iter().any(|fault| match fault {
-            Fault::BuildFails { project } => name.split('@').next() == Some(project),
-            _ => false,
-        });
-        deployment.state = match (self.now >= done, fails, &deployment.state) {
-            (_, _, FrontendState::Ready) => FrontendState::Ready,
-            (false, ..) => FrontendState::Building,
-            (true, true, _) => FrontendState::Failed("simulated build error".to_owned()),
-            (true, false, _) => FrontendState::Ready,
+        deployment.state = match (self.now >= done, &deployment.state) {
+            (_, FrontendState::Ready) => FrontendState::Ready,
+            (false, _) => FrontendState::Building,
+            // It stays so: a build is made once.
+            (true, FrontendState::Failed(_)) => failed(),
+            (true, FrontendState::Building) if self.build_fails(name) => failed(),
+            (true, FrontendState::Building) => FrontendState::Ready,
         };
         deployment
     }

@@ -353,6 +353,33 @@ async fn what_a_host_cannot_take_back_a_person_unsets() {
     assert_eq!((host.shown().await, host.versions().await.len()), (None, 0));
 }
 
+const BEHIND_A_JOB: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  site: {vercel: {project: site}}
+  migrate: {before: site, job: {command: [up]}}
+";
+
+/// No host builds again what it could not build: whoever goes on has it built anew.
+#[tokio::test(start_paused = true)]
+async fn a_build_that_failed_behind_a_point_of_no_return_is_made_anew_by_who_goes_on() {
+    let mut setup = Setup::of(BEHIND_A_JOB, 39);
+    let host = Lossy::new(&setup);
+    setup.frontend = Some(host.clone());
+    setup.shared.world().faults.push(fault("build-fails site"));
+    let end = setup.deploy("v1").await;
+    assert!(matches!(&end, RunEnd::Stuck { .. }), "{end:?}");
+    setup.shared.world().faults.clear();
+    let resumed = setup.environment().take_over(None, Wish::Resume, &setup.options("second")).await;
+    let end = resumed.expect("goes on").expect("was unfinished");
+    assert!(succeeded(&end), "{end:?}");
+    assert_eq!((host.shown().await.as_deref(), host.versions().await), (Some("v1"), vec!["v1".to_owned()]));
+}
+
 /// Somebody builds a version at the host itself; the id of what came of it.
 async fn build_by_hand(setup: &Setup, host: &Lossy) -> String {
     let made = host.create("site", "by-hand", &BTreeMap::new()).await.expect("is made");

@@ -6,7 +6,11 @@ use std::{
 };
 
 use maily_core::{
-    engine::{Depth, MANAGER, Outcome, Planned, RunEnd, Storage, Wish, planner::PlanOptions},
+    engine::{
+        Claim, Depth, Epoch, MANAGER, Outcome, Planned, RunEnd, RunId, Storage, Wish, history,
+        journal::{JournalEvent, Writer, pack},
+        planner::PlanOptions,
+    },
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster as _, ErrorKind, Precondition, WriteOptions, patch_of},
     runtime::within,
@@ -258,6 +262,73 @@ async fn what_a_run_made_that_was_left_as_it_is_goes_with_the_next_release() {
             RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving: Vec::new() } }
         );
     }
+}
+
+/// A run of v2 with one more object that was ended as it was.
+async fn left_as_it_is(seed: u64) -> Setup {
+    let setup = Setup::of(SHOP, seed);
+    assert!(succeeded(&deploy(&setup, "v1").await));
+    let planned = planned(&setup, "v2", Some(&extra())).await;
+    setup.shared.world().faults.push(fault("never-ready queue@v2"));
+    let (environment, options) = (setup.environment(), setup.options("tester"));
+    let dies = within(&*setup.runtime, Duration::from_secs(5), environment.run(planned, &options)).await;
+    assert!(dies.is_none());
+    setup.shared.world().faults.clear();
+    let left = setup.environment().take_over(None, Wish::Leave, &setup.options("second")).await;
+    let end = left.expect("ends").expect("was unfinished");
+    assert!(matches!(&end, RunEnd::Over { outcome: Outcome::Stuck { .. }, .. }), "{end:?}");
+    setup
+}
+
+/// The first release takes away what no release has.
+async fn takes_the_rest_away(setup: &Setup) {
+    assert!(setup.shared.world().get(extra().key()).is_some());
+    assert!(succeeded(&deploy(setup, "v1").await));
+    assert!(setup.shared.world().get(extra().key()).is_none());
+}
+
+/// A run that wants it as well finds it there, and leaves it there.
+#[tokio::test(start_paused = true)]
+async fn what_a_run_has_left_is_not_forgotten_by_a_retry_that_goes_back() {
+    let setup = left_as_it_is(138).await;
+    setup.shared.world().faults.push(fault("crash queue@v3"));
+    let retry = planned(&setup, "v3", Some(&extra())).await;
+    let end = setup.environment().run(retry, &setup.options("tester")).await.expect("runs");
+    assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    setup.shared.world().faults.clear();
+    takes_the_rest_away(&setup).await;
+}
+
+/// Where it succeeds, it is of its release.
+#[tokio::test(start_paused = true)]
+async fn what_a_run_has_left_is_of_the_release_that_wants_it() {
+    let setup = left_as_it_is(139).await;
+    let retry = planned(&setup, "v3", Some(&extra())).await;
+    let end = setup.environment().run(retry, &setup.options("tester")).await.expect("runs");
+    assert!(succeeded(&end), "{end:?}");
+    let next = planned(&setup, "v4", Some(&extra())).await;
+    assert!(next.plan.left.is_empty(), "{:?}", next.plan.left);
+    takes_the_rest_away(&setup).await;
+}
+
+/// It claimed the environment, and ended before its plan was stored.
+#[tokio::test(start_paused = true)]
+async fn what_a_run_has_left_is_not_forgotten_behind_one_without_a_plan() {
+    let setup = left_as_it_is(140).await;
+    let records = setup.environment().records;
+    let head = history::head(&*records).await.expect("can be read");
+    let (run, epoch) = (RunId::from("20991231-000000-000001"), Epoch(head.epoch.expect("was claimed").0 + 1));
+    let at = setup.runtime.wall();
+    let claim = Claim { format: 1, run: run.clone(), by: "tester".to_owned(), at, nonce: 7 };
+    records.create(&format!("epoch/{:015}", epoch.0), &pack(&claim)).await.expect("is written");
+    let outcome = Outcome::Cancelled { why: "it ended before its plan was stored".to_owned() };
+    let runtime = Arc::clone(&setup.runtime);
+    let mut writer = Writer::new(Arc::clone(&records), Arc::clone(&runtime), run, epoch, 0);
+    let finished = JournalEvent::RunFinished { outcome, release: None, at };
+    writer.append(&[finished], runtime.now() + Duration::from_secs(10)).await.expect("is written");
+    let head = history::head(&*records).await.expect("can be read");
+    assert!(head.ended.is_some_and(|ended| ended.plan.is_none()));
+    takes_the_rest_away(&setup).await;
 }
 
 #[tokio::test(start_paused = true)]

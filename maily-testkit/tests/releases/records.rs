@@ -2,7 +2,7 @@
 
 use maily_core::{
     engine::{
-        EnvironmentError, Outcome, ReleaseId, RunEnd, RunId, What,
+        EnvironmentError, Outcome, ReleaseId, RunEnd, RunId, What, Wish,
         journal::{JournalError, pack},
     },
     model::{Project, Retention, Seconds},
@@ -204,6 +204,64 @@ async fn an_unfinished_run_whose_journal_is_damaged_is_left_behind() {
     let end = environment.run(planned, &options).await.expect("runs");
     assert!(succeeded(&end), "{end:?}");
     assert!(environment.head().await.expect("can be read").unfinished.is_none());
+}
+
+/// A deploy of a version that died after some seconds.
+async fn died(setup: &Setup, run: impl Future<Output = RunEnd>) {
+    let died = maily_core::runtime::within(&*setup.runtime, std::time::Duration::from_secs(12), run).await;
+    assert!(died.is_none(), "{died:?}");
+    setup.shared.world().faults.clear();
+    setup.runtime.sleep(std::time::Duration::from_secs(20)).await;
+}
+
+/// It began because a record is damaged, which stays so: that must not keep anybody from ending it.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_began_anew_and_died_is_ended_in_any_way() {
+    for wish in [Wish::Resume, Wish::Abort, Wish::Leave] {
+        let setup = Setup::new(107);
+        assert!(succeeded(&setup.deploy("v1").await));
+        let environment = setup.environment();
+        damage(&*environment.records, "release/000000001").await;
+        let (resolved, options) = (setup.resolved(), setup.options("tester"));
+        let anew = DeployRequest { anew: true, ..DeployRequest::new("v2".parse().expect("a version")) };
+        setup.shared.world().faults.push(crate::setup::fault("never-ready api@v2"));
+        let planned = prepare(&environment, &resolved, &anew, &ProgramTools, &options).await;
+        let planned = planned.expect("is planned");
+        died(&setup, async { environment.run(planned, &options).await.expect("runs") }).await;
+        let end = setup.environment().take_over(None, wish, &setup.options("second")).await;
+        let end = end.expect("is ended").expect("was unfinished");
+        let fits = match wish {
+            Wish::Resume => succeeded(&end),
+            Wish::Abort => matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }),
+            Wish::Leave => matches!(&end, RunEnd::Over { outcome: Outcome::Stuck { .. }, .. }),
+        };
+        assert!(fits, "{wish:?}: {end:?}");
+    }
+}
+
+/// Whoever goes on makes the release after the one from which his run began.
+#[tokio::test(start_paused = true)]
+async fn a_release_that_was_deleted_under_a_run_keeps_its_number() {
+    let setup = Setup::new(108);
+    for version in ["v1", "v2"] {
+        assert!(succeeded(&setup.deploy(version).await));
+    }
+    setup.shared.world().faults.push(crate::setup::fault("never-ready api@v3"));
+    died(&setup, setup.deploy("v3")).await;
+    let environment = setup.environment();
+    environment.records.delete("release/000000002").await.expect("is deleted");
+    let head = environment.head().await.expect("can be read");
+    assert_eq!(head.release.expect("is in force").1.versions["api"], "v2");
+    assert!(head.unfinished.is_some() && head.ended.is_none());
+    let end = environment.take_over(None, Wish::Resume, &setup.options("second")).await;
+    let end = end.expect("goes on").expect("was unfinished");
+    let made = ReleaseId(3);
+    assert!(
+        matches!(&end, RunEnd::Over { outcome: Outcome::Succeeded { release, .. }, .. } if *release == made),
+        "{end:?}"
+    );
+    let release = maily_core::engine::history::release(&*environment.records, ReleaseId(2)).await;
+    assert_eq!(release.expect("can be read").expect("is there").head.versions["api"], "v2");
 }
 
 #[tokio::test(start_paused = true)]

@@ -118,6 +118,17 @@ impl Environment {
         self.read(|records| history::head(records).boxed()).await
     }
 
+    /// The same for who ends the run that has not ended: what is damaged beside it does not keep him from that.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub async fn head_to_end(&self) -> Result<Head, EnvironmentError> {
+        match self.read(|records| history::read_head(records).boxed()).await? {
+            (head, Some(damage)) if head.unfinished.is_none() => Err(damage.into()),
+            (head, _) => Ok(head),
+        }
+    }
+
     /// Reads something of the records, again while they cannot be reached for the moment.
     ///
     /// # Errors

@@ -30,7 +30,13 @@ impl Order<'_> {
             let ours = observed.objects.get(key).is_some_and(|live| comparison.is_ours(live));
             // What a part leaves out the plan notes elsewhere.
             let is_left_out = wanted.left_out.iter().any(|object| object.key() == key);
-            if !ours || kept.contains(key) && !is_left_out {
+            if !ours {
+                continue;
+            }
+            let left = Left { service: owner.map(str::to_owned), key: key.clone() };
+            if kept.contains(key) && !is_left_out {
+                // With this plan it is of a release; where that goes back, it is of none still.
+                self.left.push(left);
                 continue;
             }
             let covers = wanted.prune_shared || owner.is_some_and(|service| wanted.prune.contains(service));
@@ -45,7 +51,7 @@ impl Order<'_> {
                 );
                 comparison.notes.push(Note { topic: "left".into(), text });
             }
-            self.left.push(Left { service: owner.map(str::to_owned), key: key.clone() });
+            self.left.push(left);
         }
         // The other way round than they were made.
         for (key, released) in base.into_iter().flat_map(|base| base.objects.iter().rev()) {
