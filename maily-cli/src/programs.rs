@@ -18,7 +18,7 @@ pub(crate) struct ToldTools {
 
 impl ToldTools {
     pub(crate) fn new(ui: &Ui) -> Self {
-        Self { tell: Box::new(ui.teller()), mark: ui.paint.warn("!") }
+        Self { tell: Box::new(ui.teller()), mark: ui.beside.warn("!") }
     }
 }
 

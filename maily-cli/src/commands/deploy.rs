@@ -16,7 +16,8 @@ use crate::{
     exit::{CliError, Code},
     file,
     render::{Ui, quoted},
-    session::{self, carry_out, components, deploy_request, depth, fulfil, in_turn, look, prepare},
+    session::{self, carry_out, components, deploy_request, depth, fulfil, look, prepare, take_up},
+    signals::unless_stopped,
     wire::{Wired, Workshop, project_path},
 };
 
@@ -82,7 +83,7 @@ pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Resu
         if let Some(path) = &args.out {
             wired.environment.keep_values(&planned).await?;
             file::write(path, &planned.plan.to_text())?;
-            let apply = ui.tool.call(&format!("apply {}", path.display()));
+            let apply = ui.tool.call(&format!("apply {}", quoted(&path.display().to_string())));
             ui.tell(&format!("saved; carry it out with `{apply}`"));
         }
         // Without a step a deploy of it would only look, and find that out.
@@ -117,9 +118,8 @@ pub(super) async fn apply(ui: &Ui, globals: &Globals, args: &ApplyCommand) -> Re
     let name = plan.environment.clone();
     let anew = anew(&plan, &args.plan);
     let applied = in_environment(globals, Some(&name), async |wired| {
-        in_turn(ui, wired, &args.run.turn.wait).await?;
-        let planned = wired.environment.adopt_plan(plan).await?;
-        let again = ui.tool.call(&format!("apply {} --yes", args.plan.display()));
+        let planned = unless_stopped(take_up(ui, wired, plan, &args.run.turn.wait)).await??;
+        let again = ui.tool.call(&format!("apply {} --yes", quoted(&args.plan.display().to_string())));
         let again = format!("say `--yes` once the plan is reviewed: `{again}`");
         carry_out(ui, wired, planned, &args.run, false, &again).await
     });
@@ -168,6 +168,7 @@ pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand)
             let wanted = wanted.map_err(|error| CliError::of_rollback(error, &environment.name))?;
             session::plan(ui, wired, seen, &wanted, &args.plan, how).await
         };
+        let plan = async || unless_stopped(plan()).await?;
         fulfil(ui, wired, &args.run, args.dry_run, LOOK_FIRST, plan).await
     })
     .await
@@ -176,10 +177,14 @@ pub(super) async fn rollback(ui: &Ui, globals: &Globals, args: &RollbackCommand)
 pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> Result<Code, CliError> {
     in_environment(globals, args.env.env.as_deref(), async |wired| {
         let how = depth(&args.run, args.dry_run);
-        let seen = look(ui, wired, &args.run.turn.wait).await?;
+        let seen = unless_stopped(look(ui, wired, &args.run.turn.wait)).await??;
         if seen.base.is_none() {
             released(wired, &seen, &args.components)?;
-            ui.unchanged(&wired.environment.name, "nothing was released yet: nothing to remove")?;
+            let nothing = "nothing was released yet: nothing to remove";
+            match args.dry_run && !ui.is_json() {
+                true => ui.print_text(&format!("{}: {nothing}", wired.environment.name))?,
+                false => ui.unchanged(&wired.environment.name, nothing)?,
+            }
             return Ok(Code::Done);
         }
         // What was read is good for the first plan.
@@ -197,6 +202,7 @@ pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> 
             release::note_found(&mut wanted, base, wired.environment.read(first).await)?;
             session::plan(ui, wired, seen, &wanted, &PlanArgs::default(), how).await
         };
+        let plan = async || unless_stopped(plan()).await?;
         fulfil(ui, wired, &args.run, args.dry_run, LOOK_FIRST, plan).await
     })
     .await
@@ -231,7 +237,7 @@ pub(super) async fn part(
     version: &Version,
     args: &crate::args::PhasedCommand,
 ) -> Result<(Code, bool), CliError> {
-    let wired = workshop.wire(Some(environment)).await?;
+    let wired = unless_stopped(workshop.wire(Some(environment))).await??;
     // A plan is of all phases.
     let again = match &phases {
         Some(_) => LOOK_FIRST.to_owned(),

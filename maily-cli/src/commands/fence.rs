@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     args::BindArgs,
-    exit::{CliError, Code},
+    exit::CliError,
     render::Ui,
     wire::runtime,
 };
@@ -68,10 +68,10 @@ impl Settled {
             ));
         }
         if let Some(warning) = &self.warning {
-            ui.tell(&format!("{} {warning}", ui.paint.warn("!")));
+            ui.caution(warning);
         }
         if let Some(help) = &self.help {
-            ui.tell(&format!("{}: {}", ui.paint.strong("help"), ui.tool.in_text(help)));
+            ui.insist(&format!("{}: {}", ui.beside.strong("help"), ui.tool.in_text(help)));
         }
         if let Some(kept) = self.kept {
             ui.tell(kept);
@@ -91,13 +91,9 @@ pub(super) async fn settle(
 ) -> Result<Settled, CliError> {
     let fence = Fence::new(Arc::clone(&cluster), runtime(), bound.name, bound.namespace);
     let mut settled = Settled::default();
-    let mut now = if bound.moved { Fencing::None } else { bound.recorded };
+    let written = if bound.moved { Fencing::None } else { bound.recorded };
+    let mut now = written;
     if args.install_fence {
-        if !bound.exists {
-            let message =
-                format!("namespace `{}` does not exist: the fence cannot be installed", bound.namespace);
-            return Err(CliError::new(Code::Failed, message).help("make it with `--create-namespace`"));
-        }
         let records = ClusterRecords::new(cluster, bound.name, bound.namespace);
         let claimed = head(&records).await?.epoch.unwrap_or_default();
         match fence.install(claimed).await {
@@ -124,7 +120,7 @@ pub(super) async fn settle(
         settled.help = Some(format!("install one: `mailyctl env bind {} --install-fence`", bound.name));
     }
     settled.recorded = now.as_str();
-    if now != bound.recorded {
+    if now != written {
         record(bound, now)?;
     }
     Ok(settled)

@@ -50,7 +50,8 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
     };
     tokio::select! {
         biased;
-        _ = tokio::signal::ctrl_c() => Ok(Code::Done),
+        // Who follows ends it so; who does not has not had all.
+        _ = tokio::signal::ctrl_c() => Ok(if args.follow { Code::Done } else { Code::Interrupted }),
         () = render::unread() => Ok(Code::Done),
         told = tell(ui, args, &service, &environment.name, logs) => told.map(|()| Code::Done),
     }

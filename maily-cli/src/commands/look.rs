@@ -87,7 +87,7 @@ async fn elsewhere(ui: &Ui, wired: &Wired) -> Result<(), CliError> {
         let places: Vec<String> = places.iter().map(|name| format!("`{name}`")).collect();
         ui.tell(&format!(
             "{} nothing is on record in namespace `{}`, but in {}: `namespace` in the project file says which one is meant",
-            ui.paint.warn("!"),
+            ui.beside.warn("!"),
             environment.namespace,
             places.join(", ")
         ));
@@ -108,7 +108,8 @@ pub(super) async fn history(ui: &Ui, globals: &Globals, args: &HistoryCommand) -
         if runs.is_empty() && globals.sandbox {
             elsewhere(ui, &wired).await?;
         }
-        ui.print(&render::history(&runs, runtime().wall(), render::columns_of_terminal(), ui.paint))?;
+        let history = render::history(&runs, runtime().wall(), render::columns_of_terminal(), ui.paint);
+        ui.print(&ui.tool.in_text(&history))?;
     }
     Ok(Code::Done)
 }
@@ -145,7 +146,7 @@ pub(super) async fn run(
             recorded.events.iter().map(|(epoch, event)| json!({"epoch": epoch, "entry": event})).collect();
         ui.document("run", &json!({"summary": summary, "plan": recorded.plan, "events": events}))?;
     } else {
-        ui.print_text(&render::run(&summary, &recorded, ui.paint))?;
+        ui.print_text(&ui.tool.in_text(&render::run(&summary, &recorded, ui.paint)))?;
     }
     Ok(Code::Done)
 }

@@ -160,7 +160,7 @@ async fn seen_on_staging(
         }
     };
     if args.run.yes && args.run.turn.reason.is_some() {
-        ui.tell(&format!("{} {message}", ui.paint.warn("!")));
+        ui.tell(&format!("{} {message}", ui.beside.warn("!")));
         return Ok(());
     }
     if !args.run.yes && ui.can_ask() {

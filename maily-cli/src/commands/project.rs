@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use maily_core::{
-    model::{EnvironmentName, LoadError, Project, ProjectName, Version, bind_environment},
+    model::{
+        EnvironmentName, Fencing, LoadError, Project, ProjectName, Version, bind_environment, record_fence,
+    },
     object::{ObjectKey, ObjectKind},
     provider::{Cluster as _, Precondition, WriteOptions},
     source::{DeriveRequest, derive},
@@ -59,7 +61,7 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
                 .help(render::there_are(&derived.services)));
             }
             for remark in &derived.remarks {
-                ui.tell(&format!("{} {remark}", ui.paint.warn("!")));
+                ui.tell(&format!("{} {remark}", ui.beside.warn("!")));
             }
             remarks = derived.remarks;
             derived.text
@@ -72,7 +74,7 @@ pub(super) fn init(ui: &Ui, globals: &Globals, args: &InitArgs) -> Result<Code, 
         let services: Vec<String> = project.services.keys().map(ToString::to_string).collect();
         ui.document(
             "init",
-            &json!({"file": path, "project": project.name.to_string(), "services": services, "remarks": remarks}),
+            &json!({"file": path.display().to_string(), "project": project.name.to_string(), "services": services, "remarks": remarks}),
         )?;
     } else {
         let services = render::several(project.services.len(), "service");
@@ -144,6 +146,21 @@ pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<
     let namespace = becomes.namespace.clone();
     let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, &namespace);
     let there = cluster.get(&key).await?;
+    if there.is_none() && !args.create_namespace && args.install_fence {
+        let message = format!("namespace `{namespace}` does not exist: the fence cannot be installed");
+        return Err(CliError::new(Code::Failed, message).help("make it with `--create-namespace`"));
+    }
+    // With another authority it is the same cluster, and what stands in it stays.
+    let moved = known.is_some_and(|known| {
+        known.namespace != namespace || former.is_none_or(|former| former.uid != info.identity.uid)
+    });
+    let recorded = known.map(|known| known.fence).unwrap_or_default();
+    // A fence is its binding's: until there is one here, whatever comes between, the file says so.
+    let edited = match moved && recorded == Fencing::Installed {
+        true => record_fence(&edited, &origin, &name, Fencing::None)
+            .map_err(|error| CliError::usage(error.to_string()))?,
+        false => edited,
+    };
     if there.is_none() && args.create_namespace {
         let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         let object = maily_core::object::Object::from_value(body)
@@ -159,11 +176,8 @@ pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<
         name: &name,
         namespace: &namespace,
         exists: there.is_some() || args.create_namespace,
-        recorded: known.map(|known| known.fence).unwrap_or_default(),
-        // With another authority it is the same cluster, and what stands in it stays.
-        moved: known.is_some_and(|known| {
-            known.namespace != namespace || former.is_none_or(|former| former.uid != info.identity.uid)
-        }),
+        recorded,
+        moved,
     };
     let fence = fence::settle(cluster, &bound, args).await?;
     if ui.is_json() {
@@ -176,13 +190,13 @@ pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<
         if let Some(former) = moved.map(|known| &known.namespace) {
             ui.tell(&format!(
                 "{} it was in namespace `{former}` until now: what is released and on record there stays there",
-                ui.paint.warn("!")
+                ui.beside.warn("!")
             ));
         }
         if !bound.exists {
             ui.tell(&format!(
                 "{} namespace `{namespace}` does not exist yet: {} makes it",
-                ui.paint.warn("!"),
+                ui.beside.warn("!"),
                 ui.tool.in_text(&format!("`mailyctl env bind {name} --create-namespace`"))
             ));
         }

@@ -48,7 +48,7 @@ pub(super) async fn sandbox(ui: &Ui, globals: &Globals, command: &SandboxCommand
             save(&sandbox)?;
             ui.tell(&told);
             if let Some(remark) = remark {
-                ui.tell(&format!("{} {remark}", ui.paint.warn("!")));
+                ui.tell(&format!("{} {remark}", ui.beside.warn("!")));
             }
         }
         SandboxCommand::Fault(FaultCommand::Clear) => {

@@ -8,7 +8,7 @@ use crate::{
     args::Args,
     complete,
     exit::{CliError, Code},
-    render::{Ui, several},
+    render::{Ui, quoted, several},
 };
 
 pub(super) fn completions(ui: &Ui, shell: clap_complete::Shell) -> Result<Code, CliError> {
@@ -34,7 +34,7 @@ pub(super) fn man(ui: &Ui, folder: &Path) -> Result<Code, CliError> {
         "wrote {} to `{}`: `man -l {}`",
         several(count, "man page"),
         folder.display(),
-        folder.join("mailyctl.1").display()
+        quoted(&folder.join("mailyctl.1").display().to_string())
     ));
     Ok(Code::Done)
 }

@@ -63,6 +63,8 @@ pub(crate) enum Form {
 pub(crate) struct Ui {
     pub(crate) form: Form,
     pub(crate) paint: Paint,
+    /// The same for standard error.
+    pub(crate) beside: Paint,
     quiet: bool,
     verbose: bool,
     /// How this program is called here.
@@ -106,6 +108,13 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// What a stream is painted with: colours are for terminals that have them, and for who asks for them.
+fn colours(terminal: bool) -> Paint {
+    let has = terminal && variable("TERM").is_none_or(|term| term != "dumb");
+    let forced = variable("CLICOLOR_FORCE").is_some_and(|force| force != "0");
+    Paint { on: variable("NO_COLOR").is_none() && (has || forced) }
+}
+
 impl Ui {
     pub(crate) fn new(globals: &Globals) -> Self {
         let terminal = io::stdout().is_terminal() && variable("TERM").is_none_or(|term| term != "dumb");
@@ -118,10 +127,10 @@ impl Ui {
             Output::Auto if terminal && io::stderr().is_terminal() && github.is_none() => Form::Live,
             Output::Auto => Form::Log,
         };
-        let colour = variable("NO_COLOR").is_none() && (terminal || variable("CLICOLOR_FORCE").is_some());
         Self {
             form,
-            paint: Paint { on: colour && form != Form::Json },
+            paint: if form == Form::Json { Paint::default() } else { colours(io::stdout().is_terminal()) },
+            beside: colours(io::stderr().is_terminal()),
             quiet: globals.quiet,
             verbose: globals.verbose > 0,
             tool: Tool::of(globals),
@@ -181,7 +190,7 @@ impl Ui {
     pub(crate) fn caution(&self, text: &str) {
         match self.is_json() {
             true => warning(text),
-            false => self.insist(&format!("{} {text}", self.paint.warn("!"))),
+            false => self.insist(&format!("{} {text}", self.beside.warn("!"))),
         }
     }
 
@@ -278,7 +287,9 @@ impl Ui {
 
     /// Ends the showing of a run with what came of it. What cannot be printed changes nothing about that.
     pub(crate) fn finished(&self, show: Show, environment: &str, end: &RunEnd) {
-        let report = outcome::report(environment, end, self.paint, &self.tool);
+        let good = outcome::is_good(end);
+        let paint = if good { self.paint } else { self.beside };
+        let report = outcome::report(environment, end, paint, &self.tool);
         if let Some(github) = &self.github {
             github.end(environment, end, &outcome::report(environment, end, Paint::default(), &self.tool));
         }
@@ -286,7 +297,6 @@ impl Ui {
             Show::Live(live) => written(&live.finish()),
             Show::Plain(_) => Ok(()),
         };
-        let good = outcome::is_good(end);
         let last = match end {
             RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving } } if self.is_json() => {
                 let mut line = json!({"format": FORMAT, "event": "unchanged", "environment": environment});
@@ -322,7 +332,7 @@ fn written(text: &str) -> io::Result<()> {
 
 /// Says what went wrong beside what was asked for.
 pub(crate) fn warning(message: &str) {
-    let paint = Paint { on: variable("NO_COLOR").is_none() && io::stderr().is_terminal() };
+    let paint = colours(io::stderr().is_terminal());
     let line = format!("{}: {message}", paint.warn("warning"));
     let _ = writeln!(io::stderr().lock(), "{}", beside_results(&line));
 }
@@ -376,8 +386,9 @@ pub(crate) fn error(error: &CliError, globals: &Globals) {
         let _ = writeln!(err, "{document}");
         return;
     }
-    let paint = Paint { on: variable("NO_COLOR").is_none() && io::stderr().is_terminal() };
-    let mut text = marked(error.message.trim_end(), &format!("{}: ", paint.bad("error")));
+    let paint = colours(io::stderr().is_terminal());
+    let message = tool.in_text(error.message.trim_end());
+    let mut text = marked(&message, &format!("{}: ", paint.bad("error")));
     if let Some(help) = help {
         text.push_str(&format!("\n  {}: {help}", paint.strong("help")));
     }

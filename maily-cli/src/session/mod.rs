@@ -9,4 +9,4 @@ mod turn;
 pub(crate) use consent::{ask, consent};
 pub(crate) use planning::{components, deploy_request, depth, plan, prepare};
 pub(crate) use run::{carry_out, fulfil, take_over};
-pub(crate) use turn::{Seen, hearing, in_turn, look};
+pub(crate) use turn::{Seen, hearing, look, take_up};

@@ -80,7 +80,7 @@ pub(crate) async fn carry_out(
         };
         for note in planned.plan.notes.iter().filter(told) {
             let text = ui.tool.in_text(&crate::render::plain(&note.text));
-            ui.tell(&format!("{} {}: {text}", ui.paint.warn("!"), note.topic));
+            ui.tell(&format!("{} {}: {text}", ui.beside.warn("!"), note.topic));
         }
     }
     let back = matches!(planned.plan.goal, Goal::Rollback { .. });

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use maily_core::engine::{Event, Head, Listener, RunOptions, What, history::Release};
+use maily_core::engine::{Event, Head, Listener, Plan, Planned, RunOptions, What, history::Release};
 
 use crate::{
     args::WaitArgs,
@@ -19,14 +19,20 @@ pub(crate) struct Seen {
 
 /// Reads the records, in one's turn; somebody else's unfinished run is an error.
 pub(crate) async fn look(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<Seen, CliError> {
-    let head = in_turn(ui, wired, wait).await?;
+    let head = wired.environment.turn(&turn(ui, wired, wait)?).await?;
     let base = wired.environment.released(&head).await?;
     Ok(Seen { head, base })
 }
 
-/// Waits for one's turn, and reads the records' head in it.
-pub(crate) async fn in_turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<Head, CliError> {
-    Ok(wired.environment.turn(&turn(ui, wired, wait)?).await?)
+/// Takes a saved plan up, in one's turn.
+pub(crate) async fn take_up(
+    ui: &Ui,
+    wired: &Wired,
+    plan: Plan,
+    wait: &WaitArgs,
+) -> Result<Planned, CliError> {
+    wired.environment.turn(&turn(ui, wired, wait)?).await?;
+    Ok(wired.environment.adopt_plan(plan).await?)
 }
 
 /// How to wait for one's turn: as long as the command line says, telling who is waited for.

@@ -50,12 +50,34 @@ fn a_terminal_has_colour_unless_it_is_not_wanted() {
     );
 }
 
+/// What stands beside the results goes elsewhere than they do.
+#[test]
+fn each_stream_has_the_colours_that_it_can_show() {
+    let desk = released();
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "api@v2.0.0"]).expect(0);
+    let sent = |args: &str| {
+        let mut shell = Command::new("sh");
+        let tool = with(&desk, &[], &[]).get_program().to_owned();
+        shell.current_dir(desk.path()).env_remove("NO_COLOR").env("TOOL", tool);
+        shell.args(["-c", &format!("\"$TOOL\" --sandbox {args}")]);
+        terminal::run(shell, 80, None)
+    };
+    let (code, _) = sent("deploy --env production --version v2.0.0 --yes 2>told");
+    assert_eq!(code, 3);
+    let told = std::fs::read_to_string(desk.path().join("told")).expect("is written");
+    assert!(told.contains("rolled back") && styles(&told).is_empty(), "{told:?}");
+    let unknown = ["status", "--env", "prodction"];
+    let dumb = terminal::run(with(&desk, &[("TERM", "dumb")], &unknown), 80, None).1;
+    assert!(styles(&dumb).is_empty() && dumb.contains("prodction"), "{dumb:?}");
+}
+
 #[test]
 fn a_pipe_has_no_colour_unless_it_is_forced() {
     let desk = released();
     let out = |variables: &[(&str, &str)], args: &[&str]| done(with(&desk, variables, args)).expect(0).out;
     assert!(styles(&out(&[], &STATUS)).is_empty());
     assert!(!styles(&out(&[("CLICOLOR_FORCE", "1")], &STATUS)).is_empty());
+    assert!(styles(&out(&[("CLICOLOR_FORCE", "0")], &STATUS)).is_empty());
     assert!(styles(&out(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], &STATUS)).is_empty());
     assert!(styles(&out(&[("CLICOLOR_FORCE", "1")], &[&STATUS[..], &["-o", "json"]].concat())).is_empty());
 }

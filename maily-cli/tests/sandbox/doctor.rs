@@ -204,6 +204,14 @@ async fn the_role_to_ask_for_is_printed_alone() {
     assert_eq!(document["role"], role.out.as_str());
 }
 
+/// Whoever sends it to a file has a manifest there, or nothing.
+#[test]
+fn where_no_role_can_be_derived_none_is_printed() {
+    let desk = Desk::example();
+    let done = desk.run(&["doctor", "--role", "--env", "production"]).expect(1);
+    assert!(done.out.is_empty() && done.err.contains("production"), "{done:?}");
+}
+
 #[test]
 fn the_manual_shows_the_role_as_it_is_printed() {
     let desk = Desk::with(&services("  web: {workload: {port: 80}}\n  work: {workload: {command: [work]}}"));

@@ -63,6 +63,26 @@ async fn another_authority_of_the_bound_cluster_is_told_as_one() {
     run(&["history"]).expect(0);
 }
 
+/// A fence is its binding's: no other cluster is on record with it before it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_that_cannot_be_installed_elsewhere_is_not_on_record_for_there() {
+    let server = server().await;
+    let text = "maily: 1\nproject: shop\nenvironments: {production: {namespace: shop, fence: installed, cluster: {context: c, identity: {uid: other}}}}\n\
+         services: {web: {image: 'r.example/web:{version}', workload: {port: 80}}}\n";
+    let desk = Desk::with(text);
+    desk.write("kubeconfig", &kubeconfig(&server));
+    let bind = |more: &[&str]| {
+        desk.run(&[&["--kubeconfig", "kubeconfig", "env", "bind", "production", "--rebind"], more].concat())
+    };
+    let file = || std::fs::read_to_string(desk.path().join("maily.yaml")).expect("can be read");
+    let refused = bind(&["--install-fence"]).expect(1).err;
+    assert!(refused.contains("namespace `shop` does not exist"), "{refused}");
+    assert_eq!(file(), text);
+    let told = bind(&["-q"]).expect(0).err;
+    assert!(told.contains("the fence of `production` was that of the former binding"), "{told}");
+    assert!(!file().contains("installed") && !file().contains("other"), "{}", file());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_records_of_another_cluster_are_not_shown_and_do_not_count() {
     let server = server().await;

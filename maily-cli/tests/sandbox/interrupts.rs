@@ -278,6 +278,32 @@ fn a_second_interrupt_ends_at_once_and_the_run_can_be_taken_back() {
 }
 
 #[test]
+fn who_waits_in_line_is_stopped_whatever_he_waits_for() {
+    let desk = Desk::example();
+    desk.sandbox(&["plan", "--env", "production", "--version", "v1.0.0", "--out", "plan.json"]).expect(0);
+    let mut living = begun(&desk);
+    for command in [
+        &["rollback", "--env", "production", "--last-good"][..],
+        &["remove", "--env", "production", "--components", "email"],
+        &["apply", "plan.json"],
+    ] {
+        let all = [&["--sandbox"], command, &["--yes", "--wait-lock", "60s"]].concat();
+        let waits = hearing_hangups(&desk.command(&all))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        std::thread::sleep(Duration::from_secs(2));
+        interrupt(&waits);
+        let (code, err) = end(waits);
+        assert_eq!(code, 130, "{command:?}: {err}");
+        assert!(err.contains("interrupted before any change"), "{command:?}: {err}");
+    }
+    living.kill().expect("is killed");
+    living.wait().expect("is gone");
+}
+
+#[test]
 fn a_takeover_that_waits_for_a_lease_ends_at_once_and_has_taken_nothing() {
     let desk = Desk::example();
     let mut child = begun(&desk);

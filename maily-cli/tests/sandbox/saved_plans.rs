@@ -30,6 +30,15 @@ fn state(desk: &Desk) -> (Value, usize) {
 }
 
 #[test]
+fn a_file_with_a_space_in_its_name_is_told_as_a_shell_reads_it() {
+    let desk = small();
+    let told = desk.sandbox(&["plan", "--env", "production", "--version", "v1", "--out", "my plan.json"]);
+    assert!(told.expect(0).err.contains("`mailyctl --sandbox apply 'my plan.json'`"));
+    let asked = desk.sandbox(&["apply", "my plan.json"]).expect(2).err;
+    assert!(asked.contains("`mailyctl --sandbox apply 'my plan.json' --yes`"), "{asked}");
+}
+
+#[test]
 fn a_plan_for_another_environment_is_refused_with_its_name() {
     let desk = small();
     save(&desk, "v1", "p.json");

@@ -1,5 +1,7 @@
 //! From YAML to JSON as the clients of Kubernetes read it.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Number, Value};
 
 use super::{Content, Node};

@@ -113,17 +113,22 @@ pub(super) async fn doctor(ui: &Ui, globals: &Globals, args: &DoctorCommand) -> 
             // The manifest is the result; what was found stands beside it.
             (false, Some(role)) => {
                 match report.is_bad() {
-                    true => ui.insist(report.text(ui.paint).trim_end()),
-                    false => ui.tell(report.text(ui.paint).trim_end()),
+                    true => ui.insist(report.text(ui.beside).trim_end()),
+                    false => ui.tell(report.text(ui.beside).trim_end()),
                 }
                 ui.print(&format!("{between}{role}"))?;
                 between = "---\n";
             }
+            // None could be derived, and what was found is no manifest.
+            (false, None) if args.role => ui.insist(report.text(ui.beside).trim_end()),
             (false, None) => ui.print_text(&report.text(ui.paint))?,
         }
     }
     if !ui.is_json() && !args.role {
-        ui.tell("doctor looks at what a release needs, not at whether services serve: `mailyctl status` shows that");
+        let status = ui.tool.call("status");
+        ui.tell(&format!(
+            "doctor looks at what a release needs, not at whether services serve: `{status}` shows that"
+        ));
     }
     Ok(code)
 }
