@@ -11,12 +11,7 @@ use maily_core::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{
-    args::BindArgs,
-    exit::CliError,
-    render::Ui,
-    wire::runtime,
-};
+use crate::{args::BindArgs, exit::CliError, render::Ui, wire::runtime};
 
 /// What `--remove-fence` leaves.
 const KEPT: &str = "the policy `maily-fence` and the binding `maily-fence.anchor` stay: they judge nothing, other \

@@ -17,7 +17,7 @@ use maily_testkit::sim::Mode;
 use crate::{
     args::{Args, Command, EnvCommand, Globals, ShowCommand},
     exit::{CliError, Code},
-    render::Ui,
+    render::{Ui, of_environment},
     session,
     wire::{Wired, Workshop},
 };
@@ -83,5 +83,12 @@ async fn in_environment(
     let wired = workshop.wire(name).await?;
     let result = act(&wired).await;
     workshop.close();
-    result
+    result.map_err(|error| match wired.resolved.project.environments.len() {
+        0 | 1 => error,
+        _ => CliError {
+            message: of_environment(&error.message, &wired.environment.name),
+            help: error.help.map(|help| of_environment(&help, &wired.environment.name)),
+            ..error
+        },
+    })
 }

@@ -39,7 +39,7 @@ pub(crate) use paint::Paint;
 pub(crate) use stream::unread;
 pub(crate) use tables::{environments, fence, looked, release, run, see_run, status, values, ways_on};
 pub(crate) use text::{by_the_clock, plain, several, there_are};
-pub(crate) use tool::{Tool, quoted};
+pub(crate) use tool::{Tool, of_environment, quoted};
 
 /// Version of the documents of `--output json`.
 pub(crate) const FORMAT: u32 = 1;

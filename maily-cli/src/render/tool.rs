@@ -2,6 +2,9 @@
 
 use crate::args::Globals;
 
+/// Commands that ask which environment is meant where a project has several.
+const OF_ONE: [&str; 5] = ["abort", "history", "logs", "resume", "status"];
+
 /// The program's name with the options that choose the project.
 #[derive(Clone, Debug)]
 pub(crate) struct Tool(String);
@@ -35,6 +38,24 @@ impl Tool {
     }
 }
 
+/// Commands in a text that are about one environment, with its name where they have none.
+pub(crate) fn of_environment(text: &str, environment: &str) -> String {
+    const BEGIN: &str = "`mailyctl ";
+    let mut parts = text.split(BEGIN);
+    let mut told = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (command, rest) = part.split_at(part.find('`').unwrap_or(part.len()));
+        told.push_str(BEGIN);
+        told.push_str(command);
+        let word = command.split(' ').next().unwrap_or_default();
+        if OF_ONE.contains(&word) && !command.contains("--env") {
+            told.push_str(&format!(" --env {environment}"));
+        }
+        told.push_str(rest);
+    }
+    told
+}
+
 /// A word as a shell reads it.
 pub(crate) fn quoted(word: &str) -> String {
     let plain =
@@ -46,8 +67,18 @@ pub(crate) fn quoted(word: &str) -> String {
 mod tests {
     use clap::Parser as _;
 
-    use super::Tool;
+    use super::{Tool, of_environment};
     use crate::args::Args;
+
+    #[test]
+    fn recommended_commands_name_their_environment() {
+        let text =
+            "see why with `mailyctl logs db`, or `mailyctl status --env staging`, or `mailyctl schema`: `x`";
+        assert_eq!(
+            of_environment(text, "production"),
+            "see why with `mailyctl logs db --env production`, or `mailyctl status --env staging`, or `mailyctl schema`: `x`"
+        );
+    }
 
     #[test]
     fn recommended_commands_choose_the_same_project() {

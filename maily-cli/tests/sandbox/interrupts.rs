@@ -281,7 +281,10 @@ fn a_second_interrupt_ends_at_once_and_the_run_can_be_taken_back() {
 fn who_waits_in_line_is_stopped_whatever_he_waits_for() {
     let desk = Desk::example();
     desk.sandbox(&["plan", "--env", "production", "--version", "v1.0.0", "--out", "plan.json"]).expect(0);
-    let mut living = begun(&desk);
+    let mut died = begun(&desk);
+    died.kill().expect("is killed");
+    died.wait().expect("is gone");
+    // Its lease has still to run out.
     for command in [
         &["rollback", "--env", "production", "--last-good"][..],
         &["remove", "--env", "production", "--components", "email"],
@@ -293,14 +296,12 @@ fn who_waits_in_line_is_stopped_whatever_he_waits_for() {
             .stderr(Stdio::piped())
             .spawn()
             .expect("starts");
-        std::thread::sleep(Duration::from_secs(2));
+        std::thread::sleep(Duration::from_secs(1));
         interrupt(&waits);
         let (code, err) = end(waits);
         assert_eq!(code, 130, "{command:?}: {err}");
         assert!(err.contains("interrupted before any change"), "{command:?}: {err}");
     }
-    living.kill().expect("is killed");
-    living.wait().expect("is gone");
 }
 
 #[test]
