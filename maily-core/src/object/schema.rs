@@ -78,7 +78,9 @@ pub fn is_atomic_map(path: &[&str]) -> bool {
         ("nodeAffinity", "required" | "requiredDuringSchedulingIgnoredDuringExecution") => true,
         ("defaultBackend", "resource") | ("service", "port") | ("spec", "dataSource") => true,
         // An item of these lists.
-        ("metadata", "ownerReferences") | ("", "secrets") | ("spec", "imagePullSecrets" | "variables") => true,
+        ("metadata", "ownerReferences") | ("", "secrets") | ("spec", "imagePullSecrets" | "variables") => {
+            true
+        }
         (_, last) => last == "secretRef" || last.ends_with("SecretRef"),
     }
 }
