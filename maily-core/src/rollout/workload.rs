@@ -219,7 +219,7 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
     if let Some(reason) = doomed_of_revision(evidence, SET_REVISION, revision) {
         return Health::Failed(reason);
     }
-    if held_back > partition && updated < desired - partition {
+    if !same && held_back > partition && updated < desired - partition {
         let message = format!(
             "`partition: {held_back}` is set on it, and the release says nothing of that: the pods before it stay of \
              another revision"

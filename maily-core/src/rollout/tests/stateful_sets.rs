@@ -212,3 +212,18 @@ fn a_partition_that_somebody_sets_meanwhile_is_no_success() {
     let smaller = stateful_set(partition(1), status);
     assert!(matches!(of(&live, &smaller, &[], &[]), Health::Waiting { .. }));
 }
+
+/// It holds back no pod of another revision where there is none: a pod more is made of the same one, and one that was
+/// evicted, too.
+#[test]
+fn a_partition_that_somebody_sets_is_no_failure_where_all_pods_are_of_one_revision() {
+    let one = |replicas: i64| {
+        json!({"observedGeneration": 1, "replicas": replicas, "updatedReplicas": replicas, "availableReplicas": replicas,
+            "updateRevision": "a", "currentRevision": "a"})
+    };
+    let patched = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}});
+    let written = stateful_set(json!({"type": "RollingUpdate"}), json!({}));
+    let on_its_way = |replicas: i64| of(&written, &stateful_set(patched.clone(), one(replicas)), &[], &[]);
+    assert_eq!(why(&on_its_way(1)), "1 of 3 ready");
+    assert_eq!(on_its_way(3), Health::Done);
+}
