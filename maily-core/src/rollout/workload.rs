@@ -205,8 +205,10 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
     let on_delete = live.text("/spec/updateStrategy/type") == Some("OnDelete");
     let held_back = number(live, PARTITION);
     let partition = held_back.min(target.partition()).clamp(0, desired);
-    // Nothing rolls by itself: its controller never counts a revision as the current one, whatever its pods run.
-    let enough = if on_delete { updated >= desired } else { same || updated >= desired - partition };
+    // Where nothing rolls by itself, its controller never counts a revision as the current one, whatever its pods run;
+    // and where both are one, a pod that is not of it is of one that was taken back.
+    let stay = if on_delete || same { 0 } else { partition };
+    let enough = updated >= desired - stay;
     // Its status counts none of a third revision, such as one that was taken back.
     let left_over = left_over(live, evidence);
     // A pod that terminates counts as available as long as it is ready, and the status of a moment ago still counts one
@@ -226,7 +228,7 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
         );
         return failed(target, "partition", message, None, "take it out of its update strategy again");
     }
-    let ready = if same { available } else { updated.min(available) };
+    let ready = updated.min(available);
     if let Some(pod) = in_the_way(live, desired, evidence) {
         return held_up(live, pod, (ready, desired));
     }
