@@ -9,7 +9,7 @@ use crate::{
     provider::{Precondition, WriteOptions, exactly, patch_of},
     run::{
         Before, Change, ENVIRONMENT, EPOCH, Failure, NAMESPACE, Operation, PROJECT, RECORDS_MANAGER,
-        SCALE_MANAGER, SERVICE, STAMP, changed_by, difference, epoch_of, object_digest, told_edit,
+        SCALE_MANAGER, SERVICE, STAMP, changed_since, epoch_of, object_digest, told_edit,
     },
     steps::context::Trouble,
 };
@@ -128,13 +128,14 @@ impl Writer<'_> {
         let ours = self.is_ours(&live) || self.context.written(&self.step.id, &change.key).is_some();
         // These have a number, or a word, that was left as it was found on the way back.
         let differs = change.hand_over_replicas.is_some() || change.is_of_suspended();
-        let scope = change.scope();
-        let seen = self.context.sealer.view(&live, &scope);
+        let seen = self.context.sealer.view(&live, &change.scope());
         if !ours || differs || object_digest(&seen) == before.fingerprint {
             return Ok(Some(live));
         }
-        let fields = difference(&scope.project(&before.object), &seen);
-        let by = changed_by(&self.context.sealer, &live, &before.object);
+        let (fields, by) = changed_since(&self.context.sealer, &live, change, &before.object);
+        if fields.is_empty() {
+            return Ok(Some(live));
+        }
         let message =
             format!("{} was changed since it was put back: {}", change.key, told_edit(&fields, &by));
         Err(Failure::new("changed", message)
