@@ -151,6 +151,47 @@ async fn what_somebody_made_in_the_place_of_a_run_is_not_said_to_have_to_go() {
     assert_eq!(shop.setup.content(), before);
 }
 
+/// What the run had added is held by whoever edited it, also once he has undone that: it goes all the same, and nothing of
+/// what he has set besides.
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_was_undone_of_what_a_run_added_goes_with_the_rest() {
+    for besides in [false, true] {
+        let shop = Shop::new(OF_MANIFESTS, 156);
+        let conf = |data: serde_json::Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "conf"}, "data": data});
+        let mut api = shop::deployment("api", &[]);
+        shop.write("v1", &[conf(json!({"of": "v1"})), api.clone()]);
+        api["spec"]["template"]["metadata"]["annotations"] = json!({"of": "v2"});
+        shop.write("v2", &[conf(json!({"of": "v2", "more": "x"})), api]);
+        assert!(succeeded(&shop.deploy("v1").await));
+        let edit = |fields: serde_json::Value| {
+            let mut world = shop.setup.shared.world();
+            world.edit_as("kubectl-edit", &key("ConfigMap", "conf"), fields).expect("may edit");
+        };
+        if besides {
+            edit(json!({"metadata": {"annotations": {"note": "mine"}}}));
+        }
+        let before = shop.setup.content();
+        let item = disturbed(&shop, || edit(json!({"data": {"more": "mine"}}))).await;
+        assert!(item.remedy.contains("conf: `data.more` is to be `x` again"), "{}", item.remedy);
+        edit(json!({"data": {"more": "x"}}));
+        let environment = shop.setup.environment();
+        let end = environment.take_over(None, Wish::Resume, &shop.setup.options("second")).await;
+        let Ok(Some(RunEnd::Over { outcome: Outcome::RolledBack { not_serving, .. }, .. })) = end else {
+            panic!("{end:?}")
+        };
+        if besides {
+            // Taken from him, his note would go along: then it is he who is told.
+            let [failure] = &not_serving[..] else { panic!("{not_serving:?}") };
+            let told = "ConfigMap shop/conf was changed since it was put back: data.more x (by kubectl-edit)";
+            assert_eq!(failure.message, told);
+            edit(json!({"data": {"more": null}}));
+        } else {
+            assert_eq!(not_serving, []);
+        }
+        assert_eq!(shop.setup.content(), before);
+    }
+}
+
 /// Values of Secrets are in no release and on no screen: they are put back from where they are kept.
 #[tokio::test(start_paused = true)]
 async fn an_edit_of_a_secret_is_undone_out_of_what_is_kept_of_it() {
