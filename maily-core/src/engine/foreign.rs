@@ -1,7 +1,7 @@
 //! What others set on an object beside what a release sets: seen and told, never taken away in silence.
 
 use super::{
-    Failure, LAST_APPLIED, MANAGER, Sealer, object_digest, planner::is_deployer, strip_bookkeeping,
+    Failure, LAST_APPLIED, MANAGER, Sealer, is_deployer, object_digest, strip_bookkeeping,
     without_bookkeeping,
 };
 use crate::{

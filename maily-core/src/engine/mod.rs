@@ -51,6 +51,6 @@ pub use crate::run::{
 };
 pub(crate) use crate::run::{
     LAST_APPLIED, SUSPEND, belongs_to, changed_by, compared, drifted, foreign_labels, forward_run_of,
-    is_beyond_any_epoch, object_digest, strip_bookkeeping, told, told_edit, without_bookkeeping,
+    is_beyond_any_epoch, is_deployer, object_digest, strip_bookkeeping, told, told_edit, without_bookkeeping,
 };
 pub use crate::steps::MayWrite;

@@ -1,5 +1,7 @@
 //! Deployments, StatefulSets, DaemonSets, Jobs and pods.
 
+use std::cmp::Ordering;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -17,8 +19,8 @@ use crate::{
 
 pub(crate) const REVISION: &str = "deployment.kubernetes.io/revision";
 
-/// The label of a pod that says of which revision of its StatefulSet it is.
-const SET_REVISION: &str = "controller-revision-hash";
+/// The label of a pod that says of which revision of its StatefulSet or DaemonSet it is.
+const HASH: &str = "controller-revision-hash";
 
 /// The label of a pod that says of which generation of its DaemonSet's template it is.
 const DAEMON_REVISION: &str = "pod-template-generation";
@@ -27,6 +29,7 @@ const ROLLING: &str = "/spec/updateStrategy/rollingUpdate";
 const START: &str = "/spec/ordinals/start";
 
 const ON_DELETE: &str = "strategy OnDelete: pods take the new revision only when somebody deletes them";
+const NOT_TOLD: &str = "some have it already, and their label `controller-revision-hash` tells which";
 
 fn number(live: &Object, path: &str) -> i64 {
     live.int(path).unwrap_or_default()
@@ -205,8 +208,10 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
     let on_delete = live.text("/spec/updateStrategy/type") == Some("OnDelete");
     let held_back = number(live, PARTITION);
     let partition = held_back.min(target.partition()).clamp(0, desired);
-    // Nothing rolls by itself: its controller never counts a revision as the current one, whatever its pods run.
-    let enough = if on_delete { updated >= desired } else { same || updated >= desired - partition };
+    // Where nothing rolls by itself, its controller never counts a revision as the current one, whatever its pods run;
+    // and where both are one, a pod that is not of it is of one that was taken back.
+    let stay = if on_delete || same { 0 } else { partition };
+    let enough = updated >= desired - stay;
     // Its status counts none of a third revision, such as one that was taken back.
     let left_over = left_over(live, evidence);
     // A pod that terminates counts as available as long as it is ready, and the status of a moment ago still counts one
@@ -216,22 +221,23 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
     if enough && left_over.is_none() && available >= desired && total == desired && all_serve {
         return Health::Done;
     }
-    if let Some(reason) = doomed_of_revision(evidence, SET_REVISION, revision) {
+    if let Some(reason) = doomed_of_revision(evidence, HASH, revision) {
         return Health::Failed(reason);
     }
-    if held_back > partition && updated < desired - partition {
+    if !same && held_back > partition && updated < desired - partition {
         let message = format!(
             "`partition: {held_back}` is set on it, and the release says nothing of that: the pods before it stay of \
              another revision"
         );
         return failed(target, "partition", message, None, "take it out of its update strategy again");
     }
-    let ready = if same { available } else { updated.min(available) };
+    let ready = updated.min(available);
     if let Some(pod) = in_the_way(live, desired, evidence) {
         return held_up(live, pod, (ready, desired));
     }
     if on_delete && !enough {
-        return left_to_people(live, evidence, SET_REVISION, revision, (ready, desired));
+        let is_old = |pod: &&Object| revision.is_some() && pod.label(HASH) != revision;
+        return left_to_people(own_pods(live, evidence).filter(is_old), (ready, desired));
     }
     if let Some(pod) = left_over.filter(|pod| is_ready(pod) && place(live, pod) < held_back) {
         let why =
@@ -268,7 +274,7 @@ fn in_the_way<'a>(live: &Object, desired: i64, evidence: &Evidence<'a>) -> Optio
     // The pods before the partition are of the revision that was whole last.
     let before_partition = ordinal < start + number(live, PARTITION);
     let wanted = if before_partition { "/status/currentRevision" } else { "/status/updateRevision" };
-    if pod.is_terminating() || pod.label(SET_REVISION) == Some(live.text(wanted)?) {
+    if pod.is_terminating() || pod.label(HASH) == Some(live.text(wanted)?) {
         return None;
     }
     // From the last one on none comes again; one that serves stays.
@@ -281,7 +287,7 @@ fn in_the_way<'a>(live: &Object, desired: i64, evidence: &Evidence<'a>) -> Optio
 
 /// Whether a pod is of the revision that was whole last.
 fn is_current(live: &Object, pod: &Object) -> bool {
-    pod.label(SET_REVISION) == live.text("/status/currentRevision")
+    pod.label(HASH) == live.text("/status/currentRevision")
 }
 
 /// Whether a pod that is deleted is made anew of the revision that it is of. Where the update strategy has a type and
@@ -302,9 +308,8 @@ fn place(live: &Object, pod: &Object) -> i64 {
 /// A pod that is neither of the wanted revision nor of the one that was whole last.
 fn left_over<'a>(live: &Object, evidence: &Evidence<'a>) -> Option<&'a Object> {
     let update = live.text("/status/updateRevision")?;
-    own_pods(live, evidence).find(|pod| {
-        !pod.is_terminating() && pod.label(SET_REVISION) != Some(update) && !is_current(live, pod)
-    })
+    own_pods(live, evidence)
+        .find(|pod| !pod.is_terminating() && pod.label(HASH) != Some(update) && !is_current(live, pod))
 }
 
 fn held_up(live: &Object, pod: &Object, (ready, desired): (i64, i64)) -> Health {
@@ -331,20 +336,13 @@ fn by_deletion(pod: &Object) -> String {
 }
 
 /// The first pod of another revision that nobody but a person replaces.
-fn left_to_people(
-    live: &Object,
-    evidence: &Evidence<'_>,
-    label: &str,
-    revision: Option<&str>,
-    (ready, desired): (i64, i64),
-) -> Health {
-    let left = own_pods(live, evidence).filter(|pod| !pod.is_terminating() && pod.label(label) != revision);
-    match left.min_by_key(|pod| pod.name().to_owned()).filter(|_| revision.is_some()) {
+fn left_to_people<'a>(left: impl Iterator<Item = &'a Object>, counts: (i64, i64)) -> Health {
+    match left.filter(|pod| !pod.is_terminating()).min_by_key(|pod| pod.name().to_owned()) {
         Some(pod) => {
             let why = ON_DELETE.to_owned();
-            Health::held_up((ready, desired), why, pod, Obstacle::ByHand, by_deletion(pod))
+            Health::held_up(counts, why, pod, Obstacle::ByHand, by_deletion(pod))
         }
-        None => Health::waiting(ready, desired, ON_DELETE),
+        None => Health::waiting(counts.0, counts.1, ON_DELETE),
     }
 }
 
@@ -371,10 +369,37 @@ pub(super) fn daemon_set(target: &Target, live: &Object, evidence: &Evidence<'_>
     }
     let ready = updated.min(available);
     if on_delete && updated < desired {
-        return left_to_people(live, evidence, DAEMON_REVISION, generation, (ready, desired));
+        return match of_another_template(live, evidence, generation) {
+            Some(left) => left_to_people(left.into_iter(), (ready, desired)),
+            None => Health::waiting(ready, desired, format!("{ON_DELETE}; {NOT_TOLD}")),
+        };
     }
     let why = pods_say(evidence, |_| true).unwrap_or_else(|| format!("{available} of {desired} ready"));
     Health::waiting(ready, desired, why)
+}
+
+/// The pods of a DaemonSet that are not of its template; none where it cannot be told which. Its controller goes by the
+/// hash of the template, which pods of an earlier generation have as well once a change was taken back; and nothing but a
+/// pod of the wanted generation shows what that hash is.
+fn of_another_template<'a>(
+    live: &Object,
+    evidence: &Evidence<'a>,
+    generation: Option<&str>,
+) -> Option<Vec<&'a Object>> {
+    let Some(generation) = generation else { return Some(Vec::new()) };
+    let is_new = |pod: &&Object| pod.label(DAEMON_REVISION) == Some(generation);
+    let hash = own_pods(live, evidence).find(is_new).and_then(|pod| pod.label(HASH));
+    let is_old = |pod: &&Object| !is_new(pod) && (hash.is_none() || pod.label(HASH) != hash);
+    let old: Vec<&Object> = own_pods(live, evidence).filter(is_old).collect();
+    let counted =
+        number(live, "/status/currentNumberScheduled") - number(live, "/status/updatedNumberScheduled");
+    let found = i64::try_from(old.len()).unwrap_or(i64::MAX);
+    match found.cmp(&counted) {
+        Ordering::Greater if hash.is_none() => None,
+        // Not all of them are known yet.
+        Ordering::Less if hash.is_none() => Some(Vec::new()),
+        _ => Some(old),
+    }
 }
 
 pub(super) fn job(live: &Object, evidence: &Evidence<'_>) -> Health {

@@ -14,7 +14,7 @@ pub(crate) mod seal;
 mod stamp;
 mod work;
 
-pub(crate) use by_hand::{changed_by, told_edit};
+pub(crate) use by_hand::{changed_by, changed_since, is_deployer, told_edit};
 pub(crate) use canonical::object_digest;
 pub use canonical::{canonical, digest, sha256};
 pub use difference::difference;

@@ -81,9 +81,12 @@ impl World {
         let known = set.text("/status/maily-template").unwrap_or_default().to_owned();
         let generation = set.int("/status/maily-generation").unwrap_or(0) + i64::from(known != hash);
         let nodes: Vec<String> = self.of_kind("Node").iter().map(|node| node.name().to_owned()).collect();
-        let (label, text) = ("pod-template-generation", generation.to_string());
+        let text = generation.to_string();
+        let labels = [("pod-template-generation", &*text), ("controller-revision-hash", &*hash)];
+        // After a change that was taken back, those of before are of the template again.
+        let is_new = |pod: &&Object| labels.iter().any(|(label, now)| pod.label(label) == Some(*now));
         let pods = self.pods_of(set);
-        let stale = pods.iter().find(|pod| pod.label(label) != Some(&text));
+        let stale = pods.iter().find(|pod| !is_new(pod));
         let all_ready = pods.iter().all(is_ready);
         let rolls = set.text("/spec/updateStrategy/type") != Some("OnDelete");
         if let Some(pod) = stale.filter(|pod| rolls && (all_ready || !is_ready(pod))) {
@@ -93,11 +96,11 @@ impl World {
         for node in &nodes {
             let name = format!("{}-{node}", set.name());
             if self.get(&pod_key(set.namespace(), &name)).is_none() {
-                self.make_pod(set, &name, &template, &[(label, &text)]);
+                self.make_pod(set, &name, &template, &labels);
             }
         }
         let pods = self.pods_of(set);
-        let updated = pods.iter().filter(|pod| pod.label(label) == Some(&text)).count();
+        let updated = pods.iter().filter(is_new).count();
         let ready = pods.iter().filter(|pod| is_ready(pod)).count();
         let status = json!({"observedGeneration": set.generation(), "desiredNumberScheduled": nodes.len(),
             "currentNumberScheduled": pods.len(), "updatedNumberScheduled": updated, "numberReady": ready,

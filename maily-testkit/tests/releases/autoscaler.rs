@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     hindered::Hindered,
+    last_look::{dies_while_it_looks, not_serving},
     setup::{Setup, fault, succeeded},
     shop::{OF_MANIFESTS, Shop},
 };
@@ -88,6 +89,49 @@ async fn an_autoscaler_goes_before_its_workload_gets_a_number_of_its_own() {
         }
         let is_scaled = setup.shared.world().of_kind("HorizontalPodAutoscaler").len() == 1;
         assert_eq!(is_scaled, fails);
+    }
+}
+
+const KEPT: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 4..6}}
+  keeper: {needs: [api], workload: {port: 8080, scale: 1, volumes: {data: {mount: /data, size: 1Gi}}}}
+";
+
+const KEPT_ONE: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  keeper: {needs: [api], workload: {port: 8080, scale: 1, volumes: {data: {mount: /data, size: 1Gi}}}}
+";
+
+/// That it was made again is no reason to keep still until the run is over; a person who scales is told.
+#[tokio::test(start_paused = true)]
+async fn the_number_of_an_autoscaler_that_was_made_again_is_nobodys_edit() {
+    for (by, told) in [("kube-controller-manager", false), ("kubectl-scale", true)] {
+        let mut setup = Setup::of(KEPT, 165);
+        assert!(succeeded(&setup.deploy("v1").await));
+        setup.project = KEPT_ONE;
+        dies_while_it_looks(&setup).await;
+        assert_eq!(live(&setup).int("/spec/replicas"), Some(4));
+        let patch = json!({"spec": {"replicas": 6}});
+        setup.shared.world().edit_as(by, &api(), patch).expect("may scale");
+        let end = setup.environment().take_over(None, Wish::Resume, &setup.options("another")).await;
+        let end = end.expect("goes on").expect("was unfinished");
+        let messages: Vec<&str> = not_serving(&end).iter().map(|failure| &*failure.message).collect();
+        let scaled = [
+            "Deployment shop/api was changed since it was put back: spec.replicas 4 -> 6 (by kubectl-scale)",
+        ];
+        assert_eq!(messages, if told { &scaled[..] } else { &[] });
     }
 }
 

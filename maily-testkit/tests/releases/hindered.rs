@@ -60,6 +60,8 @@ pub(crate) struct Hindered {
     pub(crate) keeps: Option<&'static str>,
     /// The first deletion of a pod is on its way for long.
     pub(crate) late: Option<Arc<Late>>,
+    /// Patches of pods are refused with an error of this kind.
+    pub(crate) no_marks: Option<ErrorKind>,
     /// The object of this name may not be read.
     pub(crate) hidden: Option<&'static str>,
     /// Logs have lines of so many bytes.
@@ -124,6 +126,7 @@ impl Hindered {
             lost: None,
             keeps: None,
             late: None,
+            no_marks: None,
             hidden: None,
             lines_of: None,
         }
@@ -220,6 +223,10 @@ impl Cluster for Hindered {
         if self.patches_vanish && object.kind() == "Deployment" && options.mode == WriteMode::Merge {
             let (kind, what) = (ErrorKind::NotFound, object.key().to_string());
             return Err(ProviderError::new(kind, "kubernetes", "patch", what, "there is none"));
+        }
+        if let Some(kind) = self.no_marks.filter(|_| object.kind() == "Pod") {
+            let message = "admission webhook \"pods.example.com\" denied the request: pods are not changed";
+            return Err(ProviderError::new(kind, "kubernetes", "patch", object.key().to_string(), message));
         }
         let answer = self.cluster.write(object, options).await?;
         self.arrives(object.name(), answer)

@@ -198,6 +198,30 @@ pub(crate) async fn a_deletion_of_a_pod_in_the_way_that_is_late_lands_on_none_af
     }
 }
 
+/// A policy of the cluster may refuse it as well as missing rights: nobody is stuck for the mark of a pod.
+#[tokio::test(start_paused = true)]
+async fn who_may_not_mark_a_pod_in_the_way_takes_a_run_over_all_the_same() {
+    for (kind, wish, seed) in [
+        (ErrorKind::PermissionDenied, Wish::Resume, 761),
+        (ErrorKind::Invalid, Wish::Resume, 762),
+        (ErrorKind::Invalid, Wish::Abort, 763),
+    ] {
+        let mut shop = shop(seed).await;
+        shop.setup.shared.world().faults.push(fault("never-ready db@v2"));
+        let died = within(&*shop.setup.runtime, Duration::from_secs(30), shop.deploy("v2")).await;
+        assert!(died.is_none(), "it waits for the first pod: {died:?}");
+        shop.setup.cluster = Some(Arc::new(Hindered { no_marks: Some(kind), ..Hindered::of(&shop.setup) }));
+        let end = shop.setup.environment().take_over(None, wish, &shop.setup.options("second")).await;
+        let end = end.expect("goes on").expect("is there");
+        assert!(rolled_back(&end).is_empty(), "{kind:?}: {end:?}");
+        assert_eq!(pods(&shop), all_of("v1"), "{kind:?}");
+        let told = shop.setup.told.lock().expect("not poisoned");
+        let refused =
+            |what: &What| matches!(what, What::Waiting { why } if why.contains("pods are not changed"));
+        assert!(told.iter().any(refused), "{kind:?}: {told:?}");
+    }
+}
+
 /// Before the run, or while it is at work: the release says nothing of it, and neither a deploy nor who looks later takes
 /// the pods that it holds back for those of the release.
 #[tokio::test(start_paused = true)]

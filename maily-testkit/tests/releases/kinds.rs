@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use maily_core::{
     engine::{Depth, Outcome, RunEnd, Storage, planner::PlanOptions},
-    object::Object,
+    object::{Object, ObjectKey, ObjectKind},
     provider::{Precondition, WriteOptions},
     rollout::{Evidence, Health, Obstacle, Target, judge},
 };
@@ -262,6 +262,33 @@ fn what_is_rolled_by_deleting_keeps_its_pods_until_somebody_deletes_them() {
         pass(&mut world, 30_000);
         assert_eq!((tags(&world, name), verdict(&world, &written)), (vec!["v2".to_owned(); 3], Health::Done));
     }
+}
+
+/// Its controller knows pods by the hash of their template, whichever generation they are of.
+#[test]
+fn pods_of_before_a_change_that_was_taken_back_are_of_the_template_again() {
+    let by_hand =
+        |image: &str| workload("DaemonSet", "agent", image, json!({"updateStrategy": {"type": "OnDelete"}}));
+    let mut world = world();
+    write(&mut world, &by_hand("v1"));
+    pass(&mut world, 10_000);
+    write(&mut world, &by_hand("v2"));
+    let key =
+        |node: u32| ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("shop"), format!("agent-node-{node}"));
+    pass(&mut world, 10_000);
+    world.delete(&key(1), &Precondition::Any).expect("is deleted");
+    pass(&mut world, 10_000);
+    let back = write(&mut world, &by_hand("v1"));
+    pass(&mut world, 10_000);
+    assert_eq!(tags(&world, "agent"), ["v1", "v2", "v1"]);
+    assert_eq!(live(&world, &back).int("/status/updatedNumberScheduled"), Some(2));
+    let Health::Waiting { ready: 2, desired: 3, why } = verdict(&world, &back) else {
+        panic!("nobody is sent to delete one")
+    };
+    assert!(why.ends_with("their label `controller-revision-hash` tells which"), "{why}");
+    world.delete(&key(1), &Precondition::Any).expect("is deleted");
+    pass(&mut world, 10_000);
+    assert_eq!((tags(&world, "agent"), verdict(&world, &back)), (vec!["v1".to_owned(); 3], Health::Done));
 }
 
 #[test]

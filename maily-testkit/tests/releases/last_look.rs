@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use maily_core::{
-    engine::{Depth, Failure, Outcome, RunEnd, What, Wish},
+    engine::{Depth, Failure, Outcome, Planned, RunEnd, What, Wish},
     object::{ObjectKey, ObjectKind},
     provider::{Cluster as _, Precondition, WriteOptions},
     runtime::within,
@@ -179,9 +179,14 @@ async fn an_edit_while_the_old_state_starts_is_told() {
 }
 
 /// A deploy of v2 that goes back, and whose process dies in the last look; what was in its way is over then.
-async fn dies_while_it_looks(setup: &Setup) {
+pub(crate) async fn dies_while_it_looks(setup: &Setup) {
     let planned = setup.plan("v2", Depth::Read).await.expect("can be planned");
     setup.shared.world().faults.extend([fault("crash keeper@v2"), fault("unschedulable keeper@v1")]);
+    dies_looking(setup, planned).await;
+}
+
+/// The same of any plan that goes back to what does not serve.
+pub(crate) async fn dies_looking(setup: &Setup, planned: Planned) {
     let environment = setup.environment();
     let options = setup.options("tester");
     let undone = |what: &What| matches!(what, What::Undone { step, .. } if step.as_str().contains("/api/"));

@@ -12,6 +12,7 @@ use maily_core::{
 use serde_json::{Value, json};
 
 use crate::{
+    last_look::{dies_looking, not_serving},
     setup::{fault, succeeded},
     shop::{OF_MANIFESTS, Shop, deployment, notes},
 };
@@ -210,4 +211,51 @@ async fn what_a_replacement_means_is_told_by_kind() {
             format!("Job shop/migrate is deleted and made again: {again}")
         ]
     );
+}
+
+/// Of what was made again all is compared: also what operators write on it, which is no news to anybody.
+#[tokio::test(start_paused = true)]
+async fn what_operators_write_on_what_was_made_again_is_nobodys_edit() {
+    let version = |name: &str, image: &str| {
+        let mut api = deployment("api", &[]);
+        api["spec"]["strategy"] = json!({"type": "Recreate"});
+        api["spec"]["selector"]["matchLabels"] = json!({"app": name});
+        api["spec"]["template"]["metadata"]["labels"] = json!({"app": name});
+        api["spec"]["template"]["spec"]["containers"][0]["image"] = image.into();
+        api
+    };
+    let seen = |at: &str| json!({"metadata": {"annotations": {"checks.example/at": at}}});
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api");
+    let prefix = "Deployment shop/api was changed since it was put back: ";
+    for (by, edit, told) in [
+        ("checks-operator", seen("2"), None),
+        (
+            "kubectl-annotate",
+            seen("2"),
+            Some("metadata.annotations.checks.example/at 1 -> 2 (by kubectl-annotate)"),
+        ),
+        // What the release sets as well is its own.
+        ("some-tool", json!({"spec": {"replicas": 3}}), Some("spec.replicas 1 -> 3 (by some-tool)")),
+    ] {
+        let shop = Shop::new(OF_MANIFESTS, 175);
+        shop.write("v1", &[version("old", "registry.example/api:1")]);
+        shop.write("v2", &[version("new", "registry.example/api:2")]);
+        assert!(succeeded(&shop.deploy("v1").await));
+        let edit_as = |by: &'static str, fields: Value| {
+            shop.setup.shared.world().edit_as(by, &key, fields).expect("may edit");
+        };
+        edit_as("checks-operator", seen("1"));
+        shop.setup.runtime.sleep(Duration::from_secs(5)).await;
+        let planned =
+            shop.plan_with("v2", allowed("Deployment/api"), Depth::DryRun).await.expect("can be planned");
+        shop.setup.shared.world().faults.extend([fault("crash api@2"), fault("unschedulable api@1")]);
+        dies_looking(&shop.setup, planned).await;
+        edit_as(by, edit);
+        let environment = shop.setup.environment();
+        let end = environment.take_over(None, Wish::Resume, &shop.setup.options("another")).await;
+        let end = end.expect("goes on").expect("was unfinished");
+        let messages: Vec<&str> = not_serving(&end).iter().map(|failure| &*failure.message).collect();
+        let expected: Vec<String> = told.iter().map(|told| format!("{prefix}{told}")).collect();
+        assert_eq!(messages, expected, "{by}");
+    }
 }

@@ -1,16 +1,18 @@
 //! What the report of a run that is stuck says: of each object that a person has changed, what and by whom, and ways out
 //! that can be gone.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use maily_core::{
-    engine::{Outcome, RunEnd, Stuck, Wish},
+    engine::{MANAGER, Outcome, RunEnd, Stuck, Wish},
     object::{Object, ObjectKey, ObjectKind},
     provider::{Precondition, WriteOptions},
+    runtime::within,
 };
 use serde_json::json;
 
 use crate::{
+    hindered::Hindered,
     setup::{fault, succeeded},
     shop::{self, OF_MANIFESTS, Shop},
 };
@@ -111,6 +113,83 @@ async fn the_ways_out_are_commands_for_this_environment() {
          end the run with everything as it is: `mailyctl abort --leave --env production --yes`; the next deploy or \
          rollback brings a whole release"
     );
+}
+
+/// The process ended before its create was sent: what is there is somebody else's.
+#[tokio::test(start_paused = true)]
+async fn what_somebody_made_in_the_place_of_a_run_is_not_said_to_have_to_go() {
+    let mut shop = Shop::new(OF_MANIFESTS, 155);
+    let fresh = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "fresh", "namespace": "shop"},
+        "data": {"of": "v2"}});
+    shop.write("v1", &[shop::deployment("api", &[])]);
+    shop.write("v2", &[fresh.clone(), shop::deployment("api", &["fresh"])]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let before = shop.setup.content();
+    let planned = shop.plan("v2").await.expect("can be planned");
+    let silent = Hindered { silent_to: Some(MANAGER), ..Hindered::of(&shop.setup) };
+    shop.setup.cluster = Some(Arc::new(silent));
+    let died = within(&*shop.setup.runtime, Duration::from_secs(5), shop.run(planned)).await;
+    assert!(died.is_none(), "{died:?}");
+    shop.setup.cluster = None;
+    shop.make(&fresh).await;
+    let environment = shop.setup.environment();
+    let end = environment.take_over(None, Wish::Abort, &shop.setup.options("second")).await;
+    let end = end.expect("goes back").expect("was unfinished");
+    let RunEnd::Stuck { items, .. } = &end else { panic!("{end:?}") };
+    let why = &items[0].why.message;
+    assert!(
+        why.ends_with("ConfigMap shop/fresh: something of that name was made meanwhile (by kubectl)"),
+        "{why}"
+    );
+    let ways = "decide which state is right: ConfigMap shop/fresh is none that the run has made: where somebody needs it, \
+                leave it and end the run; only where nobody does, take it away: `kubectl delete ConfigMap fresh --namespace \
+                shop`; then `mailyctl resume --env production` takes the rest back. Or end the run with everything as it \
+                is: `mailyctl abort --leave";
+    assert!(items[0].remedy.starts_with(ways), "{}", items[0].remedy);
+    shop.setup.shared.world().delete(&key("ConfigMap", "fresh"), &Precondition::Any).expect("is there");
+    is_taken_back(&shop).await;
+    assert_eq!(shop.setup.content(), before);
+}
+
+/// What the run had added is held by whoever edited it, also once he has undone that: it goes all the same, and nothing of
+/// what he has set besides.
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_was_undone_of_what_a_run_added_goes_with_the_rest() {
+    for besides in [false, true] {
+        let shop = Shop::new(OF_MANIFESTS, 156);
+        let conf = |data: serde_json::Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "conf"}, "data": data});
+        let mut api = shop::deployment("api", &[]);
+        shop.write("v1", &[conf(json!({"of": "v1"})), api.clone()]);
+        api["spec"]["template"]["metadata"]["annotations"] = json!({"of": "v2"});
+        shop.write("v2", &[conf(json!({"of": "v2", "more": "x"})), api]);
+        assert!(succeeded(&shop.deploy("v1").await));
+        let edit = |fields: serde_json::Value| {
+            let mut world = shop.setup.shared.world();
+            world.edit_as("kubectl-edit", &key("ConfigMap", "conf"), fields).expect("may edit");
+        };
+        if besides {
+            edit(json!({"metadata": {"annotations": {"note": "mine"}}}));
+        }
+        let before = shop.setup.content();
+        let item = disturbed(&shop, || edit(json!({"data": {"more": "mine"}}))).await;
+        assert!(item.remedy.contains("conf: `data.more` is to be `x` again"), "{}", item.remedy);
+        edit(json!({"data": {"more": "x"}}));
+        let environment = shop.setup.environment();
+        let end = environment.take_over(None, Wish::Resume, &shop.setup.options("second")).await;
+        let Ok(Some(RunEnd::Over { outcome: Outcome::RolledBack { not_serving, .. }, .. })) = end else {
+            panic!("{end:?}")
+        };
+        if besides {
+            // Taken from him, his note would go along: then it is he who is told.
+            let [failure] = &not_serving[..] else { panic!("{not_serving:?}") };
+            let told = "ConfigMap shop/conf was changed since it was put back: data.more x (by kubectl-edit)";
+            assert_eq!(failure.message, told);
+            edit(json!({"data": {"more": null}}));
+        } else {
+            assert_eq!(not_serving, []);
+        }
+        assert_eq!(shop.setup.content(), before);
+    }
 }
 
 /// Values of Secrets are in no release and on no screen: they are put back from where they are kept.

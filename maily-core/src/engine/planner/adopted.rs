@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 
-use super::conflict::is_deployer;
 use crate::{
-    engine::{Change, MANAGER, Note, Operation, PROJECT, compared, without_bookkeeping},
+    engine::{Change, MANAGER, Note, Operation, PROJECT, compared, is_deployer, without_bookkeeping},
     object::{FieldSet, Object, ObjectKey, lay_over, managers},
     provider::patch_of,
 };

@@ -6,20 +6,12 @@ use serde_json::Value;
 
 use super::{change::Comparison, problem::PlanProblem};
 use crate::{
-    engine::{MANAGER, SCALE_MANAGER, compared, difference, drifted, history::Released, told},
+    engine::{MANAGER, SCALE_MANAGER, compared, difference, drifted, history::Released, is_deployer, told},
     object::{FieldSet, Object, covers, managers},
 };
 
-/// Clients with which people deploy by hand; their fields become ours when an object is adopted.
-const DEPLOYERS: &[&str] = &["before-first-apply", "helm", "Helm", "kubectl"];
-
 /// Who scales for every autoscaler.
 const AUTOSCALERS: &str = "kube-controller-manager";
-
-/// Whether a manager is a client that deploys and that we take over from on adoption.
-pub(crate) fn is_deployer(manager: &str) -> bool {
-    DEPLOYERS.contains(&manager) || manager.starts_with("kubectl-") || manager.starts_with("kubectl ")
-}
 
 /// Fields that another manager owns among the wanted ones, by manager.
 pub(super) fn shared(

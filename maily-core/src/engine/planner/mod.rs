@@ -22,7 +22,6 @@ pub(crate) use asked::to_ask_about;
 pub(crate) use change::holds_data;
 pub use change::{DryRun, Observed};
 pub(crate) use claims::that_stay as claims_that_stay;
-pub(crate) use conflict::is_deployer;
 pub(crate) use idle::tell_idle;
 pub(crate) use missing::{referred, resource, to_look_for};
 pub use order::plan;

@@ -91,6 +91,46 @@ fn a_daemon_set_that_is_rolled_by_deleting_says_so() {
     assert_eq!(alone(&by_hand(2)), Health::Done);
 }
 
+/// A pod that an earlier generation made of the same template is as good as a new one: nobody is sent to delete it.
+#[test]
+fn nobody_is_sent_to_delete_a_pod_of_a_daemon_set_that_may_be_of_its_template() {
+    let pod = |name: &str, generation: &str, hash: &str| {
+        edited(&pod(name, (TEMPLATE_GENERATION, generation), json!({"running": {}})), |body| {
+            body["metadata"]["labels"]["controller-revision-hash"] = json!(hash);
+            body["metadata"]["ownerReferences"] =
+                json!([{"kind": "DaemonSet", "uid": "u", "controller": true}]);
+        })
+    };
+    let judged = |scheduled: i64, updated: i64, pods: &[Object]| {
+        let live = edited(&daemon_set(2, updated, scheduled), |body| {
+            body["metadata"]["annotations"]["deprecated.daemonset.template.generation"] = json!("3");
+            body["spec"]["updateStrategy"]["type"] = json!("OnDelete");
+            body["status"]["desiredNumberScheduled"] = json!(3);
+            body["status"]["currentNumberScheduled"] = json!(scheduled);
+        });
+        match of(&live, &live, pods, &[]) {
+            Health::HeldUp { pod, .. } => Ok(pod.name().to_owned()),
+            other => Err(why(&other).to_owned()),
+        }
+    };
+    let untold = "strategy OnDelete: pods take the new revision only when somebody deletes them; some have it already, and \
+                  their label `controller-revision-hash` tells which";
+    // Taken back to the first template, of which one is left, or two.
+    let (first, second, other) = (pod("a", "1", "h"), pod("b", "2", "i"), pod("c", "2", "i"));
+    let taken_back = [first.clone(), second.clone(), other.clone()];
+    assert_eq!(judged(3, 1, &taken_back), Err(untold.to_owned()));
+    assert_eq!(judged(3, 2, &[first.clone(), pod("d", "1", "h"), second.clone()]), Err(untold.to_owned()));
+    // One that goes is counted until it has gone, and one that is missing is none of another revision.
+    assert_eq!(judged(3, 1, &[first.clone(), leaving(&second), other.clone()]), Err(untold.to_owned()));
+    assert_eq!(judged(2, 1, &[first.clone(), second.clone()]), Err(untold.to_owned()));
+    // A new pod shows the hash.
+    assert_eq!(judged(3, 2, &[first.clone(), second.clone(), pod("e", "3", "h")]), Ok("b".to_owned()));
+    // All that are left are of another one; what is not known yet is none of either.
+    assert_eq!(judged(3, 0, &[pod("f", "1", "k"), second.clone(), other]), Ok("b".to_owned()));
+    let known = judged(3, 0, &[first]).expect_err("not all of them are known");
+    assert!(known.ends_with("somebody deletes them"), "{known}");
+}
+
 #[test]
 fn a_doomed_pod_of_a_daemon_sets_new_template_fails_it() {
     let live = daemon_set(2, 1, 1);

@@ -212,3 +212,37 @@ fn a_partition_that_somebody_sets_meanwhile_is_no_success() {
     let smaller = stateful_set(partition(1), status);
     assert!(matches!(of(&live, &smaller, &[], &[]), Health::Waiting { .. }));
 }
+
+/// It holds back no pod of another revision where there is none: a pod more is made of the same one, and one that was
+/// evicted, too.
+#[test]
+fn a_partition_that_somebody_sets_is_no_failure_where_all_pods_are_of_one_revision() {
+    let one = |replicas: i64| {
+        json!({"observedGeneration": 1, "replicas": replicas, "updatedReplicas": replicas, "availableReplicas": replicas,
+            "updateRevision": "a", "currentRevision": "a"})
+    };
+    let patched = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}});
+    let written = stateful_set(json!({"type": "RollingUpdate"}), json!({}));
+    let on_its_way = |replicas: i64| of(&written, &stateful_set(patched.clone(), one(replicas)), &[], &[]);
+    assert_eq!(why(&on_its_way(1)), "1 of 3 ready");
+    assert_eq!(on_its_way(3), Health::Done);
+}
+
+/// Its controller counts the pods of the only revision as updated ones, also long after they were; whoever has not seen
+/// the pods yet knows by that of one that is not.
+#[test]
+fn a_pod_of_a_third_revision_is_no_success_for_whoever_knows_the_status_alone() {
+    let status = |updated: i64| {
+        json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": updated, "availableReplicas": 3,
+            "updateRevision": "a", "currentRevision": "a"})
+    };
+    let held_back = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 3}});
+    for strategy in [json!({"type": "RollingUpdate"}), held_back, json!({"type": "OnDelete"})] {
+        let judged = |updated: i64| {
+            let live = stateful_set(strategy.clone(), status(updated));
+            of(&live, &live, &[], &[])
+        };
+        assert!(matches!(judged(2), Health::Waiting { ready: 2, desired: 3, .. }), "{strategy}");
+        assert_eq!(judged(3), Health::Done, "{strategy}");
+    }
+}

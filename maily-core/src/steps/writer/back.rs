@@ -1,15 +1,18 @@
 //! Back: an object becomes what was captured, with the marks and the owners that it had.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{Writer, keep_suspended, look::Standing};
 use crate::{
-    object::{FieldSet, Object},
+    object::{FieldSet, Object, managers},
     planted::{Defect, is_planted},
     provider::{Precondition, WriteOptions, exactly, patch_of},
     run::{
         Before, Change, ENVIRONMENT, EPOCH, Failure, NAMESPACE, Operation, PROJECT, RECORDS_MANAGER,
-        SCALE_MANAGER, SERVICE, STAMP, changed_by, difference, epoch_of, object_digest, told_edit,
+        SCALE_MANAGER, SERVICE, STAMP, changed_since, compared, epoch_of, is_deployer, object_digest,
+        told_edit,
     },
     steps::context::Trouble,
 };
@@ -23,6 +26,20 @@ fn handed_over(change: &Change, live: &Object) -> bool {
 /// Whether an object that was not ours before this change carries our marks.
 fn adopted(change: &Change, live: &Object) -> bool {
     change.before.as_ref().is_some_and(|before| before.adopted) && live.label(PROJECT).is_some()
+}
+
+/// Clients by which people deploy that hold, since an edit that was undone, what the run has added: an apply takes nothing
+/// away that somebody else holds as well. None that has set something else on the object, which would go along.
+fn holding_what_was_added(change: &Change, before: &Before, live: &Object) -> BTreeSet<String> {
+    let Some(desired) = &change.desired else { return BTreeSet::new() };
+    let added = compared(desired).difference(&FieldSet::of(&before.object));
+    let scope = change.scope();
+    let holds = |manager: &&str| {
+        let theirs = FieldSet::owned_by(live, |name| name == *manager);
+        !theirs.intersection(&added).is_empty() && theirs.difference(&scope).is_empty()
+    };
+    let deployers = managers(live).into_iter().filter(|manager| is_deployer(manager));
+    deployers.filter(holds).map(str::to_owned).collect()
 }
 
 impl Writer<'_> {
@@ -128,13 +145,14 @@ impl Writer<'_> {
         let ours = self.is_ours(&live) || self.context.written(&self.step.id, &change.key).is_some();
         // These have a number, or a word, that was left as it was found on the way back.
         let differs = change.hand_over_replicas.is_some() || change.is_of_suspended();
-        let scope = change.scope();
-        let seen = self.context.sealer.view(&live, &scope);
+        let seen = self.context.sealer.view(&live, &change.scope());
         if !ours || differs || object_digest(&seen) == before.fingerprint {
             return Ok(Some(live));
         }
-        let fields = difference(&scope.project(&before.object), &seen);
-        let by = changed_by(&self.context.sealer, &live, &before.object);
+        let (fields, by) = changed_since(&self.context.sealer, &live, change, &before.object);
+        if fields.is_empty() {
+            return Ok(Some(live));
+        }
         let message =
             format!("{} was changed since it was put back: {}", change.key, told_edit(&fields, &by));
         Err(Failure::new("changed", message)
@@ -162,7 +180,15 @@ impl Writer<'_> {
         if change.is_of_suspended() {
             keep_suspended(&mut object, live);
         }
-        let Some(mut answer) = self.send(change, object, exactly(live)).await? else { return Ok(false) };
+        let mut precondition = exactly(live);
+        let from = holding_what_was_added(change, before, live);
+        if !from.is_empty() {
+            match self.migrate(change, live, from).await? {
+                Some(answer) => precondition = exactly(&answer),
+                None => return Ok(false),
+            }
+        }
+        let Some(mut answer) = self.send(change, object, precondition).await? else { return Ok(false) };
         if handed_over(change, &answer) {
             // Replicas are ours again: whoever kept them gives them up.
             let options = WriteOptions::apply(SCALE_MANAGER, exactly(&answer));

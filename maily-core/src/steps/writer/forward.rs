@@ -1,5 +1,7 @@
 //! Forward: an object becomes what is wanted, and what others keep of it is taken over.
 
+use std::collections::BTreeSet;
+
 use super::{Writer, keep_suspended, look::Standing};
 use crate::{
     object::{FieldSet, Object},
@@ -92,21 +94,9 @@ impl Writer<'_> {
     ) -> Result<Option<Precondition>, Trouble> {
         let mut precondition = precondition;
         if !change.migrate.is_empty() {
-            let options = WriteOptions {
-                mode: WriteMode::Migrate { from: change.migrate.clone() },
-                manager: MANAGER,
-                precondition: precondition.clone(),
-                dry_run: false,
-            };
-            // A fence judges it as any other write to what is ours already.
-            let ours = live.label(ENVIRONMENT).is_some();
-            let object = if ours { self.stamped(live.clone()) } else { live.clone() };
-            let permit = self.turn().await?;
-            let answer = self.context.providers.cluster.write(&object, &options).await;
-            drop(permit);
-            match answer {
-                Ok(answer) => precondition = exactly(&answer),
-                Err(error) => return self.after_write(change, &precondition, error).await.map(|()| None),
+            match self.migrate(change, live, change.migrate.clone()).await? {
+                Some(answer) => precondition = exactly(&answer),
+                None => return Ok(None),
             }
         }
         if change.hand_over_replicas.is_some() {
@@ -116,6 +106,32 @@ impl Writer<'_> {
             }
         }
         Ok(Some(precondition))
+    }
+
+    /// Moves all that these clients hold of an object to us; `None` where it has to be looked at again.
+    pub(super) async fn migrate(
+        &mut self,
+        change: &Change,
+        live: &Object,
+        from: BTreeSet<String>,
+    ) -> Result<Option<Object>, Trouble> {
+        let precondition = exactly(live);
+        let options = WriteOptions {
+            mode: WriteMode::Migrate { from },
+            manager: MANAGER,
+            precondition: precondition.clone(),
+            dry_run: false,
+        };
+        // A fence judges it as any other write to what is ours already.
+        let ours = live.label(ENVIRONMENT).is_some();
+        let object = if ours { self.stamped(live.clone()) } else { live.clone() };
+        let permit = self.turn().await?;
+        let answer = self.context.providers.cluster.write(&object, &options).await;
+        drop(permit);
+        match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) => self.after_write(change, &precondition, error).await.map(|()| None),
+        }
     }
 
     /// Gives the replicas to the manager that keeps them for an autoscaler; `None` where the object has to be looked at

@@ -2,7 +2,7 @@
 
 use super::{Writer, ways::Edit};
 use crate::{
-    object::{FieldSet, Object, ObjectKey},
+    object::{FieldSet, Object, ObjectKey, last_editor},
     planted::{Defect, is_planted},
     provider::{Precondition, WriteOptions},
     run::{
@@ -153,7 +153,10 @@ impl Writer<'_> {
             Some(live) if change.before.is_some() || is_ours => self.told(change, &edit, live),
             // This run had made it.
             Some(_) if self.context.written(&self.step.id, &change.key).is_some() => MADE_AGAIN.to_owned(),
-            Some(_) => "something of that name was made meanwhile".to_owned(),
+            Some(live) => {
+                let by = last_editor(live).map(|who| format!(" (by {who})")).unwrap_or_default();
+                format!("something of that name was made meanwhile{by}")
+            }
         };
         let failure = Failure::new("changed", format!("{}: {what}", change.key))
             .with_object(change.key.to_string())
@@ -163,7 +166,7 @@ impl Writer<'_> {
             // The remedy of the step takes it up.
             Direction::Back => {
                 let written = (change.desired.is_some() && is_ours).then_some(&edit);
-                failure.with_hint(self.ways(change, written, live.is_some()))
+                failure.with_hint(self.ways(change, written, live))
             }
         }
     }

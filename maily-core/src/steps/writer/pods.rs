@@ -6,7 +6,7 @@ use super::Writer;
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     planted::{Defect, is_planted},
-    provider::{ErrorKind, ListQuery, ProviderError, WriteOptions, exactly, patch_of},
+    provider::{Effect, ErrorKind, ListQuery, ProviderError, WriteOptions, exactly, patch_of},
     rollout::{controller, is_ready},
     run::{EPOCH, Failure, MANAGER, What, epoch_of},
     steps::context::Trouble,
@@ -45,7 +45,7 @@ impl Writer<'_> {
             let error = match self.send_mark(&pod).await? {
                 Ok(_) => break,
                 // Nobody is kept from going on by it: a late deletion takes a pod that served nobody.
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Err(error) if is_refusal(&error) => {
                     self.context.tell(What::Waiting { why: error.brief() });
                     break;
                 }
@@ -72,6 +72,12 @@ impl Writer<'_> {
         let _permit = self.turn().await?;
         Ok(self.context.providers.cluster.write(&mark, &WriteOptions::merge(MANAGER, exactly(pod))).await)
     }
+}
+
+/// Whether the server, or a policy of the cluster, does not take a mark as it is, and will not at another attempt.
+fn is_refusal(error: &ProviderError) -> bool {
+    let moves = matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound | ErrorKind::StaleEpoch);
+    error.effect() == Effect::None && !error.is_transient() && !moves
 }
 
 /// The name of the StatefulSet that made a pod.

@@ -3,7 +3,7 @@
 
 use super::Writer;
 use crate::{
-    object::ObjectKey,
+    object::{Object, ObjectKey},
     run::{Change, FieldChange, is_secret_key, sealed_value},
 };
 
@@ -21,7 +21,7 @@ pub(super) struct Edit {
 
 impl Writer<'_> {
     /// Ways to a state from which the object goes back, or need not.
-    pub(super) fn ways(&self, change: &Change, edit: Option<&Edit>, is_there: bool) -> String {
+    pub(super) fn ways(&self, change: &Change, edit: Option<&Edit>, live: Option<&Object>) -> String {
         let key = &change.key;
         let mut ways = Vec::new();
         if let Some(edit) = edit {
@@ -30,7 +30,15 @@ impl Writer<'_> {
         ways.push(match &change.before {
             None => {
                 let named = format!("{} {}{}", key.kind.named(), key.name, key.namespace_option());
-                format!("take {key} away, as there was none before the run: `kubectl delete {named}`")
+                let is_made = self.context.written(&self.step.id, key).is_some();
+                if live.is_some_and(|live| !is_made && !self.is_ours(live)) {
+                    format!(
+                        "{key} is none that the run has made: where somebody needs it, leave it and end the run; only \
+                         where nobody does, take it away: `kubectl delete {named}`"
+                    )
+                } else {
+                    format!("take {key} away, as there was none before the run: `kubectl delete {named}`")
+                }
             }
             Some(_) if is_secret_key(key) => {
                 let values = edit.and_then(|edit| self.put_in(key, &edit.from_before));
@@ -39,12 +47,12 @@ impl Writer<'_> {
                     None => format!(
                         "put {key} back as it was before the run, by `kubectl {}` of what it was made of then: no release \
                          shows its values",
-                        if is_there { "replace" } else { "apply" }
+                        if live.is_some() { "replace" } else { "apply" }
                     ),
                 }
             }
             Some(before) => {
-                let command = if is_there { ", by `kubectl replace`" } else { "" };
+                let command = if live.is_some() { ", by `kubectl replace`" } else { "" };
                 // No release has what this very run was going to take over.
                 let release = self.context.base.filter(|_| !before.adopted).map(|base| {
                     let environment = &self.context.environment;
