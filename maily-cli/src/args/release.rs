@@ -21,7 +21,7 @@ pub(crate) struct PlanCommand {
     /// Save the plan to this file, for `apply`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Exit with 8 when there are changes, and with 0 when there are none
+    /// Exit with 8 when there are changes, and with 4 when there are none and something does not serve
     #[arg(long)]
     pub(crate) exit_code: bool,
     #[command(flatten)]
