@@ -211,3 +211,40 @@ async fn what_a_replacement_means_is_told_by_kind() {
         ]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_holds_data_is_not_made_again_whoever_says_so() {
+    let claim = |class: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": class,
+                "resources": {"requests": {"storage": "1Gi"}}}})
+    };
+    let definition = |scope: &str| {
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "widgets.example.com"},
+            "spec": {"group": "example.com", "names": {"kind": "Widget", "plural": "widgets"}, "scope": scope,
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}})
+    };
+    let shop = Shop::new(OF_MANIFESTS, 175);
+    shop.write("v1", &[claim("fast"), definition("Namespaced")]);
+    shop.write("v2", &[claim("slow"), definition("Cluster")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let mut both = allowed("PersistentVolumeClaim/data");
+    both.replace.insert("CustomResourceDefinition/widgets.example.com".to_owned());
+    for depth in [Depth::Read, Depth::DryRun] {
+        for options in [PlanOptions::default(), both.clone()] {
+            let refused = refused(&shop, "v2", options, depth).await;
+            for told in [
+                "PersistentVolumeClaim shop/data: spec.storageClassName cannot be changed in place, and it holds data: no plan \
+                 deletes it",
+                "CustomResourceDefinition widgets.example.com: spec.scope cannot be changed in place, and it holds data",
+                "give it another name and move the data; or take it away by hand first, by `kubectl delete \
+                 PersistentVolumeClaim data --namespace shop`, which takes its data along",
+                "which takes all objects of its kind along",
+            ] {
+                assert!(refused.contains(told), "{told}: {refused}");
+            }
+            assert!(!refused.contains("--allow-replace"), "{refused}");
+        }
+    }
+}

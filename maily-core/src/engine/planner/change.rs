@@ -333,6 +333,10 @@ impl Comparison<'_> {
         frozen: Vec<String>,
         fields: Vec<FieldChange>,
     ) -> Option<Verdict> {
+        if holds_data(&key) {
+            self.problems.push(PlanProblem::HoldsData { key, fields: frozen.join(", ") });
+            return None;
+        }
         // Of what is made anew under the same policy a way back would take the claims as well.
         if let Some(claims) = claims_of(live).filter(|_| go_with_it(live) || go_with_it(&desired)) {
             let how = if go_with_it(live) { Taken::MadeAgain } else { Taken::MadeSo };
@@ -474,7 +478,7 @@ fn is_as_wanted(live: &Object, desired: &Object, released: Option<&Object>, owne
         .all(|(place, wanted)| found.get(place) == Some(wanted) || released.get(place) == Some(wanted))
 }
 
-/// What no plan deletes.
+/// What no plan deletes, be it to make it again.
 pub(crate) fn holds_data(key: &ObjectKey) -> bool {
     matches!(
         key.kind.kind.as_str(),

@@ -18,6 +18,7 @@ fn immutable(kind: &str) -> &'static [&'static str] {
         "Job" => &["/spec/template", "/spec/selector", "/spec/completionMode"],
         "Service" => &["/spec/clusterIP"],
         "RoleBinding" | "ClusterRoleBinding" => &["/roleRef"],
+        "CustomResourceDefinition" => &["/spec/scope", "/spec/names/kind"],
         "StorageClass" => &["/provisioner", "/parameters", "/reclaimPolicy", "/volumeBindingMode"],
         "PersistentVolumeClaim" => {
             &["/spec/storageClassName", "/spec/accessModes", "/spec/volumeName", "/spec/selector"]
