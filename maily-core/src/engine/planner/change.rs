@@ -77,6 +77,8 @@ pub(super) struct Comparison<'a> {
     pub(super) problems: Vec<PlanProblem>,
 }
 
+pub(super) const REPLICAS: [&str; 2] = ["spec", "replicas"];
+
 /// Whether a workload is to have no pods.
 fn is_stopped(live: &Object) -> bool {
     matches!(live.kind(), "Deployment" | "StatefulSet") && live.int("/spec/replicas") == Some(0)
@@ -169,7 +171,7 @@ impl Comparison<'_> {
         let owned_only = owned.difference(&set);
         let mut scope = set.union(&owned);
         if scaled {
-            scope = scope.without(&["spec", "replicas"]);
+            scope = scope.without(&REPLICAS);
         }
         let before = self.view(live, &scope);
         // Of most objects we own what the release sets, and both looks are one.
@@ -211,7 +213,7 @@ impl Comparison<'_> {
                     && is_as_wanted(&before, aim, released.map(|known| &known.desired), &owned)
             }
         };
-        let hand_over = scaled && owned.contains(&["spec", "replicas"]);
+        let hand_over = scaled && owned.contains(&REPLICAS);
         // That there are none was our own doing.
         let stopped = hand_over && is_stopped(live);
         let now = live.int("/spec/replicas").map(|now| now.max(least.unwrap_or(now)));
@@ -226,7 +228,8 @@ impl Comparison<'_> {
         }
         if !frozen.is_empty() {
             let fields = fields(&before, None, aim, &owned_only);
-            return self.replace(key, live, desired, frozen, fields);
+            let begins = least.and(if is_stopped(live) { first } else { now.or(first) });
+            return self.replace(key, live, desired, frozen, fields, begins);
         }
         let wanted = after.as_ref().unwrap_or(aim);
         let mut conflicts = self.conflicts(live, wanted, &migrate, known, otherwise.is_none());
@@ -316,7 +319,7 @@ impl Comparison<'_> {
     fn delete(&self, key: ObjectKey, live: &Object) -> Change {
         Change {
             operation: Operation::Delete,
-            before: Some(self.whole(live, live.is_suspended())),
+            before: Some(self.whole(live, live.is_suspended().then_some(SUSPEND))),
             desired: None,
             migrate: BTreeSet::new(),
             hand_over_replicas: None,
@@ -325,6 +328,7 @@ impl Comparison<'_> {
         }
     }
 
+    /// An object that is made again; where an autoscaler scales it, with the number with which it begins.
     fn replace(
         &mut self,
         key: ObjectKey,
@@ -332,6 +336,7 @@ impl Comparison<'_> {
         desired: Object,
         frozen: Vec<String>,
         fields: Vec<FieldChange>,
+        begins: Option<i64>,
     ) -> Option<Verdict> {
         if holds_data(&key) {
             self.problems.push(PlanProblem::HoldsData { key, fields: frozen.join(", ") });
@@ -350,27 +355,28 @@ impl Comparison<'_> {
         }
         let text = format!("{key} is deleted and made again: {means}");
         self.notes.push(Note { topic: "replace".into(), text });
-        let before = self.whole(live, live.is_suspended() || desired.is_suspended());
+        let of_suspended = live.is_suspended() || desired.is_suspended();
+        let but = begins.map(|_| REPLICAS).or(of_suspended.then_some(SUSPEND));
+        let before = self.whole(live, but);
         Some(Verdict::Change(Box::new(Change {
             operation: Operation::Replace,
             before: Some(before),
             desired: Some(desired),
             migrate: BTreeSet::new(),
-            hand_over_replicas: None,
+            hand_over_replicas: begins,
             fields,
             key,
         })))
     }
 
-    /// All of an object that can be written again. Whether a Job is suspended does not count where the change is about one
-    /// that somebody may let run.
-    fn whole(&self, live: &Object, of_suspended: bool) -> Before {
+    /// All of an object that can be written again. One field does not count where others may change it at any moment: a
+    /// number of replicas that an autoscaler sets, or whether a Job is suspended that somebody may let run.
+    fn whole(&self, live: &Object, but: Option<[&str; 2]>) -> Before {
         let mut object = self.sealer.seal(&live.clone().without_server_fields());
         strip_bookkeeping(&mut object);
-        let fingerprint = if of_suspended {
-            object_digest(&FieldSet::of(&object).without(&SUSPEND).project(&object))
-        } else {
-            object_digest(&object)
+        let fingerprint = match but {
+            Some(field) => object_digest(&FieldSet::of(&object).without(&field).project(&object)),
+            None => object_digest(&object),
         };
         self.before(live, object, fingerprint)
     }
