@@ -248,3 +248,49 @@ async fn what_holds_data_is_not_made_again_whoever_says_so() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_others_have_set_on_what_is_made_again_is_told_to_go() {
+    let api = |app: &str, image: &str| {
+        let mut api = deployment("api", &[]);
+        let spec = api["spec"].as_object_mut().expect("a map");
+        spec.remove("replicas");
+        spec["selector"]["matchLabels"] = json!({"app": app});
+        spec["template"]["metadata"]["labels"] = json!({"app": app});
+        spec["template"]["spec"]["containers"][0]["image"] = image.into();
+        api
+    };
+    let shop = Shop::new(OF_MANIFESTS, 176);
+    shop.write("v1", &[api("old", "registry.example/api:1")]);
+    shop.write("v2", &[api("new", "registry.example/api:1")]);
+    shop.write("v3", &[api("old", "registry.example/api:2")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api");
+    let edit = |fields: Value| {
+        shop.setup.shared.world().edit_as("kubectl-edit", &key, fields).expect("is edited");
+    };
+    let told = async |version: &str, topic: &str| {
+        let planned = shop.plan_with(version, allowed("Deployment/api"), Depth::DryRun).await;
+        notes(&planned.expect("can be planned"), topic)
+    };
+    edit(json!({"spec": {"minReadySeconds": 3, "replicas": 3}}));
+    let set = "Deployment shop/api: kubectl-edit set .spec.minReadySeconds, which the release does not set";
+    assert_eq!(told("v3", "foreign").await, [format!("{set}: it stays")]);
+    assert_eq!(told("v3", "replace").await, [""; 0]);
+    assert_eq!(
+        told("v2", "foreign").await,
+        [format!("{set}: it goes with the object, and is not made again")]
+    );
+    let again = "Deployment shop/api is deleted and made again: all its 3 pods end, and new ones start: nothing serves \
+                 meanwhile";
+    let fewer = |pods: &str| {
+        format!(
+            "Deployment shop/api is scaled to {pods}, which the release does not set: made again it begins with 1"
+        )
+    };
+    assert_eq!(told("v2", "replace").await, [again.to_owned(), fewer("3 pods")]);
+    edit(json!({"spec": {"replicas": 0}}));
+    assert_eq!(told("v3", "stopped").await.len(), 1);
+    assert_eq!(told("v2", "stopped").await, [""; 0]);
+    assert!(told("v2", "replace").await.contains(&fewer("0 pods")));
+}

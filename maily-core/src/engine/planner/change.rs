@@ -15,7 +15,7 @@ use crate::{
         Before, Change, ENVIRONMENT, EPOCH, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, SUSPEND,
         Sealer, belongs_to, changed_by, compared, difference, digest_of_all, drifted, foreign_labels,
         history::{Release, Released},
-        is_beyond_any_epoch, object_digest, strip_bookkeeping, told, told_added, without_bookkeeping,
+        is_beyond_any_epoch, object_digest, strip_bookkeeping, told, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey, atomics, covers},
     provider::ClusterIdentity,
@@ -80,7 +80,7 @@ pub(super) struct Comparison<'a> {
 pub(super) const REPLICAS: [&str; 2] = ["spec", "replicas"];
 
 /// Whether a workload is to have no pods.
-fn is_stopped(live: &Object) -> bool {
+pub(super) fn is_stopped(live: &Object) -> bool {
     matches!(live.kind(), "Deployment" | "StatefulSet") && live.int("/spec/replicas") == Some(0)
 }
 
@@ -115,6 +115,14 @@ pub(super) fn is_in_force(known: &Released, desired: &Object, fingerprint: &str)
 impl Comparison<'_> {
     /// Compares a wanted object; `None` where a problem was noted.
     pub(super) fn wanted(&mut self, service: Option<&str>, desired: &Object) -> Option<Verdict> {
+        let verdict = self.verdict(service, desired)?;
+        if let Some(live) = self.observed.objects.get(desired.key()) {
+            self.note_beside(live, &verdict);
+        }
+        Some(verdict)
+    }
+
+    fn verdict(&mut self, service: Option<&str>, desired: &Object) -> Option<Verdict> {
         let key = desired.key().clone();
         let asked = desired.int("/spec/replicas").unwrap_or_default();
         let desired = settled(desired, self.sealer, self.scaled);
@@ -153,10 +161,6 @@ impl Comparison<'_> {
         if self.is_out_of_reach(live) {
             return None;
         }
-        if is_stopped(live) && desired.at("/spec/replicas").is_none() {
-            let text = format!("{key} is scaled to 0 and stays so: none of its pods will run");
-            self.notes.push(Note { topic: "stopped".into(), text });
-        }
         let known = self.base.and_then(|base| base.objects.get(&key));
         let adopted = live.label(PROJECT).is_none();
         let migrate = if adopted { deployers(live) } else { BTreeSet::new() };
@@ -176,10 +180,6 @@ impl Comparison<'_> {
         let before = self.view(live, &scope);
         // Of most objects we own what the release sets, and both looks are one.
         let fingerprint = object_digest(&if scope == set { before.clone() } else { self.view(live, &set) });
-        if let (false, Some(added)) = (adopted, told_added(live, &desired)) {
-            let text = format!("{key}: {added}, which the release does not set: it stays");
-            self.notes.push(Note { topic: "foreign".into(), text });
-        }
         let labels = foreign_labels(live, self.project, self.environment, self.namespace);
         let labelled = labels.is_empty();
         if !adopted {

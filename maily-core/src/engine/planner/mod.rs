@@ -3,6 +3,7 @@
 mod adopted;
 mod apart;
 mod asked;
+mod beside;
 mod change;
 mod claims;
 mod configuration;

@@ -68,6 +68,20 @@ pub(super) fn meaning(live: &Object, desired: &Object) -> String {
     }
 }
 
+/// That a workload has another number of pods afterwards, where its release sets none.
+pub(super) fn other_number(live: &Object, handed_over: Option<i64>) -> Option<String> {
+    if !matches!(live.kind(), "Deployment" | "StatefulSet" | "ReplicaSet") {
+        return None;
+    }
+    let (now, then) = (live.int("/spec/replicas")?, handed_over.unwrap_or(1));
+    let told = || {
+        let key = live.key();
+        let pods = if now == 1 { "1 pod".to_owned() } else { format!("{now} pods") };
+        format!("{key} is scaled to {pods}, which the release does not set: made again it begins with {then}")
+    };
+    (now != then).then(told)
+}
+
 fn runs_again(job: &Object) -> String {
     if job.is_suspended() {
         return "the Job is written anew, suspended".to_owned();
