@@ -1,9 +1,12 @@
 //! What is lost when an object is deleted, made again or gets fewer pods: the plan says it, or refuses.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
 
 use maily_core::{
-    engine::{Depth, Outcome, RunEnd, Wish, planner::PlanOptions},
+    engine::{Depth, Failure, Outcome, RunEnd, Wish, planner::PlanOptions},
     object::{ObjectKey, ObjectKind},
     provider::Precondition,
     release::RollbackTo,
@@ -12,6 +15,7 @@ use maily_core::{
 use serde_json::{Value, json};
 
 use crate::{
+    hindered::Hindered,
     setup::{fault, succeeded},
     shop::{OF_MANIFESTS, Shop, deployment, notes},
 };
@@ -293,4 +297,86 @@ async fn what_others_have_set_on_what_is_made_again_is_told_to_go() {
     assert_eq!(told("v3", "stopped").await.len(), 1);
     assert_eq!(told("v2", "stopped").await, [""; 0]);
     assert!(told("v2", "replace").await.contains(&fewer("0 pods")));
+}
+
+/// A database with this policy that gets fewer pods with a version that fails, or more.
+fn scaled_with_its_claims(seed: u64, pods: [i64; 2], policy: Option<Value>) -> Shop {
+    let of = |pods: i64| {
+        let mut set = database(pods, "1Gi", Value::Null);
+        let spec = set["spec"].as_object_mut().expect("a map");
+        spec.remove("persistentVolumeClaimRetentionPolicy");
+        spec.extend(
+            policy.iter().map(|policy| ("persistentVolumeClaimRetentionPolicy".to_owned(), policy.clone())),
+        );
+        set
+    };
+    let mut api = deployment("api", &[]);
+    let shop = Shop::new(OF_MANIFESTS, seed);
+    shop.write("v1", &[of(pods[0]), api.clone()]);
+    api["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/api:2".into();
+    shop.write("v2", &[of(pods[1]), api]);
+    shop.setup.shared.world().faults.push(fault("crash api@2"));
+    shop
+}
+
+fn scaling() -> Value {
+    json!({"whenDeleted": "Retain", "whenScaled": "Delete"})
+}
+
+async fn make_claims(shop: &Shop, names: &[&str]) {
+    for name in names {
+        let metadata = json!({"name": name, "namespace": "shop"});
+        shop.make(&json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata})).await;
+    }
+}
+
+fn of_data(end: &RunEnd) -> Option<&Failure> {
+    let RunEnd::Over { outcome: Outcome::RolledBack { not_serving, .. }, .. } = end else {
+        panic!("{end:?}")
+    };
+    not_serving.iter().find(|failure| failure.cause.starts_with("data-"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_of_which_nobody_could_see_what_became_are_not_said_to_be_gone() {
+    let mut shop = scaled_with_its_claims(177, [3, 1], Some(scaling()));
+    assert!(succeeded(&shop.deploy("v1").await));
+    make_claims(&shop, &["data-db-1", "data-db-2"]).await;
+    shop.setup.runtime.sleep(Duration::from_secs(120)).await;
+    // The API server is away for a moment: they are there.
+    let away = Some(("PersistentVolumeClaim", AtomicU32::new(3)));
+    let cluster = Arc::new(Hindered { away, ..Hindered::of(&shop.setup) });
+    shop.setup.cluster = Some(cluster.clone());
+    let end = shop.deploy("v2").await;
+    assert_eq!(of_data(&end), None);
+    assert_eq!(
+        cluster.away.as_ref().map(|(_, left)| left.load(std::sync::atomic::Ordering::SeqCst)),
+        Some(0)
+    );
+    // Who may not look does not know.
+    shop.setup.cluster = Some(Arc::new(Hindered { hidden: Some("data-db-1"), ..Hindered::of(&shop.setup) }));
+    let end = shop.deploy("v2").await;
+    let told = of_data(&end).expect("is told");
+    assert_eq!(told.cause, "data-unknown");
+    assert!(told.message.contains("may have gone with them (data-db-1, data-db-2)"), "{}", told.message);
+    assert!(
+        told.hint.as_deref().is_some_and(|hint| hint.starts_with("look at them first")),
+        "{:?}",
+        told.hint
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_go_with_their_pods_also_by_a_policy_that_a_person_has_set() {
+    let shop = scaled_with_its_claims(178, [3, 1], None);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "StatefulSet"), Some("shop"), "db");
+    let policy = json!({"spec": {"persistentVolumeClaimRetentionPolicy": scaling()}});
+    shop.setup.shared.world().edit_as("kubectl-patch", &key, policy).expect("is patched");
+    let planned = shop.plan("v2").await.expect("can be planned");
+    assert_eq!(notes(&planned, "claims").len(), 1);
+    let end = shop.run(planned).await;
+    let told = of_data(&end).expect("is told");
+    assert_eq!(told.cause, "data-gone");
+    assert!(told.message.contains("(data-db-1, data-db-2)"), "{}", told.message);
 }
