@@ -380,3 +380,30 @@ async fn claims_go_with_their_pods_also_by_a_policy_that_a_person_has_set() {
     assert_eq!(told.cause, "data-gone");
     assert!(told.message.contains("(data-db-1, data-db-2)"), "{}", told.message);
 }
+
+#[tokio::test(start_paused = true)]
+async fn claims_of_before_that_a_way_back_would_take_along_are_named_by_the_plan() {
+    let mut shop = scaled_with_its_claims(179, [1, 4], Some(scaling()));
+    assert!(succeeded(&shop.deploy("v1").await));
+    let told = async |shop: &Shop| notes(&shop.plan("v2").await.expect("can be planned"), "claims");
+    assert_eq!(told(&shop).await, [""; 0]);
+    make_claims(&shop, &["data-db-0", "data-db-2", "data-db-3", "data-db-4"]).await;
+    let note = |claims: &str| {
+        format!(
+            "StatefulSet shop/db gets more pods, and with `whenScaled: Delete` a way back takes their claims along, also those \
+             of before ({claims}): nothing brings their data"
+        )
+    };
+    assert_eq!(told(&shop).await, [note("data-db-2, data-db-3")]);
+    // Not by the policy that comes with the number: a way back brings the former one with its number.
+    let kept = scaled_with_its_claims(180, [1, 2], Some(keeping()));
+    kept.write("v2", &[database(2, "1Gi", scaling()), deployment("api", &[])]);
+    assert!(succeeded(&kept.deploy("v1").await));
+    make_claims(&kept, &["data-db-1"]).await;
+    assert_eq!(told(&kept).await, [""; 0]);
+    // Who may not look takes them for there.
+    shop = scaled_with_its_claims(181, [1, 3], Some(scaling()));
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.cluster = Some(Arc::new(Hindered { hidden: Some("data-db-1"), ..Hindered::of(&shop.setup) }));
+    assert_eq!(told(&shop).await, [note("data-db-1, data-db-2")]);
+}

@@ -1,8 +1,9 @@
-//! What becomes of what a release does not set itself: what others have set on its objects.
+//! What becomes of what a release does not set itself: what others have set on its objects, and claims of pods.
 
 use super::{
     change::{Comparison, REPLICAS, Verdict, is_stopped},
     replace::other_number,
+    volumes::{claim, coming, gone_when_scaled, in_words},
 };
 use crate::{
     engine::{MANAGER, Note, Operation, PROJECT, told_added},
@@ -36,6 +37,27 @@ impl Comparison<'_> {
         let ours = || FieldSet::owned_by(live, |manager| manager == MANAGER).contains(&REPLICAS);
         if let Some(text) = number.filter(|_| desired.at("/spec/replicas").is_none() && !ours()) {
             self.notes.push(Note { topic: topic.into(), text });
+        }
+    }
+
+    /// Claims that go with their pods, now or on a way back.
+    pub(super) fn note_claims(&mut self, before: &Object, live: &Object, wanted: &Object) {
+        let key = live.key();
+        if let Some(claims) = in_words(gone_when_scaled(before, live, wanted)) {
+            let text = format!(
+                "{key} gets fewer pods, and with `whenScaled: Delete` their claims go with them ({claims}): no way back \
+                 brings their data"
+            );
+            self.notes.push(Note { topic: "claims".into(), text });
+        }
+        let mut claims = coming(before, live, wanted);
+        claims.retain(|name| self.observed.claims.contains(&claim(key, name)));
+        if let Some(claims) = in_words(claims) {
+            let text = format!(
+                "{key} gets more pods, and with `whenScaled: Delete` a way back takes their claims along, also those of \
+                 before ({claims}): nothing brings their data"
+            );
+            self.notes.push(Note { topic: "claims".into(), text });
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     conflict::is_held,
     problem::{PlanProblem, Taken},
     replace::{meaning, replaced_fields},
-    volumes::{claims_of, go_with_it, gone_when_scaled, in_words},
+    volumes::{claims_of, go_with_it},
     wanted::PlanOptions,
 };
 use crate::{
@@ -36,6 +36,8 @@ pub struct Observed {
     pub missing: BTreeSet<ObjectKey>,
     /// Those of which nobody may look whether the cluster has them.
     pub unseen: BTreeSet<ObjectKey>,
+    /// Claims that are there, or may not be looked for, of pods that a StatefulSet gets and that a way back takes along.
+    pub claims: BTreeSet<ObjectKey>,
     /// What a run has made that was ended as it was, and no release has; with its service.
     pub left: BTreeMap<ObjectKey, Option<String>>,
     /// What the server would make of the wanted objects, where it was asked.
@@ -241,13 +243,7 @@ impl Comparison<'_> {
             self.problems.extend(conflicts);
             return None;
         }
-        if let Some(claims) = in_words(gone_when_scaled(&before, live, wanted)) {
-            let text = format!(
-                "{key} gets fewer pods, and with `whenScaled: Delete` their claims go with them ({claims}): no way back \
-                 brings their data"
-            );
-            self.notes.push(Note { topic: "claims".into(), text });
-        }
+        self.note_claims(&before, live, wanted);
         let fields = fields(&before, after.as_ref(), aim, &owned_only);
         let operation = if adopted { Operation::Adopt } else { Operation::Update };
         let found = if scope == set { fingerprint } else { object_digest(&before) };

@@ -69,6 +69,15 @@ pub(crate) fn gone_when_scaled(before: &Object, live: &Object, after: &Object) -
     &names(live, now) - &names(live, then)
 }
 
+/// Claims of pods that a StatefulSet gets, and that go with them on a way back: by the policy that is there now.
+pub(crate) fn coming(before: &Object, live: &Object, after: &Object) -> BTreeSet<String> {
+    if after.kind() != "StatefulSet" || policy(live, "whenScaled") != Some("Delete") {
+        return BTreeSet::new();
+    }
+    let (now, then) = pods(before, live, after);
+    &names(live, then) - &names(live, now)
+}
+
 /// Indices of the pods that a StatefulSet has, and of those that it comes to have.
 fn pods(before: &Object, live: &Object, after: &Object) -> (Range<i64>, Range<i64>) {
     // What was there has been put back, and may have become another number since.
@@ -131,5 +140,20 @@ mod tests {
         assert_eq!(gone(&without(&live, policy), &without(&fewer, policy)), two);
         // As many pods, and others.
         assert_eq!(gone(&live, &with(&live, "ordinals", json!({"start": 1}))), first_goes);
+    }
+
+    #[test]
+    fn claims_of_pods_that_come_go_on_a_way_back_by_the_policy_of_before() {
+        let live = live();
+        let comes = |live: &Value, after: &Value| {
+            in_words(coming(&set(live.clone()), &set(live.clone()), &set(after.clone())))
+        };
+        let policy = "persistentVolumeClaimRetentionPolicy";
+        let more = with(&live, "replicas", json!(5));
+        let added = Some("data-db-3, data-db-4".to_owned());
+        assert_eq!(comes(&live, &more), added);
+        assert_eq!(comes(&live, &with(&more, policy, json!({"whenScaled": "Retain"}))), added);
+        assert_eq!(comes(&without(&live, policy), &more), None);
+        assert_eq!(comes(&live, &with(&live, "replicas", json!(2))), None);
     }
 }
