@@ -98,12 +98,13 @@ pub(super) async fn plan(ui: &Ui, globals: &Globals, args: &PlanCommand) -> Resu
     .await
 }
 
-/// How a plan is made again that does not fit any more.
+/// How a plan is made again that does not fit any more. With which options it was made no plan says.
 fn anew(plan: &Plan, path: &std::path::Path) -> Option<String> {
     let Goal::Deploy { version, only } = &plan.goal else { return None };
     let components = only.as_ref().map(|only| format!(" --components {}", quoted(&only.join(","))));
     Some(format!(
-        "make a new plan: `mailyctl plan --env {} --version {version}{} --out {}`",
+        "make a new plan: `mailyctl plan --env {} --version {version}{} --out {}`, with the options that the first one had \
+         besides, such as `--force-conflicts`",
         plan.environment,
         components.unwrap_or_default(),
         quoted(&path.display().to_string())

@@ -65,7 +65,8 @@ fn a_plan_for_another_cluster_is_refused() {
     there.write("p.json", &plan);
     let refused = apply(&there, "p.json").expect(6).err;
     assert!(refused.contains("it was made for another cluster"), "{refused}");
-    let anew = "help: make a new plan: `mailyctl --sandbox plan --env production --version v1 --out p.json`";
+    let anew = "help: make a new plan: `mailyctl --sandbox plan --env production --version v1 --out p.json`, with \
+                the options that the first one had besides, such as `--force-conflicts`";
     assert!(refused.contains(anew), "{refused}");
     assert_eq!(state(&there), (Value::Null, 0));
     apply(&here, "p.json").expect(0);

@@ -8,7 +8,9 @@ use super::{
     ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer, changed_by, compared,
     history::Release,
     object_digest,
-    planner::{Cut, DryRun, Observed, PlanProblem, PlanProblems, Wanted, to_ask_about, to_look_for},
+    planner::{
+        Cut, DryRun, Observed, PlanProblem, PlanProblems, Wanted, claim, coming, to_ask_about, to_look_for,
+    },
     told_edit,
 };
 use crate::{
@@ -56,9 +58,28 @@ pub(super) async fn observe(
         missing(cluster, &referred),
     )
     .await?;
+    let claims = claims(cluster, &objects, &read).await?;
     let closely = depth == Depth::DryRun;
     let left = left.clone();
-    Ok(Observed { objects: read, autoscalers, missing, unseen, left, closely, ..Observed::default() })
+    Ok(Observed { objects: read, autoscalers, missing, unseen, claims, left, closely, ..Observed::default() })
+}
+
+/// Claims of pods that StatefulSets are to get, and that a way back would take along: those that are there, and those that
+/// may not be looked for.
+async fn claims(
+    cluster: &dyn Cluster,
+    objects: &[(Option<&str>, &Object)],
+    read: &BTreeMap<ObjectKey, Object>,
+) -> Result<BTreeSet<ObjectKey>, EnvironmentError> {
+    let sets = objects.iter().filter_map(|(_, object)| Some((read.get(object.key())?, object)));
+    let claims: BTreeSet<ObjectKey> = sets
+        .flat_map(|(live, object)| {
+            let names = coming(live, live, object);
+            names.into_iter().map(|name| claim(object.key(), &name)).collect::<Vec<_>>()
+        })
+        .collect();
+    let (absent, _) = missing(cluster, &claims).await?;
+    Ok(&claims - &absent)
 }
 
 /// What is wanted, by service.

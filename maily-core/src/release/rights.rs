@@ -203,6 +203,10 @@ impl Found {
             if object.kind() == "StatefulSet" {
                 // One that is in the way of its own controller; and marked, that nobody else deletes it late.
                 wanted.add("", "pods", place, None, &["get", "patch", "delete"]);
+                if !object.items("/spec/volumeClaimTemplates").is_empty() {
+                    // Which of them go with pods, and which are there still.
+                    wanted.add("", "persistentvolumeclaims", place, None, &["get", "list"]);
+                }
             }
             if object.kind() == "CronJob" {
                 // Whose pods are whose.

@@ -222,7 +222,7 @@ async fn what_an_adoption_takes_away_the_plan_shows_field_by_field() {
             notes(&planned, "adopt"),
             [
                 "3 objects are taken over from kubectl; Deployment/api goes from 3 to 1 replicas; 8 fields that the version \
-              does not set go (`mailyctl plan -v` shows all)"
+              does not set go (`mailyctl plan --env production --version v1 -v` shows all)"
             ]
         );
         assert!(succeeded(&shop.run(planned).await));

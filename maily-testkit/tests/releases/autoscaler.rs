@@ -6,6 +6,7 @@ use maily_core::{
     engine::{Depth, Outcome, RunEnd, SCALE_MANAGER, Wish, planner::PlanOptions},
     object::{FieldSet, Object, ObjectKey, ObjectKind},
     provider::{Precondition, WriteOptions},
+    runtime::within,
 };
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ use crate::{
     hindered::Hindered,
     last_look::{dies_while_it_looks, not_serving},
     setup::{Setup, fault, succeeded},
-    shop::{OF_MANIFESTS, Shop},
+    shop::{OF_MANIFESTS, Shop, deployment},
 };
 
 const FIXED: &str = "
@@ -256,4 +257,123 @@ async fn an_autoscaler_begins_with_what_serves_and_not_with_what_a_version_had_s
 
 fn quick() -> PlanOptions {
     PlanOptions { timeout_s: Some(20), ..PlanOptions::default() }
+}
+
+/// A shop whose second version makes `api` again, beside `web`; the first one is in force, and the autoscaler has scaled.
+async fn to_be_made_again(seed: u64) -> Shop {
+    let shop = Shop::new(OF_MANIFESTS, seed);
+    let version = |app: &str, image: &str| {
+        let mut all = manifests(3, true);
+        all[0]["spec"]["selector"]["matchLabels"] = json!({"app": app});
+        all[0]["spec"]["template"]["metadata"]["labels"] = json!({"app": app});
+        let mut web = deployment("web", &[]);
+        web["spec"]["template"]["spec"]["containers"][0]["image"] = image.into();
+        all.push(web);
+        all
+    };
+    shop.write("v1", &version("old", "registry.example/web:1"));
+    shop.write("v2", &version("new", "registry.example/web:2"));
+    assert!(succeeded(&shop.deploy("v1").await));
+    scale(&shop.setup, 4);
+    shop.setup.runtime.sleep(Duration::from_secs(30)).await;
+    shop
+}
+
+async fn made_again(shop: &Shop) -> maily_core::engine::Planned {
+    let mut options = quick();
+    options.replace.insert("Deployment/api".to_owned());
+    shop.plan_with("v2", options, Depth::DryRun).await.expect("can be planned")
+}
+
+fn label(shop: &Shop) -> Option<String> {
+    live(&shop.setup).text("/spec/selector/matchLabels/app").map(str::to_owned)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_made_again_begins_with_the_number_that_its_autoscaler_had_set() {
+    let shop = to_be_made_again(181).await;
+    let planned = made_again(&shop).await;
+    // Until its turn comes, the autoscaler goes on.
+    scale(&shop.setup, 5);
+    let end = shop.run(planned).await;
+    assert!(succeeded(&end), "{end:?}");
+    let now = live(&shop.setup);
+    assert_eq!((label(&shop).as_deref(), now.int("/spec/replicas")), (Some("new"), Some(4)));
+    assert!(holds_replicas(&now, SCALE_MANAGER) && !holds_replicas(&now, "maily"));
+    // What was handed over is not handed over again, and the next plan has nothing to do.
+    assert!(shop.plan("v2").await.expect("can be planned").plan.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_again_goes_back_with_the_number_that_served() {
+    let shop = to_be_made_again(182).await;
+    shop.setup.shared.world().faults.push(fault("crash web@2"));
+    let planned = made_again(&shop).await;
+    let end = shop.run(planned).await;
+    assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    assert_eq!((label(&shop).as_deref(), live(&shop.setup).int("/spec/replicas")), (Some("old"), Some(4)));
+    // From there on all goes as before.
+    shop.setup.shared.world().faults.clear();
+    let planned = made_again(&shop).await;
+    assert!(succeeded(&shop.run(planned).await));
+    let now = live(&shop.setup);
+    assert_eq!((label(&shop).as_deref(), now.int("/spec/replicas")), (Some("new"), Some(4)));
+    assert!(holds_replicas(&now, SCALE_MANAGER) && !holds_replicas(&now, "maily"));
+}
+
+/// It was deleted and made again, and its process ended before the number was handed over.
+#[tokio::test(start_paused = true)]
+async fn what_was_made_again_and_not_handed_over_yet_ends_right_either_way() {
+    for (seed, wish) in [(183, Wish::Resume), (184, Wish::Abort)] {
+        let mut shop = to_be_made_again(seed).await;
+        let planned = made_again(&shop).await;
+        shop.setup.cluster =
+            Some(Arc::new(Hindered { silent_to: Some(SCALE_MANAGER), ..Hindered::of(&shop.setup) }));
+        let died = within(&*shop.setup.runtime, Duration::from_secs(4), shop.run(planned)).await;
+        assert!(died.is_none(), "it dies before it has handed over: {died:?}");
+        assert_eq!(label(&shop).as_deref(), Some("new"));
+        assert!(!holds_replicas(&live(&shop.setup), SCALE_MANAGER));
+        shop.setup.cluster = None;
+        let (environment, options) = (shop.setup.environment(), shop.setup.options("another"));
+        let end =
+            environment.take_over(None, wish, &options).await.expect("goes on").expect("was unfinished");
+        let now = live(&shop.setup);
+        assert_eq!(now.int("/spec/replicas"), Some(4));
+        if wish == Wish::Resume {
+            assert!(succeeded(&end), "{end:?}");
+            assert_eq!(label(&shop).as_deref(), Some("new"));
+            assert!(holds_replicas(&now, SCALE_MANAGER) && !holds_replicas(&now, "maily"));
+        } else {
+            assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+            assert_eq!(label(&shop).as_deref(), Some("old"));
+        }
+    }
+}
+
+/// Its process ended before it came to it: who goes back leaves it as it is, and its number to whom it is handed over.
+#[tokio::test(start_paused = true)]
+async fn what_was_not_made_again_yet_is_left_as_it_was() {
+    let mut shop = Shop::new(OF_MANIFESTS, 185);
+    for (version, app) in [("v1", "old"), ("v2", "new")] {
+        let mut all = manifests(3, true);
+        all[0]["spec"]["selector"]["matchLabels"] = json!({"app": app});
+        all[0]["spec"]["template"]["metadata"]["labels"] = json!({"app": app});
+        // It is written first.
+        all.push(
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a": app}}),
+        );
+        shop.write(version, &all);
+    }
+    assert!(succeeded(&shop.deploy("v1").await));
+    let planned = made_again(&shop).await;
+    shop.setup.cluster = Some(Arc::new(Hindered { silent_to: Some("maily"), ..Hindered::of(&shop.setup) }));
+    let died = within(&*shop.setup.runtime, Duration::from_secs(4), shop.run(planned)).await;
+    assert!(died.is_none(), "{died:?}");
+    shop.setup.cluster = None;
+    let (environment, options) = (shop.setup.environment(), shop.setup.options("another"));
+    let end = environment.take_over(None, Wish::Abort, &options).await.expect("goes back");
+    assert!(matches!(end, Some(RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. })), "{end:?}");
+    let now = live(&shop.setup);
+    assert_eq!((label(&shop).as_deref(), now.int("/spec/replicas")), (Some("old"), Some(3)));
+    assert!(holds_replicas(&now, SCALE_MANAGER) && !holds_replicas(&now, "maily"));
 }

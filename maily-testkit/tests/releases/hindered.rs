@@ -64,6 +64,8 @@ pub(crate) struct Hindered {
     pub(crate) no_marks: Option<ErrorKind>,
     /// The object of this name may not be read.
     pub(crate) hidden: Option<&'static str>,
+    /// So many reads of objects of this kind are turned away.
+    pub(crate) away: Option<(&'static str, AtomicU32)>,
     /// Logs have lines of so many bytes.
     pub(crate) lines_of: Option<usize>,
 }
@@ -128,6 +130,7 @@ impl Hindered {
             late: None,
             no_marks: None,
             hidden: None,
+            away: None,
             lines_of: None,
         }
     }
@@ -185,6 +188,12 @@ impl Cluster for Hindered {
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
         self.answers(&key.kind)?;
+        if let Some((_, left)) = self.away.as_ref().filter(|(kind, _)| *kind == key.kind.kind)
+            && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+        {
+            let (kind, message) = (ErrorKind::Unavailable, "not now");
+            return Err(ProviderError::new(kind, "kubernetes", "read", key.to_string(), message));
+        }
         if self.hidden == Some(&*key.name) {
             let resource = key.to_string();
             return Err(ProviderError::new(

@@ -1,9 +1,12 @@
 //! What is lost when an object is deleted, made again or gets fewer pods: the plan says it, or refuses.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
 
 use maily_core::{
-    engine::{Depth, Outcome, RunEnd, Wish, planner::PlanOptions},
+    engine::{Depth, Failure, Outcome, RunEnd, Wish, planner::PlanOptions},
     object::{ObjectKey, ObjectKind},
     provider::Precondition,
     release::RollbackTo,
@@ -12,6 +15,7 @@ use maily_core::{
 use serde_json::{Value, json};
 
 use crate::{
+    hindered::Hindered,
     last_look::{dies_looking, not_serving},
     setup::{fault, succeeded},
     shop::{OF_MANIFESTS, Shop, deployment, notes},
@@ -258,4 +262,196 @@ async fn what_operators_write_on_what_was_made_again_is_nobodys_edit() {
         let expected: Vec<String> = told.iter().map(|told| format!("{prefix}{told}")).collect();
         assert_eq!(messages, expected, "{by}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_holds_data_is_not_made_again_whoever_says_so() {
+    let claim = |class: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": class,
+                "resources": {"requests": {"storage": "1Gi"}}}})
+    };
+    let definition = |scope: &str| {
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "widgets.example.com"},
+            "spec": {"group": "example.com", "names": {"kind": "Widget", "plural": "widgets"}, "scope": scope,
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}})
+    };
+    let shop = Shop::new(OF_MANIFESTS, 175);
+    shop.write("v1", &[claim("fast"), definition("Namespaced")]);
+    shop.write("v2", &[claim("slow"), definition("Cluster")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let mut both = allowed("PersistentVolumeClaim/data");
+    both.replace.insert("CustomResourceDefinition/widgets.example.com".to_owned());
+    for depth in [Depth::Read, Depth::DryRun] {
+        for options in [PlanOptions::default(), both.clone()] {
+            let refused = refused(&shop, "v2", options, depth).await;
+            for told in [
+                "PersistentVolumeClaim shop/data: spec.storageClassName cannot be changed in place, and it holds data: no plan \
+                 deletes it",
+                "CustomResourceDefinition widgets.example.com: spec.scope cannot be changed in place, and it holds data",
+                "give it another name and move the data; or take it away by hand first, by `kubectl delete \
+                 PersistentVolumeClaim data --namespace shop`, which takes its data along",
+                "which takes all objects of its kind along",
+            ] {
+                assert!(refused.contains(told), "{told}: {refused}");
+            }
+            assert!(!refused.contains("--allow-replace"), "{refused}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_have_set_on_what_is_made_again_is_told_to_go() {
+    let api = |app: &str, image: &str| {
+        let mut api = deployment("api", &[]);
+        let spec = api["spec"].as_object_mut().expect("a map");
+        spec.remove("replicas");
+        spec["selector"]["matchLabels"] = json!({"app": app});
+        spec["template"]["metadata"]["labels"] = json!({"app": app});
+        spec["template"]["spec"]["containers"][0]["image"] = image.into();
+        api
+    };
+    let shop = Shop::new(OF_MANIFESTS, 176);
+    shop.write("v1", &[api("old", "registry.example/api:1")]);
+    shop.write("v2", &[api("new", "registry.example/api:1")]);
+    shop.write("v3", &[api("old", "registry.example/api:2")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api");
+    let edit = |fields: Value| {
+        shop.setup.shared.world().edit_as("kubectl-edit", &key, fields).expect("is edited");
+    };
+    let told = async |version: &str, topic: &str| {
+        let planned = shop.plan_with(version, allowed("Deployment/api"), Depth::DryRun).await;
+        notes(&planned.expect("can be planned"), topic)
+    };
+    edit(json!({"spec": {"minReadySeconds": 3, "replicas": 3}}));
+    let set = "Deployment shop/api: kubectl-edit set .spec.minReadySeconds, which the release does not set";
+    assert_eq!(told("v3", "foreign").await, [format!("{set}: it stays")]);
+    assert_eq!(told("v3", "replace").await, [""; 0]);
+    assert_eq!(
+        told("v2", "foreign").await,
+        [format!("{set}: it goes with the object, and is not made again")]
+    );
+    let again = "Deployment shop/api is deleted and made again: all its 3 pods end, and new ones start: nothing serves \
+                 meanwhile";
+    let fewer = |pods: &str| {
+        format!(
+            "Deployment shop/api is scaled to {pods}, which the release does not set: made again it begins with 1"
+        )
+    };
+    assert_eq!(told("v2", "replace").await, [again.to_owned(), fewer("3 pods")]);
+    edit(json!({"spec": {"replicas": 0}}));
+    assert_eq!(told("v3", "stopped").await.len(), 1);
+    assert_eq!(told("v2", "stopped").await, [""; 0]);
+    assert!(told("v2", "replace").await.contains(&fewer("0 pods")));
+}
+
+/// A database with this policy that gets fewer pods with a version that fails, or more.
+fn scaled_with_its_claims(seed: u64, pods: [i64; 2], policy: Option<Value>) -> Shop {
+    let of = |pods: i64| {
+        let mut set = database(pods, "1Gi", Value::Null);
+        let spec = set["spec"].as_object_mut().expect("a map");
+        spec.remove("persistentVolumeClaimRetentionPolicy");
+        spec.extend(
+            policy.iter().map(|policy| ("persistentVolumeClaimRetentionPolicy".to_owned(), policy.clone())),
+        );
+        set
+    };
+    let mut api = deployment("api", &[]);
+    let shop = Shop::new(OF_MANIFESTS, seed);
+    shop.write("v1", &[of(pods[0]), api.clone()]);
+    api["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/api:2".into();
+    shop.write("v2", &[of(pods[1]), api]);
+    shop.setup.shared.world().faults.push(fault("crash api@2"));
+    shop
+}
+
+fn scaling() -> Value {
+    json!({"whenDeleted": "Retain", "whenScaled": "Delete"})
+}
+
+async fn make_claims(shop: &Shop, names: &[&str]) {
+    for name in names {
+        let metadata = json!({"name": name, "namespace": "shop"});
+        shop.make(&json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata})).await;
+    }
+}
+
+fn of_data(end: &RunEnd) -> Option<&Failure> {
+    let RunEnd::Over { outcome: Outcome::RolledBack { not_serving, .. }, .. } = end else {
+        panic!("{end:?}")
+    };
+    not_serving.iter().find(|failure| failure.cause.starts_with("data-"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_of_which_nobody_could_see_what_became_are_not_said_to_be_gone() {
+    let mut shop = scaled_with_its_claims(177, [3, 1], Some(scaling()));
+    assert!(succeeded(&shop.deploy("v1").await));
+    make_claims(&shop, &["data-db-1", "data-db-2"]).await;
+    shop.setup.runtime.sleep(Duration::from_secs(120)).await;
+    // The API server is away for a moment: they are there.
+    let away = Some(("PersistentVolumeClaim", AtomicU32::new(3)));
+    let cluster = Arc::new(Hindered { away, ..Hindered::of(&shop.setup) });
+    shop.setup.cluster = Some(cluster.clone());
+    let end = shop.deploy("v2").await;
+    assert_eq!(of_data(&end), None);
+    assert_eq!(
+        cluster.away.as_ref().map(|(_, left)| left.load(std::sync::atomic::Ordering::SeqCst)),
+        Some(0)
+    );
+    // Who may not look does not know.
+    shop.setup.cluster = Some(Arc::new(Hindered { hidden: Some("data-db-1"), ..Hindered::of(&shop.setup) }));
+    let end = shop.deploy("v2").await;
+    let told = of_data(&end).expect("is told");
+    assert_eq!(told.cause, "data-unknown");
+    assert!(told.message.contains("may have gone with them (data-db-1, data-db-2)"), "{}", told.message);
+    assert!(
+        told.hint.as_deref().is_some_and(|hint| hint.starts_with("look at them first")),
+        "{:?}",
+        told.hint
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_go_with_their_pods_also_by_a_policy_that_a_person_has_set() {
+    let shop = scaled_with_its_claims(178, [3, 1], None);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "StatefulSet"), Some("shop"), "db");
+    let policy = json!({"spec": {"persistentVolumeClaimRetentionPolicy": scaling()}});
+    shop.setup.shared.world().edit_as("kubectl-patch", &key, policy).expect("is patched");
+    let planned = shop.plan("v2").await.expect("can be planned");
+    assert_eq!(notes(&planned, "claims").len(), 1);
+    let end = shop.run(planned).await;
+    let told = of_data(&end).expect("is told");
+    assert_eq!(told.cause, "data-gone");
+    assert!(told.message.contains("(data-db-1, data-db-2)"), "{}", told.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_of_before_that_a_way_back_would_take_along_are_named_by_the_plan() {
+    let mut shop = scaled_with_its_claims(179, [1, 4], Some(scaling()));
+    assert!(succeeded(&shop.deploy("v1").await));
+    let told = async |shop: &Shop| notes(&shop.plan("v2").await.expect("can be planned"), "claims");
+    assert_eq!(told(&shop).await, [""; 0]);
+    make_claims(&shop, &["data-db-0", "data-db-2", "data-db-3", "data-db-4"]).await;
+    let note = |claims: &str| {
+        format!(
+            "StatefulSet shop/db gets more pods, and with `whenScaled: Delete` a way back takes their claims along, also those \
+             of before ({claims}): nothing brings their data"
+        )
+    };
+    assert_eq!(told(&shop).await, [note("data-db-2, data-db-3")]);
+    // Not by the policy that comes with the number: a way back brings the former one with its number.
+    let kept = scaled_with_its_claims(180, [1, 2], Some(keeping()));
+    kept.write("v2", &[database(2, "1Gi", scaling()), deployment("api", &[])]);
+    assert!(succeeded(&kept.deploy("v1").await));
+    make_claims(&kept, &["data-db-1"]).await;
+    assert_eq!(told(&kept).await, [""; 0]);
+    // Who may not look takes them for there.
+    shop = scaled_with_its_claims(181, [1, 3], Some(scaling()));
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.cluster = Some(Arc::new(Hindered { hidden: Some("data-db-1"), ..Hindered::of(&shop.setup) }));
+    assert_eq!(told(&shop).await, [note("data-db-1, data-db-2")]);
 }

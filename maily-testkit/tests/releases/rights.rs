@@ -23,7 +23,10 @@ use maily_core::{
 };
 use maily_testkit::sim::SimCluster;
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    setup::{Setup, fault, succeeded},
+    shop::{OF_MANIFESTS, Shop, deployment},
+};
 
 /// Everything that a workload can be rendered to, with a job, its undo and a gate.
 const PROJECT: &str = "
@@ -294,6 +297,27 @@ services:
     assert!(
         !words(needed(&alone, None).await.permissions).contains("delete ingresses.networking.k8s.io shop")
     );
+}
+
+/// Whether its claims are there is looked at before a plan that gives it more pods, and after a way back.
+#[tokio::test(start_paused = true)]
+async fn a_stateful_set_with_claims_needs_to_look_at_them() {
+    for claims in [false, true] {
+        let shop = Shop::new(OF_MANIFESTS, 108);
+        let mut set = deployment("db", &[]);
+        set["kind"] = "StatefulSet".into();
+        if claims {
+            set["spec"]["volumeClaimTemplates"] = serde_json::json!([{"metadata": {"name": "data"}}]);
+        }
+        shop.write("v1", &[set]);
+        let (environment, resolved) = (shop.setup.environment(), shop.resolved());
+        let version = "v1".parse().expect("is a version");
+        let rights = release::rights(&environment, &resolved, Some(&version), &ProgramTools).await;
+        let told = words(rights.expect("can be told").permissions);
+        for word in ["get persistentvolumeclaims. shop", "list persistentvolumeclaims. shop"] {
+            assert_eq!(told.contains(word), claims, "{word}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -81,15 +81,24 @@ async fn still_idle(
     Ok(failures)
 }
 
-/// Looks until there is an answer, for as long as a run waits for its records.
+/// Looks until there is an answer, for as long as a run waits for its records; else with the last error.
+pub(super) async fn asked<'a, T: Send, E: OfProvider + Send>(
+    context: &'a Context,
+    direction: Direction,
+    look: impl Fn() -> BoxFuture<'a, Result<T, E>> + Send,
+) -> Result<Result<T, E>, Seen> {
+    let until = context.runtime.now() + APPEND_LIMIT;
+    let looked = patiently_until(&*context.runtime, until, look);
+    unless_stopped(context, direction, looked).await
+}
+
+/// The same where nothing is known without an answer.
 async fn answered<'a, T: Send, E: OfProvider + Display + Send>(
     context: &'a Context,
     direction: Direction,
     look: impl Fn() -> BoxFuture<'a, Result<T, E>> + Send,
 ) -> Result<T, Seen> {
-    let until = context.runtime.now() + APPEND_LIMIT;
-    let looked = patiently_until(&*context.runtime, until, look);
-    unless_stopped(context, direction, looked).await?.map_err(|error| {
+    asked(context, direction, look).await?.map_err(|error| {
         let brief = error.of_provider().map_or_else(|| error.to_string(), ProviderError::brief);
         Seen::Nothing(format!("whether everything is in its place could not be seen: {brief}"))
     })
@@ -147,7 +156,10 @@ impl Executor {
                 let began: Vec<_> = steps.iter().map(|step| (step.clone(), began(step))).collect();
                 let look = async move {
                     let Some(mut failures) = restored(&context, &steps).await else { return Seen::Halted };
-                    let lost = lost(&context, &began).await;
+                    let lost = match lost(&context, &began).await {
+                        Ok(lost) => lost,
+                        Err(seen) => return seen,
+                    };
                     let before = steps.iter().flat_map(|step| step.work.changes()).filter_map(|change| {
                         Some((context.seen(&change.key)?, &change.before.as_ref()?.object))
                     });

@@ -1,15 +1,19 @@
 //! What a way back does not bring: claims that went with their pods.
 
+use std::collections::BTreeSet;
+
+use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 
+use super::look::{Seen, asked};
 use crate::{
     engine::{
-        Change, Failure, Step, StepId,
-        planner::{gone_when_scaled, in_words},
+        Change, Direction, Failure, Step, StepId,
+        planner::{claim, gone_when_scaled, in_words},
         run_of,
     },
-    object::{ObjectKey, ObjectKind},
-    provider::Effect,
+    object::{Object, ObjectKey},
+    provider::{Effect, ProviderError},
     steps::Context,
 };
 
@@ -17,14 +21,17 @@ use crate::{
 const OLDER: SignedDuration = SignedDuration::from_secs(60);
 
 /// Claims that went when the run gave a StatefulSet fewer pods. Each step with when it began.
-pub(super) async fn lost(context: &Context, steps: &[(Step, Option<Timestamp>)]) -> Vec<Failure> {
+pub(super) async fn lost(
+    context: &Context,
+    steps: &[(Step, Option<Timestamp>)],
+) -> Result<Vec<Failure>, Seen> {
     let mut failures = Vec::new();
     for (step, began) in steps {
         for change in step.work.changes() {
-            failures.extend(lost_by(context, &step.id, *began, change).await);
+            failures.extend(lost_by(context, &step.id, *began, change).await?);
         }
     }
-    failures
+    Ok(failures)
 }
 
 async fn lost_by(
@@ -32,33 +39,63 @@ async fn lost_by(
     step: &StepId,
     began: Option<Timestamp>,
     change: &Change,
-) -> Option<Failure> {
+) -> Result<Option<Failure>, Seen> {
     let key = &change.key;
+    let seen = context.seen(key);
     // What a process wrote that died before it could note so was taken back under our stamp.
-    let stamped = context.seen(key).as_ref().and_then(run_of).is_some_and(|run| run == context.run);
+    let stamped = seen.as_ref().and_then(run_of).is_some_and(|run| run == context.run);
     let is_written = stamped || context.written(step, key).is_some() || context.is_doubtful(step, key);
-    let (before, desired) = (change.before.as_ref().filter(|_| is_written)?, change.desired.as_ref()?);
-    let mut claims = gone_when_scaled(&before.object, &before.object, desired);
-    for name in claims.clone() {
-        if stayed(context, key, &name, began).await {
-            claims.remove(&name);
+    let (Some(before), Some(desired)) = (change.before.as_ref().filter(|_| is_written), &change.desired)
+    else {
+        return Ok(None);
+    };
+    // A policy that no release sets has what is there alone.
+    let live = seen.as_ref().unwrap_or(&before.object);
+    let mut names = gone_when_scaled(&before.object, live, desired);
+    let found = asked(context, Direction::Back, || read(context, key, &names).boxed()).await?;
+    let failure = match found {
+        Ok(found) => {
+            found.iter().filter(|claim| stayed(claim, began)).for_each(|claim| {
+                names.remove(claim.name());
+            });
+            in_words(names).map(|claims| {
+                let message = format!(
+                    "{key} had fewer pods meanwhile, and with `whenScaled: Delete` their claims went with them ({claims}): \
+                     those that are there now are new and empty"
+                );
+                Failure::new("data-gone", message).with_hint("bring the data from a backup")
+            })
         }
-    }
-    let claims = in_words(claims)?;
-    let message = format!(
-        "{key} had fewer pods meanwhile, and with `whenScaled: Delete` their claims went with them ({claims}): those that \
-         are there now are new and empty"
-    );
-    let failure = Failure::new("data-gone", message).with_object(key.to_string()).with_effect(Effect::Done);
-    Some(failure.with_hint("bring the data from a backup"))
+        Err(error) => in_words(names).map(|claims| {
+            let message = format!(
+                "{key} had fewer pods meanwhile, and with `whenScaled: Delete` their claims may have gone with them \
+                 ({claims}): they could not be looked at: {}",
+                error.brief()
+            );
+            Failure::new("data-unknown", message).with_hint(
+                "look at them first: one that is younger than the run is new and empty, and its data has to come from a \
+                 backup",
+            )
+        }),
+    };
+    Ok(failure.map(|failure| failure.with_object(key.to_string()).with_effect(Effect::Done)))
 }
 
-/// Whether a claim was there before the run: its controller need not have come to delete it. Who may not look takes it for
-/// gone.
-async fn stayed(context: &Context, set: &ObjectKey, name: &str, began: Option<Timestamp>) -> bool {
-    let kind = ObjectKind::new("v1", "PersistentVolumeClaim");
-    let claim = ObjectKey::new(kind, set.namespace.as_deref(), name);
-    let Ok(Some(claim)) = context.providers.cluster.get(&claim).await else { return false };
+/// Those of these claims that are there.
+async fn read(
+    context: &Context,
+    set: &ObjectKey,
+    names: &BTreeSet<String>,
+) -> Result<Vec<Object>, ProviderError> {
+    let mut found = Vec::new();
+    for name in names {
+        found.extend(context.providers.cluster.get(&claim(set, name)).await?);
+    }
+    Ok(found)
+}
+
+/// Whether a claim was there before the run: its controller need not have come to delete it.
+fn stayed(claim: &Object, began: Option<Timestamp>) -> bool {
     let made: Option<Timestamp> =
         claim.text("/metadata/creationTimestamp").and_then(|time| time.parse().ok());
     !claim.is_terminating() && made.zip(began).is_some_and(|(made, began)| made + OLDER < began)

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 
+use super::wanted::Wanted;
 use crate::{
-    engine::{Change, MANAGER, Note, Operation, PROJECT, compared, is_deployer, without_bookkeeping},
+    engine::{Change, Goal, MANAGER, Note, Operation, PROJECT, compared, is_deployer, without_bookkeeping},
     object::{FieldSet, Object, ObjectKey, lay_over, managers},
     provider::patch_of,
 };
@@ -67,7 +68,7 @@ fn as_stored(desired: &Object) -> Object {
 }
 
 /// What is taken over, in one note however much it is, and what of it goes: a release without a question shows no fields.
-pub(super) fn note(changes: &[&Change], live: &BTreeMap<ObjectKey, Object>) -> Option<Note> {
+pub(super) fn note(changes: &[&Change], live: &BTreeMap<ObjectKey, Object>, wanted: &Wanted) -> Option<Note> {
     let adopted: Vec<&Change> = changes
         .iter()
         .copied()
@@ -94,10 +95,24 @@ pub(super) fn note(changes: &[&Change], live: &BTreeMap<ObjectKey, Object>) -> O
     if gone > 0 {
         let (fields, go) = if gone == 1 { ("field", "goes") } else { ("fields", "go") };
         text.push_str(&format!(
-            "; {gone} {fields} that the version does not set {go} (`mailyctl plan -v` shows all)"
+            "; {gone} {fields} that the version does not set {go} ({} shows all)",
+            all(wanted)
         ));
     }
     Some(Note { topic: "adopt".to_owned(), text })
+}
+
+/// What shows a plan with all its fields.
+fn all(wanted: &Wanted) -> String {
+    let Goal::Deploy { version, only } = &wanted.goal else {
+        return "the same command with `--dry-run -v`".to_owned();
+    };
+    let components = only.as_ref().map(|only| format!(" --components {}", only.join(",")));
+    format!(
+        "`mailyctl plan --env {} --version {version}{} -v`",
+        wanted.environment,
+        components.unwrap_or_default()
+    )
 }
 
 /// What clients set of an object.

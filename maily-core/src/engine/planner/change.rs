@@ -7,7 +7,7 @@ use super::{
     conflict::is_held,
     problem::{PlanProblem, Taken},
     replace::{meaning, replaced_fields},
-    volumes::{claims_of, go_with_it, gone_when_scaled, in_words},
+    volumes::{claims_of, go_with_it},
     wanted::PlanOptions,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         Before, Change, ENVIRONMENT, EPOCH, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, SUSPEND,
         Sealer, belongs_to, changed_by, compared, difference, digest_of_all, drifted, foreign_labels,
         history::{Release, Released},
-        is_beyond_any_epoch, object_digest, strip_bookkeeping, told, told_added, without_bookkeeping,
+        is_beyond_any_epoch, object_digest, strip_bookkeeping, told, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey, atomics, covers},
     provider::ClusterIdentity,
@@ -36,6 +36,8 @@ pub struct Observed {
     pub missing: BTreeSet<ObjectKey>,
     /// Those of which nobody may look whether the cluster has them.
     pub unseen: BTreeSet<ObjectKey>,
+    /// Claims that are there, or may not be looked for, of pods that a StatefulSet gets and that a way back takes along.
+    pub claims: BTreeSet<ObjectKey>,
     /// What a run has made that was ended as it was, and no release has; with its service.
     pub left: BTreeMap<ObjectKey, Option<String>>,
     /// What the server would make of the wanted objects, where it was asked.
@@ -77,8 +79,10 @@ pub(super) struct Comparison<'a> {
     pub(super) problems: Vec<PlanProblem>,
 }
 
+pub(super) const REPLICAS: [&str; 2] = ["spec", "replicas"];
+
 /// Whether a workload is to have no pods.
-fn is_stopped(live: &Object) -> bool {
+pub(super) fn is_stopped(live: &Object) -> bool {
     matches!(live.kind(), "Deployment" | "StatefulSet") && live.int("/spec/replicas") == Some(0)
 }
 
@@ -113,6 +117,14 @@ pub(super) fn is_in_force(known: &Released, desired: &Object, fingerprint: &str)
 impl Comparison<'_> {
     /// Compares a wanted object; `None` where a problem was noted.
     pub(super) fn wanted(&mut self, service: Option<&str>, desired: &Object) -> Option<Verdict> {
+        let verdict = self.verdict(service, desired)?;
+        if let Some(live) = self.observed.objects.get(desired.key()) {
+            self.note_beside(live, &verdict);
+        }
+        Some(verdict)
+    }
+
+    fn verdict(&mut self, service: Option<&str>, desired: &Object) -> Option<Verdict> {
         let key = desired.key().clone();
         let asked = desired.int("/spec/replicas").unwrap_or_default();
         let desired = settled(desired, self.sealer, self.scaled);
@@ -151,10 +163,6 @@ impl Comparison<'_> {
         if self.is_out_of_reach(live) {
             return None;
         }
-        if is_stopped(live) && desired.at("/spec/replicas").is_none() {
-            let text = format!("{key} is scaled to 0 and stays so: none of its pods will run");
-            self.notes.push(Note { topic: "stopped".into(), text });
-        }
         let known = self.base.and_then(|base| base.objects.get(&key));
         let adopted = live.label(PROJECT).is_none();
         let migrate = if adopted { deployers(live) } else { BTreeSet::new() };
@@ -169,15 +177,11 @@ impl Comparison<'_> {
         let owned_only = owned.difference(&set);
         let mut scope = set.union(&owned);
         if scaled {
-            scope = scope.without(&["spec", "replicas"]);
+            scope = scope.without(&REPLICAS);
         }
         let before = self.view(live, &scope);
         // Of most objects we own what the release sets, and both looks are one.
         let fingerprint = object_digest(&if scope == set { before.clone() } else { self.view(live, &set) });
-        if let (false, Some(added)) = (adopted, told_added(live, &desired)) {
-            let text = format!("{key}: {added}, which the release does not set: it stays");
-            self.notes.push(Note { topic: "foreign".into(), text });
-        }
         let labels = foreign_labels(live, self.project, self.environment, self.namespace);
         let labelled = labels.is_empty();
         if !adopted {
@@ -214,7 +218,7 @@ impl Comparison<'_> {
                     && is_as_wanted(&before, aim, released.map(|known| &known.desired), &owned)
             }
         };
-        let hand_over = scaled && owned.contains(&["spec", "replicas"]);
+        let hand_over = scaled && owned.contains(&REPLICAS);
         // That there are none was our own doing.
         let stopped = hand_over && is_stopped(live);
         let now = live.int("/spec/replicas").map(|now| now.max(least.unwrap_or(now)));
@@ -229,7 +233,8 @@ impl Comparison<'_> {
         }
         if !frozen.is_empty() {
             let fields = fields(&before, None, aim, &owned_only);
-            return self.replace(key, live, desired, frozen, fields);
+            let begins = least.and(if is_stopped(live) { first } else { now.or(first) });
+            return self.replace(key, live, desired, frozen, fields, begins);
         }
         let wanted = after.as_ref().unwrap_or(aim);
         let mut conflicts = self.conflicts(live, wanted, &migrate, known, otherwise.is_none());
@@ -241,13 +246,7 @@ impl Comparison<'_> {
             self.problems.extend(conflicts);
             return None;
         }
-        if let Some(claims) = in_words(gone_when_scaled(&before, live, wanted)) {
-            let text = format!(
-                "{key} gets fewer pods, and with `whenScaled: Delete` their claims go with them ({claims}): no way back \
-                 brings their data"
-            );
-            self.notes.push(Note { topic: "claims".into(), text });
-        }
+        self.note_claims(&before, live, wanted);
         let fields = fields(&before, after.as_ref(), aim, &owned_only);
         let operation = if adopted { Operation::Adopt } else { Operation::Update };
         let found = if scope == set { fingerprint } else { object_digest(&before) };
@@ -319,7 +318,7 @@ impl Comparison<'_> {
     fn delete(&self, key: ObjectKey, live: &Object) -> Change {
         Change {
             operation: Operation::Delete,
-            before: Some(self.whole(live, live.is_suspended())),
+            before: Some(self.whole(live, live.is_suspended().then_some(SUSPEND))),
             desired: None,
             migrate: BTreeSet::new(),
             hand_over_replicas: None,
@@ -328,6 +327,7 @@ impl Comparison<'_> {
         }
     }
 
+    /// An object that is made again; where an autoscaler scales it, with the number with which it begins.
     fn replace(
         &mut self,
         key: ObjectKey,
@@ -335,7 +335,12 @@ impl Comparison<'_> {
         desired: Object,
         frozen: Vec<String>,
         fields: Vec<FieldChange>,
+        begins: Option<i64>,
     ) -> Option<Verdict> {
+        if holds_data(&key) {
+            self.problems.push(PlanProblem::HoldsData { key, fields: frozen.join(", ") });
+            return None;
+        }
         // Of what is made anew under the same policy a way back would take the claims as well.
         if let Some(claims) = claims_of(live).filter(|_| go_with_it(live) || go_with_it(&desired)) {
             let how = if go_with_it(live) { Taken::MadeAgain } else { Taken::MadeSo };
@@ -349,27 +354,28 @@ impl Comparison<'_> {
         }
         let text = format!("{key} is deleted and made again: {means}");
         self.notes.push(Note { topic: "replace".into(), text });
-        let before = self.whole(live, live.is_suspended() || desired.is_suspended());
+        let of_suspended = live.is_suspended() || desired.is_suspended();
+        let but = begins.map(|_| REPLICAS).or(of_suspended.then_some(SUSPEND));
+        let before = self.whole(live, but);
         Some(Verdict::Change(Box::new(Change {
             operation: Operation::Replace,
             before: Some(before),
             desired: Some(desired),
             migrate: BTreeSet::new(),
-            hand_over_replicas: None,
+            hand_over_replicas: begins,
             fields,
             key,
         })))
     }
 
-    /// All of an object that can be written again. Whether a Job is suspended does not count where the change is about one
-    /// that somebody may let run.
-    fn whole(&self, live: &Object, of_suspended: bool) -> Before {
+    /// All of an object that can be written again. One field does not count where others may change it at any moment: a
+    /// number of replicas that an autoscaler sets, or whether a Job is suspended that somebody may let run.
+    fn whole(&self, live: &Object, but: Option<[&str; 2]>) -> Before {
         let mut object = self.sealer.seal(&live.clone().without_server_fields());
         strip_bookkeeping(&mut object);
-        let fingerprint = if of_suspended {
-            object_digest(&FieldSet::of(&object).without(&SUSPEND).project(&object))
-        } else {
-            object_digest(&object)
+        let fingerprint = match but {
+            Some(field) => object_digest(&FieldSet::of(&object).without(&field).project(&object)),
+            None => object_digest(&object),
         };
         self.before(live, object, fingerprint)
     }
@@ -477,7 +483,7 @@ fn is_as_wanted(live: &Object, desired: &Object, released: Option<&Object>, owne
         .all(|(place, wanted)| found.get(place) == Some(wanted) || released.get(place) == Some(wanted))
 }
 
-/// What no plan deletes.
+/// What no plan deletes, be it to make it again.
 pub(crate) fn holds_data(key: &ObjectKey) -> bool {
     matches!(
         key.kind.kind.as_str(),

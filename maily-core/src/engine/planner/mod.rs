@@ -3,6 +3,7 @@
 mod adopted;
 mod apart;
 mod asked;
+mod beside;
 mod change;
 mod claims;
 mod configuration;
@@ -26,5 +27,5 @@ pub(crate) use idle::tell_idle;
 pub(crate) use missing::{referred, resource, to_look_for};
 pub use order::plan;
 pub use problem::{NeedPlace, PlanProblem, PlanProblems, Taken};
-pub(crate) use volumes::{gone_when_scaled, in_words};
+pub(crate) use volumes::{claim, coming, gone_when_scaled, in_words};
 pub use wanted::{Force, Frontend, Gate, JobSpec, Look, PlanOptions, Wanted, WantedPhase, WantedService};

@@ -70,6 +70,14 @@ pub enum PlanProblem {
         /// What that means for who uses it.
         means: String,
     },
+    /// The API would refuse the change in place, and no plan deletes what holds data.
+    #[error("{key}: {fields} cannot be changed in place, and it holds data: no plan deletes it")]
+    HoldsData {
+        /// The object.
+        key: ObjectKey,
+        /// Which fields.
+        fields: String,
+    },
     /// Claims of a StatefulSet would go with it.
     #[error("{key} would be {}", how.told(claims))]
     TakesClaims {
@@ -224,6 +232,21 @@ impl PlanProblem {
             ),
             Self::Replace { key, means, .. } => {
                 format!("allow it with `--allow-replace {}`: {means}", key.short())
+            }
+            Self::HoldsData { key, .. } => {
+                let (moved, along) = match key.kind.kind.as_str() {
+                    "PersistentVolumeClaim" => (" and move the data", "its data"),
+                    "Namespace" => ("", "everything in it"),
+                    "CustomResourceDefinition" => ("", "all objects of its kind"),
+                    _ => ("", "its data"),
+                };
+                format!(
+                    "leave these fields as they are; or give it another name{moved}; or take it away by hand first, by \
+                     `kubectl delete {} {}{}`, which takes {along} along",
+                    key.kind.named(),
+                    key.name,
+                    key.namespace_option()
+                )
             }
             Self::TakesClaims { how: Taken::MadeSo, .. } => {
                 "leave `spec.persistentVolumeClaimRetentionPolicy.whenDeleted: Retain` in this release, and set `Delete` in \

@@ -18,6 +18,7 @@ fn immutable(kind: &str) -> &'static [&'static str] {
         "Job" => &["/spec/template", "/spec/selector", "/spec/completionMode"],
         "Service" => &["/spec/clusterIP"],
         "RoleBinding" | "ClusterRoleBinding" => &["/roleRef"],
+        "CustomResourceDefinition" => &["/spec/scope", "/spec/names/kind"],
         "StorageClass" => &["/provisioner", "/parameters", "/reclaimPolicy", "/volumeBindingMode"],
         "PersistentVolumeClaim" => {
             &["/spec/storageClassName", "/spec/accessModes", "/spec/volumeName", "/spec/selector"]
@@ -67,6 +68,20 @@ pub(super) fn meaning(live: &Object, desired: &Object) -> String {
         Some(pods) => format!("all its {pods} pods end, and new ones start: nothing serves meanwhile"),
         None => "all its pods end, and new ones start: nothing serves meanwhile".to_owned(),
     }
+}
+
+/// That a workload has another number of pods afterwards, where its release sets none.
+pub(super) fn other_number(live: &Object, handed_over: Option<i64>) -> Option<String> {
+    if !matches!(live.kind(), "Deployment" | "StatefulSet" | "ReplicaSet") {
+        return None;
+    }
+    let (now, then) = (live.int("/spec/replicas")?, handed_over.unwrap_or(1));
+    let told = || {
+        let key = live.key();
+        let pods = if now == 1 { "1 pod".to_owned() } else { format!("{now} pods") };
+        format!("{key} is scaled to {pods}, which the release does not set: made again it begins with {then}")
+    };
+    (now != then).then(told)
 }
 
 fn runs_again(job: &Object) -> String {

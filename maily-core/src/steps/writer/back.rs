@@ -17,9 +17,11 @@ use crate::{
     steps::context::Trouble,
 };
 
-/// Whether an object's replicas, which this change hands over, are with the manager that keeps them.
+/// Whether an object's replicas, which this change hands over, are with the manager that keeps them. Those of what is made
+/// again may have been with him before.
 fn handed_over(change: &Change, live: &Object) -> bool {
     change.hand_over_replicas.is_some()
+        && change.operation != Operation::Replace
         && !FieldSet::owned_by(live, |manager| manager == SCALE_MANAGER).is_empty()
 }
 

@@ -16,7 +16,7 @@ use crate::{
 /// Whether an autoscaler has still to be given the number with which what was made begins: that an object is there says
 /// nothing of it, because another process may have made it and come no further.
 fn owes_replicas(change: &Change, live: &Object) -> bool {
-    change.operation == Operation::Create
+    matches!(change.operation, Operation::Create | Operation::Replace)
         && change.hand_over_replicas.is_some_and(|replicas| live.int("/spec/replicas") != Some(replicas))
         && !FieldSet::owned_by(live, |manager| manager == SCALE_MANAGER).contains(&["spec", "replicas"])
 }

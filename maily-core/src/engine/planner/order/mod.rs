@@ -90,7 +90,7 @@ pub fn plan(
     notes.extend(left_out(wanted, base, sealer));
     let changes: Vec<&Change> = order.steps.iter().flat_map(|step| step.work.changes()).collect();
     notes.extend(changes.iter().filter_map(|change| suspended(change)));
-    notes.extend(adopted::note(&changes, &observed.objects));
+    notes.extend(adopted::note(&changes, &observed.objects, wanted));
     notes.extend(strange_names(options, &changes, &order.kept, observed.objects.values()));
     let real = order.steps.iter().any(|step| step.reversibility != Reversibility::NoEffect);
     let regrouped =

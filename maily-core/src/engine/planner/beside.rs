@@ -1,0 +1,63 @@
+//! What becomes of what a release does not set itself: what others have set on its objects, and claims of pods.
+
+use super::{
+    change::{Comparison, REPLICAS, Verdict, is_stopped},
+    replace::other_number,
+    volumes::{claim, coming, gone_when_scaled, in_words},
+};
+use crate::{
+    engine::{MANAGER, Note, Operation, PROJECT, told_added},
+    object::{FieldSet, Object},
+};
+
+impl Comparison<'_> {
+    /// What others have set on an object beside the release, and what becomes of it.
+    pub(super) fn note_beside(&mut self, live: &Object, verdict: &Verdict) {
+        let (desired, change) = match verdict {
+            Verdict::Keep(kept) => (Some(&kept.desired), None),
+            Verdict::Change(change) => (change.desired.as_ref(), Some(change)),
+        };
+        let Some(desired) = desired else { return };
+        let key = desired.key();
+        let replaced = change.filter(|change| change.operation == Operation::Replace);
+        if let (true, Some(added)) = (live.label(PROJECT).is_some(), told_added(live, desired)) {
+            let end = match replaced {
+                Some(_) => "it goes with the object, and is not made again",
+                None => "it stays",
+            };
+            let text = format!("{key}: {added}, which the release does not set: {end}");
+            self.notes.push(Note { topic: "foreign".into(), text });
+        }
+        let stopped = || format!("{key} is scaled to 0 and stays so: none of its pods will run");
+        let (topic, number) = match replaced {
+            Some(change) => ("replace", other_number(live, change.hand_over_replicas)),
+            None => ("stopped", is_stopped(live).then(stopped)),
+        };
+        // What was ours and is given up the fields tell of.
+        let ours = || FieldSet::owned_by(live, |manager| manager == MANAGER).contains(&REPLICAS);
+        if let Some(text) = number.filter(|_| desired.at("/spec/replicas").is_none() && !ours()) {
+            self.notes.push(Note { topic: topic.into(), text });
+        }
+    }
+
+    /// Claims that go with their pods, now or on a way back.
+    pub(super) fn note_claims(&mut self, before: &Object, live: &Object, wanted: &Object) {
+        let key = live.key();
+        if let Some(claims) = in_words(gone_when_scaled(before, live, wanted)) {
+            let text = format!(
+                "{key} gets fewer pods, and with `whenScaled: Delete` their claims go with them ({claims}): no way back \
+                 brings their data"
+            );
+            self.notes.push(Note { topic: "claims".into(), text });
+        }
+        let mut claims = coming(before, live, wanted);
+        claims.retain(|name| self.observed.claims.contains(&claim(key, name)));
+        if let Some(claims) = in_words(claims) {
+            let text = format!(
+                "{key} gets more pods, and with `whenScaled: Delete` a way back takes their claims along, also those of \
+                 before ({claims}): nothing brings their data"
+            );
+            self.notes.push(Note { topic: "claims".into(), text });
+        }
+    }
+}
