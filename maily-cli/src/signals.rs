@@ -170,7 +170,7 @@ async fn listen(mut heard: Heard) {
             None if hangs && state().under_way.is_some() => {}
             None => {
                 let state = state();
-                if state.asks || state.done.is_some() {
+                if state.asks || (state.done.is_some() && state.under_way.is_none()) {
                     let here = state.done.as_ref().map(|done| format!(" here: {done}")).unwrap_or_default();
                     // The question stands in this line, and what the terminal makes of the key.
                     let _ = writeln!(std::io::stderr(), "\nerror: {UNTOUCHED}{here}");

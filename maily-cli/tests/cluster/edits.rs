@@ -1,10 +1,10 @@
 //! What people change by hand: before a plan is applied, and after a release.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     boutique::assert_same,
-    site::{Site, app},
+    site::{Site, app, documents},
 };
 
 fn two() -> Vec<(&'static str, String)> {
@@ -140,4 +140,32 @@ async fn what_a_new_version_lacks_goes_and_what_is_not_ours_stays() {
     let names: Vec<String> = site.objects().await.iter().map(|object| object.key().short()).collect();
     assert!(!names.iter().any(|name| name.contains("beta")), "{names:?}");
     assert!(names.iter().any(|name| name.contains("theirs")), "{names:?}");
+}
+
+/// The server fills in defaults inside of what is one value, and writes amounts in its own way: nobody's edit.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn what_the_server_fills_in_hides_no_edit() {
+    let source = |of: Value| json!({"name": of.as_object().expect("a map").keys().next(), "valueFrom": of});
+    let container = json!({"name": "main", "image": "registry.example/shop/web:v1",
+        "resources": {"limits": {"cpu": "1000m", "memory": "2048Mi"}},
+        "env": [source(json!({"fieldRef": {"fieldPath": "status.podIP"}})),
+            source(json!({"resourceFieldRef": {"resource": "limits.memory"}}))]});
+    let labels = json!({"app": "web"});
+    let spec = json!({"containers": [container], "tolerations": [{"key": "one", "operator": "Exists"}]});
+    let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec}}});
+    let site = Site::bound("fills-in", &[("v1", documents(&[web]))]).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    assert!(!site.run(&["status"]).expect(0).out.contains("changed since"));
+    let patch = r#"[{"op": "add", "path": "/spec/template/spec/tolerations/-", "value": {"key": "two", "operator": "Exists"}}]"#;
+    site.kubectl(&["patch", "deployment", "web", "--type", "json", "--patch", patch]).expect(0);
+    let told = site.run(&["status"]).expect(0).out;
+    let line = told.lines().find(|line| line.contains("Deployment/web:")).expect("is told");
+    assert!(
+        line.contains("Deployment/web: spec.template.spec.tolerations [") && line.contains("\"two\""),
+        "{told}"
+    );
+    assert!(!line.contains("fieldRef") && !line.contains("cpu"), "{told}");
 }

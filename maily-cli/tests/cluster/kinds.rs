@@ -117,7 +117,12 @@ async fn amounts_that_the_server_writes_in_its_own_way_are_no_change() {
         assert_ne!(text, changed);
         changed
     };
-    let versions = [("v1", of("v1", "1024Mi")), ("v2", of("v2", "1024Mi")), ("v3", of("v3", "2Gi"))];
+    let versions = [
+        ("v1", of("v1", "1024Mi")),
+        ("v2", of("v2", "1024Mi")),
+        ("v3", of("v3", "2Gi")),
+        ("v4", of("v4", "1073741824")),
+    ];
     let site = Site::bound("amounts", &versions).await;
     site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
     let set = async || site.get("apps/v1", "StatefulSet", "store").await.expect("is there");
@@ -127,6 +132,9 @@ async fn amounts_that_the_server_writes_in_its_own_way_are_no_change() {
     site.run(&["plan", "--version", "v2"]).expect(0);
     site.run(&["deploy", "--version", "v2", "--yes"]).expect(0);
     site.run(&["rollback", "--last-good", "--yes"]).expect(0);
+    assert_eq!(set().await.uid().map(str::to_owned), uid);
+    // In plain bytes it is the same amount.
+    site.run(&["deploy", "--version", "v4", "--yes"]).expect(0);
     assert_eq!(set().await.uid().map(str::to_owned), uid);
     for command in ["plan", "deploy"] {
         let refused = site.run(&[command, "--version", "v3"]).expect(1).err;

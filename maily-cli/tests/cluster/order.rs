@@ -231,3 +231,18 @@ async fn a_webhook_or_policy_that_refuses_is_quoted() {
     assert!(refused.err.contains("the house wants three replicas"), "{}", refused.err);
     assert!(site.objects().await.is_empty());
 }
+
+/// A server has no rules as `rules: null`.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_role_without_rules_goes_with_its_version() {
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "none"}, "rules": []});
+    let v1 = app("alpha", "v1", json!({})) + &documents(&[role]);
+    let versions = [("v1", v1), ("v2", app("alpha", "v2", json!({})))];
+    let site = Site::bound("no-rules", &versions).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    site.run(&["deploy", "--version", "v2", "--yes"]).expect(0);
+    assert!(site.get("rbac.authorization.k8s.io/v1", "Role", "none").await.is_none());
+    site.run(&["rollback", "--last-good", "--yes"]).expect(0);
+    assert!(site.get("rbac.authorization.k8s.io/v1", "Role", "none").await.is_some());
+}

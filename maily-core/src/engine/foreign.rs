@@ -1,7 +1,7 @@
 //! What others set on an object beside what a release sets: seen and told, never taken away in silence.
 
 use super::{
-    Failure, LAST_APPLIED, MANAGER, Sealer, is_deployer, object_digest, strip_bookkeeping,
+    Failure, LAST_APPLIED, MANAGER, Sealer, compared, is_deployer, object_digest, strip_bookkeeping,
     without_bookkeeping,
 };
 use crate::{
@@ -77,7 +77,22 @@ fn without_servers_own(fields: FieldSet) -> FieldSet {
     fields.without(&["metadata", "labels", "kubernetes.io/metadata.name"]).without(&["spec", "finalizers"])
 }
 
+/// Fields that are maily's on an object, that a run had added which was ended as it was, and that no release sets: the next
+/// plan takes them away.
+pub(crate) fn left_over(live: &Object, desired: &Object, added: Option<&FieldSet>) -> FieldSet {
+    let Some(added) = added else { return FieldSet::default() };
+    FieldSet::owned_by(live, |manager| manager == MANAGER).difference(&compared(desired)).intersection(added)
+}
+
 /// The same in a line.
+pub(crate) fn told_left_over(live: &Object, desired: &Object, added: Option<&FieldSet>) -> Option<String> {
+    let paths = left_over(live, desired, added).paths();
+    let paths: Vec<String> = paths.into_iter().filter(|path| !path.is_empty()).collect();
+    (!paths.is_empty())
+        .then(|| format!("{} of a run that no release has: the next deploy takes it away", first(&paths)))
+}
+
+/// What people's clients have added, in a line.
 pub(crate) fn told_added(live: &Object, desired: &Object) -> Option<String> {
     in_words(&added(live, desired))
 }
@@ -126,14 +141,15 @@ fn workload_of<'a>(
 }
 
 fn in_words(added: &[(String, Vec<String>)]) -> Option<String> {
-    let told: Vec<String> = added
-        .iter()
-        .map(|(manager, paths)| {
-            let more = if paths.len() > 3 { format!(" and {} more", paths.len() - 3) } else { String::new() };
-            format!("{manager} set {}{more}", paths[..paths.len().min(3)].join(", "))
-        })
-        .collect();
+    let told: Vec<String> =
+        added.iter().map(|(manager, paths)| format!("{manager} set {}", first(paths))).collect();
     (!told.is_empty()).then(|| told.join("; "))
+}
+
+/// The first of some paths.
+fn first(paths: &[String]) -> String {
+    let more = if paths.len() > 3 { format!(" and {} more", paths.len() - 3) } else { String::new() };
+    format!("{}{more}", paths[..paths.len().min(3)].join(", "))
 }
 
 #[cfg(test)]

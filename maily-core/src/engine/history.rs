@@ -10,9 +10,10 @@ use super::{
     journal::{self, JournalError, JournalEvent, Recorded, ReleaseHead, pack, unpack},
 };
 use crate::{
-    object::{Object, ObjectKey},
+    object::{FieldSet, Object, ObjectKey},
     planted::{Defect, is_planted},
     provider::{ClusterIdentity, RecordStore},
+    run::compared,
 };
 
 /// Version of the release record's format.
@@ -341,6 +342,24 @@ pub(super) fn left(head: &Head, base: Option<&Release>) -> BTreeMap<ObjectKey, O
         }
     }
     left
+}
+
+/// Fields beside those of the release in force that the last run had set, or had found so, where it made no release. Those
+/// of them that are still there were left by a run that was ended as it was.
+pub(crate) fn added(head: &Head, base: Option<&Release>) -> BTreeMap<ObjectKey, FieldSet> {
+    let plan = [&head.ended, &head.planned].into_iter().flatten().find_map(|run| run.plan.as_ref());
+    let mut added = BTreeMap::new();
+    for change in plan.into_iter().flat_map(Plan::changes) {
+        let Some(released) = base.and_then(|base| base.objects.get(&change.key)) else { continue };
+        let before = change.before.as_ref().filter(|_| change.operation == Operation::Update);
+        let mut set = change.desired.as_ref().map(compared).unwrap_or_default();
+        set.absorb(before.map(|before| compared(&before.object)).unwrap_or_default());
+        let set = set.difference(&compared(&released.desired));
+        if !set.is_empty() {
+            added.insert(change.key.clone(), set);
+        }
+    }
+    added
 }
 
 fn made_by(run: RunId, head: ReleaseHead, plan: Plan) -> Release {

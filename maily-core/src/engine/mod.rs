@@ -30,7 +30,7 @@ pub use environment::{Environment, EnvironmentError, Loss, LostValue, Planned, R
 pub use epoch::Claim;
 pub(crate) use epoch::{claimants, runs_after};
 pub use fence::{FENCE_POLICY, Fence, FenceError, FenceSight, FenceState, fence_manifest, fence_objects};
-pub(crate) use foreign::{digest_of_all, name_added, told_added};
+pub(crate) use foreign::{digest_of_all, left_over, name_added, told_added, told_left_over};
 pub use history::Head;
 pub use lease::{LEASE, Lease, LeaseError, LeaseRequest};
 pub(crate) use lease::{LeaseSight, sight as sight_of_lease};

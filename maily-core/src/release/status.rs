@@ -16,12 +16,13 @@ use crate::{
         Ailment, Environment, EnvironmentError, FenceError, FenceSight, FenceState, LeaseSight, NAMESPACE,
         Operation, ReleaseId, RunId, Sealer, Storage, changed_by, drifted, epoch_of, foreign_labels,
         forward_run_of,
-        history::{Head, Release, Released, Unfinished, to_be_made},
+        history::{self, Head, Release, Released, Unfinished, to_be_made},
         journal::JournalEvent,
-        patiently, read_objects, released_view, run_of, sight_of_lease, told_added, told_edit, way_back,
+        patiently, read_objects, released_view, run_of, sight_of_lease, told_added, told_edit,
+        told_left_over, way_back,
     },
     model::{Fencing, Resolved},
-    object::{Object, ObjectKey},
+    object::{FieldSet, Object, ObjectKey},
     provider::ErrorKind,
     rollout::{Evidence, Health, Obstacle, Target, judge},
 };
@@ -192,8 +193,10 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
         Some(release) => frontends::look(environment, resolved, release).await,
         None => BTreeMap::new(),
     };
+    let added = history::added(&head, release.as_ref());
     let look = |release, is_coming| Look {
         release,
+        added: &added,
         is_coming,
         live: &live,
         pods: &pods,
@@ -221,6 +224,8 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
 
 struct Look<'a> {
     release: &'a Release,
+    /// What a run that was ended as it was may have left on its objects.
+    added: &'a BTreeMap<ObjectKey, FieldSet>,
     /// It is what the unfinished run is to make, and not in force.
     is_coming: bool,
     live: &'a BTreeMap<ObjectKey, Object>,
@@ -463,9 +468,9 @@ impl Look<'_> {
                 };
                 found.push(format!("{}: its label {label} is {now}: {follows}", key.short()));
             }
-            if let Some(added) = told_added(live, &released.desired) {
-                found.push(format!("{}: {added}", key.short()));
-            }
+            let left_over = told_left_over(live, &released.desired, self.added.get(key));
+            let beside = [told_added(live, &released.desired), left_over];
+            found.extend(beside.into_iter().flatten().map(|beside| format!("{}: {beside}", key.short())));
             let Some(fingerprint) = &released.fingerprint else { continue };
             let (now, digest) = released_view(self.sealer, live, &released.desired);
             if *fingerprint != digest {

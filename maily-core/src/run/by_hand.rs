@@ -29,7 +29,11 @@ pub(crate) fn changed_since<'a>(
 ) -> (Vec<FieldChange>, Vec<&'a str>) {
     let mut by_itself = FieldSet::owned_or_scaled_by(live, |manager| !is_person(manager));
     if matches!(change.operation, Operation::Delete | Operation::Replace) {
-        let released = change.desired.as_ref().map(compared).unwrap_or_default();
+        // Of what a release had alone that goes nobody knows what it has set: what tools write beside it is in the metadata.
+        let released = match &change.desired {
+            Some(desired) => compared(desired),
+            None => compared(before).without(&["metadata"]),
+        };
         let tools = FieldSet::owned_or_scaled_by(live, |manager| !is_deployer(manager));
         by_itself.absorb(tools.difference(&released));
     }

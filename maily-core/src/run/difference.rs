@@ -1,10 +1,10 @@
 //! The difference of two objects, field by field, for people.
 
-use std::{cell::LazyCell, sync::LazyLock};
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-use super::{FieldChange, MANAGER, SUSPEND};
+use super::{FieldChange, MANAGER, SUSPEND, compared};
 use crate::object::{FieldSet, ListKind, Object, covers, list_kind, root};
 
 /// Fields that differ between two objects, in order. Identity is not compared.
@@ -33,22 +33,28 @@ fn names(maps: [Option<&Map<String, Value>>; 2]) -> Vec<&str> {
 }
 
 /// Fields in which an object is not what was wanted; what nobody wanted is not compared. `now` is what of the live object
-/// is compared.
+/// is compared. Who changes a field owns it: of what we own alone the server has filled in defaults, or has written it in
+/// its own way, as `1000m` CPUs are 1.
 pub(crate) fn drifted(wanted: &Object, now: &Object, live: &Object) -> Vec<FieldChange> {
-    let ours = LazyCell::new(|| FieldSet::owned_by(live, |manager| manager == MANAGER));
-    difference(wanted, now)
+    let ours = FieldSet::owned_by(live, |manager| manager == MANAGER);
+    let others = FieldSet::owned_or_scaled_by(live, |manager| manager != MANAGER);
+    let mut scope = compared(wanted);
+    scope.absorb(compared(now));
+    let scope = scope.difference(&ours.difference(&others));
+    difference(&scope.project(wanted), &scope.project(now))
         .into_iter()
         .filter(|field| !(wanted.is_suspended() && field.path == SUSPEND.join(".")))
         // The server drops what is empty.
         .filter(|field| {
             field.to.is_some() || !matches!(field.from.as_deref(), Some("" | "null" | "{}" | "[]"))
         })
-        // Inside of a list that is one value it adds defaults as well, as long as nobody else has written the list.
+        // A list that is one value, and that another has written as it was wanted, has its defaults as well.
         .filter(|field| {
             let pointer = format!("/{}", field.path.replace('.', "/"));
             let lists = now.at(&pointer).zip(wanted.at(&pointer));
             let is_covered = |(now, wanted): (&Value, &Value)| now.is_array() && covers(now, wanted);
-            !(lists.is_some_and(is_covered) && ours.contains(&field.path.split('.').collect::<Vec<_>>()))
+            let path: Vec<&str> = field.path.split('.').collect();
+            !(lists.is_some_and(is_covered) && ours.contains_whole(&path))
         })
         .collect()
 }

@@ -13,6 +13,7 @@ use maily_core::{
     },
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster as _, ErrorKind, Precondition, WriteOptions, patch_of},
+    release,
     runtime::within,
 };
 use maily_testkit::sim::SimCluster;
@@ -285,6 +286,38 @@ async fn takes_the_rest_away(setup: &Setup) {
     assert!(setup.shared.world().get(extra().key()).is_some());
     assert!(succeeded(&deploy(setup, "v1").await));
     assert!(setup.shared.world().get(extra().key()).is_none());
+}
+
+/// What such a run added to an object goes as well, also where everything that is wanted is there.
+#[tokio::test(start_paused = true)]
+async fn what_a_run_has_added_to_an_object_goes_with_the_next_release() {
+    let shop = Shop::new(shop::OF_MANIFESTS, 142);
+    let config = |data: serde_json::Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm"}, "data": data});
+    shop.write("v1", &[config(json!({"a": "b"})), shop::deployment("api", &["cm"])]);
+    let mut api = shop::deployment("api", &["cm"]);
+    api["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/api:2".into();
+    shop.write("v2", &[config(json!({"a": "b", "DEBUG": "1"})), api]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.shared.world().faults.push(fault("never-ready api"));
+    let died = within(&*shop.setup.runtime, Duration::from_secs(5), shop.deploy("v2")).await;
+    assert!(died.is_none());
+    shop.setup.shared.world().faults.clear();
+    let left = shop.setup.environment().take_over(None, Wish::Leave, &shop.setup.options("second")).await;
+    assert!(matches!(left, Ok(Some(RunEnd::Over { outcome: Outcome::Stuck { .. }, .. }))), "{left:?}");
+    let status = release::status(&shop.setup.environment(), &shop.resolved()).await.expect("can be read");
+    let told = serde_json::to_string(&status).expect("is JSON");
+    assert!(told.contains("ConfigMap/cm: .data.DEBUG of a run that no release has"), "{told}");
+    let cm = || shop.live("v1", "ConfigMap", Some("shop"), "cm").expect("is there");
+    for depth in [Depth::Read, Depth::DryRun] {
+        let planned = shop.plan_with("v1", PlanOptions::default(), depth).await.expect("can be planned");
+        let change = planned.plan.changes().find(|change| change.key == *cm().key()).expect("is changed");
+        let fields: Vec<&str> = change.fields.iter().map(|field| &*field.path).collect();
+        assert_eq!(fields, ["data.DEBUG"], "{depth:?}");
+    }
+    assert!(succeeded(&shop.deploy("v1").await));
+    assert_eq!(cm().at("/data"), Some(&json!({"a": "b"})));
+    let unchanged = RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving: Vec::new() } };
+    assert_eq!(shop.deploy("v1").await, unchanged);
 }
 
 /// A run that wants it as well finds it there, and leaves it there.

@@ -233,6 +233,7 @@ impl Environment {
         let stay = planner::claims_that_stay(&wanted, &observed);
         let (wanted, base) = (stay.as_ref().unwrap_or(&wanted), base.as_deref());
         observed.identity = Some(identity);
+        observed.added = history::added(&head, base);
         // What may be made anew is what the server refuses to change, and only it knows all of that.
         let all = depth == observe::Depth::DryRun || !options.replace.is_empty();
         let ask = || observe::dry_runs(cluster, &sealer, wanted, &observed, base, all).boxed();

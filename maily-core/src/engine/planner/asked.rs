@@ -10,7 +10,7 @@ use super::{
     wanted::Wanted,
 };
 use crate::{
-    engine::{Sealer, compared, foreign_labels, history::Release, object_digest},
+    engine::{Sealer, compared, foreign_labels, history::Release, left_over, object_digest},
     object::Object,
 };
 
@@ -34,9 +34,10 @@ pub(crate) fn to_ask_about<'a>(
         let desired = settled(object, sealer, &scaled);
         let labels = foreign_labels(live, &wanted.project, &wanted.environment, &wanted.namespace);
         // The digest is dear: it decides last.
-        labels.is_empty() && known.desired == desired && {
-            is_in_force(known, &desired, &object_digest(&sealer.view(live, &compared(&desired))))
-        }
+        labels.is_empty()
+            && known.desired == desired
+            && left_over(live, &desired, observed.added.get(object.key())).is_empty()
+            && { is_in_force(known, &desired, &object_digest(&sealer.view(live, &compared(&desired)))) }
     };
     // Services of no phase stay as they are, whatever became of them.
     let moving: BTreeSet<&str> =

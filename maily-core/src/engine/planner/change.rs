@@ -15,7 +15,7 @@ use crate::{
         Before, Change, ENVIRONMENT, EPOCH, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, SUSPEND,
         Sealer, belongs_to, changed_by, compared, difference, digest_of_all, drifted, foreign_labels,
         history::{Release, Released},
-        is_beyond_any_epoch, object_digest, strip_bookkeeping, told, without_bookkeeping,
+        is_beyond_any_epoch, left_over, object_digest, strip_bookkeeping, told, without_bookkeeping,
     },
     object::{FieldSet, Object, ObjectKey, atomics, covers},
     provider::ClusterIdentity,
@@ -40,6 +40,8 @@ pub struct Observed {
     pub claims: BTreeSet<ObjectKey>,
     /// What a run has made that was ended as it was, and no release has; with its service.
     pub left: BTreeMap<ObjectKey, Option<String>>,
+    /// What a run had added to objects that was ended as it was, and no release has.
+    pub added: BTreeMap<ObjectKey, FieldSet>,
     /// What the server would make of the wanted objects, where it was asked.
     pub dry_runs: BTreeMap<ObjectKey, DryRun>,
     /// Somebody reads the plan before it is carried out: it holds for exactly what was observed.
@@ -190,7 +192,9 @@ impl Comparison<'_> {
                 Note { topic: "label".into(), text }
             }));
         }
-        if labelled && known.is_some_and(|known| is_in_force(known, &desired, &fingerprint)) {
+        let added = self.observed.added.get(&key);
+        let is_clean = labelled && left_over(live, &desired, added).is_empty();
+        if is_clean && known.is_some_and(|known| is_in_force(known, &desired, &fingerprint)) {
             return Some(self.keep(service, live, desired, fingerprint));
         }
         let otherwise = known.filter(|known| !self.is_as_released(live, known, &set, &fingerprint));
@@ -207,8 +211,8 @@ impl Comparison<'_> {
             }
             Some(DryRun::Refused(_) | DryRun::Immutable(_)) | None => None,
         };
-        if let Some(after) = after.as_ref().filter(|_| !frozen.is_empty()) {
-            frozen = replaced_fields(&before, aim, Some(after));
+        if after.is_some() && !frozen.is_empty() {
+            frozen = replaced_fields(&before, aim, after.as_ref());
         }
         let unchanged = match &after {
             Some(after) => *after == before,
@@ -373,10 +377,12 @@ impl Comparison<'_> {
     fn whole(&self, live: &Object, but: Option<[&str; 2]>) -> Before {
         let mut object = self.sealer.seal(&live.clone().without_server_fields());
         strip_bookkeeping(&mut object);
-        let fingerprint = match but {
-            Some(field) => object_digest(&FieldSet::of(&object).without(&field).project(&object)),
-            None => object_digest(&object),
-        };
+        // What is null is no field of it: a server has no rules as `rules: null`.
+        let mut scope = FieldSet::of(&object);
+        if let Some(field) = but {
+            scope = scope.without(&field);
+        }
+        let fingerprint = object_digest(&scope.project(&object));
         self.before(live, object, fingerprint)
     }
 

@@ -3,7 +3,10 @@
 
 use serde_json::Value;
 
-use crate::object::{Object, covers};
+use crate::{
+    model::Quantity,
+    object::{Object, covers},
+};
 
 /// Fields that cannot be changed in place, by kind.
 fn immutable(kind: &str) -> &'static [&'static str] {
@@ -28,7 +31,7 @@ fn immutable(kind: &str) -> &'static [&'static str] {
 }
 
 /// Paths of immutable fields that the wanted object sets to something else than what is there. `after` is what the server
-/// would make of it, where it was asked: it writes amounts in its own way, and `1024Mi` as `1Gi`.
+/// would make of it, where it was asked and has accepted it: `1024Mi` is there as `1Gi`.
 pub(super) fn replaced_fields(live: &Object, desired: &Object, after: Option<&Object>) -> Vec<String> {
     let frozen = live.at("/immutable") == Some(&Value::Bool(true));
     let data: &[&str] = if frozen { &["/data", "/binaryData"] } else { &[] };
@@ -48,10 +51,28 @@ pub(super) fn replaced_fields(live: &Object, desired: &Object, after: Option<&Ob
             (Some(live), Some(desired)) => !covers(live, desired),
             _ => false,
         })
-        .filter(|path| after.is_none_or(|after| live.at(path) != after.at(path)))
+        .filter(|path| after.is_none_or(|after| !is_same(live.at(path), after.at(path))))
         .chain(address)
         .map(|path| path.trim_start_matches('/').replace('/', "."))
         .collect()
+}
+
+/// Whether two values are the same to the server, which compares amounts by what they come to.
+fn is_same(one: Option<&Value>, other: Option<&Value>) -> bool {
+    let amount = |text: &str| text.parse::<Quantity>().ok().map(|amount| amount.value());
+    match (one, other) {
+        (Some(Value::Object(one)), Some(Value::Object(other))) => {
+            one.len() == other.len() && one.iter().all(|(key, value)| is_same(Some(value), other.get(key)))
+        }
+        (Some(Value::Array(one)), Some(Value::Array(other))) => {
+            one.len() == other.len()
+                && one.iter().zip(other).all(|(one, other)| is_same(Some(one), Some(other)))
+        }
+        (Some(Value::String(one)), Some(Value::String(other))) => {
+            one == other || amount(one).is_some_and(|one| Some(one) == amount(other))
+        }
+        (one, other) => one == other,
+    }
 }
 
 /// What it means for who uses an object that it is deleted and made again.

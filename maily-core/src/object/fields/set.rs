@@ -143,6 +143,15 @@ impl FieldSet {
                 .is_some_and(|child| child.contains(rest))
     }
 
+    /// Whether the field at a path of names is in the set with all that it has.
+    pub fn contains_whole(&self, path: &[&str]) -> bool {
+        self.extent == Extent::Whole
+            || path.split_first().is_some_and(|(first, rest)| {
+                let child = self.children.get(&Element::Field((*first).to_owned()));
+                child.is_some_and(|child| child.contains_whole(rest))
+            })
+    }
+
     /// Dotted paths of the leaves, for messages: `.spec.template.spec.containers[name=app].image`.
     pub fn paths(&self) -> Vec<String> {
         let mut out = Vec::new();

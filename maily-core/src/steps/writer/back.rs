@@ -145,8 +145,10 @@ impl Writer<'_> {
         let Some(live) = self.find(&change.key).await? else { return Ok(None) };
         let Some(before) = &change.before else { return Ok(Some(live)) };
         let ours = self.is_ours(&live) || self.context.written(&self.step.id, &change.key).is_some();
-        // These have a number, or a word, that was left as it was found on the way back.
-        let differs = change.hand_over_replicas.is_some() || change.is_of_suspended();
+        // These have a number, or a word, that was left as it was found on the way back. What was made again is compared
+        // without its number.
+        let handed_over = change.hand_over_replicas.is_some() && change.operation != Operation::Replace;
+        let differs = handed_over || change.is_of_suspended();
         let seen = self.context.sealer.view(&live, &change.scope());
         if !ours || differs || object_digest(&seen) == before.fingerprint {
             return Ok(Some(live));

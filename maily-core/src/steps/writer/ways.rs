@@ -30,8 +30,8 @@ impl Writer<'_> {
         ways.push(match &change.before {
             None => {
                 let named = format!("{} {}{}", key.kind.named(), key.name, key.namespace_option());
-                let is_made = self.context.written(&self.step.id, key).is_some();
-                if live.is_some_and(|live| !is_made && !self.is_ours(live)) {
+                let made = self.context.written(&self.step.id, key).and_then(|written| written.uid);
+                if live.is_some_and(|live| live.uid() != made.as_deref() && !self.is_ours(live)) {
                     format!(
                         "{key} is none that the run has made: where somebody needs it, leave it and end the run; only \
                          where nobody does, take it away: `kubectl delete {named}`"
