@@ -193,6 +193,14 @@ async fn wanted(
             }
             continue;
         }
+        let is_shown = base.head.frontends.contains_key(name) && is_frontend(resolved, name);
+        if let Some(shown) = base.head.versions.get(name).filter(|_| is_shown)
+            && !release.head.frontends.contains_key(name)
+        {
+            let text =
+                format!("the domain of {name} goes on showing {shown}: release {id} has no deployment of it");
+            notes.push(Note { topic: "frontend".to_owned(), text });
+        }
         insert(&mut services, resolved, &release, name, version);
         origins.insert(name.clone(), origin(&mut past, *id, name).await?);
     }
@@ -203,7 +211,9 @@ async fn wanted(
         let release =
             past.release(chosen.shared).await?.ok_or(RollbackError::UnknownRelease(chosen.shared))?;
         shared.extend(shared_of(&release));
-        for name in base.head.versions.keys().filter(|name| !chosen.from.contains_key(*name)) {
+        // That a service is gone is a state, too.
+        let known: BTreeSet<&String> = base.head.versions.keys().chain(base.head.origins.keys()).collect();
+        for name in known.into_iter().filter(|name| !chosen.from.contains_key(*name)) {
             origins.insert(name.clone(), origin(&mut past, chosen.shared, name).await?);
         }
     } else {
@@ -335,8 +345,13 @@ fn insert(
         service.needs = resolved.needs(known);
         service.timeout_s = known.timeout.map(|timeout| timeout.0);
         if let Source::Frontend { project, domain } = &known.source {
+            // Where it was none then, nothing is built now.
             let existing = release.head.frontends.get(name).cloned();
-            service.frontend = Some(Frontend { project: project.clone(), domain: domain.clone(), existing });
+            service.frontend = existing.map(|existing| Frontend {
+                project: project.clone(),
+                domain: domain.clone(),
+                existing: Some(existing),
+            });
         }
     }
     services.insert(name.to_owned(), service);

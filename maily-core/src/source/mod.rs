@@ -31,7 +31,7 @@ pub use manifests::{SourceError, SourceErrors, read_manifests};
 pub use render::{RenderRequest, Rendered, render};
 
 pub(crate) use images::moving_images;
-pub(crate) use order::sort;
+pub(crate) use order::{rank_of_going, sort};
 pub(crate) use partition::partition_note;
 pub(crate) use references::{Need, Reference, pod_references};
 pub(crate) use versions::{follows_version, some_version};

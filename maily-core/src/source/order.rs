@@ -2,6 +2,11 @@
 
 use crate::object::Object;
 
+/// Rank of what the API server asks about everything.
+const ASKED: u8 = 40;
+/// Rank of kinds that are not named.
+const OTHERS: u8 = 15;
+
 /// Rank of a kind; lower comes first.
 pub(super) fn rank(kind: &str) -> u8 {
     match kind {
@@ -25,9 +30,19 @@ pub(super) fn rank(kind: &str) -> u8 {
         "HorizontalPodAutoscaler" => 31,
         "Ingress" | "HTTPRoute" => 32,
         // The API server asks their pods from now on, and may refuse everything until they answer.
-        "APIService" | "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => 40,
+        "APIService" | "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => ASKED,
         // Custom objects refer to the rest more often than the rest to them.
-        _ => 15,
+        _ => OTHERS,
+    }
+}
+
+/// Rank of a kind when objects are taken away; lower goes first. What asks about everything goes while its pods answer
+/// still, and custom objects while their operator may still take its finalizers off.
+pub(crate) fn rank_of_going(kind: &str) -> u8 {
+    match rank(kind) {
+        ASKED => 0,
+        OTHERS => 1,
+        rank => 2 + ASKED - rank,
     }
 }
 
@@ -61,5 +76,27 @@ mod tests {
         let sorted: Vec<&str> = objects.iter().map(Object::kind).collect();
         let asked = ["APIService", "ValidatingWebhookConfiguration"];
         assert_eq!(sorted, [&["ServiceAccount", "Service", "Widget", "Deployment"][..], &asked].concat());
+    }
+
+    #[test]
+    fn what_the_api_server_asks_goes_first_and_accounts_last() {
+        let mut kinds = [
+            "ServiceAccount",
+            "RoleBinding",
+            "Deployment",
+            "Widget",
+            "APIService",
+            "HorizontalPodAutoscaler",
+        ];
+        kinds.sort_by_key(|kind| rank_of_going(kind));
+        let expected = [
+            "APIService",
+            "Widget",
+            "HorizontalPodAutoscaler",
+            "Deployment",
+            "RoleBinding",
+            "ServiceAccount",
+        ];
+        assert_eq!(kinds, expected);
     }
 }

@@ -6,6 +6,7 @@ use maily_core::{
     engine::{Depth, Outcome, RunEnd, SCALE_MANAGER, Wish, planner::PlanOptions},
     object::{FieldSet, Object, ObjectKey, ObjectKind},
     provider::{Precondition, WriteOptions},
+    release::RollbackTo,
     runtime::within,
 };
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use crate::{
     hindered::Hindered,
     last_look::{dies_while_it_looks, not_serving},
     setup::{Setup, fault, succeeded},
-    shop::{OF_MANIFESTS, Shop, deployment},
+    shop::{OF_MANIFESTS, Shop, deployment, notes},
 };
 
 const FIXED: &str = "
@@ -376,4 +377,51 @@ async fn what_was_not_made_again_yet_is_left_as_it_was() {
     let now = live(&shop.setup);
     assert_eq!((label(&shop).as_deref(), now.int("/spec/replicas")), (Some("old"), Some(3)));
     assert!(holds_replicas(&now, SCALE_MANAGER) && !holds_replicas(&now, "maily"));
+}
+
+/// Operators give the autoscalers that they make the labels of what they make them for: no release has them.
+#[tokio::test(start_paused = true)]
+async fn an_autoscaler_with_our_labels_that_no_release_has_keeps_its_number() {
+    let setup = Setup::of(FIXED, 166);
+    assert!(succeeded(&setup.deploy("v1").await));
+    by_hand(&setup);
+    let key =
+        ObjectKey::new(ObjectKind::new("autoscaling/v2", "HorizontalPodAutoscaler"), Some("shop"), "theirs");
+    let labels = json!({"metadata": {"labels": {"maily.dev/project": "shop", "maily.dev/environment": "production",
+        "maily.dev/service": "api"}}});
+    setup.shared.world().edit_as("keda-operator", &key, labels).expect("may edit");
+    scale(&setup, 8);
+    assert!(succeeded(&setup.deploy("v2").await));
+    assert_eq!(live(&setup).int("/spec/replicas"), Some(8));
+}
+
+/// The release that comes back has no number of its own, and the server would make one of that.
+#[tokio::test(start_paused = true)]
+async fn a_way_back_to_a_release_whose_autoscaler_is_gone_keeps_the_number_that_serves() {
+    let shop = Shop::new(OF_MANIFESTS, 167);
+    let api = |replicas: i64, image: &str| {
+        let mut api = deployment("api", &[]);
+        api["spec"]["replicas"] = replicas.into();
+        api["spec"]["template"]["spec"]["containers"][0]["image"] = image.into();
+        [api]
+    };
+    shop.write("v1", &api(2, "registry.example/api:1"));
+    shop.write("v2", &api(5, "registry.example/api:2"));
+    shop.write("v3", &api(5, "registry.example/api:3"));
+    assert!(succeeded(&shop.deploy("v1").await));
+    by_hand(&shop.setup);
+    assert!(succeeded(&shop.deploy("v2").await));
+    let key =
+        ObjectKey::new(ObjectKind::new("autoscaling/v2", "HorizontalPodAutoscaler"), Some("shop"), "theirs");
+    shop.setup.shared.world().delete(&key, &Precondition::Any).expect("a person may");
+    assert!(succeeded(&shop.deploy("v3").await));
+    assert_eq!(live(&shop.setup).int("/spec/replicas"), Some(5));
+    let planned =
+        shop.back(RollbackTo::LastGood, None, PlanOptions::default()).await.expect("can be planned");
+    let told = notes(&planned, "replicas");
+    assert!(told.len() == 1 && told[0].contains("keeps its 5 pods"), "{told:?}");
+    assert!(succeeded(&shop.run(planned).await));
+    assert_eq!(live(&shop.setup).int("/spec/replicas"), Some(5));
+    let image = live(&shop.setup).text("/spec/template/spec/containers/0/image").map(str::to_owned);
+    assert_eq!(image.as_deref(), Some("registry.example/api:2"));
 }

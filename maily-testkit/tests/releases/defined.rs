@@ -118,3 +118,74 @@ async fn a_kind_that_cannot_be_defined_in_time_is_told_before_anything_is_writte
         assert!(succeeded(&end), "{end:?}");
     }
 }
+
+const SHARED: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+sources:
+  app: {manifests: 'user-{version}.yaml'}
+services:
+  api: {from: app}
+  z-operator: {manifests: 'operator-{version}.yaml'}
+";
+
+/// What is shared comes before every service.
+#[tokio::test(start_paused = true)]
+async fn a_shared_object_of_a_kind_that_a_service_has_still_to_define_is_told() {
+    let shop = shop(SHARED, 404);
+    shop.write("user-v1", &[widget(1), deployment("api", &[])]);
+    let said = told(shop.plan("v1").await).await;
+    assert!(said.contains("Widget.example.com shop/w") && said.contains("z-operator"), "{said}");
+    assert!(said.contains("release `z-operator` first"), "{said}");
+}
+
+/// An operator takes its finalizers off while it may.
+#[tokio::test(start_paused = true)]
+async fn what_goes_leaves_an_operator_until_its_objects_are_gone() {
+    let shop = Shop::new(APART, 405);
+    let named = |version: &str, kind: &str| json!({"apiVersion": version, "kind": kind, "metadata": {"name": "operator"}});
+    let rbac = "rbac.authorization.k8s.io/v1";
+    let mut binding = named(rbac, "RoleBinding");
+    binding["roleRef"] = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"});
+    let operator = [
+        definition(1),
+        named("v1", "ServiceAccount"),
+        named(rbac, "Role"),
+        binding,
+        deployment("operator", &[]),
+        json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "own"}}),
+    ];
+    let rest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rest"}});
+    shop.write("operator-v1", &operator);
+    shop.write("operator-v2", &[definition(1), rest]);
+    shop.write("user-v1", &[widget(1), deployment("user", &[])]);
+    shop.write("user-v2", &[deployment("user", &[])]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let planned = shop.plan("v2").await.expect("can be planned");
+    let going: Vec<(&str, Vec<&str>)> = planned
+        .plan
+        .steps
+        .iter()
+        .filter(|step| step.id.as_str().ends_with("/prune"))
+        .map(|step| {
+            let kinds = step.work.changes().iter().map(|change| change.key.kind.kind.as_str());
+            (step.id.as_str(), kinds.collect())
+        })
+        .collect();
+    let of_operator = vec!["Widget", "Deployment", "RoleBinding", "Role", "ServiceAccount"];
+    assert_eq!(
+        going,
+        [("production/a-user/prune", vec!["Widget"]), ("production/z-operator/prune", of_operator)]
+    );
+    assert!(succeeded(&shop.run(planned).await));
+    // Where another service has the custom objects, its operator waits for them.
+    shop.write("operator-v3", &operator[..5]);
+    shop.write("user-v3", &[widget(1), deployment("user", &[])]);
+    assert!(succeeded(&shop.deploy("v3").await));
+    let planned = shop.plan("v2").await.expect("can be planned");
+    let step = planned.plan.steps.iter().find(|step| step.id.as_str() == "production/z-operator/prune");
+    let needs: Vec<&str> = step.expect("is planned").needs.iter().map(|need| need.as_str()).collect();
+    assert!(needs.contains(&"production/a-user/prune"), "{needs:?}");
+}

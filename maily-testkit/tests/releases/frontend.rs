@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use maily_core::{
-    engine::{Depth, EnvironmentError, Outcome, RunEnd, Wish, planner::PlanOptions},
+    engine::{Depth, EnvironmentError, Outcome, ReleaseId, RunEnd, Wish, planner::PlanOptions},
     provider::{ErrorKind, FrontendDeployment, FrontendHost, FrontendState, Production, ProviderError},
     release::RollbackTo,
     runtime::Runtime,
@@ -278,6 +278,26 @@ async fn a_frontend_that_became_a_workload_is_on_record_as_one() {
     let back = shop.back(RollbackTo::Version("v2".into()), None, PlanOptions::default()).await;
     assert!(succeeded(&shop.run(back.expect("can be planned")).await));
     assert_eq!(frontends(&shop).await.len(), 1);
+}
+
+/// A release in which it was a workload says nothing of what its domain shows.
+#[tokio::test(start_paused = true)]
+async fn a_way_back_to_where_it_was_no_frontend_builds_none() {
+    let mut shop = Shop::new(AS_WORKLOAD, 78);
+    let host = SimFrontend::new(Arc::clone(&shop.setup.shared), "production");
+    shop.setup.frontend = Some(Arc::new(host.clone()));
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.project = SITE;
+    assert!(succeeded(&shop.deploy("v2").await));
+    let planned = shop.back(RollbackTo::Release(ReleaseId(1)), None, PlanOptions::default()).await;
+    let planned = planned.expect("can be planned");
+    let told = ["the domain of site goes on showing v2: release 1 has no deployment of it"];
+    assert_eq!(notes(&planned, "frontend"), told);
+    assert!(succeeded(&shop.run(planned).await));
+    let found = host.find("site", &BTreeMap::new()).await.expect("can be read");
+    let versions: Vec<&str> = found.iter().map(|deployment| &*deployment.version).collect();
+    assert_eq!(versions, ["v2"]);
+    assert!(shop.live("apps/v1", "Deployment", Some("shop"), "site").is_some());
 }
 
 const RENAMED: &str = "

@@ -8,7 +8,10 @@ use maily_core::{
 };
 use serde_json::json;
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    setup::{Setup, fault, succeeded},
+    shop::Shop,
+};
 
 #[tokio::test(start_paused = true)]
 async fn old_runs_are_forgotten_while_a_new_one_waits_and_the_newest_are_kept() {
@@ -145,4 +148,40 @@ async fn a_way_back_to_another_value_of_a_secret_can_be_looked_at_before() {
     assert!(succeeded(&end), "{end:?}");
     let token = setup.content().into_iter().find(|object| object.name() == "api-token").expect("is there");
     assert_eq!(token.text("/data/token"), Some("YQ=="));
+}
+
+const ONE: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+";
+
+const WITH_WORKER: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  worker: {workload: {command: [work], scale: 1}}
+";
+
+/// That a service is gone is a state, which a way back brings as any other.
+#[tokio::test(start_paused = true)]
+async fn the_last_good_release_is_found_behind_services_that_came_and_went() {
+    let mut shop = Shop::new(ONE, 109);
+    for (project, version) in [(ONE, "v1"), (ONE, "v2"), (WITH_WORKER, "v3"), (ONE, "v4")] {
+        shop.setup.project = project;
+        assert!(succeeded(&shop.deploy(version).await));
+    }
+    for (to, version) in [(RollbackTo::Version("v2".to_owned()), "v2"), (RollbackTo::LastGood, "v1")] {
+        let planned = shop.back(to, None, PlanOptions::default()).await.expect("can be planned");
+        assert!(succeeded(&shop.run(planned).await));
+        assert_eq!(shop.released().await.head.versions["api"], version);
+    }
 }

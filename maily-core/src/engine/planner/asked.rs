@@ -24,7 +24,7 @@ pub(crate) fn to_ask_about<'a>(
     sealer: &Sealer,
     all: bool,
 ) -> Vec<(Option<&'a str>, &'a Object)> {
-    let scaled = scaled_workloads(wanted, observed);
+    let scaled = scaled_workloads(wanted, observed, base);
     let stands = |object: &Object| {
         let (Some(live), Some(known)) =
             (observed.objects.get(object.key()), base.and_then(|base| base.objects.get(object.key())))

@@ -40,6 +40,26 @@ impl Comparison<'_> {
         }
     }
 
+    /// A workload of a release that is brought back and had its number from an autoscaler which does not come back: with the
+    /// number that serves now, where that is ours. The server would make one of none.
+    pub(super) fn keeps_number(&mut self, desired: &Object) -> Option<Object> {
+        let key = desired.key();
+        let is_meant = self.goes_back
+            && matches!(desired.kind(), "Deployment" | "StatefulSet")
+            && desired.at("/spec/replicas").is_none()
+            && !self.is_scaled(desired);
+        let live = self.observed.objects.get(key).filter(|_| is_meant)?;
+        let ours = FieldSet::owned_by(live, |manager| manager == MANAGER).contains(&REPLICAS);
+        let number = live.int("/spec/replicas").filter(|number| ours && *number > 1)?;
+        let text = format!(
+            "{key} keeps its {number} pods: the release that comes back says no number, because an autoscaler had set it"
+        );
+        self.notes.push(Note { topic: "replicas".into(), text });
+        let mut kept = desired.clone();
+        kept.edit(|body| body["spec"]["replicas"] = number.into());
+        Some(kept)
+    }
+
     /// Claims that go with their pods, now or on a way back.
     pub(super) fn note_claims(&mut self, before: &Object, live: &Object, wanted: &Object) {
         let key = live.key();

@@ -77,6 +77,8 @@ pub(super) struct Comparison<'a> {
     pub(super) options: &'a PlanOptions,
     /// Workloads whose replicas an autoscaler sets.
     pub(super) scaled: &'a Scaled,
+    /// Whether a release of before is brought back.
+    pub(super) goes_back: bool,
     pub(super) notes: Vec<Note>,
     pub(super) problems: Vec<PlanProblem>,
 }
@@ -117,9 +119,15 @@ pub(super) fn is_in_force(known: &Released, desired: &Object, fingerprint: &str)
 }
 
 impl Comparison<'_> {
+    /// Whether an autoscaler sets the replicas of a workload.
+    pub(super) fn is_scaled(&self, object: &Object) -> bool {
+        least(object, self.scaled).is_some()
+    }
+
     /// Compares a wanted object; `None` where a problem was noted.
     pub(super) fn wanted(&mut self, service: Option<&str>, desired: &Object) -> Option<Verdict> {
-        let verdict = self.verdict(service, desired)?;
+        let keeps = self.keeps_number(desired);
+        let verdict = self.verdict(service, keeps.as_ref().unwrap_or(desired))?;
         if let Some(live) = self.observed.objects.get(desired.key()) {
             self.note_beside(live, &verdict);
         }

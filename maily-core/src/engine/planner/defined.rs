@@ -20,6 +20,8 @@ pub(super) struct Defined<'a> {
     after: BTreeMap<&'a str, BTreeMap<&'a str, &'a ObjectKey>>,
     /// Those of which the cluster has no definition yet.
     open: BTreeSet<(&'a str, &'a str)>,
+    /// Shared objects, which come before every service, and the service that has still to define their kind.
+    shared: Vec<(&'a ObjectKey, &'a str)>,
 }
 
 /// A definition that a service brings.
@@ -33,6 +35,12 @@ impl<'a> Defined<'a> {
     pub(super) fn new(wanted: &'a Wanted, observed: &Observed, base: Option<&Release>) -> Self {
         let definitions = definitions(wanted, base);
         let mut defined = Self::default();
+        for object in &wanted.shared {
+            let kind = &object.key().kind;
+            let definition = definitions.get(&(kind.group(), kind.kind.as_str()));
+            let open = definition.filter(|definition| !observed.objects.contains_key(definition.key));
+            defined.shared.extend(open.map(|definition| (object.key(), definition.service)));
+        }
         // What the cluster knows already hinders nobody, and so it gives way to needs.
         for is_open in [true, false] {
             for (name, service) in wanted.services.iter().filter(|_| !definitions.is_empty()) {
@@ -85,7 +93,12 @@ impl<'a> Defined<'a> {
             let key = self.because_of(service, by)?.clone();
             Some(PlanProblem::Undefined { key, by: (*by).to_owned(), place })
         });
-        late.collect()
+        let shared = self.shared.iter().map(|(key, by)| PlanProblem::Undefined {
+            key: (*key).clone(),
+            by: (*by).to_owned(),
+            place: NeedPlace::Later,
+        });
+        late.chain(shared).collect()
     }
 }
 

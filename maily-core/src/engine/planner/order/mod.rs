@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     engine::{
-        Change, Kept, Left, Note, PLAN_FORMAT, Plan, Reversibility, SERVICE, Sealer, Step, StepId, Work,
-        belongs_to, history::Release,
+        Change, Goal, Kept, Left, Note, PLAN_FORMAT, Plan, Reversibility, SERVICE, Sealer, Step, StepId,
+        Work, belongs_to, history::Release,
     },
     model::TIMEOUT,
     object::{Object, ObjectKey},
@@ -34,7 +34,7 @@ pub fn plan(
     sealer: &Sealer,
     options: &PlanOptions,
 ) -> Result<Plan, PlanProblems> {
-    let scaled = scaled_workloads(wanted, observed);
+    let scaled = scaled_workloads(wanted, observed, base);
     let mut comparison = Comparison {
         project: &wanted.project,
         environment: &wanted.environment,
@@ -44,6 +44,7 @@ pub fn plan(
         sealer,
         options,
         scaled: &scaled,
+        goes_back: matches!(wanted.goal, Goal::Rollback { .. }),
         notes: wanted.notes.clone(),
         problems: twice(wanted),
     };
@@ -133,8 +134,9 @@ pub fn plan(
 }
 
 /// Workloads whose replicas an autoscaler sets, with the fewest that it leaves: one of the same release, or one that is
-/// there and not of what the plan is about. One that the last release had and this one lacks is on its way out.
-pub(super) fn scaled_workloads(wanted: &Wanted, observed: &Observed) -> Scaled {
+/// there and not of what the plan is about. One that the last release had and this one lacks is on its way out. Labels do
+/// not tell: operators give theirs those of what they are made for.
+pub(super) fn scaled_workloads(wanted: &Wanted, observed: &Observed, base: Option<&Release>) -> Scaled {
     let objects = wanted.services.values().flat_map(|service| &service.objects).chain(&wanted.shared);
     let seen = observed.autoscalers.iter().flatten();
     // A part leaves alone what is of other services, or of none.
@@ -144,8 +146,12 @@ pub(super) fn scaled_workloads(wanted: &Wanted, observed: &Observed) -> Scaled {
             autoscaler.label(SERVICE).is_none_or(|of| !only.iter().any(|name| name == of))
         })
     };
+    let is_known = |key: &ObjectKey| {
+        base.is_some_and(|base| base.objects.contains_key(key)) || observed.left.contains_key(key)
+    };
     let foreign = seen.filter(|autoscaler| {
-        !belongs_to(autoscaler, &wanted.project, &wanted.environment) || apart(autoscaler)
+        let ours = belongs_to(autoscaler, &wanted.project, &wanted.environment);
+        !(ours && is_known(autoscaler.key())) || apart(autoscaler)
     });
     objects
         .chain(foreign)

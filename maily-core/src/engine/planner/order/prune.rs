@@ -10,6 +10,7 @@ use crate::{
         planner::{change::Comparison, wanted::Wanted},
     },
     object::{Object, ObjectKey, ObjectKind},
+    source::rank_of_going,
 };
 
 impl Order<'_> {
@@ -53,7 +54,6 @@ impl Order<'_> {
             }
             self.left.push(left);
         }
-        // The other way round than they were made.
         for (key, released) in base.into_iter().flat_map(|base| base.objects.iter().rev()) {
             let owner = released.service.as_deref();
             let may = owner.map_or(wanted.prune_shared, |service| wanted.prune.contains(service));
@@ -64,20 +64,35 @@ impl Order<'_> {
                 by_owner.entry(owner).or_default().push(change);
             }
         }
-        let needs = std::mem::take(&mut self.ends);
+        let ends = std::mem::take(&mut self.ends);
+        let mut going: Vec<(Option<&str>, Vec<Change>)> = Vec::new();
         for (owner, changes) in by_owner {
-            let changes = self.unscale(changes);
-            if changes.is_empty() {
-                continue;
+            let mut changes = self.unscale(changes);
+            changes.sort_by_key(|change| rank_of_going(change.key.kind.kind.as_str()));
+            if !changes.is_empty() {
+                going.push((owner, changes));
+            }
+        }
+        // Another service's operator stays until the custom objects are gone.
+        let is_custom = |changes: &[Change]| changes.iter().any(|change| !change.key.kind.is_of_kubernetes());
+        going.sort_by_key(|(_, changes)| !is_custom(changes));
+        let mut of_custom = BTreeSet::new();
+        for (owner, changes) in going {
+            let mut needs = ends.clone();
+            if !is_custom(&changes) {
+                needs.extend(of_custom.iter().cloned());
             }
             // A service may be called `shared`: no step of one has this name.
             let (subject, verb) = owner.map_or(("shared", "remove"), |service| (service, "prune"));
             let id = StepId::new(self.environment, subject, verb);
+            if is_custom(&changes) {
+                of_custom.insert(id.clone());
+            }
             self.steps.push(Step {
                 id,
                 service: owner.map(str::to_owned),
                 phase: None,
-                needs: needs.clone(),
+                needs,
                 reversibility: Reversibility::Undoable,
                 timeout_s: self.timeout_s,
                 work: Work::Prune { changes },
