@@ -81,7 +81,10 @@ fn without_servers_own(fields: FieldSet) -> FieldSet {
 /// plan takes them away.
 pub(crate) fn left_over(live: &Object, desired: &Object, added: Option<&FieldSet>) -> FieldSet {
     let Some(added) = added else { return FieldSet::default() };
-    FieldSet::owned_by(live, |manager| manager == MANAGER).difference(&compared(desired)).intersection(added)
+    let others = FieldSet::owned_or_scaled_by(live, |manager| manager != MANAGER);
+    let ours = FieldSet::owned_by(live, |manager| manager == MANAGER).difference(&others);
+    // The number of a workload is an autoscaler's where no release says it.
+    ours.difference(&compared(desired)).intersection(added).without(&["spec", "replicas"])
 }
 
 /// The same in a line.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 
 use super::{
-    ENVIRONMENT, EnvironmentError, MANAGER, PROJECT, Plan, SERVICE, Sealer, changed_by, compared,
+    ENVIRONMENT, EnvironmentError, Goal, MANAGER, PROJECT, Plan, SERVICE, Sealer, changed_by, compared,
     history::Release,
     object_digest,
     planner::{
@@ -54,7 +54,7 @@ pub(super) async fn observe(
     let referred = to_look_for(wanted);
     let (read, autoscalers, (missing, unseen)) = futures::future::try_join3(
         read(cluster, keys),
-        autoscalers(cluster, &objects),
+        autoscalers(cluster, &objects, matches!(wanted.goal, Goal::Rollback { .. })),
         missing(cluster, &referred),
     )
     .await?;
@@ -124,8 +124,11 @@ fn autoscaler() -> ObjectKind {
 async fn autoscalers(
     cluster: &dyn Cluster,
     objects: &[(Option<&str>, &Object)],
+    goes_back: bool,
 ) -> Result<Option<Vec<Object>>, EnvironmentError> {
-    let fixed = objects.iter().filter(|(_, object)| object.at("/spec/replicas").is_some());
+    // A workload of a release of before says no number where an autoscaler had set it.
+    let may_say = |object: &Object| goes_back && matches!(object.kind(), "Deployment" | "StatefulSet");
+    let fixed = objects.iter().filter(|(_, object)| object.at("/spec/replicas").is_some() || may_say(object));
     let namespaces: BTreeSet<Option<&str>> = fixed.map(|(_, object)| object.namespace()).collect();
     let mut found = Vec::new();
     for namespace in namespaces.into_iter().flatten() {

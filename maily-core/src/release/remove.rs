@@ -38,8 +38,8 @@ impl RemoveError {
     }
 }
 
-/// Leaves frontends of the release in force in it that the file has no more: their host shows them on, whatever a
-/// release says.
+/// Leaves frontends of the release in force in it that the file, or the release that comes back, has not: their host shows
+/// them on, whatever a release says.
 pub(super) fn keep_frontends(
     services: &mut IndexMap<String, WantedService>,
     resolved: &Resolved,
@@ -52,11 +52,7 @@ pub(super) fn keep_frontends(
         let known = resolved.services.get(now.as_str());
         now == name || known.is_some_and(|known| known.aliases.contains(name))
     };
-    let left = |name: &&String| {
-        was_frontend(base, name)
-            && !is_frontend(resolved, name)
-            && !services.keys().any(|now| is_called(now, name))
-    };
+    let left = |name: &&String| was_frontend(base, name) && !services.keys().any(|now| is_called(now, name));
     let left: Vec<&String> = base.head.frontends.keys().filter(left).collect();
     for name in left {
         let Some(version) = base.head.versions.get(name) else { continue };

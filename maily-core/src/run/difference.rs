@@ -40,7 +40,14 @@ pub(crate) fn drifted(wanted: &Object, now: &Object, live: &Object) -> Vec<Field
     let others = FieldSet::owned_or_scaled_by(live, |manager| manager != MANAGER);
     let mut scope = compared(wanted);
     scope.absorb(compared(now));
-    let scope = scope.difference(&ours.difference(&others));
+    let of_others = scope.difference(&ours.difference(&others));
+    let within = |scope: &FieldSet| told_of(wanted, now, scope, &ours);
+    let found = within(&of_others);
+    // A run of ours may have written it that made no release.
+    if found.is_empty() { within(&scope) } else { found }
+}
+
+fn told_of(wanted: &Object, now: &Object, scope: &FieldSet, ours: &FieldSet) -> Vec<FieldChange> {
     difference(&scope.project(wanted), &scope.project(now))
         .into_iter()
         .filter(|field| !(wanted.is_suspended() && field.path == SUSPEND.join(".")))

@@ -1,6 +1,6 @@
 //! The order in which objects are written: what others refer to comes first.
 
-use crate::object::Object;
+use crate::object::{Object, ObjectKind};
 
 /// Rank of what the API server asks about everything.
 const ASKED: u8 = 40;
@@ -38,8 +38,9 @@ pub(super) fn rank(kind: &str) -> u8 {
 
 /// Rank of a kind when objects are taken away; lower goes first. What asks about everything goes while its pods answer
 /// still, and custom objects while their operator may still take its finalizers off.
-pub(crate) fn rank_of_going(kind: &str) -> u8 {
-    match rank(kind) {
+pub(crate) fn rank_of_going(kind: &ObjectKind) -> u8 {
+    match rank(&kind.kind) {
+        _ if !kind.is_of_kubernetes() => 1,
         ASKED => 0,
         OTHERS => 1,
         rank => 2 + ASKED - rank,
@@ -81,22 +82,24 @@ mod tests {
     #[test]
     fn what_the_api_server_asks_goes_first_and_accounts_last() {
         let mut kinds = [
-            "ServiceAccount",
-            "RoleBinding",
-            "Deployment",
-            "Widget",
-            "APIService",
-            "HorizontalPodAutoscaler",
-        ];
-        kinds.sort_by_key(|kind| rank_of_going(kind));
+            ("v1", "ServiceAccount"),
+            ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+            ("apps/v1", "Deployment"),
+            ("serving.example/v1", "Service"),
+            ("apiregistration.k8s.io/v1", "APIService"),
+            ("autoscaling/v2", "HorizontalPodAutoscaler"),
+        ]
+        .map(|(version, kind)| ObjectKind::new(version, kind));
+        kinds.sort_by_key(rank_of_going);
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.kind.as_str()).collect();
         let expected = [
             "APIService",
-            "Widget",
+            "Service",
             "HorizontalPodAutoscaler",
             "Deployment",
             "RoleBinding",
             "ServiceAccount",
         ];
-        assert_eq!(kinds, expected);
+        assert_eq!(names, expected);
     }
 }

@@ -420,6 +420,9 @@ async fn a_way_back_to_a_release_whose_autoscaler_is_gone_keeps_the_number_that_
         shop.back(RollbackTo::LastGood, None, PlanOptions::default()).await.expect("can be planned");
     let told = notes(&planned, "replicas");
     assert!(told.len() == 1 && told[0].contains("keeps its 5 pods"), "{told:?}");
+    let fields = planned.plan.changes().flat_map(|change| &change.fields);
+    let paths: Vec<&str> = fields.map(|field| &*field.path).collect();
+    assert!(!paths.is_empty() && !paths.contains(&"spec.replicas"), "{paths:?}");
     assert!(succeeded(&shop.run(planned).await));
     assert_eq!(live(&shop.setup).int("/spec/replicas"), Some(5));
     let image = live(&shop.setup).text("/spec/template/spec/containers/0/image").map(str::to_owned);

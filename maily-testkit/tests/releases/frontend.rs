@@ -300,6 +300,24 @@ async fn a_way_back_to_where_it_was_no_frontend_builds_none() {
     assert!(shop.live("apps/v1", "Deployment", Some("shop"), "site").is_some());
 }
 
+/// The release that comes back is older than the frontend: its domain shows it on, and it stays in the release.
+#[tokio::test(start_paused = true)]
+async fn a_frontend_that_is_newer_than_the_release_that_comes_back_stays_in_it() {
+    let mut shop = Shop::new(WITHOUT_SITE, 79);
+    let host = SimFrontend::new(Arc::clone(&shop.setup.shared), "production");
+    shop.setup.frontend = Some(Arc::new(host.clone()));
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.project = SITE;
+    assert!(succeeded(&shop.deploy("v2").await));
+    let planned = shop.back(RollbackTo::Release(ReleaseId(1)), None, PlanOptions::default()).await;
+    let planned = planned.expect("can be planned");
+    assert_eq!(notes(&planned, "frontend").len(), 1, "{:?}", planned.plan.notes);
+    assert!(succeeded(&shop.run(planned).await));
+    let head = shop.released().await.head;
+    assert_eq!((&*head.versions["api"], &*head.versions["site"]), ("v1", "v2"));
+    assert!(head.frontends.contains_key("site"));
+}
+
 const RENAMED: &str = "
 maily: 1
 project: shop

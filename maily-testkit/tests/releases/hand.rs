@@ -307,6 +307,7 @@ async fn what_a_run_has_added_to_an_object_goes_with_the_next_release() {
     let status = release::status(&shop.setup.environment(), &shop.resolved()).await.expect("can be read");
     let told = serde_json::to_string(&status).expect("is JSON");
     assert!(told.contains("ConfigMap/cm: .data.DEBUG of a run that no release has"), "{told}");
+    assert!(told.contains("image registry.example/api:1 -> registry.example/api:2"), "{told}");
     let cm = || shop.live("v1", "ConfigMap", Some("shop"), "cm").expect("is there");
     for depth in [Depth::Read, Depth::DryRun] {
         let planned = shop.plan_with("v1", PlanOptions::default(), depth).await.expect("can be planned");

@@ -40,9 +40,9 @@ impl Comparison<'_> {
         }
     }
 
-    /// A workload of a release that is brought back and had its number from an autoscaler which does not come back: with the
-    /// number that serves now, where that is ours. The server would make one of none.
-    pub(super) fn keeps_number(&mut self, desired: &Object) -> Option<Object> {
+    /// The number of pods that serves now, for a workload of a release that is brought back and says none: an autoscaler
+    /// that does not come back may have set it, and the server would make one of none.
+    pub(super) fn keeps_number(&mut self, desired: &Object) -> Option<i64> {
         let key = desired.key();
         let is_meant = self.goes_back
             && matches!(desired.kind(), "Deployment" | "StatefulSet")
@@ -52,12 +52,11 @@ impl Comparison<'_> {
         let ours = FieldSet::owned_by(live, |manager| manager == MANAGER).contains(&REPLICAS);
         let number = live.int("/spec/replicas").filter(|number| ours && *number > 1)?;
         let text = format!(
-            "{key} keeps its {number} pods: the release that comes back says no number, because an autoscaler had set it"
+            "{key} keeps its {number} pods: the release that comes back says no number (an autoscaler had set it, or none was \
+             written); `kubectl scale` sets another"
         );
         self.notes.push(Note { topic: "replicas".into(), text });
-        let mut kept = desired.clone();
-        kept.edit(|body| body["spec"]["replicas"] = number.into());
-        Some(kept)
+        Some(number)
     }
 
     /// Claims that go with their pods, now or on a way back.

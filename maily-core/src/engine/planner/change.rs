@@ -112,6 +112,14 @@ pub(super) fn settled(wanted: &Object, sealer: &Sealer, scaled: &Scaled) -> Obje
     desired
 }
 
+/// A workload with the number of pods that it keeps.
+fn with_number(mut object: Object, number: Option<i64>) -> Object {
+    if let Some(number) = number {
+        object.edit(|body| body["spec"]["replicas"] = number.into());
+    }
+    object
+}
+
 /// Whether an object is just as a release with the same wish has left it: nothing of it is written, but labels that are
 /// gone.
 pub(super) fn is_in_force(known: &Released, desired: &Object, fingerprint: &str) -> bool {
@@ -126,18 +134,18 @@ impl Comparison<'_> {
 
     /// Compares a wanted object; `None` where a problem was noted.
     pub(super) fn wanted(&mut self, service: Option<&str>, desired: &Object) -> Option<Verdict> {
-        let keeps = self.keeps_number(desired);
-        let verdict = self.verdict(service, keeps.as_ref().unwrap_or(desired))?;
+        let number = self.keeps_number(desired);
+        let verdict = self.verdict(service, desired, number)?;
         if let Some(live) = self.observed.objects.get(desired.key()) {
             self.note_beside(live, &verdict);
         }
         Some(verdict)
     }
 
-    fn verdict(&mut self, service: Option<&str>, desired: &Object) -> Option<Verdict> {
+    fn verdict(&mut self, service: Option<&str>, desired: &Object, number: Option<i64>) -> Option<Verdict> {
         let key = desired.key().clone();
         let asked = desired.int("/spec/replicas").unwrap_or_default();
-        let desired = settled(desired, self.sealer, self.scaled);
+        let desired = with_number(settled(desired, self.sealer, self.scaled), number);
         let least = least(&desired, self.scaled);
         let scaled = least.is_some();
         // An autoscaler leaves alone what has no pods, and takes its time: it gets as many as it would leave.
@@ -211,7 +219,7 @@ impl Comparison<'_> {
         }
         let mut frozen = replaced_fields(&before, aim, None);
         let after = match self.observed.dry_runs.get(&key) {
-            Some(DryRun::Would(object)) => Some(self.view(object, &scope)),
+            Some(DryRun::Would(object)) => Some(with_number(self.view(object, &scope), number)),
             // What cannot be changed in place servers refuse in many words.
             Some(DryRun::Refused(message)) if frozen.is_empty() => {
                 self.problems.push(PlanProblem::Refused { key, message: message.clone() });

@@ -68,28 +68,23 @@ impl Order<'_> {
         let mut going: Vec<(Option<&str>, Vec<Change>)> = Vec::new();
         for (owner, changes) in by_owner {
             let mut changes = self.unscale(changes);
-            changes.sort_by_key(|change| rank_of_going(change.key.kind.kind.as_str()));
+            changes.sort_by_key(|change| rank_of_going(&change.key.kind));
             if !changes.is_empty() {
                 going.push((owner, changes));
             }
         }
-        // Another service's operator stays until the custom objects are gone.
-        let is_custom = |changes: &[Change]| changes.iter().any(|change| !change.key.kind.is_of_kubernetes());
-        going.sort_by_key(|(_, changes)| !is_custom(changes));
-        let mut of_custom = BTreeSet::new();
-        for (owner, changes) in going {
-            let mut needs = ends.clone();
-            if !is_custom(&changes) {
-                needs.extend(of_custom.iter().cloned());
-            }
-            // A service may be called `shared`: no step of one has this name.
+        // A service may be called `shared`: no step of one has this name.
+        let step = |owner: Option<&str>| {
             let (subject, verb) = owner.map_or(("shared", "remove"), |service| (service, "prune"));
-            let id = StepId::new(self.environment, subject, verb);
-            if is_custom(&changes) {
-                of_custom.insert(id.clone());
-            }
+            StepId::new(self.environment, subject, verb)
+        };
+        let behind = behind_users(base, &going);
+        let ids: Vec<StepId> = going.iter().map(|(owner, _)| step(*owner)).collect();
+        for ((owner, changes), first) in going.into_iter().zip(behind) {
+            let mut needs = ends.clone();
+            needs.extend(first.into_iter().map(|at| ids[at].clone()));
             self.steps.push(Step {
-                id,
+                id: step(owner),
                 service: owner.map(str::to_owned),
                 phase: None,
                 needs,
@@ -134,6 +129,31 @@ impl Order<'_> {
         }
         rest
     }
+}
+
+/// Which of several services go before each of them: those with objects of a kind that it defines, whose operator it may
+/// have. In no circle.
+fn behind_users(base: Option<&Release>, going: &[(Option<&str>, Vec<Change>)]) -> Vec<BTreeSet<usize>> {
+    let released = base.into_iter().flat_map(|base| base.objects.values());
+    let defined: BTreeMap<(&str, &str), Option<&str>> =
+        released.filter_map(|one| Some((one.desired.defines()?, one.service.as_deref()))).collect();
+    let mut behind = vec![BTreeSet::new(); going.len()];
+    for (user, (owner, changes)) in going.iter().enumerate() {
+        for change in changes {
+            let kind = &change.key.kind;
+            let by = defined.get(&(kind.group(), kind.kind.as_str())).filter(|by| *by != owner);
+            let at = by.and_then(|by| going.iter().position(|(other, _)| other == by));
+            if let Some(at) = at.filter(|at| !comes_behind(&behind, user, *at)) {
+                behind[at].insert(user);
+            }
+        }
+    }
+    behind
+}
+
+/// Whether one waits for another, also by way of others.
+fn comes_behind(behind: &[BTreeSet<usize>], one: usize, other: usize) -> bool {
+    behind[one].iter().any(|first| *first == other || comes_behind(behind, *first, other))
 }
 
 /// What an autoscaler that goes has scaled.
