@@ -108,16 +108,20 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Whether a stream is a terminal that can do more than lines.
+fn can_draw(terminal: bool) -> bool {
+    terminal && variable("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// What a stream is painted with: colours are for terminals that have them, and for who asks for them.
 fn colours(terminal: bool) -> Paint {
-    let has = terminal && variable("TERM").is_none_or(|term| term != "dumb");
     let forced = variable("CLICOLOR_FORCE").is_some_and(|force| force != "0");
-    Paint { on: variable("NO_COLOR").is_none() && (has || forced) }
+    Paint { on: variable("NO_COLOR").is_none() && (can_draw(terminal) || forced) }
 }
 
 impl Ui {
     pub(crate) fn new(globals: &Globals) -> Self {
-        let terminal = io::stdout().is_terminal() && variable("TERM").is_none_or(|term| term != "dumb");
+        let terminal = can_draw(io::stdout().is_terminal());
         let github = github::Github::detect(variable, globals.output == Output::Json);
         let form = match globals.output {
             Output::Json => Form::Json,

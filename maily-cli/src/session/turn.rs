@@ -19,7 +19,7 @@ pub(crate) struct Seen {
 
 /// Reads the records, in one's turn; somebody else's unfinished run is an error.
 pub(crate) async fn look(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<Seen, CliError> {
-    let head = wired.environment.turn(&turn(ui, wired, wait)?).await?;
+    let head = in_turn(ui, wired, wait).await?;
     let base = wired.environment.released(&head).await?;
     Ok(Seen { head, base })
 }
@@ -31,8 +31,13 @@ pub(crate) async fn take_up(
     plan: Plan,
     wait: &WaitArgs,
 ) -> Result<Planned, CliError> {
-    wired.environment.turn(&turn(ui, wired, wait)?).await?;
+    in_turn(ui, wired, wait).await?;
     Ok(wired.environment.adopt_plan(plan).await?)
+}
+
+/// Waits for one's turn, and reads the records' head in it.
+async fn in_turn(ui: &Ui, wired: &Wired, wait: &WaitArgs) -> Result<Head, CliError> {
+    Ok(wired.environment.turn(&turn(ui, wired, wait)?).await?)
 }
 
 /// How to wait for one's turn: as long as the command line says, telling who is waited for.

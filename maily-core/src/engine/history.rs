@@ -84,6 +84,13 @@ pub struct Head {
     pub pending: Vec<RunId>,
 }
 
+impl Head {
+    /// The plan of the last run that had one, where no run since has made a release.
+    fn last_plan(&self) -> Option<&Plan> {
+        [&self.ended, &self.planned].into_iter().flatten().find_map(|run| run.plan.as_ref())
+    }
+}
+
 fn release_key(id: ReleaseId) -> String {
     format!("release/{:09}", id.0)
 }
@@ -327,7 +334,7 @@ pub(crate) async fn with_objects(
 /// What the last run has made, or found left by the one before it, where it made no release, and what the release in force
 /// has left there: of no release, and whose service it is. What was there before a run of ours is nobody's to take away, and not among it.
 pub(super) fn left(head: &Head, base: Option<&Release>) -> BTreeMap<ObjectKey, Option<String>> {
-    let plan = [&head.ended, &head.planned].into_iter().flatten().find_map(|run| run.plan.as_ref());
+    let plan = head.last_plan();
     let told =
         base.into_iter().flat_map(|base| &base.left).chain(plan.into_iter().flat_map(|plan| &plan.left));
     let released = |key: &ObjectKey| base.is_some_and(|base| base.objects.contains_key(key));
@@ -347,7 +354,7 @@ pub(super) fn left(head: &Head, base: Option<&Release>) -> BTreeMap<ObjectKey, O
 /// Fields beside those of the release in force that the last run had set, or had found so, where it made no release. Those
 /// of them that are still there were left by a run that was ended as it was.
 pub(crate) fn added(head: &Head, base: Option<&Release>) -> BTreeMap<ObjectKey, FieldSet> {
-    let plan = [&head.ended, &head.planned].into_iter().flatten().find_map(|run| run.plan.as_ref());
+    let plan = head.last_plan();
     let mut added = BTreeMap::new();
     for change in plan.into_iter().flat_map(Plan::changes) {
         let Some(released) = base.and_then(|base| base.objects.get(&change.key)) else { continue };

@@ -280,15 +280,21 @@ async fn a_frontend_that_became_a_workload_is_on_record_as_one() {
     assert_eq!(frontends(&shop).await.len(), 1);
 }
 
-/// A release in which it was a workload says nothing of what its domain shows.
-#[tokio::test(start_paused = true)]
-async fn a_way_back_to_where_it_was_no_frontend_builds_none() {
-    let mut shop = Shop::new(AS_WORKLOAD, 78);
+/// Release 1 of this project, and release 2 with the frontend.
+async fn became_a_site(first: &'static str, seed: u64) -> (Shop, SimFrontend) {
+    let mut shop = Shop::new(first, seed);
     let host = SimFrontend::new(Arc::clone(&shop.setup.shared), "production");
     shop.setup.frontend = Some(Arc::new(host.clone()));
     assert!(succeeded(&shop.deploy("v1").await));
     shop.setup.project = SITE;
     assert!(succeeded(&shop.deploy("v2").await));
+    (shop, host)
+}
+
+/// A release in which it was a workload says nothing of what its domain shows.
+#[tokio::test(start_paused = true)]
+async fn a_way_back_to_where_it_was_no_frontend_builds_none() {
+    let (shop, host) = became_a_site(AS_WORKLOAD, 78).await;
     let planned = shop.back(RollbackTo::Release(ReleaseId(1)), None, PlanOptions::default()).await;
     let planned = planned.expect("can be planned");
     let told = ["the domain of site goes on showing v2: release 1 has no deployment of it"];
@@ -303,12 +309,7 @@ async fn a_way_back_to_where_it_was_no_frontend_builds_none() {
 /// The release that comes back is older than the frontend: its domain shows it on, and it stays in the release.
 #[tokio::test(start_paused = true)]
 async fn a_frontend_that_is_newer_than_the_release_that_comes_back_stays_in_it() {
-    let mut shop = Shop::new(WITHOUT_SITE, 79);
-    let host = SimFrontend::new(Arc::clone(&shop.setup.shared), "production");
-    shop.setup.frontend = Some(Arc::new(host.clone()));
-    assert!(succeeded(&shop.deploy("v1").await));
-    shop.setup.project = SITE;
-    assert!(succeeded(&shop.deploy("v2").await));
+    let (shop, _) = became_a_site(WITHOUT_SITE, 79).await;
     let planned = shop.back(RollbackTo::Release(ReleaseId(1)), None, PlanOptions::default()).await;
     let planned = planned.expect("can be planned");
     assert_eq!(notes(&planned, "frontend").len(), 1, "{:?}", planned.plan.notes);

@@ -37,7 +37,7 @@ pub(crate) fn to_ask_about<'a>(
         labels.is_empty()
             && known.desired == desired
             && left_over(live, &desired, observed.added.get(object.key())).is_empty()
-            && { is_in_force(known, &desired, &object_digest(&sealer.view(live, &compared(&desired)))) }
+            && is_in_force(known, &desired, &object_digest(&sealer.view(live, &compared(&desired))))
     };
     // Services of no phase stay as they are, whatever became of them.
     let moving: BTreeSet<&str> =

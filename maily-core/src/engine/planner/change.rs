@@ -217,18 +217,16 @@ impl Comparison<'_> {
         if let Some(known) = otherwise.filter(|known| known.fingerprint.is_some()) {
             self.note_drift(live, &known.desired);
         }
-        let mut frozen = replaced_fields(&before, aim, None);
-        let after = match self.observed.dry_runs.get(&key) {
+        let dry_run = self.observed.dry_runs.get(&key);
+        let after = match dry_run {
             Some(DryRun::Would(object)) => Some(with_number(self.view(object, &scope), number)),
-            // What cannot be changed in place servers refuse in many words.
-            Some(DryRun::Refused(message)) if frozen.is_empty() => {
-                self.problems.push(PlanProblem::Refused { key, message: message.clone() });
-                return None;
-            }
             Some(DryRun::Refused(_) | DryRun::Immutable(_)) | None => None,
         };
-        if after.is_some() && !frozen.is_empty() {
-            frozen = replaced_fields(&before, aim, after.as_ref());
+        let mut frozen = replaced_fields(&before, aim, after.as_ref());
+        // What cannot be changed in place servers refuse in many words.
+        if let (true, Some(DryRun::Refused(message))) = (frozen.is_empty(), dry_run) {
+            self.problems.push(PlanProblem::Refused { key, message: message.clone() });
+            return None;
         }
         let unchanged = match &after {
             Some(after) => *after == before,

@@ -80,11 +80,11 @@ impl Order<'_> {
         };
         let behind = behind_users(base, &going);
         let ids: Vec<StepId> = going.iter().map(|(owner, _)| step(*owner)).collect();
-        for ((owner, changes), first) in going.into_iter().zip(behind) {
+        for (at, ((owner, changes), first)) in going.into_iter().zip(behind).enumerate() {
             let mut needs = ends.clone();
-            needs.extend(first.into_iter().map(|at| ids[at].clone()));
+            needs.extend(first.into_iter().map(|first| ids[first].clone()));
             self.steps.push(Step {
-                id: step(owner),
+                id: ids[at].clone(),
                 service: owner.map(str::to_owned),
                 phase: None,
                 needs,
