@@ -352,15 +352,19 @@ pub(super) fn left(head: &Head, base: Option<&Release>) -> BTreeMap<ObjectKey, O
 }
 
 /// Fields beside those of the release in force that the last run had set, or had found so, where it made no release. Those
-/// of them that are still there were left by a run that was ended as it was.
+/// of them that are still there were left by a run that was ended as it was. What it has found and set anew was there before:
+/// a way back writes it as ours with all the rest, whoever had set it, and it is nobody's to take away.
 pub(crate) fn added(head: &Head, base: Option<&Release>) -> BTreeMap<ObjectKey, FieldSet> {
     let plan = head.last_plan();
     let mut added = BTreeMap::new();
     for change in plan.into_iter().flat_map(Plan::changes) {
         let Some(released) = base.and_then(|base| base.objects.get(&change.key)) else { continue };
-        let before = change.before.as_ref().filter(|_| change.operation == Operation::Update);
-        let mut set = change.desired.as_ref().map(compared).unwrap_or_default();
-        set.absorb(before.map(|before| compared(&before.object)).unwrap_or_default());
+        let before = change.before.as_ref().map(|before| compared(&before.object)).unwrap_or_default();
+        let desired = change.desired.as_ref().map(compared).unwrap_or_default();
+        let mut set = desired.difference(&before);
+        if change.operation == Operation::Update {
+            set.absorb(before.difference(&desired));
+        }
         let set = set.difference(&compared(&released.desired));
         if !set.is_empty() {
             added.insert(change.key.clone(), set);

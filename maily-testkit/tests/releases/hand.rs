@@ -9,7 +9,7 @@ use maily_core::{
     engine::{
         Claim, Depth, Epoch, MANAGER, Outcome, Planned, RunEnd, RunId, Storage, Wish, history,
         journal::{JournalEvent, Writer, pack},
-        planner::PlanOptions,
+        planner::{Force, PlanOptions},
     },
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster as _, ErrorKind, Precondition, WriteOptions, patch_of},
@@ -319,6 +319,44 @@ async fn what_a_run_has_added_to_an_object_goes_with_the_next_release() {
     assert_eq!(cm().at("/data"), Some(&json!({"a": "b"})));
     let unchanged = RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving: Vec::new() } };
     assert_eq!(shop.deploy("v1").await, unchanged);
+}
+
+/// What was there before a run, and that no release sets, the way back puts there again: it is nobody's rest.
+#[tokio::test(start_paused = true)]
+async fn what_a_way_back_has_restored_was_left_by_no_run() {
+    let shop = Shop::new(shop::OF_MANIFESTS, 143);
+    let config = |more: serde_json::Value| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"},
+            "metadata": {"name": "cm", "annotations": more}})
+    };
+    shop.write("v1", &[config(json!({"of": "all"})), shop::deployment("api", &["cm"])]);
+    let mut api = shop::deployment("api", &["cm"]);
+    // The server has filled it in with 10.
+    api["spec"]["revisionHistoryLimit"] = 3.into();
+    api["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/api:2".into();
+    shop.write("v2", &[config(json!({"of": "all", "note": "b"})), api]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let cm = ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("shop"), "cm");
+    let note = json!({"metadata": {"annotations": {"note": "a"}}});
+    shop.setup.shared.world().edit_as("kubectl-annotate", &cm, note).expect("may edit");
+    let before = shop.setup.content();
+    shop.setup.shared.world().faults.push(fault("never-ready api"));
+    let force = PlanOptions { force: Force::All, ..PlanOptions::default() };
+    let planned = shop.plan_with("v2", force, Depth::DryRun).await.expect("can be planned");
+    let end = shop.run(planned).await;
+    assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    shop.setup.shared.world().faults.clear();
+    assert_eq!(shop.setup.content(), before);
+    let status = release::status(&shop.setup.environment(), &shop.resolved()).await.expect("can be read");
+    let told = serde_json::to_string(&status).expect("is JSON");
+    assert!(!told.contains("of a run that no release has"), "{told}");
+    for depth in [Depth::Read, Depth::DryRun] {
+        let planned = shop.plan_with("v1", PlanOptions::default(), depth).await.expect("can be planned");
+        assert!(planned.plan.is_empty(), "{depth:?}: {:?}", planned.plan.steps);
+    }
+    let unchanged = RunEnd::Over { run: None, outcome: Outcome::Unchanged { not_serving: Vec::new() } };
+    assert_eq!(shop.deploy("v1").await, unchanged);
+    assert_eq!(shop.setup.content(), before);
 }
 
 /// A run that wants it as well finds it there, and leaves it there.
