@@ -1,13 +1,16 @@
 //! Kinds that one service defines and another one has objects of.
 
+use std::time::Duration;
+
 use maily_core::{
-    engine::{Depth, StepId, planner::PlanOptions},
+    engine::{Depth, StepId, Wish, planner::PlanOptions},
     release::PrepareError,
+    runtime::within,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    setup::succeeded,
+    setup::{fault, succeeded},
     shop::{Shop, deployment},
 };
 
@@ -193,4 +196,80 @@ async fn what_goes_leaves_an_operator_until_its_objects_are_gone() {
         assert!(!step("production/a-user/prune").needs.iter().any(|need| need.as_str().ends_with("/prune")));
         assert!(succeeded(&shop.run(planned).await));
     }
+}
+
+const OF_ONE_SOURCE: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+sources:
+  app: {manifests: 'app-{version}.yaml'}
+services:
+  a-user: {from: app}
+  operator: {from: app}
+";
+
+const WITHOUT_OPERATOR: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+sources:
+  app: {manifests: 'app-{version}.yaml'}
+services:
+  a-user: {from: app}
+";
+
+/// Of steps that take something away, those for which one of them waits.
+fn waits(planned: &maily_core::engine::Planned, id: &str) -> Vec<String> {
+    let goes = |id: &StepId| id.as_str().ends_with("/prune") || id.as_str().ends_with("/remove");
+    let step = planned.plan.steps.iter().find(|step| step.id.as_str() == id).expect("is planned");
+    step.needs.iter().filter(|need| goes(need)).map(ToString::to_string).collect()
+}
+
+/// Whoever defines the kind: a shared object, somebody else, or a run that was ended as it was.
+#[tokio::test(start_paused = true)]
+async fn an_operator_is_waited_for_whoever_defines_its_kind() {
+    let mut shop = Shop::new(OF_ONE_SOURCE, 406);
+    let user = deployment("a-user", &[]);
+    shop.write("app-v1", &[definition(1), widget(1), user.clone(), deployment("operator", &[])]);
+    shop.write("app-v2", &[definition(1), user]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.project = WITHOUT_OPERATOR;
+    let planned = shop.plan("v2").await.expect("can be planned");
+    assert_eq!(waits(&planned, "production/operator/prune"), ["production/shared/remove"]);
+    assert!(waits(&planned, "production/shared/remove").is_empty());
+    assert!(succeeded(&shop.run(planned).await));
+
+    let shop = Shop::new(APART, 407);
+    shop.make(&definition(1)).await;
+    let rest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rest"}});
+    shop.write("operator-v1", &[rest.clone(), deployment("operator", &[])]);
+    shop.write("operator-v2", &[rest.clone()]);
+    shop.write("user-v1", &[widget(1), deployment("user", &[])]);
+    shop.write("user-v2", &[deployment("user", &[])]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let planned = shop.plan("v2").await.expect("can be planned");
+    assert_eq!(waits(&planned, "production/z-operator/prune"), ["production/a-user/prune"]);
+    assert!(waits(&planned, "production/a-user/prune").is_empty());
+    assert!(succeeded(&shop.run(planned).await));
+
+    let shop = Shop::new(APART, 408);
+    shop.write("operator-v1", &[rest.clone()]);
+    shop.write("operator-v2", &[rest, definition(1), deployment("operator", &[])]);
+    shop.write("user-v1", &[deployment("user", &[])]);
+    let mut user = deployment("user", &[]);
+    user["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/user:2".into();
+    shop.write("user-v2", &[widget(1), user]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.shared.world().faults.push(fault("never-ready user"));
+    let died = within(&*shop.setup.runtime, Duration::from_secs(20), shop.deploy("v2")).await;
+    assert!(died.is_none());
+    shop.setup.shared.world().faults.clear();
+    let left = shop.setup.environment().take_over(None, Wish::Leave, &shop.setup.options("second")).await;
+    assert!(left.is_ok_and(|end| end.is_some()));
+    let planned = shop.plan("v1").await.expect("can be planned");
+    assert_eq!(waits(&planned, "production/z-operator/prune"), ["production/a-user/prune"]);
+    assert!(succeeded(&shop.run(planned).await));
 }

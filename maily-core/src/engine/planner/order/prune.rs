@@ -132,28 +132,45 @@ impl Order<'_> {
 }
 
 /// Which of several services go before each of them: those with objects of a kind that it defines, whose operator it may
-/// have. In no circle.
+/// have. Whoever has defined a kind that is not of Kubernetes, any workload that goes may be its operator. In no circle.
 fn behind_users(base: Option<&Release>, going: &[(Option<&str>, Vec<Change>)]) -> Vec<BTreeSet<usize>> {
     let released = base.into_iter().flat_map(|base| base.objects.values());
     let defined: BTreeMap<(&str, &str), Option<&str>> =
         released.filter_map(|one| Some((one.desired.defines()?, one.service.as_deref()))).collect();
     let mut behind = vec![BTreeSet::new(); going.len()];
-    for (user, (owner, changes)) in going.iter().enumerate() {
+    let mut put = |user: usize, at: usize| {
+        if user != at && !comes_behind(&behind, user, at) {
+            behind[at].insert(user);
+        }
+    };
+    for (user, (_, changes)) in going.iter().enumerate() {
         for change in changes {
             let kind = &change.key.kind;
-            let by = defined.get(&(kind.group(), kind.kind.as_str())).filter(|by| *by != owner);
-            let at = by.and_then(|by| going.iter().position(|(other, _)| other == by));
-            if let Some(at) = at.filter(|at| !comes_behind(&behind, user, *at)) {
-                behind[at].insert(user);
+            let by = defined.get(&(kind.group(), kind.kind.as_str()));
+            if let Some(at) = by.and_then(|by| going.iter().position(|(other, _)| other == by)) {
+                put(user, at);
             }
         }
+    }
+    let with = |is_one: fn(&ObjectKind) -> bool| {
+        let has =
+            move |(_, changes): &(Option<&str>, Vec<Change>)| changes.iter().any(|c| is_one(&c.key.kind));
+        going.iter().enumerate().filter(move |(_, group)| has(group)).map(|(at, _)| at)
+    };
+    for user in with(|kind| !kind.is_of_kubernetes()) {
+        with(ObjectKind::keeps_pods).for_each(|at| put(user, at));
     }
     behind
 }
 
 /// Whether one waits for another, also by way of others.
 fn comes_behind(behind: &[BTreeSet<usize>], one: usize, other: usize) -> bool {
-    behind[one].iter().any(|first| *first == other || comes_behind(behind, *first, other))
+    let mut seen = BTreeSet::from([one]);
+    let mut next = vec![one];
+    while let Some(at) = next.pop() {
+        next.extend(behind[at].iter().filter(|first| seen.insert(**first)));
+    }
+    one != other && seen.contains(&other)
 }
 
 /// What an autoscaler that goes has scaled.
