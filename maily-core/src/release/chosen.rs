@@ -15,6 +15,8 @@ pub(super) struct Chosen {
     pub(super) shared: ReleaseId,
     /// By service.
     pub(super) from: BTreeMap<String, ReleaseId>,
+    /// A word on each service that never had the version that is asked for.
+    pub(super) never_had: BTreeMap<String, Note>,
 }
 
 pub(super) async fn to_release(
@@ -36,7 +38,8 @@ pub(super) async fn to_release(
         Some(names) => names.to_vec(),
         None => release.head.versions.keys().cloned().collect(),
     };
-    Ok(Chosen { shared: id, from: names.into_iter().map(|name| (name, id)).collect() })
+    let from = names.into_iter().map(|name| (name, id)).collect();
+    Ok(Chosen { shared: id, from, never_had: BTreeMap::new() })
 }
 
 /// The release of a version is, of those in which a component had it, the one with the fewest components at another,
@@ -46,7 +49,6 @@ pub(super) async fn to_version(
     base: &Release,
     version: &String,
     components: Option<&[String]>,
-    notes: &mut Vec<Note>,
 ) -> Result<Chosen, RollbackError> {
     let others = |head: &ReleaseHead| head.versions.values().filter(|had| *had != version).count();
     let has = |head: &ReleaseHead, name: &String| head.versions.get(name) == Some(version);
@@ -82,6 +84,7 @@ pub(super) async fn to_version(
     if !absent.is_empty() && (components.is_some() || past.is_cut()) {
         return Err(missing(absent, there));
     }
+    let mut never_had = BTreeMap::new();
     for name in absent {
         let text = match chosen.versions.get(&name) {
             Some(other) => {
@@ -89,14 +92,14 @@ pub(super) async fn to_version(
             }
             None => format!("{name} never had {version} and is not in release {}: it goes", chosen.id),
         };
-        notes.push(Note { topic: "version".to_owned(), text });
+        never_had.insert(name, Note { topic: "version".to_owned(), text });
     }
     let mut from = BTreeMap::new();
     if components.is_none() {
         from.extend(chosen.versions.keys().map(|name| (name.clone(), newest(name).unwrap_or(chosen.id))));
     }
     from.extend(there.into_iter().filter_map(|name| newest(&name).map(|id| (name, id))));
-    Ok(Chosen { shared: chosen.id, from })
+    Ok(Chosen { shared: chosen.id, from, never_had })
 }
 
 pub(super) async fn origin(

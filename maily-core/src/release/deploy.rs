@@ -51,7 +51,7 @@ pub fn deploy(
     let only = (!complete).then(|| planned.iter().cloned().collect());
     let mut left_out = Vec::new();
     if complete {
-        notes.extend(keep_frontends(&mut services, resolved, base));
+        notes.extend(keep_frontends(&mut services, resolved, base).into_iter().map(|(_, note)| note));
     } else {
         shared.extend(take_shared(&mut services, base));
         if scope.components.is_some() {

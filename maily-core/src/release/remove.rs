@@ -39,12 +39,12 @@ impl RemoveError {
 }
 
 /// Leaves frontends of the release in force in it that the file, or the release that comes back, has not: their host shows
-/// them on, whatever a release says.
+/// them on, whatever a release says. Answers each with a word on it.
 pub(super) fn keep_frontends(
     services: &mut IndexMap<String, WantedService>,
     resolved: &Resolved,
     base: Option<&Release>,
-) -> Vec<Note> {
+) -> Vec<(String, Note)> {
     let Some(base) = base else { return Vec::new() };
     let mut notes = Vec::new();
     // Under another name it is no other frontend.
@@ -57,7 +57,7 @@ pub(super) fn keep_frontends(
     for name in left {
         let Some(version) = base.head.versions.get(name) else { continue };
         services.insert(name.clone(), of_release(base, name, version));
-        notes.push(stays(name, version, None));
+        notes.push((name.clone(), stays(name, version, None)));
     }
     notes
 }

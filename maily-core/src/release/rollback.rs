@@ -159,7 +159,7 @@ async fn wanted(
     let mut notes = Vec::new();
     let (text, mut chosen) = match to {
         RollbackTo::Version(version) => {
-            let chosen = to_version(&mut past, base, version, components, &mut notes).await?;
+            let chosen = to_version(&mut past, base, version, components).await?;
             (version.clone(), chosen)
         }
         RollbackTo::LastGood | RollbackTo::Release(_) => {
@@ -241,12 +241,21 @@ async fn wanted(
         services.retain(|_, service: &mut WantedService| {
             !service.objects.is_empty() || service.frontend.is_some()
         });
-        notes.extend(keep_frontends(&mut services, resolved, Some(base)));
+        for (name, note) in keep_frontends(&mut services, resolved, Some(base)) {
+            notes.push(note);
+            // What stays is as it was, and comes from no release.
+            chosen.never_had.remove(&name);
+            match base.head.origins.get(&name) {
+                Some(before) => origins.insert(name, *before),
+                None => origins.remove(&name),
+            };
+        }
     } else {
         let part = services.keys().cloned().collect();
         add_kept(&mut services, Some(base));
         notes.extend(give_way(&mut services, &part, &[]));
     }
+    notes.extend(std::mem::take(&mut chosen.never_had).into_values());
     sort(&mut shared);
     for (name, service) in &services {
         let Some(id) = chosen.from.get(name) else { continue };

@@ -309,14 +309,23 @@ async fn a_way_back_to_where_it_was_no_frontend_builds_none() {
 /// The release that comes back is older than the frontend: its domain shows it on, and it stays in the release.
 #[tokio::test(start_paused = true)]
 async fn a_frontend_that_is_newer_than_the_release_that_comes_back_stays_in_it() {
-    let (shop, _) = became_a_site(WITHOUT_SITE, 79).await;
-    let planned = shop.back(RollbackTo::Release(ReleaseId(1)), None, PlanOptions::default()).await;
-    let planned = planned.expect("can be planned");
-    assert_eq!(notes(&planned, "frontend").len(), 1, "{:?}", planned.plan.notes);
-    assert!(succeeded(&shop.run(planned).await));
-    let head = shop.released().await.head;
-    assert_eq!((&*head.versions["api"], &*head.versions["site"]), ("v1", "v2"));
-    assert!(head.frontends.contains_key("site"));
+    for (to, seed) in [(RollbackTo::Release(ReleaseId(1)), 79), (RollbackTo::Version("v1".into()), 80)] {
+        let (shop, _) = became_a_site(WITHOUT_SITE, seed).await;
+        assert!(succeeded(&shop.deploy("v3").await));
+        let planned = shop.back(to, None, PlanOptions::default()).await.expect("can be planned");
+        assert_eq!(notes(&planned, "frontend").len(), 1, "{:?}", planned.plan.notes);
+        // It stays: no word says that it goes.
+        assert_eq!(notes(&planned, "version"), [""; 0]);
+        assert!(succeeded(&shop.run(planned).await));
+        let head = shop.released().await.head;
+        assert_eq!((&*head.versions["api"], &*head.versions["site"]), ("v1", "v3"));
+        assert!(head.frontends.contains_key("site"));
+        // It is as release 3 has brought it, and has a release before that one.
+        assert_eq!(head.origins["site"], ReleaseId(3));
+        let planned = shop.back(RollbackTo::LastGood, Some(&["site"]), PlanOptions::default()).await;
+        assert!(succeeded(&shop.run(planned.expect("can be planned")).await));
+        assert_eq!(shop.released().await.head.versions["site"], "v2");
+    }
 }
 
 const RENAMED: &str = "
