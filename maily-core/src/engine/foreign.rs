@@ -1,8 +1,8 @@
 //! What others set on an object beside what a release sets: seen and told, never taken away in silence.
 
 use super::{
-    Failure, LAST_APPLIED, MANAGER, Sealer, compared, is_deployer, object_digest, strip_bookkeeping,
-    without_bookkeeping,
+    Epoch, Failure, LAST_APPLIED, MANAGER, Sealer, compared, difference, is_deployer, is_left_since,
+    object_digest, strip_bookkeeping, told, without_bookkeeping,
 };
 use crate::{
     object::{FieldSet, Object, ObjectKey, managers},
@@ -83,7 +83,7 @@ pub(crate) fn left_over(live: &Object, desired: &Object, added: Option<&FieldSet
     let Some(added) = added else { return FieldSet::default() };
     let others = FieldSet::owned_or_scaled_by(live, |manager| manager != MANAGER);
     let ours = FieldSet::owned_by(live, |manager| manager == MANAGER).difference(&others);
-    // The number of a workload is an autoscaler's where no release says it.
+    // The number of a workload is an autoscaler's where no release says it; and what carries the load is not made one pod.
     ours.difference(&compared(desired)).intersection(added).without(&["spec", "replicas"])
 }
 
@@ -93,6 +93,26 @@ pub(crate) fn told_left_over(live: &Object, desired: &Object, added: Option<&Fie
     let paths: Vec<String> = paths.into_iter().filter(|path| !path.is_empty()).collect();
     (!paths.is_empty())
         .then(|| format!("{} of a run that no release has: the next deploy takes it away", first(&paths)))
+}
+
+/// What a run that was ended as it was has set otherwise than it was before, in a line: the release in force does not set
+/// it, and nobody takes it away.
+pub(crate) fn told_written_over(
+    sealer: &Sealer,
+    live: &Object,
+    before: Option<&Object>,
+    since: Option<Epoch>,
+) -> Option<String> {
+    // A way back has written it as it was.
+    let before = before.filter(|_| is_left_since(live, since))?;
+    let others = FieldSet::owned_or_scaled_by(live, |manager| manager != MANAGER);
+    let scope = compared(before).difference(&others);
+    let fields = difference(&scope.project(before), &sealer.view(live, &scope));
+    let told: Vec<String> = fields.iter().map(told).collect();
+    (!told.is_empty()).then(|| {
+        let told = first(&told);
+        format!("{told} of a run that made no release, and the release does not set it: it stays")
+    })
 }
 
 /// What people's clients have added, in a line.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Claim, Epoch, Left, Operation, Outcome, Plan, ReleaseId, RunId, Stuck,
+    Change, Claim, Epoch, Left, Operation, Outcome, Plan, ReleaseId, RunId, Stuck,
     epoch::{claim_of, claimed},
     journal::{self, JournalError, JournalEvent, Recorded, ReleaseHead, pack, unpack},
 };
@@ -74,6 +74,8 @@ pub struct Head {
     pub releases: Vec<ReleaseId>,
     /// The release in force.
     pub release: Option<(RunId, ReleaseHead)>,
+    /// The epoch in which that one was made.
+    pub release_epoch: Option<Epoch>,
     /// The run that has to be resumed or aborted first.
     pub unfinished: Option<Unfinished>,
     /// The last run, where it has ended and made no release.
@@ -113,14 +115,14 @@ pub(crate) async fn read_head(
     let mut damage = None;
     let (epochs, releases) = futures::future::try_join(claimed(records), list_releases(records)).await?;
     let mut head = Head { epoch: epochs.last().copied(), releases, ..Head::default() };
-    let mut last_epoch = None;
     let known = |head: &Head| head.release.as_ref().map(|(_, release)| release.id);
     if let Some(id) = head.releases.last()
         && let Some(record) = forgive(read_release(records, *id).await, &mut damage)?
     {
-        last_epoch = Some(record.epoch);
+        head.release_epoch = Some(record.epoch);
         head.release = Some((record.run, record.head));
     }
+    let last_epoch = head.release_epoch;
     // Only the run of the highest epoch that has a journal can be unfinished: nobody starts a run beside one. Each says
     // from which release it began: one that is not on record was made by a run before it.
     for epoch in epochs.iter().rev() {
@@ -161,6 +163,7 @@ pub(crate) async fn read_head(
                         head.releases.push(release.id);
                     }
                     head.release = Some((claim.run.clone(), release.clone()));
+                    head.release_epoch = Some(*epoch);
                 }
             }
             Some(_) => {
@@ -371,6 +374,20 @@ pub(crate) fn added(head: &Head, base: Option<&Release>) -> BTreeMap<ObjectKey, 
         }
     }
     added
+}
+
+/// What the last run has found otherwise on objects and set, where it made no release and the release in force does not set
+/// it: as it was.
+pub(crate) fn written_over(head: &Head, base: Option<&Release>) -> BTreeMap<ObjectKey, Object> {
+    let plan = head.last_plan();
+    let of_change = |change: &Change| {
+        let released = base.and_then(|base| base.objects.get(&change.key))?;
+        let (before, desired) = (&change.before.as_ref()?.object, change.desired.as_ref()?);
+        let both = compared(before).intersection(&compared(desired));
+        let beside = both.difference(&compared(&released.desired));
+        (!beside.is_empty()).then(|| (change.key.clone(), beside.project(before)))
+    };
+    plan.into_iter().flat_map(Plan::changes).filter_map(of_change).collect()
 }
 
 fn made_by(run: RunId, head: ReleaseHead, plan: Plan) -> Release {

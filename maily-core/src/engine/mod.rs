@@ -30,7 +30,9 @@ pub use environment::{Environment, EnvironmentError, Loss, LostValue, Planned, R
 pub use epoch::Claim;
 pub(crate) use epoch::{claimants, runs_after};
 pub use fence::{FENCE_POLICY, Fence, FenceError, FenceSight, FenceState, fence_manifest, fence_objects};
-pub(crate) use foreign::{digest_of_all, left_over, name_added, told_added, told_left_over};
+pub(crate) use foreign::{
+    digest_of_all, left_over, name_added, told_added, told_left_over, told_written_over,
+};
 pub use history::Head;
 pub use lease::{LEASE, Lease, LeaseError, LeaseRequest};
 pub(crate) use lease::{LeaseSight, sight as sight_of_lease};
@@ -50,7 +52,8 @@ pub use crate::run::{
     digest, epoch_of, is_secret, run_of, sha256,
 };
 pub(crate) use crate::run::{
-    LAST_APPLIED, SUSPEND, belongs_to, changed_by, compared, drifted, foreign_labels, forward_run_of,
-    is_beyond_any_epoch, is_deployer, object_digest, strip_bookkeeping, told, told_edit, without_bookkeeping,
+    LAST_APPLIED, SUSPEND, belongs_to, changed_by, compared, drifted, edited, foreign_labels, forward_run_of,
+    is_beyond_any_epoch, is_deployer, is_left_since, object_digest, strip_bookkeeping, told, told_edit,
+    without_bookkeeping,
 };
 pub use crate::steps::MayWrite;

@@ -13,13 +13,13 @@ use super::{
 };
 use crate::{
     engine::{
-        Ailment, Environment, EnvironmentError, FenceError, FenceSight, FenceState, LeaseSight, NAMESPACE,
-        Operation, ReleaseId, RunId, Sealer, Storage, changed_by, drifted, epoch_of, foreign_labels,
+        Ailment, Environment, EnvironmentError, Epoch, FenceError, FenceSight, FenceState, LeaseSight,
+        NAMESPACE, Operation, ReleaseId, RunId, Sealer, Storage, edited, epoch_of, foreign_labels,
         forward_run_of,
         history::{self, Head, Release, Released, Unfinished, to_be_made},
         journal::JournalEvent,
         patiently, read_objects, released_view, run_of, sight_of_lease, told_added, told_edit,
-        told_left_over, way_back,
+        told_left_over, told_written_over, way_back,
     },
     model::{Fencing, Resolved},
     object::{FieldSet, Object, ObjectKey},
@@ -194,9 +194,12 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
         None => BTreeMap::new(),
     };
     let added = history::added(&head, release.as_ref());
+    let written_over = history::written_over(&head, release.as_ref());
     let look = |release, is_coming| Look {
         release,
         added: &added,
+        written_over: &written_over,
+        since: head.release_epoch,
         is_coming,
         live: &live,
         pods: &pods,
@@ -226,6 +229,10 @@ struct Look<'a> {
     release: &'a Release,
     /// What a run that was ended as it was may have left on its objects.
     added: &'a BTreeMap<ObjectKey, FieldSet>,
+    /// What it has set otherwise than it was, and no release sets: as it was.
+    written_over: &'a BTreeMap<ObjectKey, Object>,
+    /// The epoch in which the release in force was made.
+    since: Option<Epoch>,
     /// It is what the unfinished run is to make, and not in force.
     is_coming: bool,
     live: &'a BTreeMap<ObjectKey, Object>,
@@ -469,13 +476,13 @@ impl Look<'_> {
                 found.push(format!("{}: its label {label} is {now}: {follows}", key.short()));
             }
             let left_over = told_left_over(live, &released.desired, self.added.get(key));
-            let beside = [told_added(live, &released.desired), left_over];
+            let over = told_written_over(self.sealer, live, self.written_over.get(key), self.since);
+            let beside = [told_added(live, &released.desired), left_over, over];
             found.extend(beside.into_iter().flatten().map(|beside| format!("{}: {beside}", key.short())));
             let Some(fingerprint) = &released.fingerprint else { continue };
             let (now, digest) = released_view(self.sealer, live, &released.desired);
             if *fingerprint != digest {
-                let fields = drifted(&released.desired, &now, live);
-                let by = changed_by(self.sealer, live, &released.desired);
+                let (fields, by) = edited(self.sealer, live, &released.desired, &now, self.since);
                 found.push(format!("{}: {}", key.short(), told_edit(&fields, &by)));
             }
         }

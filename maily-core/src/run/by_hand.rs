@@ -1,6 +1,9 @@
 //! Who changed an object by hand.
 
-use super::{Change, FieldChange, Operation, Sealer, compared, difference, drifted, told};
+use super::{
+    Change, Epoch, FieldChange, Operation, Sealer, compared, difference, differing, drifted, is_left_since,
+    told,
+};
 use crate::object::{FieldSet, Object, editors, managers};
 
 /// Clients with which people deploy by hand; their fields become ours when an object is adopted.
@@ -16,6 +19,23 @@ pub(crate) fn is_deployer(manager: &str) -> bool {
 pub(crate) fn changed_by<'a>(sealer: &Sealer, live: &'a Object, set: &Object) -> Vec<&'a str> {
     let edited = |fields: &FieldSet| drifted(&fields.project(set), &sealer.view(live, fields), live);
     who(live, &compared(set), edited)
+}
+
+/// What of an object is not as a release has it, and who changed it; given what of it is compared, and the epoch in which
+/// the release was made. What a run has written since is told whatever a person has changed beside it.
+pub(crate) fn edited<'a>(
+    sealer: &Sealer,
+    live: &'a Object,
+    released: &Object,
+    now: &Object,
+    since: Option<Epoch>,
+) -> (Vec<FieldChange>, Vec<&'a str>) {
+    let mut by = changed_by(sealer, live, released);
+    if !is_left_since(live, since) {
+        return (drifted(released, now, live), by);
+    }
+    by.push("a run that made no release");
+    (differing(released, now, live), by)
 }
 
 /// What somebody has changed of an object since it was put back as it was before a run, and who: not what controllers go

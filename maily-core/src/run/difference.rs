@@ -38,13 +38,19 @@ fn names(maps: [Option<&Map<String, Value>>; 2]) -> Vec<&str> {
 pub(crate) fn drifted(wanted: &Object, now: &Object, live: &Object) -> Vec<FieldChange> {
     let ours = FieldSet::owned_by(live, |manager| manager == MANAGER);
     let others = FieldSet::owned_or_scaled_by(live, |manager| manager != MANAGER);
-    let mut scope = compared(wanted);
-    scope.absorb(compared(now));
-    let of_others = scope.difference(&ours.difference(&others));
-    let within = |scope: &FieldSet| told_of(wanted, now, scope, &ours);
-    let found = within(&of_others);
+    let of_others = of_either(wanted, now).difference(&ours.difference(&others));
+    let found = told_of(wanted, now, &of_others, &ours);
     // A run of ours may have written it that made no release.
-    if found.is_empty() { within(&scope) } else { found }
+    if found.is_empty() { differing(wanted, now, live) } else { found }
+}
+
+/// The same, of what we own alone as well: a run that made no release has written it.
+pub(crate) fn differing(wanted: &Object, now: &Object, live: &Object) -> Vec<FieldChange> {
+    told_of(wanted, now, &of_either(wanted, now), &FieldSet::owned_by(live, |manager| manager == MANAGER))
+}
+
+fn of_either(wanted: &Object, now: &Object) -> FieldSet {
+    compared(wanted).union(&compared(now))
 }
 
 fn told_of(wanted: &Object, now: &Object, scope: &FieldSet, ours: &FieldSet) -> Vec<FieldChange> {

@@ -14,11 +14,11 @@ pub(crate) mod seal;
 mod stamp;
 mod work;
 
-pub(crate) use by_hand::{changed_by, changed_since, is_deployer, told_edit};
+pub(crate) use by_hand::{changed_by, changed_since, edited, is_deployer, told_edit};
 pub(crate) use canonical::object_digest;
 pub use canonical::{canonical, digest, sha256};
 pub use difference::difference;
-pub(crate) use difference::{drifted, told};
+pub(crate) use difference::{differing, drifted, told};
 pub use event::{EVENT_FORMAT, Event, Listener, StepInfo, What};
 pub use ids::{Epoch, ReleaseId, RunId, StepId};
 pub use outcome::{Failure, Outcome, RunEnd, Stuck};
@@ -36,6 +36,6 @@ pub use stamp::{
 };
 pub(crate) use stamp::{
     LAST_APPLIED, SUSPEND, belongs_to, beyond_any_epoch, compared, epoch_from, foreign_labels,
-    forward_run_of, is_beyond_any_epoch, strip_bookkeeping, without_bookkeeping,
+    forward_run_of, is_beyond_any_epoch, is_left_since, strip_bookkeeping, without_bookkeeping,
 };
 pub use work::Work;

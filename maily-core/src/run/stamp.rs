@@ -125,6 +125,12 @@ pub(crate) fn forward_run_of(object: &Object) -> Option<RunId> {
     (words.nth(1) == Some("forward")).then(|| RunId::from(run))
 }
 
+/// Whether a run has brought an object where it is since a release that was made in an epoch: a run that made none.
+pub(crate) fn is_left_since(object: &Object, release: Option<Epoch>) -> bool {
+    let written = forward_run_of(object).and_then(|_| epoch_of(object));
+    release.zip(written).is_some_and(|(release, written)| written > release)
+}
+
 /// What controllers of workloads count on them. They write it themselves after every write, also of what is made again.
 const OF_CONTROLLERS: [&str; 2] =
     ["deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation"];

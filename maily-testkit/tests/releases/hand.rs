@@ -359,6 +359,70 @@ async fn what_a_way_back_has_restored_was_left_by_no_run() {
     assert_eq!(shop.setup.content(), before);
 }
 
+/// A shop whose run of v2, with another image and these objects, was killed and ended as it was.
+async fn left_at_v2(seed: u64, [v1, v2]: [&[serde_json::Value]; 2]) -> Shop {
+    let shop = Shop::new(shop::OF_MANIFESTS, seed);
+    let mut api = shop::deployment("api", &[]);
+    shop.write("v1", &[&[api.clone()], v1].concat());
+    api["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/api:2".into();
+    shop.write("v2", &[&[api], v2].concat());
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.shared.world().faults.push(fault("never-ready api"));
+    let died = within(&*shop.setup.runtime, Duration::from_secs(5), shop.deploy("v2")).await;
+    assert!(died.is_none());
+    shop.setup.shared.world().faults.clear();
+    let left = shop.setup.environment().take_over(None, Wish::Leave, &shop.setup.options("second")).await;
+    assert!(matches!(left, Ok(Some(RunEnd::Over { outcome: Outcome::Stuck { .. }, .. }))), "{left:?}");
+    shop
+}
+
+async fn status_of(shop: &Shop) -> String {
+    let status = release::status(&shop.setup.environment(), &shop.resolved()).await.expect("can be read");
+    serde_json::to_string(&status).expect("is JSON")
+}
+
+/// Whatever somebody edits beside it.
+#[tokio::test(start_paused = true)]
+async fn what_a_run_has_left_is_told_beside_an_edit() {
+    let shop = left_at_v2(144, [&[], &[]]).await;
+    let api = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api");
+    let scale = json!({"spec": {"replicas": 5}});
+    shop.setup.shared.world().edit_as("kubectl-edit", &api, scale).expect("may edit");
+    let fields = "spec.replicas 1 -> 5, spec.template.spec.containers[main].image registry.example/api:1 -> registry.example/api:2";
+    let by = "kubectl-edit, a run that made no release";
+    let told = status_of(&shop).await;
+    assert!(told.contains(&format!("Deployment/api: {fields} (by {by})")), "{told}");
+    let options = PlanOptions { force: Force::All, ..PlanOptions::default() };
+    let planned = shop.plan_with("v1", options, Depth::DryRun).await.expect("can be planned");
+    let drift = notes(&planned, "drift").concat();
+    assert!(drift.ends_with(&format!("by {by}: {fields}")), "{drift}");
+    assert!(succeeded(&shop.run(planned).await));
+    let told = status_of(&shop).await;
+    assert!(!told.contains("a run that made no release"), "{told}");
+}
+
+/// Nobody takes away what was there before with another value: it is told, and what it was.
+#[tokio::test(start_paused = true)]
+async fn what_a_run_has_left_over_a_value_of_before_is_told_and_stays() {
+    let redis = shop::deployment("redis", &[]);
+    let mut of_v1 = redis.clone();
+    of_v1["spec"].as_object_mut().expect("a map").remove("replicas");
+    let mut of_v2 = redis;
+    of_v2["spec"]["replicas"] = 3.into();
+    let shop = left_at_v2(145, [&[of_v1], &[of_v2]]).await;
+    let left =
+        "spec.replicas 1 -> 3 of a run that made no release, and the release does not set it: it stays";
+    let told = status_of(&shop).await;
+    assert!(told.contains(&format!("Deployment/redis: {left}")), "{told}");
+    for depth in [Depth::Read, Depth::DryRun] {
+        let planned = shop.plan_with("v1", PlanOptions::default(), depth).await.expect("can be planned");
+        assert_eq!(notes(&planned, "left"), [format!("Deployment shop/redis: {left}")], "{depth:?}");
+    }
+    assert!(succeeded(&shop.deploy("v1").await));
+    let redis = shop.live("apps/v1", "Deployment", Some("shop"), "redis").expect("is there");
+    assert_eq!(redis.int("/spec/replicas"), Some(3));
+}
+
 /// A run that wants it as well finds it there, and leaves it there.
 #[tokio::test(start_paused = true)]
 async fn what_a_run_has_left_is_not_forgotten_by_a_retry_that_goes_back() {

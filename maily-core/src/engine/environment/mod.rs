@@ -234,6 +234,8 @@ impl Environment {
         let (wanted, base) = (stay.as_ref().unwrap_or(&wanted), base.as_deref());
         observed.identity = Some(identity);
         observed.added = history::added(&head, base);
+        observed.written_over = history::written_over(&head, base);
+        observed.since = head.release_epoch;
         // What may be made anew is what the server refuses to change, and only it knows all of that.
         let all = depth == observe::Depth::DryRun || !options.replace.is_empty();
         let ask = || observe::dry_runs(cluster, &sealer, wanted, &observed, base, all).boxed();

@@ -6,7 +6,7 @@ use super::{
     volumes::{claim, coming, gone_when_scaled, in_words},
 };
 use crate::{
-    engine::{MANAGER, Note, Operation, PROJECT, told_added},
+    engine::{MANAGER, Note, Operation, PROJECT, told_added, told_written_over},
     object::{FieldSet, Object},
 };
 
@@ -27,6 +27,12 @@ impl Comparison<'_> {
             };
             let text = format!("{key}: {added}, which the release does not set: {end}");
             self.notes.push(Note { topic: "foreign".into(), text });
+        }
+        let over = self.observed.written_over.get(key);
+        // What a change takes away its fields tell.
+        let over = change.is_none().then(|| told_written_over(self.sealer, live, over, self.observed.since));
+        if let Some(told) = over.flatten() {
+            self.notes.push(Note { topic: "left".into(), text: format!("{key}: {told}") });
         }
         let stopped = || format!("{key} is scaled to 0 and stays so: none of its pods will run");
         let (topic, number) = match replaced {

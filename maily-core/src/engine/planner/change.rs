@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     engine::{
-        Before, Change, ENVIRONMENT, EPOCH, FieldChange, Kept, MANAGER, Note, Operation, PROJECT, SUSPEND,
-        Sealer, belongs_to, changed_by, compared, difference, digest_of_all, drifted, foreign_labels,
+        Before, Change, ENVIRONMENT, EPOCH, Epoch, FieldChange, Kept, MANAGER, Note, Operation, PROJECT,
+        SUSPEND, Sealer, belongs_to, compared, difference, digest_of_all, edited, foreign_labels,
         history::{Release, Released},
         is_beyond_any_epoch, left_over, object_digest, strip_bookkeeping, told, without_bookkeeping,
     },
@@ -42,6 +42,10 @@ pub struct Observed {
     pub left: BTreeMap<ObjectKey, Option<String>>,
     /// What a run had added to objects that was ended as it was, and no release has.
     pub added: BTreeMap<ObjectKey, FieldSet>,
+    /// What it had set otherwise than it was, and no release sets: as it was.
+    pub written_over: BTreeMap<ObjectKey, Object>,
+    /// The epoch in which the release in force was made.
+    pub since: Option<Epoch>,
     /// What the server would make of the wanted objects, where it was asked.
     pub dry_runs: BTreeMap<ObjectKey, DryRun>,
     /// Somebody reads the plan before it is carried out: it holds for exactly what was observed.
@@ -460,9 +464,9 @@ impl Comparison<'_> {
 
     fn note_drift(&mut self, live: &Object, released: &Object) {
         let now = self.view(live, &compared(released));
-        let fields: Vec<String> = drifted(released, &now, live).iter().take(3).map(told).collect();
+        let (fields, by) = edited(self.sealer, live, released, &now, self.observed.since);
+        let fields: Vec<String> = fields.iter().take(3).map(told).collect();
         let what = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
-        let by = changed_by(self.sealer, live, released);
         let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
         let text = format!("{} was changed since the last release{by}{what}", live.key());
         self.notes.push(Note { topic: "drift".into(), text });
