@@ -101,3 +101,71 @@ fn a_new_service_that_is_taken_along_is_named_released_and_removed_by_a_rollback
     desk.sandbox(&["rollback", "--to-version", "v3", "--yes"]).expect(0);
     assert_eq!(services(&desk), all("v3"));
 }
+
+const SOURCES: &str = "maily: 1\nproject: shop\nimages: 'registry.example/{service}:{version}'\n\
+                       environments:\n  production: {namespace: shop}\n\
+                       sources:\n  cache: {manifests: 'cache/{version}.yaml'}\n  shop: {manifests: 'shop/{version}.yaml'}\n\
+                       services:\n  web: {from: shop}\n";
+
+fn cron(name: &str) -> String {
+    format!(
+        "apiVersion: batch/v1\nkind: CronJob\nmetadata: {{name: {name}}}\nspec: {{schedule: '0 4 * * *', jobTemplate: {{spec: \
+         {{template: {{spec: {{restartPolicy: Never, containers: [{{name: {name}, image: 'registry.example/cron:v1'}}]}}}}}}}}}}\n---\n"
+    )
+}
+
+/// Nothing takes the place of a service that has its name: it gets one of its own, or the deploy is refused.
+#[test]
+fn a_new_service_does_not_take_the_place_of_one_that_has_its_name() {
+    let file = format!("{SOURCES}  redis: {{from: cache}}\n");
+    let desk = Desk::with(&file);
+    for version in ["v1", "v2"] {
+        desk.write(&format!("cache/{version}.yaml"), &workload("redis", version));
+        desk.write(&format!("shop/{version}.yaml"), &workload("web", version));
+    }
+    desk.write("shop/v2.yaml", &(workload("web", "v2") + &cron("redis")));
+    deploy(&desk, "v1", &[]).expect(0);
+    for more in [&["--accept-new"][..], &[]] {
+        let refused = deploy(&desk, "v2", more).expect(2).err;
+        let flat = refused.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = "workload `redis` of source `shop` has no line in the file, whose service `redis` is from source `cache`";
+        assert!(flat.contains(said), "{refused}");
+        assert!(flat.contains("`shop-redis: {from: shop, aliases: [redis]}`"), "{refused}");
+    }
+    assert_eq!(services(&desk), json!({"redis": ["v1", "serving"], "web": ["v1", "serving"]}));
+    // What it says is a way: the other name counts in its own source alone.
+    desk.write("maily.yaml", &format!("{file}  shop-redis: {{from: shop, aliases: [redis]}}\n"));
+    let plan = desk.sandbox(&["plan", "--version", "v2"]).expect(0).out;
+    assert!(plan.contains("+ CronJob redis") && plan.contains("~ Deployment redis"), "{plan}");
+    deploy(&desk, "v2", &["--components", "redis"]).expect(0);
+    assert_eq!(services(&desk)["redis"], json!(["v2", "serving"]));
+    deploy(&desk, "v2", &[]).expect(0);
+    assert_eq!(services(&desk)["shop-redis"][0], "v2");
+    assert_eq!(services(&desk)["redis"], json!(["v2", "serving"]));
+    // From one source it would be two services of one workload.
+    desk.write("maily.yaml", &format!("{file}  web2: {{from: shop, aliases: [web]}}\n"));
+    let refused = desk.sandbox(&["plan", "--version", "v2"]).expect(2).err;
+    assert!(refused.contains("`web` means service `web`, too"), "{refused}");
+}
+
+#[test]
+fn two_new_services_of_one_name_are_told_apart_by_the_file() {
+    let file = format!("{SOURCES}  db: {{from: cache}}\n");
+    let desk = Desk::with(&file);
+    for version in ["v1", "v2"] {
+        desk.write(
+            &format!("cache/{version}.yaml"),
+            &(workload("db", version) + &workload("redis", version)),
+        );
+        desk.write(&format!("shop/{version}.yaml"), &(workload("web", version) + &cron("redis")));
+    }
+    let refused = deploy(&desk, "v1", &["--accept-new"]).expect(2).err;
+    let flat = refused.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = "workload `redis` of source `shop` has no line in the file, nor has the one of source `cache` that is called so, too";
+    assert!(flat.contains(said), "{refused}");
+    let lines = "  redis: {from: cache}\n  shop-redis: {from: shop, aliases: [redis]}\n";
+    desk.write("maily.yaml", &format!("{file}{lines}"));
+    deploy(&desk, "v1", &[]).expect(0);
+    let names: Vec<String> = services(&desk).as_object().expect("is a map").keys().cloned().collect();
+    assert_eq!(names, ["db", "redis", "shop-redis", "web"]);
+}

@@ -75,9 +75,10 @@ impl Project {
         names
             .iter()
             .map(|name| {
+                let called = || self.services.iter().find(|(_, service)| service.aliases.contains(name));
                 self.services
-                    .iter()
-                    .find(|(known, service)| ***known == **name || service.aliases.contains(name))
+                    .get_key_value(name.as_str())
+                    .or_else(called)
                     .map(|(known, _)| known.clone())
                     .ok_or_else(|| {
                         let known: Vec<&str> = self.services.keys().map(|known| &**known).collect();

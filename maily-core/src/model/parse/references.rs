@@ -152,11 +152,19 @@ fn workload_names(
     errors.add(place, message, Some("give one of them another `name`".into()));
 }
 
-/// A name means one service.
+/// A name means one service. One that stands in a shared source means what that source calls so: a service of another
+/// source may have it, too, and is meant wherever it is asked for by its name.
 fn aliases(scope: &Scope<'_>, name: &ServiceName, service: &Service, node: &Node, errors: &Errors<'_>) {
+    let is_apart = |other: &Source| match (&service.source, other) {
+        (Source::From(source), Source::From(other)) => source != other,
+        // The host's project is known by the frontend's name.
+        (Source::From(_), other) => !matches!(other, Source::Frontend { .. }),
+        _ => false,
+    };
     for alias in &service.aliases {
         let other = scope.services.iter().find(|(other, (service, _))| {
-            other != &name && (***other == **alias || service.aliases.contains(alias))
+            let is_name = ***other == **alias && !is_apart(&service.source);
+            other != &name && (is_name || service.aliases.contains(alias))
         });
         if let Some((other, _)) = other {
             let place = place_of(node, &["aliases"], alias);

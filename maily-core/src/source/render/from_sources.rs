@@ -97,8 +97,22 @@ impl Rendering<'_> {
     pub(super) fn leftovers(&mut self, bundles: BTreeMap<String, Groups>) {
         // A part of the services says nothing about the rest of them; what is shared it only leaves out.
         let part = self.request.only.is_some();
+        let mut taken: BTreeMap<String, String> = BTreeMap::new();
         for (source, groups) in bundles {
             for (name, objects) in groups.services.into_iter().filter(|_| !part) {
+                if let Some(whose) = self.has_name(&name, &taken) {
+                    let message =
+                        format!("workload `{name}` of source `{source}` has no line in the file, {whose}");
+                    let help = format!(
+                        "give it one with a name of its own, such as `{source}-{name}: {{from: {source}, aliases: [{name}]}}`"
+                    );
+                    match objects.iter().find(|object| object.name() == name) {
+                        Some(object) => self.refuse_object(object, message, &help),
+                        None => self.refuse(Part::Source(&source), &[], message, &help),
+                    }
+                    continue;
+                }
+                taken.insert(name.clone(), source.clone());
                 self.rendered.new_services.push(name.clone());
                 if !self.request.accept_new {
                     continue;
@@ -127,6 +141,18 @@ impl Rendering<'_> {
                 }
             }
         }
+    }
+
+    /// Who has the name of a service already: the file, or what is taken along from another source.
+    fn has_name(&self, name: &str, taken: &BTreeMap<String, String>) -> Option<String> {
+        if let Some(other) = taken.get(name) {
+            return Some(format!("nor has the one of source `{other}` that is called so, too"));
+        }
+        let known = match &self.request.resolved.services.get(name)?.source {
+            Source::From(other) => format!("from source `{other}`"),
+            other => format!("described by `{}`", other.kind()),
+        };
+        Some(format!("whose service `{name}` is {known}"))
     }
 
     /// The objects and hooks of a source, each in its place.
