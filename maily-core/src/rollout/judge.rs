@@ -20,6 +20,8 @@ pub struct Evidence<'a> {
     pub all_pods: bool,
     /// Replica sets that own some of the pods, as far as they were read.
     pub replica_sets: Vec<&'a Object>,
+    /// Whether somebody looks again, so that what may pass is waited for.
+    pub patient: bool,
 }
 
 /// Why it failed.
