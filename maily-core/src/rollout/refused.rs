@@ -52,7 +52,7 @@ pub(super) fn refused(
         }
         // Times are whole seconds.
         Some((raised, written)) if raised == written && was_refused(target) => Refusal::MayPass,
-        _ => refusal(live, evidence, counts, &message),
+        _ => refusal(target, live, evidence, counts, &message),
     };
     match refusal {
         Refusal::Passes => waits(message),
@@ -68,7 +68,13 @@ fn was_refused(target: &Target) -> bool {
     find(target.written(), "ReplicaFailure").is_some_and(|c| text(c, "status") == Some("True"))
 }
 
-fn refusal(live: &Object, evidence: &Evidence<'_>, counts: &Counts, message: &str) -> Refusal {
+fn refusal(
+    target: &Target,
+    live: &Object,
+    evidence: &Evidence<'_>,
+    counts: &Counts,
+    message: &str,
+) -> Refusal {
     // A quota that was just made has not been counted yet.
     if message.contains("status unknown for quota") {
         return Refusal::Passes;
@@ -82,7 +88,10 @@ fn refusal(live: &Object, evidence: &Evidence<'_>, counts: &Counts, message: &st
     }
     let leave =
         counts.terminating > 0 || evidence.pods.iter().any(|pod| pod.is_terminating() && of_replica_set(pod));
-    if leave || may_go(live, counts) { Refusal::Passes } else { Refusal::MayPass }
+    // Where some have left, the next try finds room; it may come minutes later, and no condition tells of it.
+    let had = target.written().int("/status/replicas").unwrap_or_default();
+    let has_left = counts.old + counts.updated < had;
+    if leave || has_left || may_go(live, counts) { Refusal::Passes } else { Refusal::MayPass }
 }
 
 /// Whether the strategy lets the controller take away old pods before there are more new ones.

@@ -87,6 +87,8 @@ fn a_full_quota_is_waited_for_while_pods_leave() {
     told.edit(|body| body["status"]["terminatingReplicas"] = json!(2));
     assert_eq!(why(&of(&told, &told, &[], &[])), EXCEEDED);
     assert_eq!(cause(&of(&full, &full, &[], &[])), "pods-refused");
+    // The controller tries again later and later: once some are gone, there is room whenever it does.
+    assert_eq!(why(&of(&refused(4, "2026-11-01T09:59:00Z", EXCEEDED), &full, &[], &[])), EXCEEDED);
     // Who leaves changes nothing of a policy.
     let mut policy = refused(0, "2026-11-01T10:00:05Z", POLICY);
     policy.edit(|body| body["status"]["terminatingReplicas"] = json!(2));
