@@ -393,6 +393,12 @@ fn of_another_template<'a>(
     }
 }
 
+/// Whether a Job is over, however it went.
+pub(super) fn has_ended(job: &Object) -> bool {
+    let holds = |name: &str| find(job, name).is_some_and(|c| text(c, "status") == Some("True"));
+    holds("Complete") || holds("Failed")
+}
+
 pub(super) fn job(live: &Object, evidence: &Evidence<'_>) -> Health {
     let desired = live.int("/spec/completions").unwrap_or(1);
     let done = number(live, "/status/succeeded");
