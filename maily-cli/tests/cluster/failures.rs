@@ -90,6 +90,47 @@ async fn a_quota_that_is_used_up_is_told_by_the_events() {
     assert!(shown.out.contains("its last events") && shown.out.contains("FailedCreate"), "{}", shown.out);
 }
 
+/// Of four pods one may go first: then the quota has room for the next.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_full_quota_in_which_old_pods_make_room_for_new_ones_fails_nothing() {
+    let four = |version: &str| {
+        let quota = r#"{"apiVersion":"v1","kind":"ResourceQuota","metadata":{"name":"full"},"spec":{"hard":{"pods":"4"}}}"#;
+        app("alpha", version, json!({})).replace(r#""replicas":2"#, r#""replicas":4"#)
+            + "---\n"
+            + quota
+            + "\n"
+    };
+    let site = Site::bound("roomy", &[("v1", four("v1")), ("v2", four("v2"))]).await;
+    // Until the quota is counted for the first time, every pod is refused.
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    // Its controller tries again later and later, and at once where its ReplicaSet is touched.
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let done = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for touched in 0.. {
+                std::thread::sleep(Duration::from_secs(20));
+                if over.load(std::sync::atomic::Ordering::Relaxed) {
+                    return;
+                }
+                site.kubectl(&[
+                    "annotate",
+                    "replicasets",
+                    "--all",
+                    "--overwrite",
+                    &format!("touched={touched}"),
+                ]);
+            }
+        });
+        let done = site.run(&["deploy", "--version", "v2", "--yes", "-o", "json"]);
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        done
+    })
+    .expect(0);
+    let refused = |event: &Value| event.to_string().contains("exceeded quota");
+    assert!(done.events().iter().any(refused), "it was full, and that is told: {}", done.out);
+}
+
 #[tokio::test]
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]
 async fn a_missing_secret_is_seen_at_once() {

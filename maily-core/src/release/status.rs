@@ -369,7 +369,8 @@ impl Look<'_> {
         let calm =
             matches!(state.state, ServiceHealth::Serving | ServiceHealth::Stopped | ServiceHealth::Unknown);
         let replica_sets = self.replica_sets.iter().collect();
-        let evidence = Evidence { live: Some(live), pods, all_pods: true, replica_sets };
+        let evidence =
+            Evidence { live: Some(live), pods, all_pods: true, replica_sets, ..Evidence::default() };
         let health = judge(&target, &evidence);
         let ailment = Ailment::of(&health, &evidence.pods);
         match health {

@@ -20,6 +20,8 @@ pub struct Evidence<'a> {
     pub all_pods: bool,
     /// Replica sets that own some of the pods, as far as they were read.
     pub replica_sets: Vec<&'a Object>,
+    /// Whether somebody looks again, so that what may pass is waited for.
+    pub patient: bool,
 }
 
 /// Why it failed.
@@ -152,7 +154,9 @@ pub fn judge(target: &Target, evidence: &Evidence<'_>) -> Health {
         let message = format!("{} was deleted and made again meanwhile", target.key());
         return failed("replaced", message, "find out who made it again");
     }
-    if live.is_terminating() {
+    // One that has ended is deleted by its own clock.
+    let has_ended = live.kind() == "Job" && workload::has_ended(live);
+    if live.is_terminating() && !has_ended {
         return failed("gone", format!("{} is being deleted", target.key()), "find out who deleted it");
     }
     // T6: another rollout is under way. By content: a change of annotations raises the generation as well.

@@ -7,6 +7,7 @@ mod conditions;
 mod digests;
 mod judge;
 mod pod;
+mod refused;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Each test puts one of the traps of `docs/tests.md` before the judge.
 
 mod kinds;
+mod refused;
 mod stateful_sets;
 
 use serde_json::{Value, json};
@@ -56,8 +57,8 @@ fn of(target: &Object, live: &Object, pods: &[Object], sets: &[Object]) -> Healt
     let evidence = Evidence {
         live: Some(live),
         pods: pods.iter().collect(),
-        all_pods: false,
         replica_sets: sets.iter().collect(),
+        ..Evidence::default()
     };
     judge(&target, &evidence)
 }

@@ -9,6 +9,7 @@ use super::{
     conditions::{find, text, time},
     judge::{Evidence, Health, Obstacle, Reason},
     pod::{doomed, is_ready, why_not_ready},
+    refused::{Counts, refused},
     target::{PARTITION, Target},
 };
 use crate::{
@@ -89,20 +90,10 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
             return failed(target, "progress-deadline", message, at, "see the events of its pods");
         }
     }
-    if let Some(condition) = find(live, "ReplicaFailure").filter(|c| text(c, "status") == Some("True")) {
-        let message = text(condition, "message").unwrap_or("pods cannot be created").to_owned();
-        // A refusal stays; anything else may pass.
-        if message.contains("forbidden") || message.contains("denied the request") {
-            let at = time(condition, "lastTransitionTime");
-            return failed(
-                target,
-                "pods-refused",
-                message,
-                at,
-                "raise the quota, or correct what is refused",
-            );
-        }
-        return Health::waiting(ready, desired, message);
+    if let Some(health) =
+        refused(target, live, evidence, &Counts { ready, desired, updated, old, terminating })
+    {
+        return health;
     }
     let why = if updated < desired || ready < updated {
         not_ready.unwrap_or_else(|| format!("{ready} of {desired} ready"))
@@ -115,7 +106,7 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
     Health::waiting(ready, desired, why)
 }
 
-fn of_replica_set(pod: &Object) -> bool {
+pub(super) fn of_replica_set(pod: &Object) -> bool {
     pod.label("pod-template-hash").is_some()
 }
 
@@ -165,7 +156,7 @@ fn pods_say(evidence: &Evidence<'_>, relevant: impl Fn(&Object) -> bool) -> Opti
     pods.iter().find_map(|pod| why_not_ready(pod))
 }
 
-fn failed(
+pub(super) fn failed(
     target: &Target,
     cause: &'static str,
     message: String,
@@ -400,6 +391,12 @@ fn of_another_template<'a>(
         Ordering::Less if hash.is_none() => Some(Vec::new()),
         _ => Some(old),
     }
+}
+
+/// Whether a Job is over, however it went.
+pub(super) fn has_ended(job: &Object) -> bool {
+    let holds = |name: &str| find(job, name).is_some_and(|c| text(c, "status") == Some("True"));
+    holds("Complete") || holds("Failed")
 }
 
 pub(super) fn job(live: &Object, evidence: &Evidence<'_>) -> Health {

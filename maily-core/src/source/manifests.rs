@@ -182,6 +182,16 @@ impl Reader<'_> {
             }
         }
         match Object::from_value(value) {
+            // Written once more, it would be called a success that none of its pods shows.
+            Ok(object) if replaces_no_pod(&object) => {
+                let place = node.get("kind").unwrap_or(node);
+                let message = format!(
+                    "{} `{}` replaces no pod when its template changes",
+                    object.kind(),
+                    object.name()
+                );
+                self.refuse(place, message, "make it a Deployment, which rolls out and can be waited for");
+            }
             Ok(object) if !is_name(&object) => {
                 let place = node.get("metadata").and_then(|metadata| metadata.get("name")).unwrap_or(node);
                 let message = format!("`{}` is no name of a {}", object.name(), object.kind());
@@ -218,6 +228,13 @@ impl Reader<'_> {
         };
         containers.flatten().filter_map(image).collect()
     }
+}
+
+fn replaces_no_pod(object: &Object) -> bool {
+    matches!(
+        (object.key().kind.group(), object.kind()),
+        ("apps", "ReplicaSet") | ("", "ReplicationController")
+    )
 }
 
 /// Rule of the API server: most names are DNS subdomains, those of roles and their bindings only fit into a path.
@@ -358,6 +375,19 @@ mod tests {
 
     fn refusal(text: &str) -> String {
         read_manifests("m.yaml", text).expect_err("is refused").to_string()
+    }
+
+    #[test]
+    fn workloads_that_replace_no_pod_are_refused_by_their_name() {
+        for (version, kind) in [("apps/v1", "ReplicaSet"), ("v1", "ReplicationController")] {
+            let said =
+                refusal(&format!("# old\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: api}}\n"));
+            let place = format!("m.yaml:3:7: {kind} `api` replaces no pod when its template changes");
+            assert!(said.starts_with(&place) && said.contains("help: make it a Deployment"), "{said}");
+        }
+        // Kinds of that name of other groups are their own operator's.
+        read_manifests("m.yaml", "apiVersion: sets.example/v1\nkind: ReplicaSet\nmetadata: {name: api}\n")
+            .expect("is read");
     }
 
     const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n";

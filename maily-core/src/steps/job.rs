@@ -72,7 +72,8 @@ async fn settled(
     let mut writer = Writer::new(context, step, Direction::Back, deadline, past);
     let Some(live) = writer.find(&change.key).await? else { return ran(context, step, job, past).await };
     let Some(target) = Target::pin(&live) else { return Ok(Forward::Ended) };
-    if !live.is_suspended() {
+    // One that is being deleted may have pods still.
+    if !live.is_suspended() && !live.is_terminating() {
         let follower = context.watcher.follow(target);
         match wait(context, step, Direction::Back, &follower, deadline).await {
             Err(Trouble::Halted) => return Err(Trouble::Halted),
@@ -115,7 +116,8 @@ fn may_have_gone(context: &Context, step: &Step, job: &Object, direction: Direct
     context.runtime.wall().duration_since(since).as_secs() >= stays.saturating_sub(CLOCKS_S)
 }
 
-fn vanished(change: &Change) -> Failure {
+/// The failure of a Job of which nobody knows whether it ran.
+pub(super) fn vanished(change: &Change) -> Failure {
     let message = format!(
         "{} was begun, nobody saw how it ended, and it would not be there any more: whether it ran is not known",
         change.key

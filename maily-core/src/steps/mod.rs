@@ -7,6 +7,7 @@ mod evidence;
 mod frontend;
 mod job;
 mod more_time;
+mod patience;
 mod presence;
 mod rollout;
 mod run;

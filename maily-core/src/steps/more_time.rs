@@ -26,6 +26,9 @@ pub(super) fn what_helps(
             )
         };
     }
+    if why.contains("exceeded quota") {
+        return "raise the quota, or take away what is not needed".to_owned();
+    }
     let time = "`--timeout` gives it more time";
     match (unready.and_then(|unready| unready.log.as_ref()), direction) {
         // It runs, so that it says itself what keeps it.
@@ -65,6 +68,8 @@ mod tests {
             "unschedulable: 0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.";
         assert!(helps(claims, Forward).starts_with("`kubectl get pvc --namespace shop`"));
         assert_eq!(helps("container `db`: ContainerCreating", Forward), "`--timeout` gives it more time");
+        let full = "pods \"a\" is forbidden: exceeded quota: full, requested: pods=1";
+        assert_eq!(helps(full, Forward), "raise the quota, or take away what is not needed");
         let runs = || Some(("db".to_owned(), false));
         assert!(told("container `db` runs but is not ready", runs(), Forward).contains("--timeout"));
         for log in [runs(), None] {

@@ -12,7 +12,7 @@ use super::{
     presence::Presence,
     waited::Waited,
     watcher::{Follower, Unready},
-    writer::Writer,
+    writer::{Writer, goes_by_itself},
 };
 use crate::{
     object::Object,
@@ -226,6 +226,9 @@ async fn is_as_before(context: &Context, step: &Step, change: &Change) -> Result
         return Ok(());
     }
     let Some(live) = live else {
+        if goes_by_itself(change) {
+            return Ok(());
+        }
         let message = format!("{} was deleted meanwhile", change.key);
         return Err(Failure::new("gone", message).with_object(change.key.to_string()).into());
     };

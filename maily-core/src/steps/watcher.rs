@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::evidence::Involved;
+use super::{evidence::Involved, patience::Patience};
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster, ListQuery, ProviderError, WatchEvent, WatchStream},
@@ -76,12 +76,14 @@ impl Watcher {
         };
         Follower {
             cluster: Arc::clone(&self.cluster),
+            runtime: Arc::clone(&self.runtime),
             store: Arc::clone(&self.store),
             target,
             notify,
             id,
             scopes,
             sets: Mutex::default(),
+            patience: Patience::default(),
         }
     }
 
@@ -312,6 +314,7 @@ type ReadSet = (Option<String>, Option<Object>);
 /// One waiter's view.
 pub(crate) struct Follower {
     cluster: Arc<dyn Cluster>,
+    runtime: Arc<dyn Runtime>,
     store: Arc<Mutex<Store>>,
     target: Arc<Target>,
     notify: Arc<Notify>,
@@ -319,6 +322,7 @@ pub(crate) struct Follower {
     scopes: Vec<Scope>,
     /// Replica sets that were asked for, with the revision of the Deployment at that time.
     sets: Mutex<BTreeMap<ObjectKey, ReadSet>>,
+    patience: Patience,
 }
 
 /// A pod that is not ready.
@@ -377,9 +381,13 @@ impl Follower {
         self.scopes.iter().all(|scope| store.whole.contains(scope))
     }
 
-    /// Ends when something relevant has changed since the last call.
+    /// Ends when something relevant has changed since the last call, or a failure has lasted that might have passed.
     pub(crate) async fn changed(&self) {
-        self.notify.notified().await;
+        let notified = self.notify.notified();
+        let Some(left) = self.patience.left(&*self.runtime) else { return notified.await };
+        let timer = self.runtime.sleep(left);
+        futures::pin_mut!(notified);
+        futures::future::select(notified, timer).await;
     }
 
     /// The verdict on what is known now; what it needs and cannot be read for the moment is to be asked for again.
@@ -425,8 +433,9 @@ impl Follower {
         let pods = store.pods_of(self.id).collect();
         let replica_sets: Vec<&Object> = sets.values().filter_map(|(_, set)| set.as_ref()).collect();
         let all_pods = self.scopes.iter().any(|scope| scope.0 == pod_kind() && store.whole.contains(scope));
-        let evidence = Evidence { live: store.live(&self.target), pods, all_pods, replica_sets };
-        let health = judge(&self.target, &evidence);
+        let evidence =
+            Evidence { live: store.live(&self.target), pods, all_pods, replica_sets, ..Evidence::default() };
+        let health = self.patiently(&evidence);
         // A replica set that is gone has no pods that matter.
         if let Health::Ask(key) = &health
             && sets.get(key).is_some_and(|(_, set)| set.is_none())
@@ -438,6 +447,18 @@ impl Follower {
             });
         }
         Ok(health)
+    }
+
+    fn patiently(&self, evidence: &Evidence<'_>) -> Health {
+        let health = judge(&self.target, evidence);
+        if let Health::Failed(reason) = &health {
+            let patient = judge(&self.target, &Evidence { patient: true, ..evidence.clone() });
+            if !matches!(patient, Health::Failed(_)) {
+                return if self.patience.is_over(&*self.runtime, reason.at) { health } else { patient };
+            }
+        }
+        self.patience.forget();
+        health
     }
 }
 

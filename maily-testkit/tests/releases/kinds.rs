@@ -80,7 +80,7 @@ fn verdict(world: &World, written: &Object) -> Health {
     let target = Target::pin(written).expect("is waited for");
     let live = world.get(written.key());
     let pods = world.of_kind("Pod").into_iter().filter(|pod| target.selects(pod)).collect();
-    judge(&target, &Evidence { live, pods, all_pods: true, replica_sets: Vec::new() })
+    judge(&target, &Evidence { live, pods, all_pods: true, ..Evidence::default() })
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::{
 };
 
 use maily_core::{
-    engine::{Depth, EnvironmentError, Outcome, RunEnd, planner::PlanOptions},
+    engine::{Depth, EnvironmentError, Outcome, RunEnd, Wish, planner::PlanOptions},
     object::{ObjectKey, ObjectKind},
     provider::Precondition,
     release::status,
+    runtime::within,
 };
 use serde_json::{Value, json};
 
@@ -236,6 +237,60 @@ async fn a_job_that_has_gone_by_itself_is_not_made_again_where_another_answer_wa
         let there = shop.live("batch/v1", "Job", Some("shop"), "seed").is_some();
         assert_eq!(there, lost == "seed");
     }
+}
+
+/// Its absence says nothing of whether it ran: whoever goes on must not run it a second time.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_may_have_run_and_gone_before_a_kill_is_not_run_again() {
+    let shop = Shop::new(OF_MANIFESTS, 319);
+    let fields = json!({"ttlSecondsAfterFinished": 60});
+    shop.write("v1", &[config("v1"), deployment("late", &[])]);
+    shop.write("v2", &[job(&fields), config("v2"), deployment("late", &["c"])]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.shared.world().faults.push(fault("never-ready late"));
+    let died = within(&*shop.setup.runtime, Duration::from_secs(120), shop.deploy("v2")).await;
+    assert!(died.is_none());
+    assert_eq!(image(&shop), None, "it has run, and has gone");
+    shop.setup.shared.world().faults.clear();
+    let again = async {
+        loop {
+            if image(&shop).is_some() {
+                return;
+            }
+            shop.setup.runtime.sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let resume = async {
+        let resumed =
+            shop.setup.environment().take_over(None, Wish::Resume, &shop.setup.options("second")).await;
+        resumed.expect("goes on").expect("was unfinished")
+    };
+    futures::pin_mut!(again, resume);
+    let end = match futures::future::select(resume, again).await {
+        futures::future::Either::Left((end, _)) => end,
+        futures::future::Either::Right(_) => panic!("it was made again"),
+    };
+    let RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. } = &end else { panic!("{end:?}") };
+    assert!(format!("{end:?}").contains("vanished"), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_was_changed_and_has_gone_by_itself_keeps_nothing_from_going_back() {
+    let shop = Shop::new(OF_MANIFESTS, 320);
+    let fields = json!({"ttlSecondsAfterFinished": 60});
+    shop.write("v1", &[job(&fields), config("v1"), deployment("late", &[])]);
+    let mut labelled = job(&fields);
+    labelled["metadata"]["labels"] = json!({"of": "v2"});
+    shop.write("v2", &[labelled, config("v2"), deployment("late", &["c"])]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    assert!(image(&shop).is_some());
+    shop.setup.shared.world().faults.push(fault("never-ready late"));
+    let end = shop.deploy("v2").await;
+    assert_eq!(image(&shop), None, "it has gone by itself");
+    let RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. } = &end else { panic!("{end:?}") };
+    assert!(!format!("{end:?}").contains("deleted meanwhile"), "{end:?}");
+    let live = shop.live("v1", "ConfigMap", Some("shop"), "c").expect("is there");
+    assert_eq!(live.text("/data/of"), Some("v1"));
 }
 
 fn let_run(shop: &Shop) {

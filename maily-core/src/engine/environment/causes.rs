@@ -38,8 +38,13 @@ impl Environment {
         // Each round reads one more.
         for _ in 0..MOST_SETS {
             let replica_sets = found.iter().collect();
-            let evidence =
-                Evidence { live: Some(workload), pods: pods.clone(), all_pods: true, replica_sets };
+            let evidence = Evidence {
+                live: Some(workload),
+                pods: pods.clone(),
+                all_pods: true,
+                replica_sets,
+                ..Evidence::default()
+            };
             let Health::Ask(key) = judge(&target, &evidence) else { break };
             let read = patiently(&*self.runtime, || self.providers.cluster.get(&key)).await;
             let Some(set) = read.ok().flatten() else { break };
@@ -66,7 +71,13 @@ impl Environment {
         for target in &idle {
             let pods = pods.iter().filter(|pod| target.selects(pod)).collect();
             let replica_sets = sets.iter().collect();
-            let evidence = Evidence { live: Some(target.written()), pods, all_pods: true, replica_sets };
+            let evidence = Evidence {
+                live: Some(target.written()),
+                pods,
+                all_pods: true,
+                replica_sets,
+                ..Evidence::default()
+            };
             if let Some(ailment) = Ailment::of(&judge(target, &evidence), &evidence.pods) {
                 found.insert(target.key().clone(), ailment);
             }

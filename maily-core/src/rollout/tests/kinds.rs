@@ -353,3 +353,15 @@ fn a_load_balancer_is_waited_for_and_no_other_service() {
     let map = object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "uid": "u"}}));
     assert_eq!(Target::pin(&map), None);
 }
+
+#[test]
+fn a_job_that_has_ended_and_goes_is_what_it_ended_as() {
+    let job = |conditions: Value| {
+        object(json!({"apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": "seed", "uid": "u", "generation": 1, "deletionTimestamp": "2026-11-01T10:00:00Z"},
+            "spec": {"ttlSecondsAfterFinished": 0}, "status": {"conditions": conditions}}))
+    };
+    assert_eq!(alone(&job(json!([{"type": "Complete", "status": "True"}]))), Health::Done);
+    assert_eq!(cause(&alone(&job(json!([{"type": "Failed", "status": "True"}])))), "job-failed");
+    assert_eq!(cause(&alone(&job(json!([])))), "gone");
+}

@@ -50,7 +50,7 @@ fn what_the_pods_of_a_stateful_set_say_is_newer_than_its_status() {
     let judged = |pods: &[Object], all_pods: bool| {
         let target = Target::pin(&live).expect("is waited for");
         let pods = pods.iter().collect();
-        judge(&target, &Evidence { live: Some(&live), pods, all_pods, replica_sets: Vec::new() })
+        judge(&target, &Evidence { live: Some(&live), pods, all_pods, ..Evidence::default() })
     };
     let first = pod("db-0", "True", false);
     assert_eq!(judged(&[first.clone(), pod("db-1", "True", false)], true), Health::Done);

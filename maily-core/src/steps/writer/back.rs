@@ -30,6 +30,12 @@ fn adopted(change: &Change, live: &Object) -> bool {
     change.before.as_ref().is_some_and(|before| before.adopted) && live.label(PROJECT).is_some()
 }
 
+/// Whether it is a Job that the cluster takes away after its end, as it was before the run or since.
+pub(crate) fn goes_by_itself(change: &Change) -> bool {
+    let before = change.before.as_ref().map(|before| &before.object);
+    before.into_iter().chain(&change.desired).any(Object::goes_by_itself)
+}
+
 /// Clients by which people deploy that hold, since an edit that was undone, what the run has added: an apply takes nothing
 /// away that somebody else holds as well. None that has set something else on the object, which would go along.
 fn holding_what_was_added(change: &Change, before: &Before, live: &Object) -> BTreeSet<String> {
@@ -74,6 +80,8 @@ impl Writer<'_> {
                         return Ok(());
                     }
                 }
+                // It had its end, which no way back repeats.
+                (Standing::Absent, ..) if goes_by_itself(change) => return Ok(()),
                 (Standing::Before, Some(live), Some(before)) => {
                     // Our epoch on it proves that a former holder's calls are refused, and nothing of our own.
                     let marked = !self.unanswered
@@ -133,7 +141,7 @@ impl Writer<'_> {
         let goes = matches!(change.operation, Operation::Delete | Operation::Replace);
         let is_foreign = match standing {
             Standing::Foreign => true,
-            Standing::Absent => change.before.is_some() && !goes,
+            Standing::Absent => change.before.is_some() && !goes && !goes_by_itself(change),
             Standing::Before | Standing::Ours => false,
         };
         let is_foreign = is_foreign && !self.has_left_alone(change);

@@ -7,11 +7,18 @@ use crate::{
     object::{FieldSet, Object},
     provider::{Effect, Precondition, WriteMode, WriteOptions, exactly, patch_of},
     run::{
-        Change, Digests, ENVIRONMENT, Failure, MANAGER, Operation, SCALE_MANAGER, Written, compared,
+        Change, Digests, ENVIRONMENT, Failure, MANAGER, Operation, SCALE_MANAGER, Work, Written, compared,
         epoch_of, object_digest,
     },
-    steps::context::Trouble,
+    steps::{
+        context::{Past, Trouble},
+        job::vanished,
+    },
 };
+
+/// Seconds by which clocks may differ of whoever began a step and of whoever goes on with it. A Job that was never made is
+/// not to be taken for one that has gone.
+const CLOCKS_S: i64 = 5;
 
 /// Whether an autoscaler has still to be given the number with which what was made begins: that an object is there says
 /// nothing of it, because another process may have made it and come no further.
@@ -51,6 +58,9 @@ impl Writer<'_> {
                 (Standing::Absent, _)
                     if change.before.is_none() || change.operation == Operation::Replace =>
                 {
+                    if self.may_have_run(desired) {
+                        return Err(vanished(change).into());
+                    }
                     Precondition::Absent
                 }
                 (Standing::Before, Some(live)) => exactly(live),
@@ -83,6 +93,18 @@ impl Writer<'_> {
             }
             return Ok(self.keep(change, &scope, answer));
         }
+    }
+
+    /// Whether a Job of the manifests that is not there may be one that a former process made, and that has gone since. What
+    /// is known of those that are steps of their own stands in the journal.
+    fn may_have_run(&self, desired: &Object) -> bool {
+        if matches!(self.step.work, Work::Job { .. }) {
+            return false;
+        }
+        let begun = self.context.begun(&self.step.id).forward.filter(|_| self.past == Past::Unknown);
+        let stays = desired.int("/spec/ttlSecondsAfterFinished").filter(|_| desired.goes_by_itself());
+        let (Some(begun), Some(stays)) = (begun, stays) else { return false };
+        self.context.runtime.wall().duration_since(begun).as_secs() >= stays.saturating_sub(CLOCKS_S)
     }
 
     /// Moves fields of other clients to us, and replicas to the manager that keeps them for an autoscaler.

@@ -12,6 +12,8 @@ mod ways;
 
 use std::time::Duration;
 
+pub(crate) use back::goes_by_itself;
+
 use super::context::{Context, Past};
 use crate::{
     object::Object,
