@@ -17,6 +17,7 @@ use crate::{
     object::{Object, ObjectKey, ObjectKind, by_kind, last_editor},
     provider::{
         Cluster, ErrorKind, FrontendHost, LIST_FROM, ListQuery, Precondition, ProviderError, WriteOptions,
+        unserved_is_none,
     },
     run::{Operation, Work, beyond_any_epoch},
     steps::PARALLEL,
@@ -210,19 +211,14 @@ async fn read_group(
     // A list over the whole cluster may be large, and forbidden.
     if keys.len() >= LIST_FROM && namespace.is_some() {
         let query = ListQuery::new(kind, namespace.as_deref());
-        let found = cluster.list(&query).await?;
+        let found = cluster.list(&query).await.or_else(unserved_is_none)?;
         return Ok(found.into_iter().filter(|object| keys.contains(object.key())).collect());
     }
     let mut found = Vec::new();
     for key in keys {
-        found.extend(cluster.get(key).await.or_else(unknown_is_absent)?);
+        found.extend(cluster.get(key).await.or_else(unserved_is_none)?);
     }
     Ok(found)
-}
-
-/// Of a kind that is not served any more nothing is there.
-fn unknown_is_absent(error: ProviderError) -> Result<Option<Object>, ProviderError> {
-    if error.kind() == ErrorKind::Unsupported { Ok(None) } else { Err(error) }
 }
 
 /// The answer of a dry run, unless there is nothing to ask for yet.

@@ -181,6 +181,11 @@ impl ProviderError {
     }
 }
 
+/// Of a kind that is not served, not yet or not any more, nothing is there.
+pub(crate) fn unserved_is_none<T: Default>(error: ProviderError) -> Result<T, ProviderError> {
+    if error.kind() == ErrorKind::Unsupported { Ok(T::default()) } else { Err(error) }
+}
+
 impl fmt::Display for ProviderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { provider, operation, resource, message, .. } = &*self.0;

@@ -180,6 +180,7 @@ impl World {
         if live.items("/metadata/finalizers").is_empty() && live.kind() != "Namespace" {
             self.remove(key);
             self.collect(&uid);
+            self.undefine(&live);
             return Ok(Deleted::Gone);
         }
         let time = self.time();
@@ -193,6 +194,16 @@ impl World {
             self.objects.owned_by(owner).map(|object| object.key().clone()).collect();
         for key in orphans {
             let _ = self.delete(&key, &Precondition::Any);
+        }
+    }
+
+    /// With a definition all objects of its kind go.
+    fn undefine(&mut self, definition: &Object) {
+        let Some((group, kind)) = definition.defines() else { return };
+        let of_it = self.objects.of_kind(kind).filter(|object| object.key().kind.group() == group);
+        let keys: Vec<ObjectKey> = of_it.map(|object| object.key().clone()).collect();
+        for key in &keys {
+            self.remove(key);
         }
     }
 

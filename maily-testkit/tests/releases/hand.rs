@@ -600,6 +600,45 @@ async fn what_somebody_made_meanwhile_is_not_marked_by_whoever_takes_the_run_ove
     assert!(taken_over > 2, "{taken_over}");
 }
 
+/// The same where a run has deleted what somebody makes anew with a content of his own: the next release leaves it to him.
+#[tokio::test(start_paused = true)]
+async fn what_somebody_made_anew_after_a_deletion_is_not_marked_by_whoever_takes_the_run_over() {
+    let extra = |of: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra", "namespace": "shop"}, "data": {"of": of}});
+    let key = ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("shop"), "extra");
+    for wishes in [&[Wish::Leave][..], &[Wish::Resume, Wish::Leave]] {
+        let mut shop = Shop::new(shop::OF_MANIFESTS, 139);
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "old"}});
+        shop.write("v1", &[shop::deployment("api", &[]), extra("ours"), account]);
+        shop.write("v2", &[shop::deployment("api", &[])]);
+        assert!(succeeded(&shop.deploy("v1").await));
+        let planned = shop.plan("v2").await.expect("can be planned");
+        // What goes after it does not.
+        let hindered = Hindered { keeps: Some("ServiceAccount"), ..Hindered::of(&shop.setup) };
+        shop.setup.cluster = Some(Arc::new(hindered));
+        let made = async {
+            for _ in 0..10_000 {
+                if shop.setup.shared.world().get(&key).is_none() {
+                    shop.make(&extra("mine")).await;
+                    break;
+                }
+                shop.setup.runtime.sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let (end, ()) = futures::future::join(shop.run(planned), made).await;
+        let RunEnd::Stuck { items, .. } = &end else { panic!("{end:?}") };
+        assert!(items[0].why.message.contains("ConfigMap shop/extra"), "{items:?}");
+        shop.setup.cluster = None;
+        let before = shop.setup.shared.world().get(&key).cloned().expect("is there");
+        for wish in wishes {
+            let end = shop.setup.environment().take_over(None, *wish, &shop.setup.options("second")).await;
+            assert!(matches!(end, Ok(Some(_))), "{end:?}");
+        }
+        assert!(succeeded(&shop.deploy("v2").await));
+        let after = shop.setup.shared.world().get(&key).cloned();
+        assert_eq!(after, Some(before), "{wishes:?}");
+    }
+}
+
 /// Who leaves a run as it is ends it for its former process, too: what that may still send is refused.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_left_as_it_is_leaves_no_late_write_a_way() {

@@ -47,6 +47,7 @@ mod status;
 mod stuck;
 mod time;
 mod unchanged;
+mod unserved;
 mod waiting;
 mod watch;
 

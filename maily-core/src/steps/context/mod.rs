@@ -17,7 +17,7 @@ use super::watcher::Watcher;
 use crate::{
     object::{Object, ObjectKey},
     planted::{Defect, is_planted},
-    provider::{Cluster, FrontendHost, Precondition, Prober, ProviderError},
+    provider::{Cluster, FrontendHost, Precondition, Prober, ProviderError, unserved_is_none},
     run::{
         Begun, Change, Digests, Direction, ENVIRONMENT, Epoch, Event, Failure, Goal, Listener, NAMESPACE,
         PROJECT, Plan, ReleaseId, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
@@ -222,9 +222,9 @@ impl Context {
         };
     }
 
-    /// Reads an object and remembers it.
+    /// Reads an object and remembers it. Of a kind that is not served, not yet or not any more, nothing is there.
     pub(crate) async fn read(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
-        let object = self.providers.cluster.get(key).await?;
+        let object = self.providers.cluster.get(key).await.or_else(unserved_is_none)?;
         self.remember(key, object.clone());
         Ok(object)
     }

@@ -34,8 +34,10 @@ impl<'a> Writer<'a> {
             if live.is_terminating() || epoch_of(&live) == Some(self.context.epoch) {
                 return Ok(());
             }
-            // What somebody else has made since is not ours to mark: no late create lands on it.
-            if change.before.is_none() && !self.is_ours(&live) {
+            // What somebody else has made since, or made anew, is not ours to mark: no late create lands on it, and a late
+            // write carries the uid of what is gone.
+            let was_there = change.before.as_ref().is_some_and(|before| live.uid() == Some(&before.uid));
+            if !was_there && !self.is_ours(&live) {
                 return Ok(());
             }
             if self.patch(change, &live, serde_json::json!({})).await? {

@@ -1,0 +1,197 @@
+//! Kinds that the cluster does not serve: not yet, or not any more.
+
+use std::{sync::Arc, time::Duration};
+
+use maily_core::{
+    engine::{Depth, Outcome, RunEnd, What, Wish, planner::PlanOptions},
+    object::{ObjectKey, ObjectKind},
+    provider::Precondition,
+    release,
+    runtime::within,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    hindered::Hindered,
+    setup::succeeded,
+    shop::{OF_MANIFESTS, Shop, deployment},
+};
+
+/// The definition comes with its objects, and what needs them comes later.
+const WITH_ITS_OPERATOR: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+services:
+  operator: {manifests: 'operator-{version}.yaml'}
+  user: {needs: [operator], manifests: 'user-{version}.yaml'}
+";
+
+fn definition() -> Value {
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": {"kind": "Widget", "plural": "widgets"},
+            "versions": [{"name": "v1", "served": true, "storage": true}]}})
+}
+
+fn widget(name: &str) -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name}, "spec": {"size": 1}})
+}
+
+/// A definition with so many of its objects.
+fn defined(widgets: usize) -> Vec<Value> {
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}});
+    let widgets = (0..widgets).map(|number| widget(&format!("w-{number}")));
+    [definition(), account].into_iter().chain(widgets).collect()
+}
+
+fn shop(seed: u64, widgets: usize) -> Shop {
+    let shop = Shop::new(WITH_ITS_OPERATOR, seed);
+    shop.write("operator-v1", &defined(widgets));
+    shop.write("user-v1", &[deployment("user", &[])]);
+    shop
+}
+
+fn undefine(shop: &Shop) {
+    let kind = ObjectKind::new("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+    let key = ObjectKey::new(kind, None, "widgets.example.com");
+    shop.setup.shared.world().delete(&key, &Precondition::Any).expect("is there");
+}
+
+async fn taken_over(shop: &Shop, wish: Wish) -> Option<RunEnd> {
+    let taken = shop.setup.environment().take_over(None, wish, &shop.setup.options("second")).await;
+    taken.expect("goes on")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_before_its_kind_is_served_goes_on_or_back() {
+    for (widgets, wish) in [
+        (1, Wish::Resume),
+        (1, Wish::Abort),
+        (1, Wish::Leave),
+        (3, Wish::Resume),
+        (3, Wish::Abort),
+        (3, Wish::Leave),
+    ] {
+        let mut taken = 0;
+        for millis in (20..20_000).step_by(20) {
+            let shop = shop(501, widgets);
+            let planned = shop.plan("v1").await.expect("can be planned");
+            let died = within(&*shop.setup.runtime, Duration::from_millis(millis), shop.run(planned)).await;
+            if died.is_some() {
+                break;
+            }
+            let when = format!("{widgets} objects, {wish:?}, killed after {millis} ms");
+            let Some(end) = taken_over(&shop, wish).await else { continue };
+            taken += 1;
+            let RunEnd::Over { outcome, .. } = &end else { panic!("{when}: {end:?}") };
+            match (wish, outcome) {
+                (_, Outcome::Cancelled { .. }) | (Wish::Leave, Outcome::Stuck { .. }) => {}
+                (Wish::Resume, Outcome::Succeeded { .. }) => {}
+                (Wish::Abort, Outcome::RolledBack { .. }) => assert_eq!(shop.setup.content(), [], "{when}"),
+                _ => panic!("{when}: {end:?}"),
+            }
+            assert!(succeeded(&shop.deploy("v1").await) || wish == Wish::Resume, "{when}");
+        }
+        assert!(taken > 5, "{taken}");
+    }
+}
+
+/// On the way back the definition goes, and with it what is of its kind.
+#[tokio::test(start_paused = true)]
+async fn a_way_back_that_ends_after_its_kind_has_gone_is_gone_on_with() {
+    let refused = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "user"}, "data": {"no-text": 1}});
+    for (widgets, wish) in [(1, Wish::Resume), (1, Wish::Abort), (3, Wish::Resume), (3, Wish::Leave)] {
+        let (mut taken, mut after) = (0, 0);
+        for millis in 1..20_000 {
+            let shop = shop(502, widgets);
+            shop.write("user-v1", std::slice::from_ref(&refused));
+            let planned = shop.plan_with("v1", PlanOptions::default(), Depth::Read).await;
+            let run = shop.run(planned.expect("can be planned"));
+            let died = within(&*shop.setup.runtime, Duration::from_millis(millis), run).await;
+            if died.is_some() {
+                break;
+            }
+            let is_back = shop
+                .setup
+                .told
+                .lock()
+                .expect("not poisoned")
+                .iter()
+                .any(|what| matches!(what, What::Turned { .. }));
+            let is_defined = !shop.setup.shared.world().of_kind("CustomResourceDefinition").is_empty();
+            let when = format!("{widgets} objects, {wish:?}, killed after {millis} ms");
+            let Some(end) = taken_over(&shop, wish).await else { continue };
+            taken += 1;
+            after += u32::from(is_back && !is_defined);
+            assert!(matches!(end, RunEnd::Over { .. }), "{when}: {end:?}");
+            if wish != Wish::Leave {
+                assert_eq!(shop.setup.content(), [], "{when}");
+            }
+        }
+        assert!(taken > 5 && after > 0, "{taken} {after}");
+    }
+}
+
+/// Without anybody's death: what could not be made, because its kind did not come, is nothing that has to be taken back.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_turns_before_its_kind_is_served_goes_back() {
+    for widgets in [1, 3] {
+        let mut shop = shop(503, widgets);
+        let planned = shop.plan("v1").await.expect("can be planned");
+        let conflicts = Some(("widgets.example.com", Arc::default()));
+        let hindered = Hindered { conflicts, ..Hindered::of(&shop.setup) };
+        shop.setup.cluster = Some(Arc::new(hindered));
+        let aborted = async {
+            shop.setup.runtime.sleep(Duration::from_secs(2)).await;
+            let options = shop.setup.options("second");
+            shop.setup.environment().take_over(None, Wish::Abort, &options).await
+        };
+        let (end, _) = futures::future::join(shop.run(planned), aborted).await;
+        let went_back = matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. });
+        assert!(went_back, "{end:?}");
+        assert_eq!(shop.setup.content(), []);
+    }
+}
+
+/// A plan that was read finds nothing of a kind that it brings itself.
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_brings_a_kind_with_several_objects_can_be_carried_out() {
+    let shop = shop(504, 3);
+    let planned = shop.plan("v1").await.expect("can be planned");
+    let adopted = shop.setup.environment().adopt_plan(planned.plan).await.expect("still fits");
+    assert!(succeeded(&shop.run(adopted).await));
+}
+
+/// Whoever took a definition away has taken its objects along.
+#[tokio::test(start_paused = true)]
+async fn what_is_of_a_kind_that_is_served_no_more_counts_as_gone() {
+    for depth in [Depth::Read, Depth::DryRun] {
+        let shop = Shop::new(OF_MANIFESTS, 505);
+        let mut all = defined(3);
+        all.push(deployment("user", &[]));
+        shop.write("v1", &all);
+        shop.write("v2", &[deployment("user", &[])]);
+        assert!(succeeded(&shop.deploy("v1").await));
+        undefine(&shop);
+        let (environment, resolved) = (shop.setup.environment(), shop.resolved());
+        let status = release::status(&environment, &resolved).await.expect("can be read");
+        assert!(!status.services.is_empty());
+        // What is wanted is made again.
+        let planned = shop.plan_with("v1", PlanOptions::default(), depth).await.expect("can be planned");
+        let made: Vec<&str> = planned.plan.changes().map(|change| change.key.kind.kind.as_str()).collect();
+        assert_eq!(made, ["CustomResourceDefinition", "Widget", "Widget", "Widget"]);
+        let planned = shop.plan_with("v2", PlanOptions::default(), depth).await.expect("can be planned");
+        assert!(succeeded(&shop.run(planned).await));
+        undefined_again(&shop).await;
+    }
+}
+
+async fn undefined_again(shop: &Shop) {
+    assert!(succeeded(&shop.deploy("v1").await));
+    undefine(shop);
+    let planned = shop.removal().await;
+    assert!(succeeded(&shop.run(planned).await));
+    assert_eq!(shop.setup.content(), []);
+}
