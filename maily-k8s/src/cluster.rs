@@ -9,8 +9,8 @@ use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     planted::{Defect, is_planted},
     provider::{
-        Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, ErrorKind, ListQuery,
-        LogOptions, LogStream, Permission, Precondition, ProviderError, WatchStream, WriteOptions,
+        Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, Dependents, ErrorKind,
+        ListQuery, LogOptions, LogStream, Permission, Precondition, ProviderError, WatchStream, WriteOptions,
     },
     runtime::{Runtime, TokioRuntime},
 };
@@ -190,8 +190,13 @@ impl Cluster for KubeCluster {
         write::write(self, object, options).await
     }
 
-    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
-        write::delete(self, key, precondition).await
+    async fn delete(
+        &self,
+        key: &ObjectKey,
+        precondition: &Precondition,
+        dependents: Dependents,
+    ) -> Result<Deleted, ProviderError> {
+        write::delete(self, key, precondition, dependents).await
     }
 
     async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {

@@ -6,7 +6,9 @@ use http::Method;
 use maily_core::{
     object::{Object, ObjectKey},
     planted::{Defect, is_planted},
-    provider::{Cluster as _, Deleted, ErrorKind, Precondition, ProviderError, WriteMode, WriteOptions},
+    provider::{
+        Cluster as _, Deleted, Dependents, ErrorKind, Precondition, ProviderError, WriteMode, WriteOptions,
+    },
 };
 use serde_json::{Value, json};
 
@@ -167,11 +169,16 @@ pub(crate) async fn delete(
     cluster: &KubeCluster,
     key: &ObjectKey,
     precondition: &Precondition,
+    dependents: Dependents,
 ) -> Result<Deleted, ProviderError> {
     let name = key.to_string();
     let about = About { operation: "delete", resource: &name };
     let path = cluster.path_of(key, about).await?;
-    let mut body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"});
+    let policy = match dependents {
+        Dependents::Follow => "Background",
+        Dependents::GoFirst => "Foreground",
+    };
+    let mut body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy});
     if let Precondition::Exactly { uid, resource_version } = precondition {
         body["preconditions"] = json!({"uid": uid, "resourceVersion": resource_version});
     }

@@ -14,7 +14,7 @@ use std::{
 
 use maily_core::{
     object::{ObjectKey, ObjectKind},
-    provider::{Cluster as _, ErrorKind, Precondition},
+    provider::{Cluster as _, Dependents, ErrorKind, Precondition},
 };
 use maily_k8s::{ConnectOptions, KubeCluster};
 use maily_testkit::harness::{Loopback, Reply, Stack};
@@ -215,7 +215,7 @@ async fn t13_a_refusal_for_load_comes_through_a_proxy_at_once() {
     let cluster = KubeCluster::connect(&options).await.expect("connects");
     let key = ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("n"), "a");
     let before = asked.load(Ordering::Relaxed);
-    let error = cluster.delete(&key, &Precondition::Any).await.expect_err("is refused");
+    let error = cluster.delete(&key, &Precondition::Any, Dependents::Follow).await.expect_err("is refused");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert_eq!(asked.load(Ordering::Relaxed) - before, 1, "one request, no retry");
 }

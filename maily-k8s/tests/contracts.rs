@@ -118,6 +118,7 @@ mod real_controllers {
             in_parallel_a_doomed_pod_is_replaced,
             a_job_that_is_over_goes_after_its_time,
             old_replica_sets_go_beyond_their_limit,
+            pods_go_before_or_after_their_workload,
         ]
     );
 }

@@ -20,7 +20,7 @@ use maily_core::{
     engine::{Depth, Environment, Outcome, RunEnd, RunOptions, Storage, planner::PlanOptions},
     model::Project,
     object::{Object, ObjectKey, ObjectKind},
-    provider::{Cluster, ListQuery, Precondition, WriteOptions},
+    provider::{Cluster, Dependents, ListQuery, Precondition, WriteOptions},
     records::ClusterRecords,
     release::{DeployScope, deploy},
     runtime::{Runtime, TokioRuntime},
@@ -163,6 +163,6 @@ async fn t15_what_was_committed_and_answered_504_is_our_own() {
             assert!(image.ends_with(":v2"), "{image}");
         }
         let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, &setup.namespace);
-        setup.sure.delete(&key, &Precondition::Any).await.expect("is accepted");
+        setup.sure.delete(&key, &Precondition::Any, Dependents::Follow).await.expect("is accepted");
     }
 }

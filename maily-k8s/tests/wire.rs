@@ -13,7 +13,7 @@ use kube::client::Body;
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Cluster as _, Effect, ErrorKind, Follow, ListQuery, LogOptions, Precondition, WatchEvent,
+        Cluster as _, Dependents, Effect, ErrorKind, Follow, ListQuery, LogOptions, Precondition, WatchEvent,
         WriteOptions,
     },
     runtime::{Runtime, within},
@@ -288,7 +288,7 @@ async fn t14_the_server_ends_its_own_work_on_every_change_before_we_stop_waiting
     {
         cluster.write(&object, &options).await.expect("is written");
     }
-    cluster.delete(&key, &Precondition::Any).await.expect("is deleted");
+    cluster.delete(&key, &Precondition::Any, Dependents::Follow).await.expect("is deleted");
     let asked = asked.lock().expect("is not poisoned");
     assert_eq!(asked.len(), 3, "{asked:?}");
     for uri in asked.iter() {

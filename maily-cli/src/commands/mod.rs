@@ -11,14 +11,14 @@ mod sandbox;
 mod schema;
 mod shell;
 
-use maily_core::engine::Wish;
+use maily_core::engine::{RunId, Wish};
 use maily_testkit::sim::Mode;
 
 use crate::{
     args::{Args, Command, EnvCommand, Globals, ShowCommand},
     exit::{CliError, Code},
     render::{Ui, of_environment},
-    session,
+    session::{self, Consent},
     wire::{Wired, Workshop},
 };
 
@@ -51,17 +51,24 @@ pub(crate) async fn dispatch(args: Args) -> Result<Code, CliError> {
         Command::Logs(args) => logs::logs(&ui, &globals, &args).await,
         Command::Resume(args) => {
             in_environment(&globals, args.env.env.as_deref(), async |wired| {
-                session::take_over(&ui, wired, args.run.as_deref(), Wish::Resume, &args.turn).await
+                let only = args.run.as_deref().map(RunId::from);
+                session::take_over(&ui, wired, only.as_ref(), Wish::Resume, &args.turn).await
             })
             .await
         }
         Command::Abort(args) => {
             let wish = if args.leave { Wish::Leave } else { Wish::Abort };
             in_environment(&globals, args.env.env.as_deref(), async |wired| {
-                if !args.options.yes {
-                    session::consent(&ui, wired, wish).await?;
-                }
-                session::take_over(&ui, wired, None, wish, &args.options.turn).await
+                let consent = match args.options.yes {
+                    true => Consent::Needless,
+                    false => session::consent(&ui, wired, wish).await?,
+                };
+                let only = match &consent {
+                    Consent::Needless => None,
+                    Consent::To(run) => Some(run),
+                    Consent::NoRun => return session::nothing_to(&ui, &wired.environment.name, wish, None),
+                };
+                session::take_over(&ui, wired, only, wish, &args.options.turn).await
             })
             .await
         }

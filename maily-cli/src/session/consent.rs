@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, Write as _};
 
 use maily_core::{
-    engine::{Planned, Wish},
+    engine::{Planned, RunId, Wish},
     model::Approval,
 };
 
@@ -40,17 +40,29 @@ pub(super) fn approve(ui: &Ui, wired: &Wired, planned: &Planned, again: &str) ->
     }
 }
 
+/// What somebody has said yes to.
+pub(crate) enum Consent {
+    /// Nobody has to be asked.
+    Needless,
+    /// The end of this run: not of one that has begun since.
+    To(RunId),
+    /// There was none to ask about.
+    NoRun,
+}
+
 /// Asks whether the run that has not ended is to end otherwise than it began: the approval on which it began was for what
 /// it brings, so that going on needs none, and everything else needs one of its own.
-pub(crate) async fn consent(ui: &Ui, wired: &Wired, wish: Wish) -> Result<(), CliError> {
+pub(crate) async fn consent(ui: &Ui, wired: &Wired, wish: Wish) -> Result<Consent, CliError> {
     let name = &wired.environment.name;
     let needed = wired.resolved.environment.approval == Approval::Required;
     if wish == Wish::Resume || (wish == Wish::Abort && !needed) {
-        return Ok(());
+        return Ok(Consent::Needless);
     }
     // Before the records are read: what is missing among them is written again.
     wired.environment.check().await?;
-    let Some(unfinished) = wired.environment.head_to_end().await?.unfinished else { return Ok(()) };
+    let Some(unfinished) = wired.environment.head_to_end().await?.unfinished else {
+        return Ok(Consent::NoRun);
+    };
     let run = &unfinished.recorded.run;
     if !ui.can_ask() {
         let (code, message) = if needed {
@@ -65,7 +77,7 @@ pub(crate) async fn consent(ui: &Ui, wired: &Wired, wish: Wish) -> Result<(), Cl
         _ => format!("`{name}` needs approval. Take run {run} back?"),
     };
     match wired.aside(|| ask(&question))? {
-        true => Ok(()),
+        true => Ok(Consent::To(run.clone())),
         false => Err(CliError::new(Code::Failed, "not approved: the run is as it was")),
     }
 }

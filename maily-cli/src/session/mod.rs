@@ -6,7 +6,7 @@ mod planning;
 mod run;
 mod turn;
 
-pub(crate) use consent::{ask, consent};
+pub(crate) use consent::{Consent, ask, consent};
 pub(crate) use planning::{components, deploy_request, depth, plan, prepare};
-pub(crate) use run::{carry_out, fulfil, take_over};
+pub(crate) use run::{carry_out, fulfil, nothing_to, take_over};
 pub(crate) use turn::{Seen, hearing, look, take_up};

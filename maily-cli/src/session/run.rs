@@ -9,7 +9,7 @@ use std::{
 };
 
 use maily_core::engine::{
-    EnvironmentError, Event, Goal, Listener, Note, Outcome, Planned, RunEnd, RunOptions, What, Wish,
+    EnvironmentError, Event, Goal, Listener, Note, Outcome, Planned, RunEnd, RunId, RunOptions, What, Wish,
 };
 
 use super::{consent::approve, moved::tell_moved, turn::wait_at_most};
@@ -110,24 +110,19 @@ async fn versions(wired: &Wired) -> Option<BTreeMap<String, String>> {
 pub(crate) async fn take_over(
     ui: &Ui,
     wired: &Wired,
-    only: Option<&str>,
+    only: Option<&RunId>,
     wish: Wish,
     turn: &TurnArgs,
 ) -> Result<Code, CliError> {
     let name = &wired.environment.name;
-    let title = match wish {
-        Wish::Resume => "resume",
-        Wish::Abort => "abort",
-        Wish::Leave => "leave",
-    };
+    let title = title(wish);
     // Only a tree shows them, and nobody else pays for the look.
     let before = if ui.form == Form::Live { versions(wired).await } else { None };
     let show = ui.show(title, name, before);
     let begun = Begun::default();
     let under_way = run_under_way(ui);
     let options = options(wired, turn, &under_way, begun.watch(show.listener()))?;
-    let only = only.map(maily_core::engine::RunId::from);
-    let taken = wired.environment.take_over(only.as_ref(), wish, &options).await;
+    let taken = wired.environment.take_over(only, wish, &options).await;
     match taken.map_err(|error| begun.error(ui, name, error))? {
         Some(end) => {
             ui.finished(show, name, &end);
@@ -138,18 +133,37 @@ pub(crate) async fn take_over(
         }
         None => {
             drop(show);
-            if ui.is_json() {
-                ui.document(title, &serde_json::json!({"environment": name, "run": null}))?;
-            } else {
-                let why = match &only {
-                    Some(run) => format!("run {run} has ended"),
-                    None => format!("no run of `{name}` is unfinished"),
-                };
-                ui.print_text(&format!("nothing to {title}: {why}"))?;
-            }
-            Ok(Code::Done)
+            nothing_to(ui, name, wish, only)
         }
     }
+}
+
+fn title(wish: Wish) -> &'static str {
+    match wish {
+        Wish::Resume => "resume",
+        Wish::Abort => "abort",
+        Wish::Leave => "leave",
+    }
+}
+
+/// Says that there is no run to go on with, or that the one that was meant has ended.
+pub(crate) fn nothing_to(
+    ui: &Ui,
+    environment: &str,
+    wish: Wish,
+    only: Option<&RunId>,
+) -> Result<Code, CliError> {
+    let title = title(wish);
+    if ui.is_json() {
+        ui.document(title, &serde_json::json!({"environment": environment, "run": null}))?;
+    } else {
+        let why = match only {
+            Some(run) => format!("run {run} has ended"),
+            None => format!("no run of `{environment}` is unfinished"),
+        };
+        ui.print_text(&format!("nothing to {title}: {why}"))?;
+    }
+    Ok(Code::Done)
 }
 
 /// A run that signals stop in an orderly way; a second one ends the process at once, which a run survives, too.

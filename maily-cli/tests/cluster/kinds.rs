@@ -1,6 +1,6 @@
 //! Workloads of every kind, by their real controllers: rolled out, upgraded, and taken back when their pods are doomed.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -388,6 +388,48 @@ async fn a_job_of_a_new_version_is_made_anew_for_who_says_so() {
     let live = site.get("batch/v1", "Job", "once").await.expect("is there");
     let image = live.text("/spec/template/spec/containers/0/image");
     assert_eq!(image, Some("registry.example/shop/once:v3"));
+}
+
+/// One of them may be all that writes to a volume.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn what_is_made_again_begins_after_the_last_pod_of_before_has_stopped() {
+    let stops = json!({"stack.maily.dev/stops-after": "6s"});
+    let both = |version: &str| {
+        let mut template = template("writer", version, stops.clone(), "Always");
+        template["metadata"]["labels"]["of"] = version.into();
+        template["spec"]["terminationGracePeriodSeconds"] = 30.into();
+        let mut imports = template.clone();
+        imports["metadata"]["labels"] = json!({"app": "import"});
+        imports["metadata"]["annotations"]["stack.maily.dev/ready-after"] = "500ms".into();
+        imports["spec"]["restartPolicy"] = "Never".into();
+        documents(&[
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "writer"},
+                "spec": {"replicas": 1, "strategy": {"type": "Recreate"},
+                    "selector": {"matchLabels": template["metadata"]["labels"]}, "template": template}}),
+            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "import"},
+                "spec": {"backoffLimit": 0, "template": imports}}),
+        ])
+    };
+    let site = Site::bound("side", &[("v1", both("v1")), ("v2", both("v2"))]).await;
+    site.run(&["deploy", "--version", "v1", "--yes"]).expect(0);
+    let args = ["deploy", "--version", "v2", "--yes", "--allow-replace", "Deployment/writer"];
+    let mut deploy = site.spawn(&[&args[..], &["--allow-replace", "Job/import"]].concat());
+    let mut seen = BTreeSet::new();
+    while deploy.try_wait().expect("can be asked").is_none() {
+        let pods = site.list("v1", "Pod").await;
+        for app in ["writer", "import"] {
+            let of = pods.iter().filter(|pod| pod.label("app") == Some(app));
+            let images: BTreeSet<&str> = of.filter_map(|pod| pod.text("/spec/containers/0/image")).collect();
+            assert!(images.len() < 2, "{images:?} side by side");
+            seen.extend(images.into_iter().map(str::to_owned));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let output = deploy.wait_with_output().expect("has ended");
+    finished(output, Duration::ZERO).expect(0);
+    assert!(seen.contains("registry.example/shop/writer:v1"), "{seen:?}");
+    assert!(seen.contains("registry.example/shop/writer:v2"), "{seen:?}");
 }
 
 /// Inside of lists and maps that the API replaces as a whole, as a real server fills them up.

@@ -215,3 +215,30 @@ async fn a_paused_holder_that_was_taken_over_writes_nothing_more() {
     assert_eq!(site.content().await, before, "what it had in hand did not land");
     assert_eq!(versions().await, settled, "nothing was written at all");
 }
+
+/// A yes is for the run that the question names, and for no other.
+#[tokio::test]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_yes_to_end_a_run_is_for_the_run_that_was_asked_about() {
+    let site = slow("other").await;
+    let killed = async || {
+        let mut child = begun(&site).await;
+        child.kill().expect("is killed");
+        child.wait().expect("is gone");
+        site.run(&["status", "-o", "json"]).expect(0).json()["run"].as_str().expect("is there").to_owned()
+    };
+    let first = killed().await;
+    let leave = ["abort", "--leave", "--env", "production"];
+    let mut terminal = Terminal::start(site.command(&leave));
+    terminal.until(&format!("End run {first} and leave everything as it is now"), 1);
+    site.run(&["abort", "--env", "production", "--yes"]).expect(3);
+    let second = killed().await;
+    terminal.types("y\n");
+    let (code, seen) = terminal.end();
+    assert_eq!(code, 0, "{seen}");
+    assert!(seen.contains(&format!("nothing to leave: run {first} has ended")), "{seen}");
+    let left = site.run(&["status", "-o", "json"]).expect(0).json();
+    assert_eq!(left["run"], second.as_str(), "nobody has said yes to its end");
+    site.run(&["resume", "--env", "production"]).expect(0);
+    assert!(site.image("beta").await.ends_with(":v2"));
+}

@@ -17,8 +17,8 @@ use super::{Environment, Event, Listener, RunId, What, patience::TRIES};
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterInfo, Created, Deleted, ListQuery, LogLine, LogOptions,
-        LogStream, Permission, Precondition, ProviderError, RecordStore, WatchEvent, WatchStream,
+        Access, ApiResource, Cluster, ClusterInfo, Created, Deleted, Dependents, ListQuery, LogLine,
+        LogOptions, LogStream, Permission, Precondition, ProviderError, RecordStore, WatchEvent, WatchStream,
         WriteOptions,
     },
     runtime::{Moment, Runtime},
@@ -154,8 +154,13 @@ impl Cluster for HeardCluster {
         self.voice.hear(|| format!("writes {}", object.key()), self.cluster.write(object, options)).await
     }
 
-    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
-        self.voice.hear(|| format!("deletes {key}"), self.cluster.delete(key, precondition)).await
+    async fn delete(
+        &self,
+        key: &ObjectKey,
+        precondition: &Precondition,
+        dependents: Dependents,
+    ) -> Result<Deleted, ProviderError> {
+        self.voice.hear(|| format!("deletes {key}"), self.cluster.delete(key, precondition, dependents)).await
     }
 
     async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {

@@ -171,6 +171,15 @@ impl WriteOptions {
     }
 }
 
+/// What becomes of the objects that a deleted one has made, such as the pods of a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependents {
+    /// They go after it, in the background: it may be gone while its pods still run.
+    Follow,
+    /// They go before it, in the foreground: once it is gone, the last of its pods is.
+    GoFirst,
+}
+
 /// Result of a delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deleted {
@@ -325,6 +334,11 @@ pub enum Access {
 /// Of a namespace:
 ///
 /// 24. While it is being deleted, nothing can be made in it: that fails with `Invalid`, as no permission helps.
+///
+/// Of `delete` with [`Dependents::GoFirst`]:
+///
+/// 25. It is `Pending`, and the object stays, terminating, until the last pod that it has made is gone, also one that
+///     takes its time to stop; none is made for it meanwhile. With [`Dependents::Follow`] it does not wait for them.
 #[async_trait]
 pub trait Cluster: fmt::Debug + Send + Sync + 'static {
     /// Who the cluster is.
@@ -369,11 +383,16 @@ pub trait Cluster: fmt::Debug + Send + Sync + 'static {
     /// See the contract.
     async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError>;
 
-    /// Deletes an object; dependents follow in the background.
+    /// Deletes an object, and what it has made after it or before it.
     ///
     /// # Errors
     /// See the contract.
-    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError>;
+    async fn delete(
+        &self,
+        key: &ObjectKey,
+        precondition: &Precondition,
+        dependents: Dependents,
+    ) -> Result<Deleted, ProviderError>;
 
     /// Follows all objects of a kind.
     ///

@@ -15,9 +15,9 @@ mod secrets;
 mod storage;
 
 pub use cluster::{
-    Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, Follow, ListQuery, LogLine,
-    LogOptions, LogStream, Permission, Precondition, WatchEvent, WatchStream, WriteMode, WriteOptions,
-    patch_of,
+    Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, Dependents, Follow, ListQuery,
+    LogLine, LogOptions, LogStream, Permission, Precondition, WatchEvent, WatchStream, WriteMode,
+    WriteOptions, patch_of,
 };
 pub(crate) use cluster::{LIST_FROM, exactly};
 pub use databases::{

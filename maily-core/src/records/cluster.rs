@@ -12,8 +12,8 @@ use crate::{
     engine::{ENVIRONMENT, RECORDS_MANAGER},
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Cluster, Created, Deleted, Effect, ErrorKind, ListQuery, Precondition, ProviderError, RecordStore,
-        WriteOptions,
+        Cluster, Created, Deleted, Dependents, Effect, ErrorKind, ListQuery, Precondition, ProviderError,
+        RecordStore, WriteOptions,
     },
 };
 
@@ -113,7 +113,7 @@ impl RecordStore for ClusterRecords {
     }
 
     async fn delete(&self, key: &str) -> Result<(), ProviderError> {
-        match self.cluster.delete(&self.object_key(key), &Precondition::Any).await? {
+        match self.cluster.delete(&self.object_key(key), &Precondition::Any, Dependents::Follow).await? {
             Deleted::AlreadyAbsent | Deleted::Gone | Deleted::Pending { .. } => Ok(()),
         }
     }

@@ -7,7 +7,7 @@ use super::context::{Context, Trouble};
 use crate::{
     object::Object,
     planted::{Defect, is_planted},
-    provider::{ErrorKind, exactly},
+    provider::{Dependents, ErrorKind, exactly},
     rollout::Obstacle,
     run::{Direction, StepId, What},
     runtime::Moment,
@@ -72,7 +72,8 @@ impl<'a> Clearing<'a> {
                 return Ok(format!("{way_on}: {why}; it was deleted {MOST} times, and came again as it was"));
             }
             let permit = self.context.turn_to_send(self.direction, self.deadline).await?;
-            let answer = self.context.providers.cluster.delete(pod.key(), &exactly(pod)).await;
+            let answer =
+                self.context.providers.cluster.delete(pod.key(), &exactly(pod), Dependents::Follow).await;
             drop(permit);
             let refused = match answer {
                 Ok(_) => {

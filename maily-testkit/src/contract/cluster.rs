@@ -8,8 +8,8 @@ use futures::StreamExt as _;
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Cluster, Deleted, Effect, ErrorKind, Follow, ListQuery, LogLine, LogOptions, Precondition,
-        WatchEvent, WatchStream, WriteMode, WriteOptions, patch_of,
+        Cluster, Deleted, Dependents, Effect, ErrorKind, Follow, ListQuery, LogLine, LogOptions,
+        Precondition, WatchEvent, WatchStream, WriteMode, WriteOptions, patch_of,
     },
     runtime::{Runtime, within},
 };
@@ -145,7 +145,11 @@ pub async fn an_apply_onto_absence_creates_or_conflicts(place: &Place) {
     let mut held = place.map("held", json!({})).to_value();
     held["metadata"]["finalizers"] = json!(["maily.dev/test"]);
     place.apply(&Object::from_value(held).expect("is an object")).await;
-    place.cluster.delete(&place.key("held"), &Precondition::Any).await.expect("is accepted");
+    place
+        .cluster
+        .delete(&place.key("held"), &Precondition::Any, Dependents::Follow)
+        .await
+        .expect("is accepted");
     let error =
         place.cluster.write(&place.map("held", json!({})), &options).await.expect_err("is terminating");
     assert_eq!(error.kind(), ErrorKind::Conflict);
@@ -172,7 +176,11 @@ pub async fn a_write_onto_another_state_conflicts(place: &Place) {
     }
     assert_eq!(place.get("one").await.expect("is there").text("/data/a"), Some("2"));
     place.cluster.write(&third, &apply(MINE, true, exactly(&second))).await.expect("fits");
-    place.cluster.delete(&place.key("one"), &Precondition::Any).await.expect("is deleted");
+    place
+        .cluster
+        .delete(&place.key("one"), &Precondition::Any, Dependents::Follow)
+        .await
+        .expect("is deleted");
     let error =
         place.cluster.write(&third, &apply(MINE, true, exactly(&second))).await.expect_err("is absent");
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
@@ -243,20 +251,23 @@ pub async fn a_merge_patch_needs_its_object(place: &Place) {
 pub async fn deletes_say_what_became_of_them(place: &Place) {
     let key = place.key("one");
     assert_eq!(
-        place.cluster.delete(&key, &Precondition::Any).await.expect("answers"),
+        place.cluster.delete(&key, &Precondition::Any, Dependents::Follow).await.expect("answers"),
         Deleted::AlreadyAbsent
     );
     let first = place.apply(&place.map("one", json!({"a": "1"}))).await;
     let second = place.apply(&place.map("one", json!({"a": "2"}))).await;
-    let error = place.cluster.delete(&key, &exactly(&first)).await.expect_err("is stale");
+    let error = place.cluster.delete(&key, &exactly(&first), Dependents::Follow).await.expect_err("is stale");
     assert_eq!(error.kind(), ErrorKind::Conflict);
-    assert_eq!(place.cluster.delete(&key, &exactly(&second)).await.expect("fits"), Deleted::Gone);
+    assert_eq!(
+        place.cluster.delete(&key, &exactly(&second), Dependents::Follow).await.expect("fits"),
+        Deleted::Gone
+    );
     let mut held = place.map("one", json!({})).to_value();
     held["metadata"]["finalizers"] = json!(["maily.dev/test"]);
     let held = place.apply(&Object::from_value(held).expect("is an object")).await;
     let uid = held.uid().expect("has a uid").to_owned();
     assert_eq!(
-        place.cluster.delete(&key, &exactly(&held)).await.expect("is accepted"),
+        place.cluster.delete(&key, &exactly(&held), Dependents::Follow).await.expect("is accepted"),
         Deleted::Pending { uid }
     );
     release(place, "one").await;
@@ -270,7 +281,7 @@ pub async fn a_watch_begins_with_all_and_goes_on(place: &Place) {
     };
     place.apply(&place.map("one", json!({"a": "1"}))).await;
     let gone = place.apply(&place.map("three", json!({}))).await;
-    place.cluster.delete(&place.key("three"), &exactly(&gone)).await.expect("is deleted");
+    place.cluster.delete(&place.key("three"), &exactly(&gone), Dependents::Follow).await.expect("is deleted");
     let query = ListQuery::new(ObjectKind::new("v1", "ConfigMap"), Some(&place.namespace));
     let mut watch = place.cluster.watch(&query).await.expect("opens");
     match next(place, &mut watch).await {
@@ -283,7 +294,11 @@ pub async fn a_watch_begins_with_all_and_goes_on(place: &Place) {
     }
     place.apply(&place.map("one", json!({"a": "2"}))).await;
     place.apply(&place.map("two", json!({}))).await;
-    place.cluster.delete(&place.key("two"), &Precondition::Any).await.expect("is deleted");
+    place
+        .cluster
+        .delete(&place.key("two"), &Precondition::Any, Dependents::Follow)
+        .await
+        .expect("is deleted");
     let (mut changed, mut gone) = (false, false);
     while !(changed && gone) {
         match next(place, &mut watch).await {
@@ -421,7 +436,11 @@ pub async fn nothing_is_made_in_a_namespace_that_goes(place: &Place) {
     let mut held = goes.map("one", json!({})).to_value();
     held["metadata"]["finalizers"] = json!(["maily.dev/test"]);
     goes.apply(&Object::from_value(held).expect("is an object")).await;
-    let deleted = goes.cluster.delete(namespace.key(), &Precondition::Any).await.expect("is accepted");
+    let deleted = goes
+        .cluster
+        .delete(namespace.key(), &Precondition::Any, Dependents::Follow)
+        .await
+        .expect("is accepted");
     assert!(matches!(deleted, Deleted::Pending { .. }), "{deleted:?}");
     for options in [forced(MINE), apply(MINE, true, Precondition::Absent)] {
         let error =

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
-    provider::{ListQuery, Precondition, WriteOptions},
+    provider::{Deleted, Dependents, ListQuery, Precondition, WriteOptions},
 };
 use serde_json::{Value, json};
 
@@ -82,7 +82,7 @@ pub async fn in_order_a_doomed_pod_holds_its_stateful_set_up(place: &Place) {
     place.runtime.sleep(STILL).await;
     pods_come_to(place, &held).await;
     let pod = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some(&place.namespace), "db-2");
-    place.cluster.delete(&pod, &Precondition::Any).await.expect("is deleted");
+    place.cluster.delete(&pod, &Precondition::Any, Dependents::Follow).await.expect("is deleted");
     pods_come_to(place, &[("one", true); 3]).await;
 }
 
@@ -100,12 +100,12 @@ pub async fn a_first_pod_is_made_anew_as_its_strategy_says(place: &Place) {
         set(DOOMED).await;
         pods_come_to(place, &[(tag, true), (tag, true), (DOOMED, false)]).await;
         let pod = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some(&place.namespace), "db-0");
-        place.cluster.delete(&pod, &Precondition::Any).await.expect("is deleted");
+        place.cluster.delete(&pod, &Precondition::Any, Dependents::Follow).await.expect("is deleted");
         let is_typed = rolling["type"] == "RollingUpdate";
         let first = if is_typed { (tag, true) } else { (DOOMED, false) };
         pods_come_to(place, &[first, (tag, true), (DOOMED, false)]).await;
         let set = ObjectKey::new(ObjectKind::new("apps/v1", "StatefulSet"), Some(&place.namespace), "db");
-        place.cluster.delete(&set, &Precondition::Any).await.expect("is deleted");
+        place.cluster.delete(&set, &Precondition::Any, Dependents::Follow).await.expect("is deleted");
         pods_come_to(place, &[]).await;
     }
 }
@@ -167,5 +167,37 @@ pub async fn old_replica_sets_go_beyond_their_limit(place: &Place) {
         }
         assert!(place.runtime.now() < until, "{images:?}");
         place.runtime.sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Sentence 25: what has made pods goes after the last of them, or does not wait for them.
+pub async fn pods_go_before_or_after_their_workload(place: &Place) {
+    let mut template = template("web", "one");
+    template["metadata"]["annotations"]["stack.maily.dev/stops-after"] = json!("2s");
+    let spec = json!({"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template});
+    let all = async || {
+        let query = ListQuery::new(ObjectKind::new("v1", "Pod"), Some(&place.namespace));
+        place.cluster.list(&query).await.expect("answers")
+    };
+    for dependents in [Dependents::GoFirst, Dependents::Follow] {
+        let key = apply(place, ("apps/v1", "Deployment"), "web", spec.clone()).await;
+        pods_come_to(place, &[("one", true); 2]).await;
+        let answer = place.cluster.delete(&key, &Precondition::Any, dependents).await.expect("is deleted");
+        let until = place.runtime.now() + SOON;
+        let mut stopping = 0;
+        while let Some(live) = place.cluster.get(&key).await.expect("answers") {
+            assert!(
+                matches!(answer, Deleted::Pending { .. }) && live.is_terminating(),
+                "{answer:?} {live:?}"
+            );
+            stopping = stopping.max(all().await.iter().filter(|pod| pod.is_terminating()).count());
+            assert!(place.runtime.now() < until, "{live:?}");
+            place.runtime.sleep(Duration::from_millis(100)).await;
+        }
+        let left = all().await.len();
+        match dependents {
+            Dependents::GoFirst => assert_eq!((stopping, left), (2, 0)),
+            Dependents::Follow => assert_eq!((answer, left), (Deleted::Gone, 2)),
+        }
     }
 }

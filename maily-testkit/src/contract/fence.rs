@@ -10,7 +10,7 @@ use maily_core::{
         SCALE_MANAGER,
     },
     object::{Object, ObjectKey, ObjectKind},
-    provider::{Deleted, ErrorKind, Precondition, ProviderError, WriteOptions, patch_of},
+    provider::{Deleted, Dependents, ErrorKind, Precondition, ProviderError, WriteOptions, patch_of},
 };
 use serde_json::json;
 
@@ -108,10 +108,11 @@ pub async fn nobody_else_is_judged(place: &Place) {
     let role = Object::from_value(body).expect("is an object");
     let options = WriteOptions::apply(MANAGER, Precondition::Any);
     let written = place.cluster.write(&role, &options).await;
-    place.cluster.delete(role.key(), &Precondition::Any).await.expect("is deleted");
+    place.cluster.delete(role.key(), &Precondition::Any, Dependents::Follow).await.expect("is deleted");
     written.expect("is of another environment");
     let key = object(place, "one", "5").key().clone();
-    let deleted = place.cluster.delete(&key, &Precondition::Any).await.expect("is not judged");
+    let deleted =
+        place.cluster.delete(&key, &Precondition::Any, Dependents::Follow).await.expect("is not judged");
     assert_eq!(deleted, Deleted::Gone);
 }
 
@@ -121,7 +122,11 @@ pub async fn without_its_parameter_a_fence_is_open(place: &Place) {
     let sight = fence.sight(true).await.expect("is seen");
     assert_eq!((sight.state, sight.epoch), (FenceState::Installed, Some(Epoch(5))));
     assert_eq!(fence.sight(false).await.expect("is seen").state, FenceState::Unrecorded);
-    place.cluster.delete(&parameter(place), &Precondition::Any).await.expect("is deleted");
+    place
+        .cluster
+        .delete(&parameter(place), &Precondition::Any, Dependents::Follow)
+        .await
+        .expect("is deleted");
     let until = place.runtime.now() + std::time::Duration::from_secs(30);
     // The server hears of it a moment later.
     while let Err(error) = write(place, "one", "1").await {

@@ -8,9 +8,9 @@ use maily_core::{
     engine::MANAGER,
     object::{Object, ObjectKey},
     provider::{
-        Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, ErrorKind, ListQuery, LogLine,
-        LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream,
-        WriteOptions,
+        Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, Dependents, ErrorKind,
+        ListQuery, LogLine, LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent,
+        WatchStream, WriteOptions,
     },
     runtime::Runtime as _,
 };
@@ -141,7 +141,12 @@ impl Cluster for NetCluster {
         self.place.send(&self.seat, request, answer).await
     }
 
-    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
+    async fn delete(
+        &self,
+        key: &ObjectKey,
+        precondition: &Precondition,
+        dependents: Dependents,
+    ) -> Result<Deleted, ProviderError> {
         let request = Request {
             by: self.seat.participant(),
             operation: "delete",
@@ -154,7 +159,8 @@ impl Cluster for NetCluster {
             distance: 1,
         };
         let (key, precondition) = (key.clone(), precondition.clone());
-        let answer = move |world: &mut crate::world::World| world.delete(&key, &precondition);
+        let answer =
+            move |world: &mut crate::world::World| world.delete_with(&key, &precondition, dependents);
         self.place.send(&self.seat, request, answer).await
     }
 

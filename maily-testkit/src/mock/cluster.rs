@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterInfo, Created, Deleted, FrontendDeployment, FrontendHost,
-        ListQuery, LogOptions, LogStream, Permission, Precondition, ProbeRequest, Prober, Production,
-        ProviderError, RecordStore, Verdict, WatchStream, WriteOptions,
+        Access, ApiResource, Cluster, ClusterInfo, Created, Deleted, Dependents, FrontendDeployment,
+        FrontendHost, ListQuery, LogOptions, LogStream, Permission, Precondition, ProbeRequest, Prober,
+        Production, ProviderError, RecordStore, Verdict, WatchStream, WriteOptions,
     },
 };
 
@@ -25,7 +25,7 @@ mockall::mock! {
         async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError>;
         async fn list_metadata(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError>;
         async fn write(&self, object: &Object, options: &WriteOptions) -> Result<Object, ProviderError>;
-        async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError>;
+        async fn delete(&self, key: &ObjectKey, precondition: &Precondition, dependents: Dependents) -> Result<Deleted, ProviderError>;
         async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError>;
         async fn logs(&self, pod: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError>;
     }

@@ -8,9 +8,9 @@ use maily_core::object::ObjectKind;
 use maily_core::{
     object::{Object, ObjectKey},
     provider::{
-        Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, ErrorKind, Follow, ListQuery,
-        LogLine, LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream,
-        WriteOptions,
+        Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, Dependents, ErrorKind, Follow,
+        ListQuery, LogLine, LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent,
+        WatchStream, WriteOptions,
     },
 };
 
@@ -224,9 +224,16 @@ impl Cluster for SimCluster {
             .await
     }
 
-    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
+    async fn delete(
+        &self,
+        key: &ObjectKey,
+        precondition: &Precondition,
+        dependents: Dependents,
+    ) -> Result<Deleted, ProviderError> {
         let key = self.addressed(key, "delete")?;
-        self.door.write("delete", &key.to_string(), |world| world.delete(&key, precondition)).await
+        self.door
+            .write("delete", &key.to_string(), |world| world.delete_with(&key, precondition, dependents))
+            .await
     }
 
     async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {

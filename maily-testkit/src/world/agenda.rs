@@ -173,6 +173,7 @@ impl World {
             "Namespace" if object.is_terminating() => self.react(object.key()),
             _ => {}
         }
+        self.notice_owners(object);
         if let Some(namespace) = object.namespace() {
             let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, namespace);
             if self.get(&key).is_some_and(Object::is_terminating) {
@@ -211,7 +212,7 @@ impl World {
         }
     }
 
-    fn react(&mut self, key: &ObjectKey) {
+    pub(super) fn react(&mut self, key: &ObjectKey) {
         // Any spread will do, as long as a seed gives it again.
         let mixed = self.version.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.seed.rotate_left(17);
         let extra = i64::try_from((mixed >> 20) % SPREAD_MS).unwrap_or_default();
@@ -224,7 +225,7 @@ impl World {
             return self.finalize_namespace(&object);
         }
         if object.is_terminating() {
-            return;
+            return self.end(&object);
         }
         match object.kind() {
             "Pod" => self.play_pod(&object),

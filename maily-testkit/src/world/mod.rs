@@ -9,6 +9,7 @@ mod clock;
 mod controllers;
 mod databases;
 mod defaults;
+mod endings;
 mod fault;
 mod fence;
 mod frontend;

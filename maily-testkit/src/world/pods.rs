@@ -21,6 +21,10 @@ const SLOW: SignedDuration = SignedDuration::from_secs(30);
 impl World {
     /// Makes a pod of a template for an owner.
     pub(super) fn make_pod(&mut self, owner: &Object, name: &str, template: &Value, labels: &[(&str, &str)]) {
+        // One of a former owner of this name still stops: its end wakes whoever owns the name now.
+        if self.get(&pod_key(owner.namespace(), name)).is_some() {
+            return;
+        }
         let uid = self.uid();
         let time = self.time();
         let mut metadata = template.get("metadata").cloned().unwrap_or_else(|| json!({}));

@@ -2,7 +2,7 @@
 
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
-    provider::{Deleted, ErrorKind, Precondition, WriteMode, WriteOptions},
+    provider::{ErrorKind, Precondition, WriteMode, WriteOptions},
 };
 use serde_json::{Value, json};
 
@@ -169,44 +169,6 @@ impl World {
         Ok(self.get(stored.key()).cloned().unwrap_or(stored))
     }
 
-    /// Deletes an object.
-    ///
-    /// # Errors
-    /// As the API server refuses.
-    pub fn delete(&mut self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, Refusal> {
-        let Some(live) = self.get(key).cloned() else { return Ok(Deleted::AlreadyAbsent) };
-        check(Some(&live), key, precondition)?;
-        let uid = live.uid().unwrap_or_default().to_owned();
-        if live.items("/metadata/finalizers").is_empty() && live.kind() != "Namespace" {
-            self.remove(key);
-            self.collect(&uid);
-            self.undefine(&live);
-            return Ok(Deleted::Gone);
-        }
-        let time = self.time();
-        self.edit(key, |body| body["metadata"]["deletionTimestamp"] = json!(time));
-        Ok(Deleted::Pending { uid })
-    }
-
-    /// Removes what an object that is gone owned.
-    pub(super) fn collect(&mut self, owner: &str) {
-        let orphans: Vec<ObjectKey> =
-            self.objects.owned_by(owner).map(|object| object.key().clone()).collect();
-        for key in orphans {
-            let _ = self.delete(&key, &Precondition::Any);
-        }
-    }
-
-    /// With a definition all objects of its kind go.
-    fn undefine(&mut self, definition: &Object) {
-        let Some((group, kind)) = definition.defines() else { return };
-        let of_it = self.objects.of_kind(kind).filter(|object| object.key().kind.group() == group);
-        let keys: Vec<ObjectKey> = of_it.map(|object| object.key().clone()).collect();
-        for key in &keys {
-            self.remove(key);
-        }
-    }
-
     fn admit(&self, key: &ObjectKey) -> Result<(), Refusal> {
         let Some(namespace) = &key.namespace else { return Ok(()) };
         let name = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, namespace.clone());
@@ -223,7 +185,11 @@ impl World {
     }
 }
 
-fn check(live: Option<&Object>, key: &ObjectKey, precondition: &Precondition) -> Result<(), Refusal> {
+pub(super) fn check(
+    live: Option<&Object>,
+    key: &ObjectKey,
+    precondition: &Precondition,
+) -> Result<(), Refusal> {
     match (precondition, live) {
         (Precondition::Any, _) | (Precondition::Absent, None) => Ok(()),
         (Precondition::Absent, Some(_)) => Err(refuse(ErrorKind::Conflict, format!("{key} exists"))),

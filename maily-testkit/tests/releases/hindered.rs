@@ -13,9 +13,9 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterInfo, Deleted, Effect, ErrorKind, ListQuery, LogLine,
-        LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream, WriteMode,
-        WriteOptions,
+        Access, ApiResource, Cluster, ClusterInfo, Deleted, Dependents, Effect, ErrorKind, ListQuery,
+        LogLine, LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream,
+        WriteMode, WriteOptions,
     },
     runtime::{Moment, Runtime},
 };
@@ -104,7 +104,7 @@ impl Late {
         let sent = self.sent.lock().expect("not poisoned").replace((key.clone(), precondition.clone()));
         let Some((key, precondition)) = sent else { return std::future::pending().await };
         if self.came_to.get().is_none() {
-            let arrived = hindered.cluster.delete(&key, &precondition).await;
+            let arrived = hindered.cluster.delete(&key, &precondition, Dependents::Follow).await;
             self.came_to.get_or_init(|| arrived.map(|_| ()).map_err(|error| error.kind()));
         }
         Ok(())
@@ -241,7 +241,12 @@ impl Cluster for Hindered {
         self.arrives(object.name(), answer)
     }
 
-    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
+    async fn delete(
+        &self,
+        key: &ObjectKey,
+        precondition: &Precondition,
+        dependents: Dependents,
+    ) -> Result<Deleted, ProviderError> {
         if self.keeps == Some(&*key.kind.kind) {
             let (kind, message) = (ErrorKind::PermissionDenied, "nobody may delete these");
             return Err(ProviderError::new(kind, "kubernetes", "delete", key.to_string(), message)
@@ -250,7 +255,7 @@ impl Cluster for Hindered {
         if let Some(late) = self.late.as_ref().filter(|_| key.kind.kind == "Pod") {
             late.meet(self, key, precondition).await?;
         }
-        let answer = self.cluster.delete(key, precondition).await?;
+        let answer = self.cluster.delete(key, precondition, dependents).await?;
         self.arrives(&key.name, answer)
     }
 

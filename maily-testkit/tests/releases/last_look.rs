@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use maily_core::{
     engine::{Depth, Failure, Outcome, Planned, RunEnd, What, Wish},
     object::{ObjectKey, ObjectKind},
-    provider::{Cluster as _, Precondition, WriteOptions},
+    provider::{Cluster as _, Dependents, Precondition, WriteOptions},
     runtime::within,
 };
 use maily_testkit::{sim::SimCluster, world::Call};
@@ -384,7 +384,7 @@ async fn deploy_while_it_goes(setup: &Setup, kind: ObjectKind, made_again: bool)
     let person = async {
         runtime.sleep(Duration::from_secs(10)).await;
         let object = cluster.get(&key).await.expect("can be read").expect("is there");
-        cluster.delete(&key, &Precondition::Any).await.expect("is deleted");
+        cluster.delete(&key, &Precondition::Any, Dependents::Follow).await.expect("is deleted");
         if made_again {
             let object = object.without_server_fields();
             cluster

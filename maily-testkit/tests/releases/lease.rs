@@ -11,7 +11,7 @@ use std::{
 use maily_core::{
     engine::{EnvironmentError, Lease, LeaseError, LeaseRequest, MayWrite, RunId, Wish},
     object::{ObjectKey, ObjectKind},
-    provider::{Cluster, Precondition},
+    provider::{Cluster, Dependents, Precondition},
     release::{UnfinishedRun, status},
     runtime::within,
 };
@@ -119,7 +119,7 @@ async fn a_run_whose_lease_is_deleted_stops_at_its_next_renewal() {
     let cluster = SimCluster::new(Arc::clone(&setup.shared));
     let deleted = async {
         setup.runtime.sleep(Duration::from_secs(4)).await;
-        cluster.delete(&key, &Precondition::Any).await.expect("is deleted");
+        cluster.delete(&key, &Precondition::Any, Dependents::Follow).await.expect("is deleted");
         setup.runtime.now()
     };
     let (end, at) = futures::future::join(setup.try_to_deploy("v2"), deleted).await;

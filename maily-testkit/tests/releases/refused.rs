@@ -18,9 +18,9 @@ use maily_core::{
     },
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterInfo, Created, Deleted, ErrorKind, Follow, ListQuery,
-        LogOptions, LogStream, Permission, Precondition, ProviderError, RecordStore as _, WatchStream,
-        WriteOptions, patch_of,
+        Access, ApiResource, Cluster, ClusterInfo, Created, Deleted, Dependents, ErrorKind, Follow,
+        ListQuery, LogOptions, LogStream, Permission, Precondition, ProviderError, RecordStore as _,
+        WatchStream, WriteOptions, patch_of,
     },
     records::ClusterRecords,
     release::{logs, runs},
@@ -103,13 +103,18 @@ impl Cluster for Refusing {
         self.cluster.write(object, options).await
     }
 
-    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
+    async fn delete(
+        &self,
+        key: &ObjectKey,
+        precondition: &Precondition,
+        dependents: Dependents,
+    ) -> Result<Deleted, ProviderError> {
         // Not refused: a person is a moment faster.
         if self.ask("delete", key).is_err() {
             let mine = patch_of(key, json!({"data": {"q.conf": "mine"}})).expect("has kind and name");
             self.cluster.write(&mine, &WriteOptions::merge("kubectl-edit", Precondition::Any)).await?;
         }
-        self.cluster.delete(key, precondition).await
+        self.cluster.delete(key, precondition, dependents).await
     }
 
     async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {
@@ -212,7 +217,7 @@ async fn a_record_whose_secret_was_emptied_is_damaged_and_hides_no_other() {
         let key =
             ObjectKey::new(ObjectKind::new("v1", "Secret"), Some("shop"), format!("maily-production.{name}"));
         let mut object = cluster.get(&key).await.expect("answers").expect("is there").without_server_fields();
-        cluster.delete(&key, &Precondition::Any).await.expect("is deleted");
+        cluster.delete(&key, &Precondition::Any, Dependents::Follow).await.expect("is deleted");
         object.edit(|body| body["data"] = data.clone());
         let options = WriteOptions::apply("kubectl", Precondition::Absent);
         cluster.write(&object, &options).await.expect("is made again");

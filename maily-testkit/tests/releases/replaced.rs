@@ -1,13 +1,14 @@
 //! What is lost when an object is deleted, made again or gets fewer pods: the plan says it, or refuses.
 
 use std::{
+    pin::pin,
     sync::{Arc, atomic::AtomicU32},
     time::Duration,
 };
 
 use maily_core::{
     engine::{Depth, Failure, Outcome, RunEnd, Wish, planner::PlanOptions},
-    object::{ObjectKey, ObjectKind},
+    object::{Object, ObjectKey, ObjectKind},
     provider::Precondition,
     release::RollbackTo,
     runtime::within,
@@ -454,4 +455,119 @@ async fn claims_of_before_that_a_way_back_would_take_along_are_named_by_the_plan
     assert!(succeeded(&shop.deploy("v1").await));
     shop.setup.cluster = Some(Arc::new(Hindered { hidden: Some("data-db-1"), ..Hindered::of(&shop.setup) }));
     assert_eq!(told(&shop).await, [note("data-db-1, data-db-2")]);
+}
+
+/// A workload whose pods take ten seconds to stop, with something that cannot be changed in place.
+fn slow_to_stop(kind: &str, version: &str) -> Value {
+    let mut object = deployment("api", &[]);
+    let template = &mut object["spec"]["template"];
+    template["metadata"]["annotations"] = json!({"stack.maily.dev/stops-after": "10s"});
+    template["spec"]["containers"][0]["image"] = format!("registry.example/api:{version}").into();
+    if kind == "Job" {
+        template["spec"]["restartPolicy"] = "Never".into();
+        let template = template.clone();
+        return json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "api"},
+            "spec": {"backoffLimit": 0, "template": template}});
+    }
+    object["kind"] = kind.into();
+    for labels in ["/spec/selector/matchLabels", "/spec/template/metadata/labels"] {
+        object.pointer_mut(labels).expect("is there")["of"] = version.into();
+    }
+    match kind {
+        "StatefulSet" => object["spec"]["serviceName"] = "api".into(),
+        "DaemonSet" => drop(object["spec"].as_object_mut().expect("a map").remove("replicas")),
+        _ => {}
+    }
+    object
+}
+
+/// The tags that pods run together, seen again and again while something happens.
+async fn together<T>(shop: &Shop, what: impl Future<Output = T>) -> (T, Vec<Vec<String>>) {
+    let tag = |pod: &Object| {
+        let image = pod.text("/spec/containers/0/image").expect("has one");
+        image.rsplit_once(':').expect("has a tag").1.to_owned()
+    };
+    let mut seen: Vec<Vec<String>> = Vec::new();
+    let mut what = pin!(what);
+    loop {
+        tokio::select! {
+            done = &mut what => return (done, seen),
+            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+        }
+        let mut tags: Vec<String> = shop.setup.shared.world().of_kind("Pod").into_iter().map(tag).collect();
+        tags.sort();
+        tags.dedup();
+        if seen.last() != Some(&tags) {
+            seen.push(tags);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_made_again_begins_after_its_last_pod_is_gone() {
+    for (seed, kind) in (182..).zip(["Deployment", "StatefulSet", "DaemonSet", "Job"]) {
+        let shop = Shop::new(OF_MANIFESTS, seed);
+        for version in ["v1", "v2", "v3"] {
+            shop.write(version, &[slow_to_stop(kind, version)]);
+        }
+        assert!(succeeded(&shop.deploy("v1").await));
+        let options = || allowed(&format!("{kind}/api"));
+        let planned = shop.plan_with("v2", options(), Depth::DryRun).await.expect("can be planned");
+        let (end, seen) = together(&shop, shop.run(planned)).await;
+        assert!(succeeded(&end), "{end:?}");
+        assert_eq!(seen, [vec!["v1"], vec![], vec!["v2"]], "{kind}");
+        // The way back as well.
+        shop.setup.shared.world().faults.push(fault("crash api@v3"));
+        let planned = shop.plan_with("v3", options(), Depth::DryRun).await.expect("can be planned");
+        let (end, seen) = together(&shop, shop.run(planned)).await;
+        assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+        assert_eq!(seen, [vec!["v2"], vec![], vec!["v3"], vec![], vec!["v2"]], "{kind}");
+    }
+}
+
+/// A node that is gone says nothing more of its pods.
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_does_not_stop_is_named_and_nothing_begins_beside_it() {
+    let shop = Shop::new(OF_MANIFESTS, 186);
+    for version in ["v1", "v2"] {
+        let mut object = slow_to_stop("Deployment", version);
+        object["spec"]["template"]["metadata"]["annotations"]["stack.maily.dev/stops-after"] =
+            "90000s".into();
+        shop.write(version, &[object]);
+    }
+    assert!(succeeded(&shop.deploy("v1").await));
+    let pod = shop.setup.shared.world().of_kind("Pod")[0].name().to_owned();
+    let planned =
+        shop.plan_with("v2", allowed("Deployment/api"), Depth::DryRun).await.expect("can be planned");
+    let (end, seen) = together(&shop, shop.run(planned)).await;
+    let RunEnd::Stuck { items, .. } = &end else { panic!("{end:?}") };
+    let told = format!("{items:?}");
+    let why = format!("Deployment shop/api is not gone: it waits until its pod {pod} has stopped");
+    assert!(told.contains(&why) && told.contains("by force"), "{told}");
+    assert_eq!(seen, [["v1"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_over_amid_a_deletion_waits_for_the_last_pod_as_well() {
+    for (seed, wish, ends) in [(187, Wish::Resume, "v2"), (188, Wish::Abort, "v1")] {
+        let shop = Shop::new(OF_MANIFESTS, seed);
+        for version in ["v1", "v2"] {
+            shop.write(version, &[slow_to_stop("StatefulSet", version)]);
+        }
+        assert!(succeeded(&shop.deploy("v1").await));
+        let options = allowed("StatefulSet/api");
+        let planned = shop.plan_with("v2", options, Depth::DryRun).await.expect("can be planned");
+        let runtime = &*shop.setup.runtime;
+        assert!(within(runtime, Duration::from_secs(3), shop.run(planned)).await.is_none(), "it is killed");
+        let live = shop.live("apps/v1", "StatefulSet", Some("shop"), "api").expect("waits for its pod");
+        assert!(live.is_terminating(), "{live:?}");
+        let environment = shop.setup.environment();
+        let options = shop.setup.options("another");
+        let (end, seen) = together(&shop, environment.take_over(None, wish, &options)).await;
+        let RunEnd::Over { outcome, .. } = end.expect("goes on").expect("is there") else {
+            panic!("{wish:?}")
+        };
+        assert_eq!(matches!(outcome, Outcome::Succeeded { .. }), wish == Wish::Resume, "{outcome:?}");
+        assert_eq!(seen, [vec!["v1"], vec![], vec![ends]], "{wish:?}");
+    }
 }

@@ -15,8 +15,8 @@ use maily_core::{
     model::{Fencing, Version},
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, ListQuery, LogOptions, LogStream,
-        Permission, Precondition, ProviderError, WatchStream, WriteMode, WriteOptions,
+        Access, ApiResource, Cluster, ClusterInfo, Deleted, Dependents, ErrorKind, ListQuery, LogOptions,
+        LogStream, Permission, Precondition, ProviderError, WatchStream, WriteMode, WriteOptions,
     },
     release::{self, DeployRequest, Rights, RollbackTo},
     source::ProgramTools,
@@ -144,9 +144,14 @@ impl Cluster for Asked {
         self.cluster.write(object, options).await
     }
 
-    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
+    async fn delete(
+        &self,
+        key: &ObjectKey,
+        precondition: &Precondition,
+        dependents: Dependents,
+    ) -> Result<Deleted, ProviderError> {
         self.note(&key.kind, key.namespace.as_deref(), &["delete"]).await;
-        self.cluster.delete(key, precondition).await
+        self.cluster.delete(key, precondition, dependents).await
     }
 
     async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {

@@ -14,7 +14,7 @@ use maily_core::{
     },
     model::{Fencing, Project, Resolved, Retention},
     object::{Object, ObjectKey, ObjectKind},
-    provider::{Cluster, ClusterIdentity, FrontendHost, Precondition},
+    provider::{Cluster, ClusterIdentity, Dependents, FrontendHost, Precondition},
     records::ClusterRecords,
     runtime::Runtime,
     source::{ProgramTools, RenderRequest, render},
@@ -80,7 +80,7 @@ impl Setup {
     pub(crate) async fn open_the_fence(&self) {
         let key = ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("shop"), "maily-fence-production");
         let cluster = SimCluster::new(Arc::clone(&self.shared));
-        cluster.delete(&key, &Precondition::Any).await.expect("is deleted");
+        cluster.delete(&key, &Precondition::Any, Dependents::Follow).await.expect("is deleted");
     }
 
     pub(crate) fn environment(&self) -> Environment {

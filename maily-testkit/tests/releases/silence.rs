@@ -13,8 +13,8 @@ use maily_core::{
     engine::{Depth, Outcome, RunEnd, What, Wish},
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, ListQuery, LogOptions, LogStream,
-        Permission, Precondition, ProviderError, WatchStream, WriteOptions,
+        Access, ApiResource, Cluster, ClusterInfo, Deleted, Dependents, ErrorKind, ListQuery, LogOptions,
+        LogStream, Permission, Precondition, ProviderError, WatchStream, WriteOptions,
     },
     runtime::{Moment, Runtime, within},
 };
@@ -87,9 +87,14 @@ impl Cluster for Silent {
         self.cluster.write(object, options).await
     }
 
-    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
+    async fn delete(
+        &self,
+        key: &ObjectKey,
+        precondition: &Precondition,
+        dependents: Dependents,
+    ) -> Result<Deleted, ProviderError> {
         self.pass().await?;
-        self.cluster.delete(key, precondition).await
+        self.cluster.delete(key, precondition, dependents).await
     }
 
     async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use maily_core::{
     engine::{Failure, Outcome, Planned, ReleaseId, RunEnd, What, Wish},
     object::{ObjectKey, ObjectKind},
-    provider::{Cluster as _, Precondition, WriteOptions},
+    provider::{Cluster as _, Dependents, Precondition, WriteOptions},
     release::{never_had, status},
 };
 use maily_testkit::sim::SimCluster;
@@ -148,7 +148,7 @@ async fn what_is_about_to_serve_is_waited_for_and_told() {
     let cluster = SimCluster::new(setup.shared.clone());
     for pod in pods.iter().filter(|pod| pod.starts_with("api-")) {
         let key = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("shop"), pod);
-        cluster.delete(&key, &Precondition::Any).await.expect("is deleted");
+        cluster.delete(&key, &Precondition::Any, Dependents::Follow).await.expect("is deleted");
     }
     setup.runtime.sleep(Duration::from_secs(2)).await;
     let planned = setup.plan("v1", maily_core::engine::Depth::Read).await.expect("can be planned");

@@ -14,8 +14,8 @@ use maily_core::{
     engine::{Depth, Failure, Outcome, RunEnd},
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, ListQuery, LogOptions, LogStream,
-        Permission, Precondition, ProviderError, WatchStream, WriteOptions,
+        Access, ApiResource, Cluster, ClusterInfo, Deleted, Dependents, ErrorKind, ListQuery, LogOptions,
+        LogStream, Permission, Precondition, ProviderError, WatchStream, WriteOptions,
     },
 };
 use maily_testkit::sim::SimCluster;
@@ -90,8 +90,13 @@ impl Cluster for Broken {
         self.cluster.write(object, options).await
     }
 
-    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
-        self.cluster.delete(key, precondition).await
+    async fn delete(
+        &self,
+        key: &ObjectKey,
+        precondition: &Precondition,
+        dependents: Dependents,
+    ) -> Result<Deleted, ProviderError> {
+        self.cluster.delete(key, precondition, dependents).await
     }
 
     async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {

@@ -14,7 +14,9 @@ use crate::{
     engine::{Epoch, RECORDS_MANAGER},
     object::{Object, ObjectKey},
     planted::{Defect, is_planted},
-    provider::{Cluster, Deleted, ErrorKind, Precondition, ProviderError, WriteOptions, exactly, patch_of},
+    provider::{
+        Cluster, Deleted, Dependents, ErrorKind, Precondition, ProviderError, WriteOptions, exactly, patch_of,
+    },
     runtime::Runtime,
 };
 
@@ -230,7 +232,7 @@ impl Fence {
     }
 
     async fn delete(&self, key: &ObjectKey, left: &mut Vec<ObjectKey>) -> Result<(), FenceError> {
-        match self.cluster.delete(key, &Precondition::Any).await {
+        match self.cluster.delete(key, &Precondition::Any, Dependents::Follow).await {
             Ok(Deleted::AlreadyAbsent | Deleted::Gone | Deleted::Pending { .. }) => Ok(()),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 left.push(key.clone());

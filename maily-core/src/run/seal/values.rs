@@ -16,7 +16,10 @@ use serde_json::{Value, json};
 use super::{STANDARD, Sealer, Storage, hashes, lock, ours, secret_kind};
 use crate::{
     object::Object,
-    provider::{Cluster, ErrorKind, ListQuery, Precondition, ProviderError, WriteOptions, exactly, patch_of},
+    provider::{
+        Cluster, Dependents, ErrorKind, ListQuery, Precondition, ProviderError, WriteOptions, exactly,
+        patch_of,
+    },
     run::{ENVIRONMENT, Epoch, RECORDS_MANAGER},
 };
 
@@ -128,7 +131,7 @@ pub(crate) async fn forget(
     let done = match marked {
         None => mark(cluster, object, format!("{} {now}", epoch.0).into()).await,
         Some((before, since)) if before < epoch && now.duration_since(since) >= age => {
-            cluster.delete(object.key(), &exactly(object)).await.map(drop)
+            cluster.delete(object.key(), &exactly(object), Dependents::Follow).await.map(drop)
         }
         Some(_) => Ok(()),
     };

@@ -8,7 +8,7 @@ use super::{Writer, look::Standing};
 use crate::{
     object::{Object, ObjectKind},
     planted::{Defect, is_planted},
-    provider::{Deleted, Effect, ListQuery, Precondition, exactly},
+    provider::{Deleted, Dependents, Effect, ListQuery, Precondition, exactly},
     run::{Change, Digests, Failure, Operation, Written},
     steps::{context::Trouble, waited::Waited},
 };
@@ -17,6 +17,11 @@ use crate::{
 const ORDINARY: Duration = Duration::from_secs(1);
 /// Between two looks there is at least so long.
 const SHORTEST: Duration = Duration::from_millis(20);
+
+/// What can be done where something does not go.
+const FINALIZER_STAYS: &str = "find out why the controller of the finalizer does not finish";
+const POD_STAYS: &str = "a pod whose node is gone stays until the node is deleted, or the pod by force: make sure first that \
+                         nothing of it runs any more";
 
 /// Whether the controller of a Job says that one of these holds.
 fn says(job: &Object, conditions: &[&str]) -> bool {
@@ -28,6 +33,24 @@ fn says(job: &Object, conditions: &[&str]) -> bool {
 
 fn pod_has_ended(pod: &Object) -> bool {
     matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"))
+}
+
+/// Old pods and new ones of what is made again never run side by side: one may be all that writes to a volume.
+fn dependents(change: &Change) -> Dependents {
+    let has_pods = matches!(
+        change.key.kind.kind.as_str(),
+        "Deployment"
+            | "StatefulSet"
+            | "DaemonSet"
+            | "ReplicaSet"
+            | "ReplicationController"
+            | "Job"
+            | "CronJob"
+    );
+    match change.operation {
+        Operation::Replace if has_pods => Dependents::GoFirst,
+        _ => Dependents::Follow,
+    }
 }
 
 impl Writer<'_> {
@@ -165,7 +188,8 @@ impl Writer<'_> {
         let permit = self.turn().await?;
         let unguarded = is_planted(Defect::DeleteUnguarded);
         let precondition = if unguarded { Precondition::Any } else { exactly(live) };
-        let answer = self.context.providers.cluster.delete(&change.key, &precondition).await;
+        let dependents = dependents(change);
+        let answer = self.context.providers.cluster.delete(&change.key, &precondition, dependents).await;
         drop(permit);
         match answer {
             Ok(deleted) => {
@@ -205,19 +229,25 @@ impl Writer<'_> {
                         .filter_map(|finalizer| finalizer.as_str())
                         .filter(|finalizer| *finalizer != "foregroundDeletion")
                         .collect();
-                    let what = if finalizers.is_empty() {
-                        "its dependents are still being deleted".to_owned()
-                    } else {
-                        format!("it waits for its finalizers: {}", finalizers.join(", "))
-                    };
                     let now = self.context.runtime.now();
-                    if !finalizers.is_empty() || now.since(begun) >= ORDINARY {
+                    let lasts = now.since(begun) >= ORDINARY || now >= self.deadline;
+                    // Whoever waits for a moment alone need not know for which pods.
+                    let stopping =
+                        if finalizers.is_empty() && lasts { self.stopping(&change.key).await } else { None };
+                    let (what, hint) = match (&stopping, finalizers.as_slice()) {
+                        (Some(pods), _) => (format!("it waits until {pods}"), POD_STAYS),
+                        (None, []) => ("its dependents are still being deleted".to_owned(), FINALIZER_STAYS),
+                        (None, some) => {
+                            (format!("it waits for its finalizers: {}", some.join(", ")), FINALIZER_STAYS)
+                        }
+                    };
+                    if !finalizers.is_empty() || lasts {
                         waited.tell(None, None, &format!("{} is not gone: {what}", change.key.short()));
                     }
                     if now >= self.deadline {
                         return Err(Failure::new("not-gone", format!("{} is not gone: {what}", change.key))
                             .with_object(change.key.to_string())
-                            .with_hint("find out why the controller of the finalizer does not finish")
+                            .with_hint(hint)
                             .into());
                     }
                 }

@@ -34,6 +34,22 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Which pods of a workload still stop, told; `None` where there are none, or nobody could see them.
+    pub(super) async fn stopping(&self, workload: &ObjectKey) -> Option<String> {
+        let query = ListQuery::new(ObjectKind::new("v1", "Pod"), workload.namespace.as_deref()).state_only();
+        let pods = self.context.providers.cluster.list(&query).await.ok()?;
+        let stops = |pod: &&Object| pod.is_terminating() && is_made_for(pod, workload);
+        let names: Vec<&str> = pods.iter().filter(stops).map(Object::name).collect();
+        match names.as_slice() {
+            [] => None,
+            [pod] => Some(format!("its pod {pod} has stopped")),
+            [first, second] => Some(format!("its pods {first} and {second} have stopped")),
+            [first, more @ ..] => {
+                Some(format!("its pods have stopped: {first} and {} more have not", more.len()))
+            }
+        }
+    }
+
     async fn stamp_pod(&mut self, pod: Object) -> Result<(), Trouble> {
         let key = pod.key().clone();
         let mut seen = Some(pod);
@@ -78,6 +94,18 @@ impl Writer<'_> {
 fn is_refusal(error: &ProviderError) -> bool {
     let moves = matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound | ErrorKind::StaleEpoch);
     error.effect() == Effect::None && !error.is_transient() && !moves
+}
+
+/// Whether a workload has made a pod, by itself or through what it makes and names after itself.
+fn is_made_for(pod: &Object, workload: &ObjectKey) -> bool {
+    let Some(owner) = controller(pod) else { return false };
+    let between = match workload.kind.kind.as_str() {
+        "Deployment" => "ReplicaSet",
+        "CronJob" => "Job",
+        kind => return owner["kind"] == kind && owner["name"] == workload.name.as_str(),
+    };
+    let after = owner["name"].as_str().and_then(|name| name.strip_prefix(&workload.name)?.strip_prefix('-'));
+    owner["kind"] == between && after.is_some_and(|after| !after.contains('-'))
 }
 
 /// The name of the StatefulSet that made a pod.
