@@ -145,6 +145,9 @@ pub(crate) async fn read_head(
             head.pending.push(claim.run);
             continue;
         };
+        if recorded.ended_before(*epoch) {
+            continue;
+        }
         match recorded.outcome() {
             None => {
                 let base = recorded.plan.as_ref().and_then(|plan| plan.base);
@@ -440,6 +443,12 @@ impl Recorded {
             Some((_, JournalEvent::Paused { items, .. })) => items.first(),
             _ => None,
         }
+    }
+
+    /// Whether the run had ended when an epoch was claimed for it: by somebody who was halted in the middle of taking it
+    /// over, and came too late. Others have held the environment since, and this claim is not to hide them.
+    pub(crate) fn ended_before(&self, epoch: Epoch) -> bool {
+        self.outcome().is_some() && self.events.iter().all(|(written_in, _)| *written_in < epoch)
     }
 
     /// How the run ended.
