@@ -439,7 +439,9 @@ fn found_by(run: RunId, first: &ReleaseHead, plan: &Plan) -> Release {
 impl Recorded {
     /// What a person has to do before the run can go on; none where it only has to be gone on with.
     pub fn stuck(&self) -> Option<&Stuck> {
-        match self.events.last() {
+        // Who has claimed it since has done nothing yet.
+        let claim = |event: &JournalEvent| matches!(event, JournalEvent::EpochClaimed { .. });
+        match self.events.iter().rev().find(|(_, event)| !claim(event)) {
             Some((_, JournalEvent::Paused { items, .. })) => items.first(),
             _ => None,
         }

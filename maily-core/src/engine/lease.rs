@@ -125,6 +125,8 @@ pub(crate) struct LeaseSight {
     pub(crate) holder: Option<String>,
     /// When it was renewed last, by its holder's clock.
     pub(crate) renewed: Option<jiff::Timestamp>,
+    /// For which run it is held.
+    pub(crate) run: Option<String>,
 }
 
 impl LeaseSight {
@@ -149,7 +151,8 @@ pub(crate) async fn sight(
 
 fn sight_of(lease: &Object) -> LeaseSight {
     let holder = lease.text("/spec/holderIdentity").filter(|holder| !holder.is_empty()).map(str::to_owned);
-    LeaseSight { holder, renewed: lease.text("/spec/renewTime").and_then(|text| text.parse().ok()) }
+    let run = lease.annotation(RUN).filter(|_| holder.is_some()).map(str::to_owned);
+    LeaseSight { holder, renewed: lease.text("/spec/renewTime").and_then(|text| text.parse().ok()), run }
 }
 
 /// How somebody waits for another's lease.
