@@ -110,13 +110,14 @@ impl From<clap::Error> for CliError {
 
 impl From<EnvironmentError> for CliError {
     fn from(error: EnvironmentError) -> Self {
-        let code = match &error {
+        // A wish that stands is no reason of its own.
+        let cause = match &error {
+            EnvironmentError::Asked { because, .. } => &**because,
+            error => error,
+        };
+        let code = match cause {
             EnvironmentError::Interrupted => Code::Interrupted,
-            EnvironmentError::Asked { because, .. } if matches!(**because, EnvironmentError::Interrupted) => {
-                Code::Interrupted
-            }
-            EnvironmentError::Asked { .. }
-            | EnvironmentError::Lease(LeaseError::Held { .. } | LeaseError::Lost { .. })
+            EnvironmentError::Lease(LeaseError::Held { .. } | LeaseError::Lost { .. })
             | EnvironmentError::Unfinished { .. } => Code::Held,
             EnvironmentError::Journal(JournalError::NotHolder { .. }) => Code::Held,
             EnvironmentError::OutOfDate(_) => Code::OutOfDate,
@@ -408,6 +409,8 @@ mod tests {
                 5,
             ),
             (asked(EnvironmentError::Interrupted), 130),
+            (asked(EnvironmentError::NamespaceTerminating(text())), 1),
+            (asked(fence(FenceError::Damaged { environment: environment(), parameter: text() })), 4),
             (EnvironmentError::Interrupted, 130),
             (EnvironmentError::TooLate { environment: environment(), run: run(), release: ReleaseId(2) }, 1),
             (EnvironmentError::OutOfDate(Vec::new()), 6),

@@ -34,14 +34,33 @@ pub(crate) struct About<'a> {
     pub(crate) resource: &'a str,
 }
 
-/// An answer that is no success.
+/// Whether a body is the API server's: a `Status`, or its own plain words for a group that it does not serve.
+fn is_own(about: About<'_>, status: &Value, body: &[u8]) -> bool {
+    let is_status = status.get("kind").and_then(Value::as_str) == Some("Status");
+    is_status || (about.operation == "discover" && body.trim_ascii() == b"404 page not found")
+}
+
+/// An answer that is no success; with whether its headers are those of the API server.
 pub(crate) fn refused(
     about: About<'_>,
     code: StatusCode,
     retry_after: Option<Duration>,
+    own: bool,
     body: &[u8],
 ) -> ProviderError {
     let status: Value = serde_json::from_slice(body).unwrap_or_default();
+    if matches!(code, StatusCode::NOT_FOUND | StatusCode::GONE) && !(own || is_own(about, &status, body)) {
+        // Whoever stands between says nothing of what is there, nor of what became of a write.
+        let message = format!("{code} did not come from the API server, but from what answers in its place");
+        return ProviderError::new(
+            ErrorKind::Unavailable,
+            PROVIDER,
+            about.operation,
+            about.resource,
+            message,
+        )
+        .with_hint(REACH);
+    }
     let reason = status.get("reason").and_then(Value::as_str).unwrap_or_default();
     let message = match status.get("message").and_then(Value::as_str) {
         Some(message) if !message.is_empty() => message.to_owned(),
@@ -271,7 +290,7 @@ mod tests {
 
     fn of(code: u16, body: &Value) -> ProviderError {
         let about = About { operation: "apply", resource: "Deployment a/b" };
-        refused(about, StatusCode::from_u16(code).unwrap(), None, body.to_string().as_bytes())
+        refused(about, StatusCode::from_u16(code).unwrap(), None, false, body.to_string().as_bytes())
     }
 
     #[test]
@@ -353,7 +372,7 @@ mod tests {
             (503, "hunter2", "not shown"),
         ] {
             let body = json!({"message": message}).to_string();
-            let error = refused(about, StatusCode::from_u16(code).unwrap(), None, body.as_bytes());
+            let error = refused(about, StatusCode::from_u16(code).unwrap(), None, false, body.as_bytes());
             let text = format!("{error} {error:?}");
             assert!(!text.contains("hunter2") && !text.contains("31337"), "{text}");
             assert!(error.message().contains(told), "`{told}` in {error}");
@@ -362,7 +381,7 @@ mod tests {
         let error = of(422, &json!({"message": "spec.x: Invalid value: 5"}));
         assert_eq!(error.message(), "spec.x: Invalid value: 5");
         let conflict = json!({"message": "the object has been modified"}).to_string();
-        let error = refused(about, StatusCode::CONFLICT, None, conflict.as_bytes());
+        let error = refused(about, StatusCode::CONFLICT, None, false, conflict.as_bytes());
         assert_eq!(error.message(), "the object has been modified");
     }
 
@@ -431,7 +450,7 @@ mod tests {
         let about = About { operation: "apply", resource: "Secret a/maily-production.run.r.000001" };
         let message = r#"secrets "b" is forbidden: exceeded quota: full, requested: secrets=1, used: secrets=9, limited: secrets=9"#;
         let body = json!({"reason": "Forbidden", "message": message}).to_string();
-        let error = refused(about, StatusCode::FORBIDDEN, None, body.as_bytes());
+        let error = refused(about, StatusCode::FORBIDDEN, None, false, body.as_bytes());
         assert_eq!((error.kind(), error.effect()), (ErrorKind::Invalid, Effect::None));
         assert_eq!(error.message(), message, "nothing in it is anybody's value");
         assert!(error.hint().unwrap().contains("raise the quota"), "{error}");

@@ -210,7 +210,10 @@ async fn read(about: About<'_>, response: Response<Body>) -> Result<Answer, Prov
         return Ok(Answer { headers: parts.headers, body });
     }
     let after = parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    Err(refused(about, parts.status, after.map(Duration::from_secs), &body))
+    // It names each of its answers, and the rule by which it took the request.
+    let own =
+        ["audit-id", "x-kubernetes-pf-flowschema-uid"].iter().any(|name| parts.headers.contains_key(*name));
+    Err(refused(about, parts.status, after.map(Duration::from_secs), own, &body))
 }
 
 /// Path of a kind, such as `/apis/apps/v1/namespaces/a/deployments`.

@@ -13,8 +13,8 @@ use kube::client::Body;
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Cluster as _, Dependents, Effect, ErrorKind, Follow, ListQuery, LogOptions, Precondition, WatchEvent,
-        WriteOptions,
+        Cluster as _, Deleted, Dependents, Effect, ErrorKind, Follow, ListQuery, LogOptions, Precondition,
+        WatchEvent, WriteOptions,
     },
     runtime::{Runtime, within},
 };
@@ -37,6 +37,8 @@ enum Reply {
     Begun(&'static str),
     /// A status, and a body in pieces of so many bytes.
     Pieces(u16, String, usize),
+    /// A status and a plain text, with the headers of the API server.
+    Headed(u16, &'static str),
     /// Nothing, ever.
     Silence,
 }
@@ -74,6 +76,12 @@ fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeClust
                     }
                     let body = StreamBody::new(futures::stream::iter(frames)).boxed_unsync();
                     answer.send_response(Response::builder().status(status).body(body).expect("a response"));
+                }
+                Reply::Headed(status, text) => {
+                    let mut response = respond(status, text.to_owned());
+                    let id = "910ffefa-e8f3-409d-a30b-392a91e18f0b";
+                    response.headers_mut().insert("audit-id", http::HeaderValue::from_static(id));
+                    answer.send_response(response);
                 }
                 Reply::Silence => kept.push(answer),
             }
@@ -584,6 +592,40 @@ async fn a_look_at_a_service_asks_its_proxy_and_tells_its_answers_from_those_of_
     }
     let path = "/api/v1/namespaces/n/services/api:8080/proxy/health/ready?deep=1";
     assert_eq!(*asked.lock().expect("is not poisoned"), vec![path; 11]);
+}
+
+/// Whoever stands between has no such page: that says nothing of what is there.
+#[tokio::test(start_paused = true)]
+async fn a_404_that_is_not_the_api_servers_is_no_absence() {
+    let from_between = || Reply::Pieces(404, "default backend - 404".to_owned(), 100);
+    let gone = || status(404, "NotFound", "configmaps \"a\" not found");
+    let object = Object::from_value(map("a", "7")).expect("is an object");
+    let known = Precondition::Exactly { uid: "u".into(), resource_version: "7".into() };
+    for own in [false, true] {
+        let (cluster, _, _) = cluster(move |_| if own { gone() } else { from_between() });
+        let read = cluster.get(&key()).await;
+        let deleted = cluster.delete(&key(), &known).await;
+        let written = cluster.write(&object, &WriteOptions::merge("test", known.clone())).await;
+        let written = written.expect_err("there is none");
+        if own {
+            assert_eq!((read.expect("answers"), deleted.expect("answers")), (None, Deleted::AlreadyAbsent));
+            assert_eq!(written.kind(), ErrorKind::Conflict);
+            continue;
+        }
+        for error in [read.expect_err("is not known"), deleted.expect_err("is not known"), written] {
+            assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::Unknown), "{error}");
+            assert!(error.to_string().contains("404 Not Found did not come from the API server"), "{error}");
+        }
+    }
+    // Of a group that it does not serve the API server itself speaks plainly; of what goes with one, too, by its headers.
+    let kind = ObjectKind::new("example.com/v1", "Thing");
+    for (said, served) in [("404 page not found\n", Some(0)), ("default backend - 404", None)] {
+        let (cluster, _, _) = cluster(move |_| Reply::Pieces(404, said.to_owned(), 100));
+        let found = cluster.resources(std::slice::from_ref(&kind)).await;
+        assert_eq!(found.ok().map(|found| found.len()), served, "{said}");
+    }
+    let (cluster, _, _) = cluster(|_| Reply::Headed(404, "404 page not found\n"));
+    assert_eq!(cluster.get(&key()).await.expect("answers"), None);
 }
 
 /// Each rule is worth what turns red without it.

@@ -68,41 +68,62 @@ pub(super) async fn claim_of(records: &dyn RecordStore, epoch: Epoch) -> Result<
     unpack(&key, &bytes).map(Some)
 }
 
-/// The runs that claimed the environment, whoever did last first, each as often as it did; none for a claim that is
-/// damaged. Their ids would not tell the order: clocks of two machines differ, and one second holds several runs.
+/// The runs that claimed the environment with their epochs, whoever did last first, each as often as it did; no run for a
+/// claim that is damaged. Their ids would not tell the order: clocks of two machines differ, and one second holds several runs.
 ///
 /// # Errors
 /// When the claims cannot be read. So many of them are read at once.
 pub(crate) async fn claimants(
     records: &dyn RecordStore,
     at_once: usize,
-) -> Result<BoxStream<'_, Result<Option<RunId>, JournalError>>, JournalError> {
+) -> Result<BoxStream<'_, Result<(Epoch, Option<RunId>), JournalError>>, JournalError> {
     let epochs = claimed(records).await?;
-    let reads: Vec<BoxFuture<'_, _>> =
-        epochs.into_iter().rev().map(|epoch| claim_of(records, epoch).boxed()).collect();
-    let claimant = |read: Result<Option<Claim>, JournalError>| match read {
-        Ok(claim) => claim.map(|claim| Ok(Some(claim.run))),
-        Err(JournalError::Damaged { .. }) => Some(Ok(None)),
+    let reads: Vec<BoxFuture<'_, _>> = epochs
+        .into_iter()
+        .rev()
+        .map(|epoch| async move { (epoch, claim_of(records, epoch).await) }.boxed())
+        .collect();
+    let claimant = |(epoch, read): (Epoch, Result<Option<Claim>, JournalError>)| match read {
+        Ok(claim) => claim.map(|claim| Ok((epoch, Some(claim.run)))),
+        Err(JournalError::Damaged { .. }) => Some(Ok((epoch, None))),
         Err(error) => Some(Err(error)),
     };
     Ok(stream::iter(reads).buffered(at_once).filter_map(move |read| ready(claimant(read))).boxed())
 }
 
-/// The runs that claimed the environment after this one did for the last time, newest first.
+/// The claims of the environment after this run's last one, newest first. One of its own that came when it had ended does
+/// not count; whether others did, their journals tell.
 ///
 /// # Errors
 /// When the claims cannot be read.
-pub(crate) async fn runs_after(records: &dyn RecordStore, run: &RunId) -> Result<Vec<RunId>, JournalError> {
+pub(crate) async fn runs_after(
+    records: &dyn RecordStore,
+    run: &RunId,
+) -> Result<Vec<(Epoch, RunId)>, JournalError> {
     let mut after = Vec::new();
     let mut claimants = claimants(records, 1).await?;
-    while let Some(claimant) = claimants.try_next().await? {
+    while let Some((epoch, claimant)) = claimants.try_next().await? {
         match claimant {
-            Some(claimant) if claimant == *run => break,
-            Some(claimant) if !after.contains(&claimant) => after.push(claimant),
-            _ => {}
+            Some(claimant) if claimant == *run => {
+                if !came_too_late(records, run, epoch).await? {
+                    break;
+                }
+            }
+            Some(claimant) => after.push((epoch, claimant)),
+            None => {}
         }
     }
     Ok(after)
+}
+
+/// Whether a run had ended when this epoch was claimed for it.
+async fn came_too_late(records: &dyn RecordStore, run: &RunId, epoch: Epoch) -> Result<bool, JournalError> {
+    match journal::read(records, run).await {
+        Ok(recorded) => Ok(recorded.is_some_and(|recorded| recorded.ended_before(epoch))),
+        // Whoever needs its journal is told.
+        Err(JournalError::Damaged { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Closes runs that claimed the environment before us and have written nothing: one that was only halted could begin
@@ -201,8 +222,17 @@ pub(super) async fn claim(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::{records::MemoryRecords, runtime::TokioRuntime};
+    use crate::{
+        engine::{
+            ReleaseId,
+            history::{head, record_release},
+        },
+        records::MemoryRecords,
+        runtime::TokioRuntime,
+    };
 
     #[tokio::test]
     async fn which_run_came_later_is_told_by_its_claim_and_not_by_its_id() {
@@ -217,6 +247,86 @@ mod tests {
         for run in [&early, &released, &taken, &taken, &late] {
             claim(&records, &TokioRuntime, None, None, run, "somebody").await.expect("is free");
         }
-        assert_eq!(runs_after(&records, &released).await.expect("can be read"), [late, taken]);
+        let after = runs_after(&records, &released).await.expect("can be read");
+        assert_eq!(after, [(Epoch(5), late), (Epoch(4), taken.clone()), (Epoch(3), taken)]);
+    }
+
+    /// A run's journal, written under one epoch after another.
+    async fn writes(records: &Arc<dyn RecordStore>, run: &RunId, epochs: &[u64], outcome: Option<Outcome>) {
+        let at = TokioRuntime.wall();
+        let begun = JournalEvent::RunStarted { plan: String::new(), by: "somebody".into(), reason: None };
+        let goes_on =
+            |epoch| JournalEvent::EpochClaimed { epoch, by: "another".into(), reason: None, at: None };
+        for (number, epoch) in (0..).zip(epochs) {
+            let mut events = vec![if number == 0 { begun.clone() } else { goes_on(Epoch(*epoch)) }];
+            if number + 1 == epochs.len() as u64 {
+                events.extend(outcome.clone().map(|outcome| finished(outcome, at)));
+            }
+            let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime);
+            let mut writer =
+                journal::Writer::new(Arc::clone(records), runtime, run.clone(), Epoch(*epoch), number);
+            writer.append(&events, TokioRuntime.now()).await.expect("is written");
+        }
+    }
+
+    fn finished(outcome: Outcome, at: jiff::Timestamp) -> JournalEvent {
+        let release = match &outcome {
+            Outcome::Succeeded { release, .. } => Some(journal::ReleaseHead {
+                id: *release,
+                versions: BTreeMap::new(),
+                title: "deploy".into(),
+                fingerprints: BTreeMap::new(),
+                images: BTreeMap::new(),
+                frontends: BTreeMap::new(),
+                origins: BTreeMap::new(),
+                beside_trouble: false,
+                at,
+            }),
+            _ => None,
+        };
+        JournalEvent::RunFinished { outcome, release, at }
+    }
+
+    /// Somebody takes a run over, and sleeps; another ends it, a second run begins and stamps objects; then the first
+    /// wakes up, and claims an epoch above those stamps for the run that has ended.
+    async fn claimed_too_late(second: Option<Outcome>) -> (Arc<dyn RecordStore>, [RunId; 2]) {
+        let records: Arc<dyn RecordStore> = Arc::new(MemoryRecords::default());
+        let runs = ["20260101-000000-aaaaaa", "20260101-000100-bbbbbb"].map(RunId::from);
+        for run in [&runs[0], &runs[0], &runs[1]] {
+            claim(&*records, &TokioRuntime, None, None, run, "somebody").await.expect("is free");
+        }
+        let made = Outcome::Succeeded { release: ReleaseId(1), not_serving: Vec::new() };
+        if let JournalEvent::RunFinished { release: Some(release), .. } =
+            finished(made.clone(), TokioRuntime.wall())
+        {
+            record_release(&*records, &runs[0], Epoch(2), &release).await.expect("is written");
+        }
+        writes(&records, &runs[0], &[1, 2], Some(made)).await;
+        writes(&records, &runs[1], &[3], second).await;
+        let late = claim(&*records, &TokioRuntime, Some(Epoch(1)), Some(Epoch(3)), &runs[0], "late").await;
+        assert!(matches!(late, Err(JournalError::NotHolder { .. })), "{late:?}");
+        assert_eq!(claimed(&*records).await.expect("can be read").last(), Some(&Epoch(4)), "it stays");
+        (records, runs)
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_came_too_late_hides_no_run_that_has_not_ended() {
+        let (records, [_, open]) = claimed_too_late(None).await;
+        let head = head(&*records).await.expect("can be read");
+        assert_eq!(head.unfinished.map(|unfinished| unfinished.recorded.run), Some(open));
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_came_too_late_hides_no_release_whose_record_is_missing() {
+        let succeeded = Outcome::Succeeded { release: ReleaseId(2), not_serving: Vec::new() };
+        let (records, [ended, released]) = claimed_too_late(Some(succeeded)).await;
+        let head = head(&*records).await.expect("can be read");
+        assert_eq!(
+            head.release.map(|(run, release)| (run, release.id)),
+            Some((released.clone(), ReleaseId(2)))
+        );
+        assert_eq!(head.releases, [1, 2].map(ReleaseId), "its number is not taken again");
+        let after = runs_after(&*records, &ended).await.expect("can be read");
+        assert_eq!(after, [(Epoch(3), released)]);
     }
 }

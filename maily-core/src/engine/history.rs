@@ -12,7 +12,7 @@ use super::{
 use crate::{
     object::{FieldSet, Object, ObjectKey},
     planted::{Defect, is_planted},
-    provider::{ClusterIdentity, RecordStore},
+    provider::{ClusterIdentity, ErrorKind, RecordStore},
     run::compared,
 };
 
@@ -97,7 +97,8 @@ fn release_key(id: ReleaseId) -> String {
     format!("release/{:09}", id.0)
 }
 
-/// Reads the state of an environment; writes down a release whose run was seen to end but whose record is missing.
+/// Reads the state of an environment; writes down a release whose run was seen to end but whose record is missing, where
+/// that is allowed.
 ///
 /// # Errors
 /// When the records cannot be read.
@@ -147,6 +148,9 @@ pub(crate) async fn read_head(
             head.pending.push(claim.run);
             continue;
         };
+        if recorded.ended_before(*epoch) {
+            continue;
+        }
         match recorded.outcome() {
             None => {
                 let base = recorded.plan.as_ref().and_then(|plan| plan.base);
@@ -158,7 +162,7 @@ pub(crate) async fn read_head(
             Some((Outcome::Succeeded { .. }, Some(_))) if is_planted(Defect::ReleaseNotDerived) => {}
             Some((Outcome::Succeeded { .. }, Some(release))) => {
                 if head.release.as_ref().is_none_or(|(_, known)| known.id < release.id) {
-                    record_release(records, &claim.run, *epoch, release).await?;
+                    write_down(records, &claim.run, *epoch, release).await?;
                     if !head.releases.contains(&release.id) {
                         head.releases.push(release.id);
                     }
@@ -200,15 +204,24 @@ fn forgive<T>(
     }
 }
 
+/// Releases, ascending; with the short form and the run of those that were only just derived from the journals.
+pub(crate) type Restored = (Vec<ReleaseId>, BTreeMap<ReleaseId, (RunId, ReleaseHead)>);
+
 /// Writes down again what is missing among the releases before the one in force, where the journals of their runs are
-/// there; answers all that are on record then. What retention forgot has no journal any more.
+/// there; answers all that there are then. What retention forgot has no journal any more.
 ///
 /// # Errors
 /// When the records cannot be read.
-pub(crate) async fn restore_releases(records: &dyn RecordStore) -> Result<Vec<ReleaseId>, JournalError> {
+pub(crate) async fn restore_releases(
+    records: &dyn RecordStore,
+    in_force: Option<ReleaseId>,
+) -> Result<Restored, JournalError> {
+    let mut derived = BTreeMap::new();
     let mut releases = list_releases(records).await?;
+    // Who may only read knows of it, and its record is missing all the same.
+    releases.extend(in_force.filter(|id| !releases.contains(id)));
     if (1..).zip(&releases).all(|(expected, found)| expected == found.0) {
-        return Ok(releases);
+        return Ok((releases, derived));
     }
     let mut known = BTreeSet::new();
     for id in &releases {
@@ -224,12 +237,13 @@ pub(crate) async fn restore_releases(records: &dyn RecordStore) -> Result<Vec<Re
         };
         let Some((Outcome::Succeeded { .. }, Some(release))) = recorded.outcome() else { continue };
         if !releases.contains(&release.id) {
-            record_release(records, &claim.run, epoch, release).await?;
+            write_down(records, &claim.run, epoch, release).await?;
             releases.push(release.id);
+            derived.insert(release.id, (claim.run, release.clone()));
         }
     }
     releases.sort_unstable();
-    Ok(releases)
+    Ok((releases, derived))
 }
 
 pub(super) async fn list_releases(records: &dyn RecordStore) -> Result<Vec<ReleaseId>, JournalError> {
@@ -277,6 +291,19 @@ pub(crate) async fn record_release(
     Ok(())
 }
 
+/// Writes down a release whose record is missing; who may only read does without.
+async fn write_down(
+    records: &dyn RecordStore,
+    run: &RunId,
+    epoch: Epoch,
+    head: &ReleaseHead,
+) -> Result<(), JournalError> {
+    match record_release(records, run, epoch, head).await {
+        Err(JournalError::Store(error)) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        written => written,
+    }
+}
+
 /// Reads the short form of a release and its run.
 ///
 /// # Errors
@@ -309,10 +336,15 @@ pub async fn release(records: &dyn RecordStore, id: ReleaseId) -> Result<Option<
     let source = if id == ReleaseId(0) { ReleaseId(1) } else { id };
     let mut found = release_head(records, source).await?;
     if found.is_none() {
-        // The newest leaves no gap where it is missing: whoever reads the head writes it.
-        read_head(records).await?;
-        if restore_releases(records).await?.contains(&source) {
-            found = release_head(records, source).await?;
+        // The newest leaves no gap where it is missing: whoever reads the head derives it.
+        found = read_head(records).await?.0.release;
+        let in_force = found.as_ref().map(|(_, head)| head.id);
+        if in_force != Some(source) {
+            let (releases, mut derived) = restore_releases(records, in_force).await?;
+            found = match derived.remove(&source) {
+                None if releases.contains(&source) => release_head(records, source).await?,
+                derived => derived,
+            };
         }
     }
     let Some((run, head)) = found else { return Ok(None) };
@@ -457,10 +489,18 @@ fn found_by(run: RunId, first: &ReleaseHead, plan: &Plan) -> Release {
 impl Recorded {
     /// What a person has to do before the run can go on; none where it only has to be gone on with.
     pub fn stuck(&self) -> Option<&Stuck> {
-        match self.events.last() {
+        // Who has claimed it since has done nothing yet.
+        let claim = |event: &JournalEvent| matches!(event, JournalEvent::EpochClaimed { .. });
+        match self.events.iter().rev().find(|(_, event)| !claim(event)) {
             Some((_, JournalEvent::Paused { items, .. })) => items.first(),
             _ => None,
         }
+    }
+
+    /// Whether the run had ended when an epoch was claimed for it: by somebody who was halted in the middle of taking it
+    /// over, and came too late. Others have held the environment since, and this claim is not to hide them.
+    pub(crate) fn ended_before(&self, epoch: Epoch) -> bool {
+        self.outcome().is_some() && self.events.iter().all(|(written_in, _)| *written_in < epoch)
     }
 
     /// How the run ended.

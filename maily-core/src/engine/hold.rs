@@ -54,7 +54,10 @@ impl Hold {
     /// What steps ask before each send.
     pub(crate) fn licence(self: &Arc<Self>) -> Licence {
         let hold = Arc::clone(self);
-        Box::new(move || lock(&hold.lease).as_ref().map_or(MayWrite::Lost, Lease::may_write))
+        Box::new(move || match lock(&hold.lease).as_ref() {
+            Some(lease) => (lease.may_write(), lease.unrenewed()),
+            None => (MayWrite::Lost, None),
+        })
     }
 
     /// Keeps a task that watches for as long as the holder works.

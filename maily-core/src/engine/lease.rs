@@ -13,7 +13,7 @@ use crate::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster, ErrorKind, Precondition, ProviderError, WriteOptions, exactly},
     runtime::{Moment, Runtime, Task},
-    steps::MayWrite,
+    steps::{MayWrite, Unrenewed},
 };
 
 /// A lease that was not renewed for this long may be taken.
@@ -87,6 +87,8 @@ struct Shared {
     key: ObjectKey,
     taking: Taking,
     renewed: Mutex<Moment>,
+    /// Why the last renewal has failed, where it has.
+    unrenewed: Mutex<Option<Unrenewed>>,
     /// The lease as our last write left it.
     at: Mutex<Precondition>,
     /// How it was lost.
@@ -125,6 +127,8 @@ pub(crate) struct LeaseSight {
     pub(crate) holder: Option<String>,
     /// When it was renewed last, by its holder's clock.
     pub(crate) renewed: Option<jiff::Timestamp>,
+    /// For which run it is held.
+    pub(crate) run: Option<String>,
 }
 
 impl LeaseSight {
@@ -149,7 +153,8 @@ pub(crate) async fn sight(
 
 fn sight_of(lease: &Object) -> LeaseSight {
     let holder = lease.text("/spec/holderIdentity").filter(|holder| !holder.is_empty()).map(str::to_owned);
-    LeaseSight { holder, renewed: lease.text("/spec/renewTime").and_then(|text| text.parse().ok()) }
+    let run = lease.annotation(RUN).filter(|_| holder.is_some()).map(str::to_owned);
+    LeaseSight { holder, renewed: lease.text("/spec/renewTime").and_then(|text| text.parse().ok()), run }
 }
 
 /// How somebody waits for another's lease.
@@ -295,6 +300,7 @@ impl Lease {
             key,
             taking,
             renewed: Mutex::new(sent),
+            unrenewed: Mutex::default(),
             at: Mutex::new(exactly(object)),
             lost: watch::channel(None).0,
         });
@@ -313,6 +319,11 @@ impl Lease {
         } else {
             MayWrite::Yes
         }
+    }
+
+    /// Why the last renewal has failed, where it has.
+    pub(crate) fn unrenewed(&self) -> Option<Unrenewed> {
+        self.shared.unrenewed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Stops renewing without releasing: what a holder does that has lost the environment.
@@ -400,12 +411,15 @@ impl Shared {
                 Ok(object) => {
                     self.is_at(&object);
                     *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = sent;
+                    *self.unrenewed.lock().unwrap_or_else(PoisonError::into_inner) = None;
                     pause = RENEW;
                 }
                 Err(error) => {
                     // Our own renewal whose answer was lost, somebody's label, or another holder: look.
                     pause = Duration::from_secs(1);
-                    if !matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) {
+                    let kind = error.kind();
+                    *self.unrenewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.into());
+                    if !matches!(kind, ErrorKind::Conflict | ErrorKind::NotFound) {
                         continue;
                     }
                     match self.cluster.get(&self.key).await {

@@ -137,7 +137,7 @@ mod tests {
     use std::{
         collections::BTreeMap,
         sync::{
-            Arc,
+            Arc, Mutex,
             atomic::{AtomicUsize, Ordering},
         },
     };
@@ -160,8 +160,10 @@ mod tests {
     /// A store that answers so many calls and no more.
     #[derive(Debug, Default)]
     struct Records {
-        inner: MemoryRecords,
+        inner: Arc<MemoryRecords>,
         left: AtomicUsize,
+        /// The run that somebody sweeps before a record of it is read, and how many calls that takes him until then.
+        swept: Mutex<Option<(RunId, usize)>>,
     }
 
     impl Records {
@@ -186,6 +188,11 @@ mod tests {
         }
         async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, ProviderError> {
             self.answer()?;
+            let swept = self.swept.lock().expect("is not poisoned").take();
+            if let Some((run, calls)) = swept {
+                let (inner, left) = (Arc::clone(&self.inner), AtomicUsize::new(calls));
+                let _ = journal::sweep(&Records { inner, left, swept: Mutex::default() }, &run).await;
+            }
             self.inner.get(key).await
         }
         async fn list(&self, prefix: &str) -> Result<Vec<String>, ProviderError> {
@@ -362,6 +369,21 @@ mod tests {
         turns_red(Defect::HighestEpochSwept, stay);
         turns_red(Defect::LatestReleaseSwept, stay);
         turns_red(Defect::ClaimsSwept, a_former_holder_of_a_swept_run_still_meets_the_claim);
+    }
+
+    /// Whoever looks has listed its segments, and reads one that is gone.
+    #[tokio::test]
+    async fn a_run_that_is_swept_while_it_is_read_is_not_called_damaged() {
+        for taken in [false, true] {
+            for calls in 0..12 {
+                let records = Records::endless();
+                release(&records, 1, 9, taken).await;
+                release(&records, 2, 0, false).await;
+                *records.swept.lock().expect("is not poisoned") = Some((run_of(1), calls));
+                let read = journal::read(&*records, &run_of(1)).await;
+                assert!(read.is_ok(), "taken over: {taken}, after {calls} calls: {read:?}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use futures::FutureExt as _;
 
 use super::{
-    Direction, Environment, EnvironmentError, Epoch, Lease, LeaseError, Outcome, RunEnd, RunId, RunOptions,
-    Sealer, Step, StepId, Storage, What, epoch,
+    Direction, Environment, EnvironmentError, Epoch, Lease, Outcome, RunEnd, RunId, RunOptions, Sealer, Step,
+    StepId, Storage, What, epoch,
     executor::Executor,
     fence::Gate,
     history::{Head, Unfinished},
@@ -75,19 +75,32 @@ impl Environment {
         let heard = self.heard(&options.listener, only.unwrap_or(&nameless));
         let Some(run) = options.before_any_change(heard.open_run(only)).await? else { return Ok(None) };
         let heard = self.heard(&options.listener, &run);
+        if wish == Wish::Abort {
+            let asked = options.before_any_change(heard.ask_to_abort(&run, options)).await;
+            // Interrupted: it may be on its way.
+            asked.map_err(|error| match error {
+                EnvironmentError::Interrupted => self.asked(&run, error),
+                error => error,
+            })?;
+        }
         let mut lease = None;
         let end = heard.in_turn(&run, &mut lease, wish, options).await;
         // Whatever was not handed on to a run is given back, also after an error: nobody has to wait for it to run out.
         heard.give_back(&mut lease, options).await;
-        end.map_err(|because| match because {
-            EnvironmentError::Interrupted | EnvironmentError::Lease(LeaseError::Held { .. })
-                if wish == Wish::Abort =>
-            {
-                let environment = self.name.clone();
-                EnvironmentError::Asked { environment, run, because: Box::new(because) }
-            }
-            other => other,
+        end.map_err(|error| match error {
+            // The wish was refused, came too late, or is in the hands of somebody else.
+            EnvironmentError::NoReturn(_)
+            | EnvironmentError::TooLate { .. }
+            | EnvironmentError::Journal(journal::JournalError::NotHolder { .. }) => error,
+            error if wish == Wish::Abort => self.asked(&run, error),
+            error => error,
         })
+    }
+
+    /// Why an abort has failed, of which the wish is on record: whoever takes the run over goes back.
+    fn asked(&self, run: &RunId, because: EnvironmentError) -> EnvironmentError {
+        let environment = self.name.clone();
+        EnvironmentError::Asked { environment, run: run.clone(), because: Box::new(because) }
     }
 
     /// The run that has not ended, where it is the one that is meant.
@@ -113,7 +126,10 @@ impl Environment {
         wish: Wish,
         options: &RunOptions,
     ) -> Result<Option<RunEnd>, EnvironmentError> {
-        *lease = Some(options.before_any_change(self.lease_of_former(run, wish, options)).await?);
+        *lease = options.before_any_change(self.lease_of_former(run, wish, options)).await?;
+        if lease.is_none() {
+            return self.ended(run, wish, options).await;
+        }
         // The holder may have ended it while we waited for our turn.
         let head = options.before_any_change(self.head_to_end()).await?;
         let Some(unfinished) = head.unfinished.clone().filter(|now| now.recorded.run == *run) else {
@@ -207,6 +223,12 @@ impl Environment {
         options: &RunOptions,
     ) -> Result<Taken, EnvironmentError> {
         let run = unfinished.recorded.run.clone();
+        // A wish that cannot be granted claims nothing.
+        if wish == Wish::Abort
+            && let Some(state) = RunState::of_journal(&unfinished.recorded)
+        {
+            self.aim(&run, &state, wish, options).await?;
+        }
         let seen = stamps.max(gate.as_ref().and_then(Gate::epoch));
         let epoch = epoch::claim(&*self.records, &*self.runtime, head.epoch, seen, &run, &options.by).await?;
         if let Some(gate) = &mut gate {
@@ -243,15 +265,7 @@ impl Environment {
         if newer.is_some() {
             return Err(journal::JournalError::NotHolder { epoch, other: newer }.into());
         }
-        let plan = recorded.plan.clone();
-        let state = plan.map(|plan| {
-            let mut state = RunState::new(plan);
-            for (epoch, event) in &recorded.events {
-                state.fold(*epoch, event);
-            }
-            state
-        });
-        let Some(state) = state else {
+        let Some(state) = RunState::of_journal(&recorded) else {
             // The plan never became durable, so that nothing else was done.
             let outcome = Outcome::Cancelled { why: "it ended before its plan was stored".to_owned() };
             let at = self.runtime.wall();

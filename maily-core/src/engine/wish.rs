@@ -10,9 +10,10 @@ use futures::{
 };
 
 use super::{
-    Environment, EnvironmentError, Lease, RunId, RunOptions,
-    journal::{JournalError, pack, unpack},
+    Environment, EnvironmentError, Lease, LeaseSight, RunId, RunOptions,
+    journal::{self, JournalError, pack, unpack},
     patience::patiently,
+    sight_of_lease,
 };
 use crate::provider::{Created, ProviderError, RecordStore};
 
@@ -25,6 +26,14 @@ pub enum Wish {
     Abort,
     /// End it with everything as it is now: for a run that a person has sorted out by hand.
     Leave,
+}
+
+/// Why nobody waits for a run's holder any more.
+enum Needless {
+    /// The run has ended.
+    Ended,
+    /// The wish to abort is not on record any more: whoever carries the run out cannot turn it.
+    Refused,
 }
 
 /// How long to wait for a former holder when nothing else was asked: its lease has to run out.
@@ -70,31 +79,33 @@ pub(super) fn who_and_why(options: &RunOptions) -> String {
 }
 
 impl Environment {
-    /// The lease, once the run's former holder has died or ended it.
+    /// The lease, once the run's former holder has died or ended it; none where it has ended, and somebody else works on the
+    /// environment since: nobody waits for him.
     pub(super) async fn lease_of_former(
         &self,
         run: &RunId,
         wish: Wish,
         options: &RunOptions,
-    ) -> Result<Lease, EnvironmentError> {
+    ) -> Result<Option<Lease>, EnvironmentError> {
+        let aborts = wish == Wish::Abort;
         let mut waits = options.clone();
-        if wish != Wish::Abort {
-            waits.wait.get_or_insert(PATIENCE);
-            return self.lease(run, &waits).await;
-        }
-        self.ask_to_abort(run, options).await?;
         // Whoever lives and goes back gives the lease up at its end, however long that takes.
-        waits.wait.get_or_insert(Duration::MAX);
-        let (lease, refused) = (self.lease(run, &waits), self.until_refused(run));
-        pin_mut!(lease, refused);
-        match select(lease, refused).await {
-            Either::Left((lease, _)) => lease,
-            Either::Right(((), _)) => Err(EnvironmentError::NoReturn(run.clone())),
+        waits.wait.get_or_insert(if aborts { Duration::MAX } else { PATIENCE });
+        let (lease, needless) = (self.lease(run, &waits), self.until_needless(run, aborts));
+        pin_mut!(lease, needless);
+        match select(lease, needless).await {
+            Either::Left((lease, _)) => lease.map(Some),
+            Either::Right((Needless::Ended, _)) => Ok(None),
+            Either::Right((Needless::Refused, _)) => Err(EnvironmentError::NoReturn(run.clone())),
         }
     }
 
     /// Leaves a request that a living holder obeys; a dead one's run is turned by whoever takes it over.
-    async fn ask_to_abort(&self, run: &RunId, options: &RunOptions) -> Result<(), EnvironmentError> {
+    pub(super) async fn ask_to_abort(
+        &self,
+        run: &RunId,
+        options: &RunOptions,
+    ) -> Result<(), EnvironmentError> {
         let (key, wish) = (abort_key(run), pack(&who_and_why(options)));
         // Who asks twice has asked.
         match patiently(&*self.runtime, || self.records.create(&key, &wish).boxed()).await {
@@ -103,13 +114,27 @@ impl Environment {
         }
     }
 
-    /// Ends when the wish to abort is not on record any more: whoever carries the run out cannot turn it.
-    async fn until_refused(&self, run: &RunId) {
+    /// Ends when there is nothing to wait for any more.
+    async fn until_needless(&self, run: &RunId, aborts: bool) -> Needless {
         loop {
             self.runtime.sleep(LOOK_FOR_REQUESTS).await;
-            if let Ok(None) = self.records.get(&abort_key(run)).await {
-                return;
+            if self.is_over(run).await {
+                return Needless::Ended;
+            }
+            if aborts && matches!(self.records.get(&abort_key(run)).await, Ok(None)) {
+                return Needless::Refused;
             }
         }
+    }
+
+    /// Whether somebody works on another run, as this one has ended. What cannot be read is looked at another time.
+    async fn is_over(&self, run: &RunId) -> bool {
+        let seen = sight_of_lease(&*self.providers.cluster, &self.name, &self.namespace).await;
+        let another = |seen: LeaseSight| seen.run.is_some_and(|other| other != run.as_str());
+        if !seen.is_ok_and(another) {
+            return false;
+        }
+        let read = journal::read(&*self.records, run).await;
+        read.is_ok_and(|recorded| recorded.is_some_and(|recorded| recorded.outcome().is_some()))
     }
 }

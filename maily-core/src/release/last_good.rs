@@ -52,8 +52,12 @@ async fn failed_since(
     components: Option<&[String]>,
 ) -> Result<Option<RunId>, JournalError> {
     let Some((released, _)) = &head.release else { return Ok(None) };
-    for run in runs_after(records, released).await? {
+    for (epoch, run) in runs_after(records, released).await? {
         let Some(recorded) = journal::read(records, &run).await? else { continue };
+        // It came before, and somebody wanted to take it over when it had ended.
+        if recorded.ended_before(epoch) {
+            continue;
+        }
         let failed =
             matches!(recorded.outcome(), Some((Outcome::RolledBack { .. } | Outcome::Stuck { .. }, _)));
         let Some(plan) = recorded.plan.filter(|_| failed) else { continue };

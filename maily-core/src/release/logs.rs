@@ -126,7 +126,7 @@ async fn find_jobs(records: &dyn RecordStore, name: &str) -> Result<BTreeSet<Str
     let mut seen = BTreeSet::new();
     let mut claimants = claimants(records, CLAIMS).await?;
     // A record that is damaged does not hide the others.
-    while let Some(claimant) = claimants.try_next().await? {
+    while let Some((_, claimant)) = claimants.try_next().await? {
         let Some(run) = claimant.filter(|run| seen.insert(run.clone())) else { continue };
         let plan = match journal::read_plan(records, &run).await {
             Err(JournalError::Damaged { .. }) => continue,

@@ -153,7 +153,9 @@ async fn wanted(
 ) -> Result<Wanted, RollbackError> {
     let base = base.ok_or(RollbackError::NoRelease)?;
     let records = &*environment.records;
-    let head = &Head { releases: history::restore_releases(records).await?, ..head.clone() };
+    let in_force = head.release.as_ref().map(|(_, release)| release.id);
+    let (releases, _) = history::restore_releases(records, in_force).await?;
+    let head = &Head { releases, ..head.clone() };
     let mut past = Past::new(records, head);
     let complete = components.is_none();
     let mut notes = Vec::new();

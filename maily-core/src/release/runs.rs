@@ -91,7 +91,7 @@ async fn newest_first(
     let mut gap = None;
     let mut claimants = claimants(records, CLAIMS).await?;
     while (order.len() < enough || gap.is_some())
-        && let Some(claimant) = claimants.try_next().await?
+        && let Some((_, claimant)) = claimants.try_next().await?
     {
         match claimant {
             Some(run) => order.extend(ids.take(&run)),

@@ -17,7 +17,7 @@ mod waited;
 mod watcher;
 mod writer;
 
-pub(crate) use context::{Context, End, Halt, Licence, PARALLEL, Past, Trouble};
+pub(crate) use context::{Context, End, Halt, Licence, PARALLEL, Past, Trouble, Unrenewed};
 pub use context::{MayWrite, Providers};
 pub(crate) use frontend::is_made_by;
 pub(crate) use job::job_name;

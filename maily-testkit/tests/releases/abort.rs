@@ -6,9 +6,12 @@ use std::{
 };
 
 use maily_core::{
-    engine::{Outcome, RunEnd, RunOptions, What, Wish, journal::JournalEvent},
+    engine::{EnvironmentError, FenceError, Outcome, RunEnd, RunOptions, What, Wish, journal::JournalEvent},
+    object::{ObjectKey, ObjectKind},
+    release::status,
     runtime::within,
 };
+use serde_json::json;
 
 use crate::{
     ledger::Ledger,
@@ -176,4 +179,121 @@ async fn a_run_goes_back_in_the_name_of_who_asked_and_not_of_who_takes_it_over()
         _ => None,
     });
     assert_eq!(by.as_deref(), Some("ana"));
+}
+
+/// What keeps a run, as whoever looks is told.
+async fn kept_by(setup: &Setup) -> Option<String> {
+    let seen = status(&setup.environment(), &setup.resolved()).await.expect("can be read");
+    seen.unfinished.expect("has not ended").stuck
+}
+
+/// A deploy of v2 that is past its point of no return, and stuck there.
+async fn stuck_one_way(seed: u64) -> Setup {
+    let setup = Setup::of(ONE_WAY, seed);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("never-ready api@v2"));
+    let end = setup.deploy("v2").await;
+    assert!(matches!(end, RunEnd::Stuck { .. }), "{end:?}");
+    setup
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wish_that_is_refused_leaves_it_on_record_why_the_run_is_stuck() {
+    let setup = stuck_one_way(507).await;
+    let why = kept_by(&setup).await;
+    assert!(why.is_some());
+    let claims = setup.environment().records.list("epoch/").await.expect("can be read");
+    let error = setup.environment().take_over(None, Wish::Abort, &somebody("ana").0).await;
+    assert!(matches!(error, Err(EnvironmentError::NoReturn(_))), "{error:?}");
+    assert_eq!(kept_by(&setup).await, why);
+    assert_eq!(setup.environment().records.list("epoch/").await.expect("can be read"), claims, "no claim");
+    let error = setup.environment().turn(&somebody("ben").0).await.expect_err("has not ended");
+    assert!(matches!(&error, EnvironmentError::Unfinished { stuck, .. } if *stuck == why), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_a_stuck_run_over_and_dies_leaves_it_on_record_why_it_is_stuck() {
+    let setup = stuck_one_way(508).await;
+    let why = kept_by(&setup).await;
+    let environment = setup.environment();
+    let options = setup.options("ana");
+    let claims = environment.records.list("run/").await.expect("can be read").len();
+    let goes_on = environment.take_over(None, Wish::Resume, &options);
+    futures::pin_mut!(goes_on);
+    // His process ends as soon as his claim is in the journal.
+    while environment.records.list("run/").await.expect("can be read").len() == claims {
+        let taken = within(&*setup.runtime, Duration::from_millis(10), &mut goes_on).await;
+        assert!(taken.is_none(), "{taken:?}");
+    }
+    assert_eq!(kept_by(&setup).await, why);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_that_fails_says_that_its_wish_stands() {
+    let setup = Setup::fenced(509).await;
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("never-ready api@v2"));
+    assert!(within(&*setup.runtime, Duration::from_secs(12), setup.deploy("v2")).await.is_none());
+    setup.open_the_fence().await;
+    let environment = setup.environment();
+    let open = environment.take_over(None, Wish::Abort, &somebody("ana").0).await.expect_err("is open");
+    let EnvironmentError::Asked { because, .. } = &open else { panic!("{open}") };
+    assert!(matches!(**because, EnvironmentError::Fence(FenceError::Open { .. })), "{because}");
+    let (said, hint) = (open.to_string(), open.hint().unwrap_or_default());
+    assert!(said.starts_with(&because.to_string()), "{said}");
+    assert!(said.ends_with("was asked to go back, and that stands"), "{said}");
+    let mends = because.hint().expect("has a remedy");
+    assert!(hint.starts_with(&mends) && hint.contains("`mailyctl resume --env production`"), "{hint}");
+    environment.fence().install(maily_core::engine::Epoch(0)).await.expect("is repaired");
+    let end = environment.take_over(None, Wish::Resume, &setup.options("ben")).await.expect("goes on");
+    assert!(end.as_ref().is_some_and(went_back), "{end:?}");
+}
+
+/// The lease, in other hands as soon as the run's holder has given it up, for longer than anybody waits.
+async fn somebody_else_is_next(setup: &Setup) {
+    let kind = ObjectKind::new("coordination.k8s.io/v1", "Lease");
+    let key = ObjectKey::new(kind, Some("shop"), "maily-production");
+    let is_free = || {
+        let world = setup.shared.world();
+        world.get(&key).is_some_and(|lease| lease.text("/spec/holderIdentity") == Some(""))
+    };
+    for free in [false, true] {
+        while is_free() != free {
+            setup.runtime.sleep(Duration::from_millis(1)).await;
+        }
+    }
+    for second in 0..300 {
+        let lease = json!({
+            "metadata": {"annotations": {"maily.dev/run": "another"}},
+            "spec": {"holderIdentity": "carol", "leaseTransitions": second},
+        });
+        setup.shared.world().edit_as("maily-records", &key, lease).expect("is there");
+        setup.runtime.sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_run_does_not_wait_for_the_next_one_in_line() {
+    for (seed, wish) in [(510, Wish::Abort), (511, Wish::Resume)] {
+        let setup = long_way_back(seed).await;
+        let (mut options, _) = somebody("ana");
+        options.wait = (wish == Wish::Resume).then_some(Duration::from_secs(120));
+        let ended = async {
+            let end = setup.deploy("v2").await;
+            (end, setup.runtime.now())
+        };
+        let ana = async {
+            setup.runtime.sleep(Duration::from_secs(5)).await;
+            let end = setup.environment().take_over(None, wish, &options).await;
+            (end.expect("is told").expect("there is a run"), setup.runtime.now())
+        };
+        let told = async {
+            let ((end, ended), (seen, told)) = futures::future::join(ended, ana).await;
+            assert_eq!(seen, end, "both end with what came of it");
+            assert!(told.since(ended) <= Duration::from_secs(10), "{:?}", told.since(ended));
+        };
+        let next = somebody_else_is_next(&setup);
+        futures::pin_mut!(told, next);
+        assert!(matches!(futures::future::select(told, next).await, futures::future::Either::Left(_)));
+    }
 }

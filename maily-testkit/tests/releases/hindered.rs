@@ -52,6 +52,8 @@ pub(crate) struct Hindered {
     pub(crate) patches_vanish: bool,
     /// Writes of the object of this name are conflicts whatever they carry, as a webhook may answer; how many were.
     pub(crate) conflicts: Option<(&'static str, Arc<AtomicU32>)>,
+    /// From when on the object of this name may not be written.
+    pub(crate) forbidden: Option<(Moment, &'static str)>,
     /// Writes of this field manager are never answered, and change nothing.
     pub(crate) silent_to: Option<&'static str>,
     /// Writes and deletes of the object of this name take effect, and so many of their answers are lost.
@@ -124,6 +126,7 @@ impl Hindered {
             refused: None,
             patches_vanish: false,
             conflicts: None,
+            forbidden: None,
             silent_to: None,
             lost: None,
             keeps: None,
@@ -225,6 +228,14 @@ impl Cluster for Hindered {
             let message = "admission webhook \"quota.example.com\" denied the request: try again";
             return Err(ProviderError::new(ErrorKind::Conflict, "kubernetes", "apply", *name, message)
                 .with_effect(Effect::None));
+        }
+        if let Some((from, name)) = self.forbidden
+            && object.name() == name
+            && from.since(self.runtime.now()).is_zero()
+        {
+            let (kind, message) = (ErrorKind::PermissionDenied, "leases are forbidden");
+            let hint = "ask for a Role in namespace `shop` that allows `patch` on `leases`";
+            return Err(ProviderError::new(kind, "kubernetes", "patch", name, message).with_hint(hint));
         }
         if self.silent_to == Some(options.manager) {
             std::future::pending::<()>().await;

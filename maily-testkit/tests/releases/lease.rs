@@ -9,7 +9,7 @@ use std::{
 };
 
 use maily_core::{
-    engine::{EnvironmentError, Lease, LeaseError, LeaseRequest, MayWrite, RunId, Wish},
+    engine::{EnvironmentError, Lease, LeaseError, LeaseRequest, MayWrite, RunId, What, Wish},
     object::{ObjectKey, ObjectKind},
     provider::{Cluster, Dependents, Precondition},
     release::{UnfinishedRun, status},
@@ -149,4 +149,39 @@ async fn a_lease_that_is_free_and_always_conflicts_is_given_up() {
     let tries = conflicts.load(Ordering::SeqCst);
     assert!((2..100).contains(&tries), "{tries}");
     assert!(setup.runtime.now().since(asked) <= Duration::from_secs(30));
+}
+
+/// What needs its api is sent half a minute later where that is slow.
+const ONE_AFTER_ANOTHER: &str = "
+maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments:
+  production: {namespace: shop}
+services:
+  api: {workload: {port: 8000, scale: 1}}
+  web: {needs: [api], workload: {port: 8080, scale: 1}}
+";
+
+/// Nothing may be sent any more, and waiting does not help: both are told, with what does.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_may_not_be_renewed_any_more_is_told_with_the_reason() {
+    let mut setup = Setup::of(ONE_AFTER_ANOTHER, 46);
+    assert!(succeeded(&setup.deploy("v1").await));
+    setup.shared.world().faults.push(fault("slow api@v2"));
+    let from = setup.runtime.now() + Duration::from_secs(3);
+    let hindered = Hindered { forbidden: Some((from, "maily-production")), ..Hindered::of(&setup) };
+    setup.cluster = Some(Arc::new(hindered));
+    let end = setup.try_to_deploy("v2").await.expect("ends");
+    let told = setup.told.lock().expect("not poisoned").clone();
+    let why = |what: &&What| matches!(what, What::Waiting { why } if why.contains("leases are forbidden"));
+    assert_eq!(told.iter().filter(why).count(), 1, "{told:?}");
+    let failed = told.iter().find_map(|what| match what {
+        What::StepFailed { failure, .. } => Some(failure.clone()),
+        _ => None,
+    });
+    let failed = failed.unwrap_or_else(|| panic!("{end:?}"));
+    assert!(failed.message.contains("the lease could not be renewed"), "{failed:?}");
+    assert!(failed.message.contains("leases are forbidden"), "{failed:?}");
+    assert!(failed.hint.as_deref().is_some_and(|hint| hint.contains("`patch` on `leases`")), "{failed:?}");
 }

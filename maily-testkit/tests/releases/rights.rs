@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use maily_core::{
-    engine::{Outcome, RunEnd},
+    engine::{Outcome, ReleaseId, RunEnd, history},
     model::{Fencing, Version},
     object::{Object, ObjectKey, ObjectKind},
     provider::{
@@ -24,6 +24,7 @@ use maily_core::{
 use maily_testkit::sim::SimCluster;
 
 use crate::{
+    ledger::Ledger,
     setup::{Setup, fault, succeeded},
     shop::{OF_MANIFESTS, Shop, deployment},
 };
@@ -444,4 +445,35 @@ async fn the_role_to_ask_for_has_every_permission_once() {
 fn combined(a: &[String], b: &[String], c: &[String]) -> Vec<(String, String, String)> {
     let pairs = a.iter().flat_map(|a| b.iter().map(move |b| (a, b)));
     pairs.flat_map(|(a, b)| c.iter().map(move |c| (a.clone(), b.clone(), c.clone()))).collect()
+}
+
+/// The record of a release is derived: who may only read is told of it where it is missing, and leaves it so.
+#[tokio::test(start_paused = true)]
+async fn who_may_only_read_is_told_of_a_release_whose_record_is_missing() {
+    let setup = Setup::new(259);
+    for version in ["v1", "v2", "v3"] {
+        assert!(succeeded(&setup.deploy(version).await));
+    }
+    let whole = setup.environment();
+    for missing in [vec![2], vec![3], vec![2, 3]] {
+        let keys: Vec<String> = missing.iter().map(|id| format!("release/{id:09}")).collect();
+        for key in &keys {
+            whole.records.delete(key).await.expect("is deleted");
+        }
+        let (environment, _) = Ledger { refuses: Some("release/"), ..Ledger::of(&setup) }.open(&setup);
+        let seen = release::status(&environment, &setup.resolved()).await.expect("is told");
+        assert_eq!(seen.release, Some(ReleaseId(3)), "{missing:?}");
+        for id in &missing {
+            let release = history::release(&*environment.records, ReleaseId(*id)).await.expect("is told");
+            let head = release.expect("is there").head;
+            assert_eq!((head.id, &*head.versions["api"]), (ReleaseId(*id), &*format!("v{id}")));
+        }
+        for key in &keys {
+            assert_eq!(whole.records.get(key).await.expect("can be read"), None, "nothing is written");
+        }
+        // Whoever may writes them again.
+        whole.head().await.expect("can be read");
+        history::release(&*whole.records, ReleaseId(2)).await.expect("can be read").expect("is there");
+        assert_eq!(whole.records.list("release/").await.expect("can be read").len(), 3, "{missing:?}");
+    }
 }

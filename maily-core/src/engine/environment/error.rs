@@ -2,8 +2,11 @@
 
 use super::Planned;
 use crate::{
-    engine::{FenceError, LeaseError, ReleaseId, RunId, journal::JournalError, planner::PlanProblems},
-    provider::ProviderError,
+    engine::{
+        FenceError, LeaseError, ReleaseId, RunId, journal::JournalError, patience::OfProvider as _,
+        planner::PlanProblems,
+    },
+    provider::{ProviderError, with_causes},
 };
 
 /// Why nothing could be planned or run.
@@ -108,13 +111,13 @@ pub enum EnvironmentError {
         release: ReleaseId,
     },
     /// Nobody waits any more for a run to go back that was asked to.
-    #[error("{because}; run {run} was asked to go back, and that stands")]
+    #[error("{}; run {run} was asked to go back, and that stands", told(because))]
     Asked {
         /// The environment.
         environment: String,
         /// The run.
         run: RunId,
-        /// Why nobody waits for it.
+        /// Why nobody waits for it, or goes on with it.
         because: Box<EnvironmentError>,
     },
     /// Interrupted before a run of ours had begun.
@@ -124,6 +127,14 @@ pub enum EnvironmentError {
 
 fn how(stuck: Option<&String>) -> String {
     stuck.map_or_else(|| "has not ended".to_owned(), |why| format!("is stuck: {why}"))
+}
+
+/// What stands before other words brings its causes along.
+fn told(because: &EnvironmentError) -> String {
+    match because.of_provider() {
+        Some(error) if error.is_transient() => error.brief(),
+        _ => with_causes(because),
+    }
 }
 
 /// The way out where records are gone for good.
@@ -177,10 +188,19 @@ impl EnvironmentError {
             Self::TooLate { environment, .. } => format!(
                 "`mailyctl rollback --env {environment} --last-good` plans the way back to the release before"
             ),
-            Self::Asked { environment, .. } => format!(
-                "`mailyctl status --env {environment} --watch` shows it; if its process has died, \
-                 `mailyctl resume --env {environment}` takes it back"
-            ),
+            Self::Asked { environment, because, .. } => {
+                let stands = format!(
+                    "`mailyctl status --env {environment} --watch` shows it; if its process has died, \
+                     `mailyctl resume --env {environment}` takes it back"
+                );
+                match because.hint() {
+                    // Who holds it is to be waited for, which is what he did.
+                    Some(first) if !matches!(**because, Self::Lease(LeaseError::Held { .. })) => {
+                        format!("{first}; then {stands}")
+                    }
+                    _ => stands,
+                }
+            }
             Self::Provider(error)
             | Self::Lease(LeaseError::Provider(error))
             | Self::Journal(JournalError::Store(error)) => {

@@ -90,8 +90,10 @@ pub async fn read(store: &dyn RecordStore, run: &RunId) -> Result<Option<Recorde
     while let Some(read) = reads.next().await {
         let gone = || missing(segment_key(run, number), "it was deleted a moment ago");
         let mut segment = match read {
-            // The sweeping leaves what it cannot read.
-            Err(JournalError::Damaged { .. }) if is_swept(store, run).await? => return Ok(None),
+            // The sweeping leaves what it cannot read, and may be under way.
+            Ok(None) | Err(JournalError::Damaged { .. }) if is_forgotten(store, run).await? => {
+                return Ok(None);
+            }
             read => read?.ok_or_else(gone)?,
         };
         number += 1;
@@ -100,7 +102,10 @@ pub async fn read(store: &dyn RecordStore, run: &RunId) -> Result<Option<Recorde
         recorded.events.extend(events.map(|event| (segment.epoch, event)));
     }
     let stored = recorded.events.iter().any(|(_, event)| follows_the_plan(event));
-    recorded.plan = plan.fetch(store, run, stored).await?;
+    recorded.plan = match plan.fetch(store, run, stored).await {
+        Err(JournalError::Damaged { .. }) if is_forgotten(store, run).await? => return Ok(None),
+        plan => plan?,
+    };
     Ok(Some(recorded))
 }
 
@@ -158,6 +163,11 @@ pub(in crate::engine) async fn sweep(store: &dyn RecordStore, run: &RunId) -> Re
 /// Whether a run was forgotten, and what is there of it is what had to stay.
 async fn is_swept(store: &dyn RecordStore, run: &RunId) -> Result<bool, JournalError> {
     Ok(store.get(&swept_key(run)).await?.is_some())
+}
+
+/// The same, or all of it has gone since it was listed, and the mark with it.
+async fn is_forgotten(store: &dyn RecordStore, run: &RunId) -> Result<bool, JournalError> {
+    Ok(is_swept(store, run).await? || segments(store, run).await? == 0)
 }
 
 fn swept_key(run: &RunId) -> String {

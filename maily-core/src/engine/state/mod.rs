@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Epoch, Failure, Outcome, Plan, Reversibility, Step, StepId,
-    journal::{ReleaseHead, StepResult},
+    journal::{Recorded, ReleaseHead, StepResult},
 };
 use crate::{
     planted::{Defect, is_planted},
@@ -107,6 +107,15 @@ pub struct RunState {
 }
 
 impl RunState {
+    /// The state that a journal tells of; none where its run has no plan.
+    pub(crate) fn of_journal(recorded: &Recorded) -> Option<Self> {
+        let mut state = Self::new(recorded.plan.clone()?);
+        for (epoch, event) in &recorded.events {
+            state.fold(*epoch, event);
+        }
+        Some(state)
+    }
+
     /// The state before the first event.
     pub fn new(plan: Plan) -> Self {
         let pending = || StepState {

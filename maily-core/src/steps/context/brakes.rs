@@ -7,7 +7,8 @@ use tokio::sync::SemaphorePermit;
 use super::{Context, Trouble, lock};
 use crate::{
     planted::{Defect, is_planted},
-    run::{Direction, Failure},
+    provider::ProviderError,
+    run::{Direction, Failure, What},
     runtime::Moment,
 };
 
@@ -22,8 +23,24 @@ pub enum MayWrite {
     Lost,
 }
 
-/// Asks whoever holds the environment; once before each send.
-pub(crate) type Licence = Box<dyn Fn() -> MayWrite + Send + Sync>;
+/// Why no renewal of the lease gets through.
+#[derive(Clone, Debug)]
+pub(crate) struct Unrenewed {
+    why: String,
+    hint: Option<String>,
+    /// Whether waiting may help.
+    may_pass: bool,
+}
+
+impl From<ProviderError> for Unrenewed {
+    fn from(error: ProviderError) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        Self { why: error.brief(), hint, may_pass: error.is_transient() }
+    }
+}
+
+/// Asks whoever holds the environment, before each send; with what keeps it from being renewed.
+pub(crate) type Licence = Box<dyn Fn() -> (MayWrite, Option<Unrenewed>) + Send + Sync>;
 
 /// Why the steps of a run are told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,15 +121,25 @@ impl Context {
     /// step's time is up.
     pub(crate) async fn may_send(&self, direction: Direction, deadline: Moment) -> Result<(), Trouble> {
         while !self.sends_now(direction)? {
+            let (_, unrenewed) = (self.licence)();
             if self.runtime.now() >= deadline {
-                let message = "the lease could not be renewed before the step's time was up";
-                return Err(Failure::new("deadline", message)
-                    .with_hint("see whether the cluster's API answers")
-                    .into());
+                return Err(late(unrenewed).into());
+            }
+            // What may pass is told by whoever asks again.
+            if let Some(unrenewed) = unrenewed.filter(|unrenewed| !unrenewed.may_pass) {
+                self.tell_unrenewed(unrenewed.why);
             }
             self.pause(direction, Duration::from_millis(250)).await?;
         }
         Ok(())
+    }
+
+    /// Tells why nothing is sent: for all steps once.
+    fn tell_unrenewed(&self, why: String) {
+        let told = lock(&self.unrenewed).replace(why.clone());
+        if told.as_ref() != Some(&why) {
+            self.tell(What::Waiting { why: format!("nothing is sent, as the lease is not renewed: {why}") });
+        }
     }
 
     /// Whether a write may be sent now.
@@ -123,7 +150,7 @@ impl Context {
         if is_planted(Defect::LeaseIgnored) {
             return Ok(true);
         }
-        match (self.licence)() {
+        match (self.licence)().0 {
             MayWrite::Yes => Ok(true),
             MayWrite::NotNow => Ok(false),
             MayWrite::Lost => Err(self.lost()),
@@ -151,6 +178,18 @@ impl Context {
         self.halt(Halt::Lost);
         Trouble::Halted
     }
+}
+
+/// The step's time was up before the lease was renewed.
+fn late(unrenewed: Option<Unrenewed>) -> Failure {
+    let mut message = "the lease could not be renewed before the step's time was up".to_owned();
+    let mut hint = None;
+    if let Some(unrenewed) = unrenewed {
+        message = format!("{message}: {}", unrenewed.why);
+        hint = unrenewed.hint;
+    }
+    let hint = hint.unwrap_or_else(|| "see whether the cluster's API answers".to_owned());
+    Failure::new("deadline", message).with_hint(hint)
 }
 
 fn stops(order: Halt, direction: Direction) -> bool {

@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub use brakes::MayWrite;
-pub(crate) use brakes::{Halt, Licence};
+pub(crate) use brakes::{Halt, Licence, Unrenewed};
 
 /// Requests that are under way at once.
 pub(crate) const PARALLEL: usize = 24;
@@ -116,6 +116,8 @@ pub(crate) struct Context {
     listener: Arc<dyn Listener>,
     /// Why the steps were interrupted, where it was not a person who did it.
     interrupted: Mutex<Option<String>>,
+    /// Why the lease is not renewed, as it was told last.
+    unrenewed: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for Context {
@@ -169,6 +171,7 @@ impl Context {
             decided: Mutex::default(),
             listener,
             interrupted: Mutex::default(),
+            unrenewed: Mutex::default(),
         }
     }
 
