@@ -103,14 +103,11 @@ pub(crate) async fn runs_after(
     let mut after = Vec::new();
     let mut claimants = claimants(records, 1).await?;
     while let Some((epoch, claimant)) = claimants.try_next().await? {
-        match claimant {
-            Some(claimant) if claimant == *run => {
-                if !came_too_late(records, run, epoch).await? {
-                    break;
-                }
-            }
-            Some(claimant) => after.push((epoch, claimant)),
-            None => {}
+        let Some(claimant) = claimant else { continue };
+        if claimant != *run {
+            after.push((epoch, claimant));
+        } else if !came_too_late(records, run, epoch).await? {
+            break;
         }
     }
     Ok(after)
