@@ -241,10 +241,16 @@ impl Object {
         self
     }
 
-    /// The object without what it is to be, and without who set which field.
+    /// The object without what it is to be, but for the node of a pod, and without who set which field.
     #[must_use]
     pub fn state_only(self) -> Self {
-        let mut state = self.only(|key| key != "spec");
+        let node = self.at("/spec/nodeName").cloned();
+        let spec = self.body.get("spec").and_then(Value::as_object);
+        let is_bare = spec.is_none_or(|spec| node.is_some() && spec.len() == 1);
+        let mut state = if is_bare { self } else { self.only(|key| key != "spec") };
+        if let Some(node) = node.filter(|_| !is_bare) {
+            state.edit(|body| drop(body.insert("spec".to_owned(), serde_json::json!({"nodeName": node}))));
+        }
         if state.at("/metadata/managedFields").is_some() {
             state.metadata().remove("managedFields");
         }

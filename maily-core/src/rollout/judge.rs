@@ -22,6 +22,12 @@ pub struct Evidence<'a> {
     pub replica_sets: Vec<&'a Object>,
     /// Whether somebody looks again, so that what may pass is waited for.
     pub patient: bool,
+    /// Replica sets of which it is known that they are gone.
+    pub gone_sets: Vec<&'a ObjectKey>,
+    /// Whether it is asked only whether it serves: pods on their way out take nothing from that.
+    pub serving_only: bool,
+    /// When that is, by the clock of whoever looks; none where nobody asks how late something is.
+    pub now: Option<Timestamp>,
 }
 
 /// Why it failed.
@@ -87,6 +93,8 @@ pub enum Obstacle {
     ByHand,
     /// The controller would make it anew of the revision that it is of.
     Stays,
+    /// It should have ended, and its node does not tell that it has.
+    Lost,
 }
 
 fn count(number: i64) -> u32 {
@@ -117,7 +125,7 @@ pub(crate) fn serves(live: &Object) -> Option<bool> {
 
 /// Whether what was found serves by what it said of itself then.
 pub(crate) fn says_it_serves(found: &Target) -> bool {
-    let evidence = Evidence { live: Some(found.written()), ..Evidence::default() };
+    let evidence = Evidence { live: Some(found.written()), serving_only: true, ..Evidence::default() };
     judge(found, &evidence) == Health::Done
 }
 
@@ -175,16 +183,16 @@ pub fn judge(target: &Target, evidence: &Evidence<'_>) -> Health {
         let message = format!("{} was scaled to 0 by somebody else during the rollout", target.key());
         return failed("scaled-down", message, "find out who scaled it down, and why");
     }
-    match target.key().kind.kind.as_str() {
-        "Deployment" => workload::deployment(target, live, evidence),
-        "StatefulSet" => workload::stateful_set(target, live, evidence),
-        "DaemonSet" => workload::daemon_set(target, live, evidence),
-        "Job" => workload::job(live, evidence),
-        "Pod" => workload::pod(live),
-        "Service" => conditions::load_balancer(live),
-        "Namespace" => conditions::namespace(live),
-        "CustomResourceDefinition" => conditions::condition(live, "Established"),
-        "APIService" => conditions::condition(live, "Available"),
+    match (target.key().kind.group(), target.key().kind.kind.as_str()) {
+        ("apps", "Deployment") => workload::deployment(target, live, evidence),
+        ("apps", "StatefulSet") => workload::stateful_set(target, live, evidence),
+        ("apps", "DaemonSet") => workload::daemon_set(target, live, evidence),
+        ("batch", "Job") => workload::job(live, evidence),
+        ("", "Pod") => workload::pod(target, live),
+        ("", "Service") => conditions::load_balancer(live),
+        ("", "Namespace") => conditions::namespace(live),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => conditions::condition(live, "Established"),
+        ("apiregistration.k8s.io", "APIService") => conditions::condition(live, "Available"),
         _ => Health::Done,
     }
 }

@@ -6,6 +6,7 @@
 mod conditions;
 mod digests;
 mod judge;
+mod lost;
 mod pod;
 mod refused;
 mod target;

@@ -26,16 +26,14 @@ pub struct Target {
 impl Target {
     /// Whether a write of this object is not all: it is followed until it serves.
     pub fn waits_for(object: &Object) -> bool {
-        match object.kind() {
-            "Deployment"
-            | "StatefulSet"
-            | "DaemonSet"
-            | "Job"
-            | "Pod"
-            | "Namespace"
-            | "CustomResourceDefinition"
-            | "APIService" => true,
-            "Service" => object.text("/spec/type") == Some("LoadBalancer"),
+        // Other groups have kinds of these names as well, which say nothing of what is looked at here.
+        match (object.key().kind.group(), object.kind()) {
+            ("apps", "Deployment" | "StatefulSet" | "DaemonSet")
+            | ("batch", "Job")
+            | ("", "Pod" | "Namespace")
+            | ("apiextensions.k8s.io", "CustomResourceDefinition")
+            | ("apiregistration.k8s.io", "APIService") => true,
+            ("", "Service") => object.text("/spec/type") == Some("LoadBalancer"),
             _ => false,
         }
     }

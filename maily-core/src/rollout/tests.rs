@@ -6,8 +6,8 @@ mod stateful_sets;
 
 use serde_json::{Value, json};
 
-use super::{Evidence, Health, Target, judge};
-use crate::object::Object;
+use super::{Evidence, Health, Obstacle, Target, judge, serves};
+use crate::object::{Object, ObjectKey, ObjectKind};
 
 fn object(value: Value) -> Object {
     Object::from_value(value).expect("an object")
@@ -103,6 +103,9 @@ fn t02_a_failed_job_is_a_failure_and_a_missing_one_too() {
 fn t03_a_stale_progress_deadline_does_not_count() {
     let stale = deployment(2, "api:2", progressing("ProgressDeadlineExceeded", "2026-11-01T09:59:00Z"));
     assert!(matches!(of(&stale, &stale, &[], &[]), Health::Waiting { .. }));
+    // Times are whole seconds, and no deadline passes in the one in which it is set.
+    let same = deployment(2, "api:2", progressing("ProgressDeadlineExceeded", "2026-11-01T10:00:00Z"));
+    assert!(matches!(of(&same, &same, &[], &[]), Health::Waiting { .. }));
     let fresh = deployment(2, "api:2", progressing("ProgressDeadlineExceeded", "2026-11-01T10:10:00Z"));
     assert_eq!(cause(&of(&fresh, &fresh, &[], &[])), "progress-deadline");
 }
@@ -141,6 +144,51 @@ fn t05_old_pods_that_still_run_or_terminate_are_waited_for() {
     status["terminatingReplicas"] = json!(0);
     let live = deployment(2, "api:2", status);
     assert_eq!(of(&live, &live, &[going], &[]), Health::Done);
+}
+
+#[test]
+fn t05_what_serves_does_so_while_a_pod_leaves() {
+    let mut status = complete(2);
+    status["terminatingReplicas"] = json!(1);
+    let live = deployment(2, "api:2", status);
+    assert_eq!(serves(&live), Some(true));
+    let mut status = complete(2);
+    status["replicas"] = json!(3);
+    assert_eq!(serves(&deployment(2, "api:2", status)), Some(false));
+}
+
+/// Of a node that is gone nobody tells that its pods have ended.
+#[test]
+fn t05_a_pod_that_should_have_ended_is_named_with_its_node_and_a_way_on() {
+    let mut status = complete(2);
+    status["terminatingReplicas"] = json!(1);
+    let live = deployment(2, "api:2", status);
+    let leaving = |name: &str, until: &str| {
+        let mut pod = pod(name, "old", json!({}), json!({}));
+        pod.edit(|body| {
+            body["metadata"]["deletionTimestamp"] = json!(until);
+            body.insert("spec".to_owned(), json!({"nodeName": "n1"}));
+        });
+        pod
+    };
+    let lost = leaving("api-1", "2026-11-01T10:00:00Z");
+    let at = |pods: &[&Object], now: &str| {
+        let target = Target::pin(&live).expect("is waited for");
+        let now = now.parse().ok();
+        judge(&target, &Evidence { live: Some(&live), pods: pods.to_vec(), now, ..Evidence::default() })
+    };
+    assert!(why(&at(&[&lost], "2026-11-01T10:00:20Z")).contains("1 old pod still terminates"));
+    match at(&[&lost], "2026-11-01T10:00:31Z") {
+        Health::HeldUp { ready: 2, desired: 2, why, obstacle: Obstacle::Lost, way_on, .. } => {
+            assert!(why.contains("`api-1`") && why.contains("node `n1`"), "{why}");
+            let force = "`kubectl delete pod api-1 --namespace shop --force --grace-period=0`";
+            assert!(way_on.contains(force) && way_on.contains("`kubectl delete node n1`"), "{way_on}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // As long as another one is in time, there is something to wait for.
+    let other = leaving("api-2", "2026-11-01T10:01:00Z");
+    assert!(matches!(at(&[&lost, &other], "2026-11-01T10:00:31Z"), Health::Waiting { .. }));
 }
 
 #[test]
@@ -367,6 +415,51 @@ fn t10_doomed_pods_of_the_new_revision_fail_at_once() {
     }
     // A crashing pod of the old revision is not our failure.
     assert!(matches!(verdict("api-1", crash, ended), Health::Waiting { .. }));
+}
+
+/// What is written may be just what mends it: the next crash tells.
+#[test]
+fn t10_a_crash_of_before_the_write_is_none_of_what_was_written() {
+    let live = deployment(2, "api:2", progressing("ReplicaSetUpdated", "2026-11-01T10:10:00Z"));
+    let crashed = |at: &str| {
+        let ended = json!({"terminated": {"exitCode": 1, "finishedAt": at}});
+        let pod = pod("a", "api-2", json!({"reason": "CrashLoopBackOff"}), ended);
+        of(&live, &live, &[pod], &[replica_set("api-2", "2")])
+    };
+    assert!(why(&crashed("2026-11-01T09:59:59Z")).contains("CrashLoopBackOff"));
+    assert_eq!(cause(&crashed("2026-11-01T10:00:01Z")), "crash-loop");
+}
+
+/// Pods of somebody else with the same labels.
+#[test]
+fn a_doomed_pod_of_somebody_else_hides_none_of_the_new_revision() {
+    let live = deployment(2, "api:2", progressing("ReplicaSetUpdated", "2026-11-01T10:10:00Z"));
+    let crash = || json!({"reason": "CrashLoopBackOff"});
+    let ours = pod("a", "api-2", crash(), json!({}));
+    let mut theirs = pod("b", "nightly", crash(), json!({}));
+    theirs.edit(|body| body["metadata"]["ownerReferences"][0]["kind"] = json!("Job"));
+    assert!(matches!(of(&live, &live, std::slice::from_ref(&theirs), &[]), Health::Waiting { .. }));
+    match of(&live, &live, &[ours.clone(), theirs], &[]) {
+        Health::Ask(key) => assert_eq!(key.name, "api-2"),
+        other => panic!("{other:?}"),
+    }
+    // A replica set that is known to be gone is not asked for again.
+    let gone = pod("c", "api-0", crash(), json!({}));
+    let target = Target::pin(&live).expect("is waited for");
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "ReplicaSet"), Some("shop"), "api-0");
+    let evidence = |pods, gone_sets| Evidence { live: Some(&live), pods, gone_sets, ..Evidence::default() };
+    match judge(&target, &evidence(vec![&ours, &gone], vec![&key])) {
+        Health::Ask(key) => assert_eq!(key.name, "api-2"),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(judge(&target, &evidence(vec![&gone], vec![&key])), Health::Waiting { .. }));
+    // Nor is one of another Deployment, whose revision may have the same number.
+    let mut set = replica_set("api-2", "2");
+    set.edit(|body| {
+        body["metadata"]["ownerReferences"] =
+            json!([{"kind": "Deployment", "uid": "other", "controller": true}])
+    });
+    assert!(matches!(of(&live, &live, &[ours], &[set]), Health::Waiting { .. }));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     conditions::{find, text, time},
     judge::{Evidence, Health, Obstacle, Reason},
+    lost::{held_by, lost},
     pod::{doomed, is_ready, why_not_ready},
     refused::{Counts, refused},
     target::{PARTITION, Target},
@@ -62,7 +63,8 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
     // the old ones are taken for the available ones.
     let ready =
         if not_ready.is_some() { (available - old).clamp(0, updated.max(0)) } else { updated.min(available) };
-    let alone = (total <= updated && terminating == 0) || is_planted(Defect::OldPodsForgotten);
+    let alone = (total <= updated && (terminating == 0 || evidence.serving_only))
+        || is_planted(Defect::OldPodsForgotten);
     if updated >= desired && alone && available >= updated {
         return Health::Done;
     }
@@ -73,7 +75,7 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
         let at = told.and_then(|condition| time(condition, "lastUpdateTime"));
         return failed(target, "paused", "the Deployment is paused".to_owned(), at, remedy);
     }
-    match doomed_pod(live, evidence) {
+    match doomed_pod(target, live, evidence) {
         Suspicion::None => {}
         Suspicion::Ask(key) => return Health::Ask(key),
         Suspicion::Doomed(reason) => return Health::Failed(reason),
@@ -81,7 +83,7 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
     if let Some(condition) = find(live, "Progressing") {
         // T3: a deadline that passed before our write is the last rollout's.
         let fresh = match (time(condition, "lastUpdateTime"), target.written_at) {
-            (Some(raised), Some(written)) => raised >= written || is_planted(Defect::StaleDeadlineCounts),
+            (Some(raised), Some(written)) => raised > written || is_planted(Defect::StaleDeadlineCounts),
             _ => true,
         };
         if text(condition, "reason") == Some("ProgressDeadlineExceeded") && fresh {
@@ -94,6 +96,13 @@ pub(super) fn deployment(target: &Target, live: &Object, evidence: &Evidence<'_>
         refused(target, live, evidence, &Counts { ready, desired, updated, old, terminating })
     {
         return health;
+    }
+    if updated >= desired
+        && ready >= updated
+        && old == 0
+        && let Some(pod) = lost(evidence.pods.iter().copied().filter(|pod| of_replica_set(pod)), evidence)
+    {
+        return held_by(pod, (ready, desired));
     }
     let why = if updated < desired || ready < updated {
         not_ready.unwrap_or_else(|| format!("{ready} of {desired} ready"))
@@ -116,27 +125,47 @@ enum Suspicion {
     Doomed(Box<Reason>),
 }
 
-/// A doomed pod of the new revision. A crashing pod of the old one is not our failure.
-fn doomed_pod(live: &Object, evidence: &Evidence<'_>) -> Suspicion {
+/// A doomed pod of the new revision. A crashing pod of the old one is not our failure, nor one of somebody else with the
+/// same labels.
+fn doomed_pod(target: &Target, live: &Object, evidence: &Evidence<'_>) -> Suspicion {
     let mut ask = None;
     for pod in &evidence.pods {
         if pod.is_terminating() {
             continue;
         }
-        let Some(reason) = doomed(pod) else { continue };
-        let Some(owner) = controller(pod).and_then(|owner| text(owner, "name")) else { continue };
+        let Some(reason) = doomed_since(target, pod) else { continue };
+        let owner = controller(pod).filter(|owner| text(owner, "kind") == Some("ReplicaSet"));
+        let Some(owner) = owner.and_then(|owner| text(owner, "name")) else { continue };
         match evidence.replica_sets.iter().find(|set| set.name() == owner) {
+            Some(set) if is_another_ones(set, live) => {}
             Some(set) if set.annotation(REVISION) == live.annotation(REVISION) => {
                 return Suspicion::Doomed(Box::new(reason));
             }
             Some(_) => {}
             None => {
-                let kind = ObjectKind::new("apps/v1", "ReplicaSet");
-                ask = Some(ObjectKey::new(kind, pod.namespace(), owner));
+                let key = ObjectKey::new(ObjectKind::new("apps/v1", "ReplicaSet"), pod.namespace(), owner);
+                if !evidence.gone_sets.contains(&&key) {
+                    ask = Some(key);
+                }
             }
         }
     }
     ask.map_or(Suspicion::None, Suspicion::Ask)
+}
+
+/// Whether a replica set is of another Deployment.
+fn is_another_ones(set: &Object, live: &Object) -> bool {
+    controller(set).is_some_and(|owner| text(owner, "uid") != live.uid())
+}
+
+/// Why a pod is doomed, where it is so since the write: one that crashed before may be just what the write mends, and its
+/// next crash tells.
+fn doomed_since(target: &Target, pod: &Object) -> Option<Reason> {
+    let is_of_before = |reason: &Reason| match (reason.at, target.written_at()) {
+        (Some(at), Some(written)) => reason.cause == "crash-loop" && at < written,
+        _ => false,
+    };
+    doomed(pod).filter(|reason| !is_of_before(reason))
 }
 
 /// The owner by whom a pod was made.
@@ -173,13 +202,18 @@ pub(super) fn failed(
     }))
 }
 
-fn doomed_of_revision(evidence: &Evidence<'_>, label: &str, revision: Option<&str>) -> Option<Box<Reason>> {
+fn doomed_of_revision(
+    target: &Target,
+    evidence: &Evidence<'_>,
+    label: &str,
+    revision: Option<&str>,
+) -> Option<Box<Reason>> {
     let revision = revision?;
     evidence
         .pods
         .iter()
         .filter(|pod| !pod.is_terminating() && pod.label(label) == Some(revision))
-        .find_map(|pod| doomed(pod))
+        .find_map(|pod| doomed_since(target, pod))
         .map(Box::new)
 }
 
@@ -212,7 +246,7 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
     if enough && left_over.is_none() && available >= desired && total == desired && all_serve {
         return Health::Done;
     }
-    if let Some(reason) = doomed_of_revision(evidence, HASH, revision) {
+    if let Some(reason) = doomed_of_revision(target, evidence, HASH, revision) {
         return Health::Failed(reason);
     }
     if !same && held_back > partition && updated < desired - partition {
@@ -234,6 +268,9 @@ pub(super) fn stateful_set(target: &Target, live: &Object, evidence: &Evidence<'
         let why =
             format!("{} is of another revision, and stays so before `partition: {held_back}`", pod.name());
         return Health::held_up((ready, desired), why, pod, Obstacle::ByHand, by_deletion(pod));
+    }
+    if let Some(pod) = lost(own_pods(live, evidence), evidence) {
+        return held_by(pod, (ready, desired));
     }
     let why = if total > desired {
         let surplus = total - desired;
@@ -355,7 +392,7 @@ pub(super) fn daemon_set(target: &Target, live: &Object, evidence: &Evidence<'_>
         return Health::Done;
     }
     let generation = live.annotation("deprecated.daemonset.template.generation");
-    if let Some(reason) = doomed_of_revision(evidence, DAEMON_REVISION, generation) {
+    if let Some(reason) = doomed_of_revision(target, evidence, DAEMON_REVISION, generation) {
         return Health::Failed(reason);
     }
     let ready = updated.min(available);
@@ -364,6 +401,9 @@ pub(super) fn daemon_set(target: &Target, live: &Object, evidence: &Evidence<'_>
             Some(left) => left_to_people(left.into_iter(), (ready, desired)),
             None => Health::waiting(ready, desired, format!("{ON_DELETE}; {NOT_TOLD}")),
         };
+    }
+    if let Some(pod) = lost(own_pods(live, evidence), evidence) {
+        return held_by(pod, (ready, desired));
     }
     let why = pods_say(evidence, |_| true).unwrap_or_else(|| format!("{available} of {desired} ready"));
     Health::waiting(ready, desired, why)
@@ -435,8 +475,8 @@ pub(super) fn job(live: &Object, evidence: &Evidence<'_>) -> Health {
     Health::waiting(done, desired, why)
 }
 
-pub(super) fn pod(live: &Object) -> Health {
-    if let Some(reason) = doomed(live) {
+pub(super) fn pod(target: &Target, live: &Object) -> Health {
+    if let Some(reason) = doomed_since(target, live) {
         return Health::Failed(Box::new(reason));
     }
     match live.text("/status/phase") {

@@ -62,6 +62,7 @@ impl<'a> Clearing<'a> {
         match obstacle {
             _ if is_planted(Defect::HeldUpAwaited) => return Ok(why),
             Obstacle::ByHand | Obstacle::Stays => return Ok(format!("{way_on}: {why}")),
+            Obstacle::Lost => return Ok(format!("{why}: {way_on}")),
             Obstacle::Unready if !patient.is_zero() => {
                 return Ok(format!("{why}; it is deleted when half of the time is over"));
             }

@@ -5,6 +5,7 @@ mod clearing;
 mod context;
 mod evidence;
 mod frontend;
+mod grace;
 mod job;
 mod more_time;
 mod patience;

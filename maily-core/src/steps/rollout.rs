@@ -8,6 +8,7 @@ use super::{
     clearing::Clearing,
     context::{Context, End, Past, Trouble},
     evidence,
+    grace::longest_grace,
     more_time::what_helps,
     presence::Presence,
     waited::Waited,
@@ -18,7 +19,7 @@ use crate::{
     object::Object,
     planted::{Defect, is_planted},
     provider::{Effect, ErrorKind, ProviderError},
-    rollout::{Health, Reason, Target, serves},
+    rollout::{Health, Obstacle, Reason, Target, serves},
     run::{Change, Direction, Failure, Operation, Step, StepId},
     runtime::Moment,
 };
@@ -151,7 +152,8 @@ pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], pas
             followers.push(context.watcher.follow(target));
         }
     }
-    let limit = context.runtime.now() + RESTORED_LIMIT.min(Duration::from_secs(step.timeout_s));
+    let limit = RESTORED_LIMIT.min(Duration::from_secs(step.timeout_s)) + longest_grace(changes);
+    let limit = context.runtime.now() + limit;
     match wait_all(context, step, Direction::Back, &followers, limit).await {
         Err(Trouble::Halted) => End::Halted,
         // The objects are as they were; whether they served before is not ours to judge.
@@ -217,7 +219,7 @@ pub(crate) async fn restored(context: &Context, steps: &[Step]) -> Option<Vec<Fa
 
 async fn is_as_before(context: &Context, step: &Step, change: &Change) -> Result<(), Trouble> {
     let limit = Duration::from_secs(step.timeout_s).clamp(Duration::from_secs(LEAST_BACK_S), RESTORED_LIMIT);
-    let deadline = context.runtime.now() + limit;
+    let deadline = context.runtime.now() + limit + longest_grace(std::slice::from_ref(change));
     let mut writer = Writer::new(context, step, Direction::Back, deadline, Past::Known);
     // As this process has written it, where it did: what somebody else adds to its pods since is another rollout.
     let written = context.seen(&change.key);
@@ -316,6 +318,12 @@ pub(super) async fn wait(
                 return Err(failed(context, follower, *reason, step.service.as_deref()).await.into());
             }
             Health::Waiting { ready, desired, why } => (ready, desired, why),
+            // All of the old state serves: no more can be seen of it before somebody tends to that node.
+            Health::HeldUp { ready, desired, obstacle: Obstacle::Lost, .. }
+                if direction == Direction::Back && ready >= desired =>
+            {
+                return Ok(());
+            }
             Health::HeldUp { ready, desired, why, pod, obstacle, way_on } => {
                 let why = clearing.clear(&pod, obstacle, why, &way_on).await?;
                 hint = Some(way_on).filter(|_| clearing.needs_help(&pod));

@@ -57,7 +57,7 @@ pub(crate) async fn not_serving(
 ) -> Vec<Failure> {
     let until = until.max(runtime.now() + AT_LEAST);
     let watcher = Watcher::new(Arc::clone(cluster), Arc::clone(runtime));
-    let followers: Vec<Follower> = targets.map(|target| watcher.follow(target)).collect();
+    let followers: Vec<Follower> = targets.map(|target| watcher.follow(target).serving_only()).collect();
     let waits = followers.iter().map(|follower| serves_in_time(&**runtime, follower, until, &tell));
     let mut failures: Vec<Failure> = join_all(waits).await.into_iter().flatten().collect();
     failures.sort_by(|one, other| one.object.cmp(&other.object));

@@ -84,6 +84,7 @@ impl Watcher {
             scopes,
             sets: Mutex::default(),
             patience: Patience::default(),
+            serving_only: false,
         }
     }
 
@@ -157,7 +158,7 @@ async fn feed(mut stream: WatchStream, store: &Mutex<Store>, scope: &Scope) -> O
                 store.whole.insert(scope.clone());
             }
             Ok(WatchEvent::Applied(object)) => store.put(object),
-            Ok(WatchEvent::Deleted(object)) => store.remove(object.key()),
+            Ok(WatchEvent::Deleted(object)) => store.deleted(&object),
             Ok(WatchEvent::Interrupted(_)) => drop(store.whole.remove(scope)),
             Err(error) => return Some(error),
         }
@@ -225,7 +226,7 @@ impl Store {
         let key = object.key().clone();
         let known = self.objects.entry(key.kind.clone()).or_default();
         // The answer to our own write may be newer than what the watch tells next.
-        if known.get(&key).is_some_and(|old| old.uid() == object.uid() && version(old) > version(&object)) {
+        if known.get(&key).is_some_and(|old| version(old) > version(&object)) {
             return;
         }
         let told = self.interested(&object);
@@ -238,6 +239,14 @@ impl Store {
         }
         self.objects.entry(key.kind.clone()).or_default().insert(key, object);
         self.tell(&told);
+    }
+
+    /// One of a name is gone; what was made again under it since is another one.
+    fn deleted(&mut self, object: &Object) {
+        let known = self.objects.get(&object.key().kind).and_then(|known| known.get(object.key()));
+        if known.is_some_and(|known| known.uid() == object.uid()) {
+            self.remove(object.key());
+        }
     }
 
     fn remove(&mut self, key: &ObjectKey) {
@@ -308,6 +317,9 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// A replica set as it was read (none: gone), and the revision of its Deployment at that time.
 type ReadSet = (Option<String>, Option<Object>);
 
@@ -323,6 +335,7 @@ pub(crate) struct Follower {
     /// Replica sets that were asked for, with the revision of the Deployment at that time.
     sets: Mutex<BTreeMap<ObjectKey, ReadSet>>,
     patience: Patience,
+    serving_only: bool,
 }
 
 /// A pod that is not ready.
@@ -342,6 +355,12 @@ impl Drop for Follower {
 impl Follower {
     pub(crate) fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The same, to see only whether it serves: pods on their way out take nothing from that.
+    pub(super) fn serving_only(mut self) -> Self {
+        self.serving_only = true;
+        self
     }
 
     /// Whose Events tell why an object of this rollout failed: the target, or one of its pods.
@@ -433,20 +452,19 @@ impl Follower {
         let pods = store.pods_of(self.id).collect();
         let replica_sets: Vec<&Object> = sets.values().filter_map(|(_, set)| set.as_ref()).collect();
         let all_pods = self.scopes.iter().any(|scope| scope.0 == pod_kind() && store.whole.contains(scope));
-        let evidence =
-            Evidence { live: store.live(&self.target), pods, all_pods, replica_sets, ..Evidence::default() };
-        let health = self.patiently(&evidence);
         // A replica set that is gone has no pods that matter.
-        if let Health::Ask(key) = &health
-            && sets.get(key).is_some_and(|(_, set)| set.is_none())
-        {
-            return Ok(Health::Waiting {
-                ready: 0,
-                desired: 0,
-                why: "old pods are on their way out".to_owned(),
-            });
-        }
-        Ok(health)
+        let gone_sets = sets.iter().filter(|(_, (_, set))| set.is_none()).map(|(key, _)| key).collect();
+        let evidence = Evidence {
+            live: store.live(&self.target),
+            pods,
+            all_pods,
+            replica_sets,
+            patient: false,
+            gone_sets,
+            serving_only: self.serving_only,
+            now: Some(self.runtime.wall()),
+        };
+        Ok(self.patiently(&evidence))
     }
 
     fn patiently(&self, evidence: &Evidence<'_>) -> Health {

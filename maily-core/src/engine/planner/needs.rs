@@ -234,7 +234,7 @@ fn unmet(
 fn not_ready(live: &Object) -> Option<String> {
     let target = Target::pin(live)?;
     let key = live.key().short();
-    match judge(&target, &Evidence { live: Some(live), ..Evidence::default() }) {
+    match judge(&target, &Evidence { live: Some(live), serving_only: true, ..Evidence::default() }) {
         Health::Done => None,
         Health::Waiting { why, .. } | Health::HeldUp { why, .. } => Some(format!("{key}: {why}")),
         Health::Failed(reason) => Some(reason.message),

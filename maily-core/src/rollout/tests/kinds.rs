@@ -365,3 +365,30 @@ fn a_job_that_has_ended_and_goes_is_what_it_ended_as() {
     assert_eq!(cause(&alone(&job(json!([{"type": "Failed", "status": "True"}])))), "job-failed");
     assert_eq!(cause(&alone(&job(json!([])))), "gone");
 }
+
+#[test]
+fn kinds_of_other_groups_are_not_waited_for_as_kubernetes_own() {
+    let of = |version: &str, kind: &str| {
+        let object =
+            object(json!({"apiVersion": version, "kind": kind, "metadata": {"name": "a", "uid": "u"},
+            "spec": {"type": "LoadBalancer"}}));
+        Target::waits_for(&object)
+    };
+    let own = [
+        ("apps/v1", "Deployment"),
+        ("apps/v1", "StatefulSet"),
+        ("apps/v1", "DaemonSet"),
+        ("batch/v1", "Job"),
+        ("v1", "Pod"),
+        ("v1", "Namespace"),
+        ("v1", "Service"),
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+        ("apiregistration.k8s.io/v1", "APIService"),
+    ];
+    for (version, kind) in own {
+        assert!(of(version, kind), "{kind}");
+        assert!(!of("own.example/v1", kind), "{kind}");
+    }
+    assert!(!of("eventhub.azure.com/v1", "Namespace") && !of("batch.volcano.sh/v1alpha1", "Job"));
+    assert!(!of("serving.knative.dev/v1", "Service"));
+}
