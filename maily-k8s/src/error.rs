@@ -103,6 +103,7 @@ fn kind(code: StatusCode, reason: &str, message: &str, status: &Value) -> ErrorK
         StatusCode::FORBIDDEN if message.contains(QUOTA) => ErrorKind::Invalid,
         // No permission helps here, though the server says "forbidden".
         StatusCode::FORBIDDEN if has_cause(status, NAMESPACE_GOES) => ErrorKind::Invalid,
+        StatusCode::FORBIDDEN if is_denied(message) => ErrorKind::Invalid,
         StatusCode::FORBIDDEN => ErrorKind::PermissionDenied,
         StatusCode::NOT_FOUND | StatusCode::GONE => ErrorKind::NotFound,
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::NOT_ACCEPTABLE => {
@@ -118,6 +119,12 @@ fn kind(code: StatusCode, reason: &str, message: &str, status: &Value) -> ErrorK
         },
         _ => ErrorKind::Internal,
     }
+}
+
+/// Whether a webhook or a policy has refused what an object says, and not who sends it.
+fn is_denied(message: &str) -> bool {
+    message.contains("\" denied the request")
+        || message.contains("ValidatingAdmissionPolicy '") && message.contains("' denied request")
 }
 
 /// Whether the server's words may quote the content of a Secret. Those about versions, managers and load do not.
@@ -443,6 +450,24 @@ mod tests {
             of(403, &json!({"reason": "Forbidden", "message": message, "details": {"causes": causes}}));
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.hint().unwrap().contains("make it again"), "{error}");
+    }
+
+    #[test]
+    fn what_a_webhook_or_a_policy_denies_is_no_question_of_permission() {
+        for message in [
+            r#"admission webhook "guard.example" denied the request: replicas must be odd"#,
+            "deployments.apps \"b\" is forbidden: ValidatingAdmissionPolicy 'odd' with binding 'odd' denied request: replicas must be odd",
+        ] {
+            let error = of(403, &json!({"reason": "Forbidden", "message": message}));
+            assert_eq!((error.kind(), error.effect()), (ErrorKind::Invalid, Effect::None));
+            assert_eq!((error.message(), error.hint()), (message, None));
+        }
+        // The fence speaks for itself.
+        let message = "ValidatingAdmissionPolicy 'maily-fence-production' with binding 'maily-fence-production' denied request: epoch 3 is older than 4";
+        assert_eq!(
+            of(403, &json!({"reason": "Forbidden", "message": message})).kind(),
+            ErrorKind::StaleEpoch
+        );
     }
 
     #[test]

@@ -44,17 +44,23 @@ pub(super) async fn observe(
     depth: Depth,
 ) -> Result<Observed, EnvironmentError> {
     let objects = objects(wanted);
-    let served = served_kinds(cluster, &objects).await?;
-    let keys: BTreeSet<&ObjectKey> = objects
-        .iter()
-        .map(|(_, object)| object.key())
-        .filter(|key| served.contains(&key.kind))
-        .chain(base.into_iter().flat_map(|base| base.objects.keys()))
-        .chain(left.keys())
-        .collect();
+    let known: BTreeSet<&ObjectKey> =
+        base.into_iter().flat_map(|base| base.objects.keys()).chain(left.keys()).collect();
+    let (served, unserved) = served_kinds(cluster, wanted, &objects, &known).await?;
+    let otherwise = renamed(&known, &served);
+    // What moves to another version of its group is read, and compared with what is written, in the new one: of keys that
+    // are equal the first one stays.
+    let mut keys: BTreeSet<&ObjectKey> = BTreeSet::new();
+    let comes = objects.iter().map(|(_, object)| object.key()).filter(|key| served.contains(&key.kind));
+    for key in comes.chain(&otherwise).chain(known.iter().copied()) {
+        keys.insert(key);
+    }
+    let moved = |key: &&ObjectKey| keys.get(*key).is_some_and(|now| now.kind != key.kind);
+    let moved: BTreeSet<&ObjectKey> = known.iter().copied().filter(moved).collect();
     let referred = to_look_for(wanted);
-    let (read, autoscalers, (missing, unseen)) = futures::future::try_join3(
+    let (read, released, autoscalers, (missing, unseen)) = futures::future::try_join4(
         read(cluster, keys),
+        read(cluster, moved),
         autoscalers(cluster, &objects, matches!(wanted.goal, Goal::Rollback { .. })),
         missing(cluster, &referred),
     )
@@ -62,7 +68,18 @@ pub(super) async fn observe(
     let claims = claims(cluster, &objects, &read).await?;
     let closely = depth == Depth::DryRun;
     let left = left.clone();
-    Ok(Observed { objects: read, autoscalers, missing, unseen, claims, left, closely, ..Observed::default() })
+    Ok(Observed {
+        objects: read,
+        released,
+        unserved,
+        autoscalers,
+        missing,
+        unseen,
+        claims,
+        left,
+        closely,
+        ..Observed::default()
+    })
 }
 
 /// Claims of pods that StatefulSets are to get, and that a way back would take along: those that are there, and those that
@@ -93,28 +110,54 @@ fn objects(wanted: &Wanted) -> Vec<(Option<&str>, &Object)> {
     shared.chain(of_services).collect()
 }
 
-/// Kinds that the cluster serves. One that it does not serve must come with a definition of its own.
+/// Kinds that the cluster serves, of what is wanted and what is known, and those that it does not serve any more. One that
+/// is to be written must be served, or come with a definition of its own.
 async fn served_kinds(
     cluster: &dyn Cluster,
+    wanted: &Wanted,
     objects: &[(Option<&str>, &Object)],
-) -> Result<BTreeSet<ObjectKind>, EnvironmentError> {
-    let kinds: BTreeSet<ObjectKind> = objects.iter().map(|(_, object)| object.key().kind.clone()).collect();
-    let mut kinds: Vec<ObjectKind> = kinds.into_iter().collect();
+    known: &BTreeSet<&ObjectKey>,
+) -> Result<(BTreeSet<ObjectKind>, BTreeSet<ObjectKind>), EnvironmentError> {
+    let keys = objects.iter().map(|(_, object)| object.key()).chain(known.iter().copied());
+    let kinds: BTreeSet<ObjectKind> = keys.map(|key| key.kind.clone()).collect();
+    let mut asked: Vec<ObjectKind> = kinds.iter().cloned().collect();
     // Listed a moment later: asked for with the others it is no wait of its own.
     if !kinds.contains(&autoscaler()) {
-        kinds.push(autoscaler());
+        asked.push(autoscaler());
     }
-    let served = cluster.resources(&kinds).await.map_err(EnvironmentError::Provider)?;
+    let served = cluster.resources(&asked).await.map_err(EnvironmentError::Provider)?;
     let served: BTreeSet<ObjectKind> = served.into_iter().map(|resource| resource.kind).collect();
     let defined = |kind: &ObjectKind| {
         objects.iter().any(|(_, object)| object.defines() == Some((kind.group(), &kind.kind)))
     };
+    // What stays as it is is not written.
+    let is_written = |service: &Option<&str>| {
+        service.is_none_or(|name| {
+            wanted.phases.iter().any(|phase| phase.services.iter().any(|service| service == name))
+        })
+    };
     let unknown: Vec<PlanProblem> = objects
         .iter()
-        .filter(|(_, object)| !served.contains(&object.key().kind) && !defined(&object.key().kind))
+        .filter(|(service, object)| {
+            let kind = &object.key().kind;
+            is_written(service) && !served.contains(kind) && !defined(kind)
+        })
         .map(|(_, object)| PlanProblem::UnknownKind { key: object.key().clone() })
         .collect();
-    if unknown.is_empty() { Ok(served) } else { Err(EnvironmentError::Problems(PlanProblems(unknown), None)) }
+    if !unknown.is_empty() {
+        return Err(EnvironmentError::Problems(PlanProblems(unknown), None));
+    }
+    let unserved = kinds.into_iter().filter(|kind| !served.contains(kind) && !defined(kind)).collect();
+    Ok((served, unserved))
+}
+
+/// Keys in a version of their group that is served, where their own is not any more.
+fn renamed(known: &BTreeSet<&ObjectKey>, served: &BTreeSet<ObjectKind>) -> Vec<ObjectKey> {
+    let gone = known.iter().filter(|key| !served.contains(&key.kind));
+    let other = |kind: &ObjectKind| {
+        served.iter().find(|other| other.kind == kind.kind && other.group() == kind.group()).cloned()
+    };
+    gone.filter_map(|key| Some(ObjectKey { kind: other(&key.kind)?, ..(*key).clone() })).collect()
 }
 
 fn autoscaler() -> ObjectKind {

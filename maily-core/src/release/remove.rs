@@ -8,7 +8,7 @@ use crate::{
         EnvironmentError, Goal, Note,
         history::{Release, Released},
         journal::JournalError,
-        planner::{Wanted, WantedService, holds_data},
+        planner::{Wanted, WantedService, holds_data, is_to_be_kept},
     },
     model::{Resolved, Source},
     object::ObjectKey,
@@ -157,7 +157,8 @@ pub fn note_found(
         base.objects.iter().filter(|(_, object)| goes(&object.service)).map(|(key, _)| key).collect();
     let lost = match found {
         Ok(Some(found)) => {
-            let theirs = going.iter().filter(|key| found.objects.contains_key(**key) && !holds_data(key));
+            let stays = |key: &ObjectKey| holds_data(key) || is_to_be_kept(&base.objects[key].desired);
+            let theirs = going.iter().filter(|key| found.objects.contains_key(**key) && !stays(key));
             let theirs: Vec<String> = theirs.map(|key| key.short()).collect();
             if !theirs.is_empty() {
                 let text = format!(

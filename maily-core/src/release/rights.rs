@@ -251,6 +251,10 @@ impl Found {
                 }
             }
         }
+        // What a controller will put into it nobody can have before.
+        if object.at("/aggregationRule").is_some_and(serde_json::Value::is_object) {
+            wanted.add(RBAC, "clusterroles", None, Some(object.name()), &["escalate"]);
+        }
         let (Some(kind), Some(name)) = (object.text("/roleRef/kind"), object.text("/roleRef/name")) else {
             return;
         };

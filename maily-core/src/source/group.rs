@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{pods::template, references::pod_references};
-use crate::object::Object;
+use super::{order::scales, pods::template, references::pod_references};
+use crate::object::{LabelSelector, Object};
 
 /// Objects by owner.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +24,20 @@ fn is_workload(object: &Object) -> bool {
 /// Labels of the pods that a workload makes.
 fn pod_labels(object: &Object) -> Option<&serde_json::Map<String, Value>> {
     object.at(&format!("{}/metadata/labels", template(object.kind())))?.as_object()
+}
+
+/// A pod as a workload makes it, as far as selectors look at it.
+fn pod_of(workload: &Object) -> Option<Object> {
+    let metadata = json!({"name": workload.name(), "labels": pod_labels(workload)?});
+    Object::from_value(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})).ok()
+}
+
+/// Whether an object is about a workload that it names by kind and name; KEDA means a Deployment where it names no kind.
+fn targets(object: &Object, workload: &Object) -> bool {
+    let field = if object.kind() == "VerticalPodAutoscaler" { "targetRef" } else { "scaleTargetRef" };
+    let named = |what: &str| object.text(&format!("/spec/{field}/{what}"));
+    let kind = named("kind").or((object.kind() == "ScaledObject").then_some("Deployment"));
+    kind == Some(workload.kind()) && named("name") == Some(workload.name())
 }
 
 fn selects(selector: Option<&Value>, labels: &serde_json::Map<String, Value>) -> bool {
@@ -44,18 +58,21 @@ pub(super) fn group(objects: Vec<Object>) -> Groups {
         if let Some(name) = workload.text("/spec/serviceName") {
             wanted.insert(("Service", name.to_owned()));
         }
+        let pod = pod_of(workload);
+        let takes = |selector: Option<&Value>| {
+            let selector = selector.map(LabelSelector::parse);
+            selector.zip(pod.as_ref()).is_some_and(|(selector, pod)| selector.selects(pod))
+        };
         for (index, other) in others.iter().enumerate() {
             let mine = match other.kind() {
                 "Service" => {
                     selects(other.at("/spec/selector"), labels)
                         || wanted.contains(&("Service", other.name().to_owned()))
                 }
-                "PodDisruptionBudget" => selects(other.at("/spec/selector/matchLabels"), labels),
-                "NetworkPolicy" => selects(other.at("/spec/podSelector/matchLabels"), labels),
-                "HorizontalPodAutoscaler" => {
-                    other.text("/spec/scaleTargetRef/kind") == Some(workload.kind())
-                        && other.text("/spec/scaleTargetRef/name") == Some(workload.name())
-                }
+                "PodDisruptionBudget" => takes(other.at("/spec/selector")),
+                "NetworkPolicy" => takes(other.at("/spec/podSelector")),
+                "HorizontalPodAutoscaler" => targets(other, workload),
+                _ if scales(&other.key().kind) => targets(other, workload),
                 "ConfigMap" => wanted.contains(&("ConfigMap", other.name().to_owned())),
                 "Secret" => wanted.contains(&("Secret", other.name().to_owned())),
                 "PersistentVolumeClaim" => {
@@ -151,8 +168,6 @@ fn backends(value: &Value, found: &mut Vec<(String, String)>) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn object(kind: &str, name: &str, mut rest: Value) -> Object {
@@ -390,5 +405,48 @@ mod tests {
             .collect();
         assert_eq!(shared, [("runs", vec!["one", "two"]), ("may", vec!["one", "two"]), ("few", vec![])]);
         assert_eq!([groups.services["one"].len(), groups.services["two"].len()], [1, 1]);
+    }
+
+    #[test]
+    fn what_a_selector_asks_by_expressions_counts() {
+        let expression = |operator: &str| json!({"key": "app", "operator": operator, "values": ["one"]});
+        let budget = |name: &str, selector: Value| {
+            object("PodDisruptionBudget", name, json!({"spec": {"selector": selector}}))
+        };
+        let policy = |name: &str, selector: Value| {
+            object("NetworkPolicy", name, json!({"spec": {"podSelector": selector}}))
+        };
+        let among = json!({"matchExpressions": [expression("In")]});
+        let none = json!({"matchLabels": {"app": "one"}, "matchExpressions": [expression("NotIn")]});
+        let all = vec![
+            budget("among", among.clone()),
+            policy("among", among),
+            budget("none", none.clone()),
+            policy("none", none),
+        ];
+        let (own, left) = beside(workload("Deployment", "one", json!({})), all);
+        assert_eq!(own, ["PodDisruptionBudget/among", "NetworkPolicy/among"]);
+        assert_eq!(left, ["PodDisruptionBudget/none", "NetworkPolicy/none"]);
+    }
+
+    #[test]
+    fn what_scales_a_workload_by_another_kind_goes_with_it_too() {
+        let of = |version: &str, kind: &str, field: &str, target: Value| {
+            Object::from_value(json!({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, "spec": {field: target}}))
+                .expect("an object")
+        };
+        let target = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "one"});
+        let scaled = || of("keda.sh/v1alpha1", "ScaledObject", "scaleTargetRef", target.clone());
+        let sized = of("autoscaling.k8s.io/v1", "VerticalPodAutoscaler", "targetRef", target.clone());
+        let (own, left) = beside(workload("StatefulSet", "one", json!({})), vec![scaled(), sized]);
+        let both = ["ScaledObject.keda.sh/x", "VerticalPodAutoscaler.autoscaling.k8s.io/x"];
+        assert_eq!((own, left), (both.map(str::to_owned).to_vec(), Vec::new()));
+        // One of KEDA without a kind means a Deployment.
+        let named =
+            |name: &str| of("keda.sh/v1alpha1", "ScaledObject", "scaleTargetRef", json!({"name": name}));
+        let (own, _) = beside(workload("Deployment", "one", json!({})), vec![named("one")]);
+        assert_eq!(own, both[..1]);
+        let (own, _) = beside(workload("StatefulSet", "one", json!({})), vec![named("one")]);
+        assert_eq!(own, [""; 0]);
     }
 }

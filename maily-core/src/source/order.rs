@@ -47,9 +47,24 @@ pub(crate) fn rank_of_going(kind: &ObjectKind) -> u8 {
     }
 }
 
+/// Rank of a kind; of another group's that scales a workload as well, and whose webhook asks for it.
+fn rank_of(kind: &ObjectKind) -> u8 {
+    if scales(kind) { rank("HorizontalPodAutoscaler") } else { rank(&kind.kind) }
+}
+
+/// Whether a kind of another group scales workloads, as autoscalers of Kubernetes do.
+pub(super) fn scales(kind: &ObjectKind) -> bool {
+    matches!(
+        (kind.group(), &*kind.kind),
+        ("keda.sh", "ScaledObject") | ("autoscaling.k8s.io", "VerticalPodAutoscaler")
+    )
+}
+
 /// Sorts objects for writing; equal ranks keep the order of names.
 pub(crate) fn sort(objects: &mut [Object]) {
-    objects.sort_by(|a, b| rank(a.kind()).cmp(&rank(b.kind())).then_with(|| a.key().cmp(b.key())));
+    objects.sort_by(|a, b| {
+        rank_of(&a.key().kind).cmp(&rank_of(&b.key().kind)).then_with(|| a.key().cmp(b.key()))
+    });
 }
 
 #[cfg(test)]
@@ -101,5 +116,27 @@ mod tests {
             "ServiceAccount",
         ];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn what_scales_comes_after_what_it_scales() {
+        let mut objects: Vec<Object> = [
+            ("keda.sh/v1alpha1", "ScaledObject"),
+            ("autoscaling.k8s.io/v1", "VerticalPodAutoscaler"),
+            ("keda.sh/v1alpha1", "TriggerAuthentication"),
+            ("apps/v1", "Deployment"),
+            ("example.com/v1", "ScaledObject"),
+        ]
+        .map(|(version, kind)| {
+            let value = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "api"}});
+            Object::from_value(value).expect("an object")
+        })
+        .to_vec();
+        sort(&mut objects);
+        let sorted: Vec<String> =
+            objects.iter().map(|object| object.key().kind.named().into_owned()).collect();
+        let scalers = ["VerticalPodAutoscaler.autoscaling.k8s.io", "ScaledObject.keda.sh"];
+        assert_eq!(sorted[2], "Deployment", "{sorted:?}");
+        assert_eq!(sorted[3..], scalers);
     }
 }

@@ -22,7 +22,7 @@ use super::{
     weather::{Guard, Weather, span},
 };
 use crate::{
-    sim::{selected, served, told},
+    sim::{found, selected, served, told},
     world::Refusal,
 };
 
@@ -94,7 +94,7 @@ impl Cluster for NetCluster {
         let request = self.reads("get", key.to_string());
         let key = key.clone();
         let answer = move |world: &mut crate::world::World| match served(world, &key.kind) {
-            Some(_) => Ok(world.get(&key).cloned()),
+            Some(_) => Ok(found(world, &key)),
             None => Err(unserved(&key.kind)),
         };
         self.place.send(&self.seat, request, answer).await

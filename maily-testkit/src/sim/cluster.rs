@@ -13,6 +13,7 @@ use maily_core::{
         WatchStream, WriteOptions,
     },
 };
+use serde_json::Value;
 
 use super::{
     door::{self, Door, client},
@@ -105,12 +106,30 @@ pub(crate) fn served(world: &World, kind: &ObjectKind) -> Option<ApiResource> {
     world
         .of_kind("CustomResourceDefinition")
         .into_iter()
-        .find(|definition| definition.defines() == Some((kind.group(), &kind.kind)))
+        .find(|definition| {
+            definition.defines() == Some((kind.group(), &kind.kind)) && serves(definition, kind.version())
+        })
         .map(|definition| ApiResource {
             kind: kind.clone(),
             plural: definition.text("/spec/names/plural").unwrap_or_default().to_owned(),
             namespaced: definition.text("/spec/scope") == Some("Namespaced"),
         })
+}
+
+/// Whether a definition serves a version.
+fn serves(definition: &Object, version: &str) -> bool {
+    let is_it = |one: &Value| one["name"] == version && one["served"] != false;
+    definition.items("/spec/versions").iter().any(is_it)
+}
+
+/// An object in the version in which it is asked for. No definition of this world converts more than the version itself.
+pub(crate) fn in_version(object: &Object, kind: &ObjectKind) -> Object {
+    if object.key().kind.api_version == kind.api_version {
+        return object.clone();
+    }
+    let mut body = object.to_value();
+    body["apiVersion"] = kind.api_version.clone().into();
+    Object::from_value(body).unwrap_or_else(|_| object.clone())
 }
 
 /// By how much the world's clock is ahead of the machine's.
@@ -131,10 +150,15 @@ fn is_selected(query: &ListQuery, object: &Object) -> bool {
         && object.has_labels(query.labels.iter().map(|(key, value)| (key, value.as_str())))
 }
 
+/// What a read answers.
+pub(crate) fn found(world: &World, key: &ObjectKey) -> Option<Object> {
+    world.get(key).map(|object| in_version(object, &key.kind))
+}
+
 /// What a list answers.
 pub(crate) fn selected(world: &World, query: &ListQuery) -> Vec<Object> {
     let listed = world.listed(&query.kind.kind, query.namespace.as_deref());
-    listed.filter(|object| is_selected(query, object)).cloned().collect()
+    listed.filter(|object| is_selected(query, object)).map(|object| in_version(object, &query.kind)).collect()
 }
 
 /// What a watch, which knows some objects, tells of changes.
@@ -148,10 +172,12 @@ pub(crate) fn told<'a>(
             if !known.contains(change.object.key()) {
                 known.insert(change.object.key().clone());
             }
-            return Some(WatchEvent::Applied(change.object.clone()));
+            return Some(WatchEvent::Applied(in_version(&change.object, &query.kind)));
         }
         // An object that lost its label is gone for this watch.
-        known.remove(change.object.key()).then(|| WatchEvent::Deleted(change.object.clone()))
+        known
+            .remove(change.object.key())
+            .then(|| WatchEvent::Deleted(in_version(&change.object, &query.kind)))
     };
     changes.filter_map(event).collect()
 }
@@ -194,7 +220,7 @@ impl Cluster for SimCluster {
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
         let key = self.addressed(key, "get")?;
-        self.door.read("get", &key.to_string(), |world| Ok(world.get(&key).cloned())).await
+        self.door.read("get", &key.to_string(), |world| Ok(found(world, &key))).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Object>, ProviderError> {

@@ -6,6 +6,8 @@ use maily_core::{
 };
 use serde_json::{Value, json};
 
+use crate::sim::in_version;
+
 use super::{
     World,
     apply::{apply, migrate, patch},
@@ -47,7 +49,7 @@ impl World {
         as_of: Option<u64>,
     ) -> Result<Object, Refusal> {
         let key = object.key();
-        let live = self.get(key).cloned();
+        let live = self.get(key).map(|live| in_version(live, &key.kind));
         self.admit(key)?;
         check(live.as_ref(), key, &options.precondition)?;
         let time = self.time();

@@ -259,3 +259,29 @@ async fn texts_of_a_secret_do_not_go_when_it_is_adopted() {
         assert_eq!(live.at("/data"), Some(&json!({"KEEP": "b25l", "NEW": "dHdv"})));
     }
 }
+
+/// What a chart says is to be kept helm keeps at an uninstall, and at an upgrade that has it no more.
+#[tokio::test(start_paused = true)]
+async fn what_a_chart_keeps_stays_with_a_word() {
+    for keep in ["keep", " Keep"] {
+        let shop = Shop::new(OF_MANIFESTS, 95);
+        let kept = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kept", "annotations": {"helm.sh/resource-policy": keep}},
+            "stringData": {"password": "abc"}});
+        shop.write("v1", &[deployment("api", &[]), kept]);
+        shop.write("v2", &[deployment("api", &[])]);
+        assert!(succeeded(&shop.deploy("v1").await));
+        for planned in [shop.plan("v2").await.expect("can be planned"), shop.removal().await] {
+            assert!(planned.plan.changes().all(|change| change.key.name != "kept"));
+            let told = notes(&planned, "kept");
+            assert_eq!(
+                told,
+                [
+                    "Secret shop/kept is no longer in this release, but says `helm.sh/resource-policy: keep`: it stays; delete it by hand"
+                ]
+            );
+        }
+        let planned = shop.removal().await;
+        assert!(succeeded(&shop.run(planned).await));
+        assert!(shop.live("v1", "Secret", Some("shop"), "kept").is_some());
+    }
+}

@@ -27,6 +27,7 @@ mod ledger;
 mod logs;
 mod look_held_up;
 mod missing;
+mod moved;
 mod named;
 mod needs;
 mod own_jobs;

@@ -326,6 +326,36 @@ async fn a_stateful_set_with_claims_needs_to_look_at_them() {
     }
 }
 
+/// What a controller puts into an aggregated role nobody can know before: the server asks for leave to grow.
+#[tokio::test(start_paused = true)]
+async fn a_role_that_is_put_together_needs_leave_to_escalate() {
+    let shop = Shop::new(OF_MANIFESTS, 109);
+    let role = |name: &str, more: (&str, serde_json::Value)| {
+        let mut role = serde_json::json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}});
+        role[more.0] = more.1;
+        role
+    };
+    let selectors = serde_json::json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]});
+    let rules = serde_json::json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
+    shop.write(
+        "v1",
+        &[
+            deployment("api", &[]),
+            role("together", ("aggregationRule", selectors)),
+            role("plain", ("rules", rules)),
+        ],
+    );
+    let (environment, version) = (shop.setup.environment(), "v1".parse::<Version>().expect("is one"));
+    let rights = release::rights(&environment, &shop.resolved(), Some(&version), &ProgramTools)
+        .await
+        .expect("answers");
+    let escalate = rights.permissions.iter().filter(|permission| permission.verb == "escalate");
+    let told: Vec<_> = escalate
+        .map(|one| (one.group.as_str(), one.resource.as_str(), one.namespace.as_deref(), one.name.as_deref()))
+        .collect();
+    assert_eq!(told, [("rbac.authorization.k8s.io", "clusterroles", None, Some("together"))]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_check_of_a_path_and_a_fence_need_more() {
     let project = "

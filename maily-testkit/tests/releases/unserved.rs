@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use maily_core::{
-    engine::{Depth, Outcome, RunEnd, What, Wish, planner::PlanOptions},
+    engine::{Depth, Outcome, Planned, RunEnd, Storage, What, Wish, planner::PlanOptions},
     object::{ObjectKey, ObjectKind},
     provider::Precondition,
-    release,
+    release::{self, RollbackTo},
     runtime::within,
 };
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     hindered::Hindered,
     setup::succeeded,
-    shop::{OF_MANIFESTS, Shop, deployment},
+    shop::{OF_MANIFESTS, Shop, components, deployment, notes},
 };
 
 /// The definition comes with its objects, and what needs them comes later.
@@ -194,4 +194,56 @@ async fn undefined_again(shop: &Shop) {
     let planned = shop.removal().await;
     assert!(succeeded(&shop.run(planned).await));
     assert_eq!(shop.setup.content(), []);
+}
+
+const APART: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+services:
+  web: {manifests: 'web-{version}.yaml'}
+  worker: {manifests: 'worker-{version}.yaml'}
+";
+
+/// What a plan leaves as it is is not written: it may be of a kind that has gone, and the plan says so.
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_has_gone_refuses_nothing_to_the_services_beside_it() {
+    let shop = Shop::new(APART, 506);
+    shop.make(&definition()).await;
+    for version in ["v1", "v2"] {
+        let mut web = deployment("web", &[]);
+        web["spec"]["template"]["metadata"]["annotations"] = json!({"of": version});
+        shop.write(&format!("web-{version}"), &[web]);
+        shop.write(&format!("worker-{version}"), &[deployment("worker", &[]), widget("watched")]);
+    }
+    assert!(succeeded(&shop.deploy("v1").await));
+    undefine(&shop);
+    let error = shop.plan("v2").await.expect_err("has to be written");
+    assert!(format!("{error:?}").contains("UnknownKind"), "{error:?}");
+    let beside = |planned: &Planned| {
+        let told = notes(planned, "unserved");
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("Widget.example.com shop/watched") && told[0].contains("stays"), "{told:?}");
+        assert!(planned.plan.changes().all(|change| change.key.name == "web"));
+    };
+    let planned = shop.part("v2", components(&["web"])).await.expect("can be planned");
+    beside(&planned);
+    assert!(succeeded(&shop.run(planned).await));
+    assert_eq!(shop.owner("watched").await, Some(Some("worker".to_owned())));
+    let back = shop.back(RollbackTo::LastGood, Some(&["web"]), PlanOptions::default()).await;
+    let back = back.expect("can be planned");
+    beside(&back);
+    assert!(succeeded(&shop.run(back).await));
+    let environment = shop.setup.environment();
+    let head = environment.head().await.expect("can be read");
+    let base = shop.released().await;
+    let gone = vec!["web".to_owned()];
+    let wanted = release::remove(&shop.resolved(), &base, Some(&gone)).expect("can be removed");
+    let options = PlanOptions::default();
+    let planned = environment.plan(&wanted, head, Some(&base), &options, Depth::Read, Storage::Lasting).await;
+    let planned = planned.expect("can be planned");
+    beside(&planned);
+    assert!(succeeded(&shop.run(planned).await));
+    assert_eq!(shop.live("apps/v1", "Deployment", Some("shop"), "web"), None);
 }

@@ -21,7 +21,7 @@ use super::{
     observe,
     patience::patiently,
     placed,
-    planner::{self, Force, PlanOptions, PlanProblems, Wanted, holds_data},
+    planner::{self, Force, PlanOptions, PlanProblems, Wanted, holds_data, is_to_be_kept},
 };
 use crate::{
     model::{Fencing, Retention},
@@ -311,7 +311,10 @@ impl Environment {
         stale.extend(promoted);
         let ours = since.iter().filter_map(|key| seen.get(*key)).filter(|live| {
             // Of what no plan takes away none says a word.
-            belongs_to(live, &self.project, &self.name) && !live.is_terminating() && !holds_data(live.key())
+            belongs_to(live, &self.project, &self.name)
+                && !live.is_terminating()
+                && !holds_data(live.key())
+                && !is_to_be_kept(live)
         });
         stale.extend(ours.map(|live| format!("  {} was left by a run since", live.key())));
         if stale.is_empty() {

@@ -17,7 +17,7 @@ use crate::{
         history::{Release, Released},
         is_beyond_any_epoch, left_over, object_digest, strip_bookkeeping, told, without_bookkeeping,
     },
-    object::{FieldSet, Object, ObjectKey, atomics, covers},
+    object::{FieldSet, Object, ObjectKey, ObjectKind, atomics, covers},
     provider::ClusterIdentity,
     rollout::serves,
 };
@@ -29,6 +29,10 @@ pub struct Observed {
     pub identity: Option<ClusterIdentity>,
     /// Live objects of the kinds that matter.
     pub objects: BTreeMap<ObjectKey, Object>,
+    /// The same in the version in which the last release has them, where that is another one and served still.
+    pub released: BTreeMap<ObjectKey, Object>,
+    /// Kinds, of the last release or of what a plan leaves as it is, that the cluster does not serve any more.
+    pub unserved: BTreeSet<ObjectKind>,
     /// Autoscalers of the namespaces in which wanted workloads run, whoever made them; none where they may not be
     /// listed.
     pub autoscalers: Option<Vec<Object>>,
@@ -300,7 +304,10 @@ impl Comparison<'_> {
 
     /// The deletion of an object of the last release; `None` where it is gone already or must stay.
     pub(super) fn unwanted(&mut self, key: &ObjectKey) -> Option<Change> {
-        let live = self.observed.objects.get(key)?;
+        let Some(live) = self.observed.objects.get(key) else {
+            self.note_unserved(key, "nothing of it is deleted");
+            return None;
+        };
         if live.is_terminating() {
             return None;
         }
@@ -320,6 +327,13 @@ impl Comparison<'_> {
             self.notes.push(Note { topic: "kept".into(), text });
             return None;
         }
+        if is_to_be_kept(live) {
+            let text = format!(
+                "{key} is no longer in this release, but says `{KEPT_BY_HELM}: keep`: it stays; delete it by hand"
+            );
+            self.notes.push(Note { topic: "kept".into(), text });
+            return None;
+        }
         if let Some(claims) = claims_of(live) {
             if go_with_it(live) {
                 let how = Taken::Deleted;
@@ -329,7 +343,19 @@ impl Comparison<'_> {
             let text = format!("claims of {key} hold data and stay: {claims}; delete them by hand");
             self.notes.push(Note { topic: "kept".into(), text });
         }
-        Some(self.delete(key.clone(), live))
+        // In the version in which it was found.
+        Some(self.delete(live.key().clone(), live))
+    }
+
+    /// Says that nothing is known of what a release has, because its kind is not served any more.
+    pub(super) fn note_unserved(&mut self, key: &ObjectKey, what: &str) {
+        if self.observed.unserved.contains(&key.kind) {
+            let text = format!(
+                "{key} cannot be looked at: the cluster does not serve its kind ({}) any more, and {what}",
+                key.kind.api_version
+            );
+            self.notes.push(Note { topic: "unserved".into(), text });
+        }
     }
 
     /// Whether an object carries the labels of this project and environment.
@@ -454,15 +480,28 @@ impl Comparison<'_> {
         ours
     }
 
-    /// Whether an object is as the release has left it; given what a release would set, and the fingerprint of that.
+    /// Whether an object is as the release has left it; given what a release would set, and the fingerprint of that. Where
+    /// it cannot be read as the release has it, nothing is told of it.
     fn is_as_released(&self, live: &Object, known: &Released, set: &FieldSet, fingerprint: &String) -> bool {
+        let Some(then) = self.as_then(live, &known.desired) else { return true };
         let known_set = compared(&known.desired);
         // Most releases set what the one before it set, and one look tells of both.
-        let anew = (known_set != *set).then(|| object_digest(&self.view(live, &known_set)));
+        let is_other = known_set != *set || live.key().kind != known.desired.key().kind;
+        let anew = is_other.then(|| object_digest(&self.view(then, &known_set)));
         known.fingerprint.as_ref() == Some(anew.as_ref().unwrap_or(fingerprint))
     }
 
+    /// A live object in the version in which a release has it.
+    fn as_then<'a>(&'a self, live: &'a Object, released: &Object) -> Option<&'a Object> {
+        if live.key().kind == released.key().kind {
+            return Some(live);
+        }
+        self.observed.released.get(live.key())
+    }
+
     fn note_drift(&mut self, live: &Object, released: &Object) {
+        let live = self.as_then(live, released).unwrap_or(live).clone();
+        let live = &live;
         let now = self.view(live, &compared(released));
         let (fields, by) = edited(self.sealer, live, released, &now, self.observed.since);
         let fields: Vec<String> = fields.iter().take(3).map(told).collect();
@@ -505,6 +544,14 @@ fn is_as_wanted(live: &Object, desired: &Object, released: Option<&Object>, owne
     atomics(desired, owned)
         .iter()
         .all(|(place, wanted)| found.get(place) == Some(wanted) || released.get(place) == Some(wanted))
+}
+
+/// Where charts say what helm leaves in place.
+const KEPT_BY_HELM: &str = "helm.sh/resource-policy";
+
+/// Whether an object says that it stays, whatever becomes of its release. As helm reads it.
+pub(crate) fn is_to_be_kept(object: &Object) -> bool {
+    object.annotation(KEPT_BY_HELM).is_some_and(|policy| policy.trim().eq_ignore_ascii_case("keep"))
 }
 
 /// What no plan deletes, be it to make it again.

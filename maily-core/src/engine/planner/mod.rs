@@ -20,8 +20,8 @@ mod wanted;
 
 pub(crate) use adopted::Cut;
 pub(crate) use asked::to_ask_about;
-pub(crate) use change::holds_data;
 pub use change::{DryRun, Observed};
+pub(crate) use change::{holds_data, is_to_be_kept};
 pub(crate) use claims::that_stay as claims_that_stay;
 pub(crate) use idle::tell_idle;
 pub(crate) use missing::{referred, resource, to_look_for};

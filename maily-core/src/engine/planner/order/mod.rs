@@ -67,7 +67,7 @@ pub fn plan(
     for phase in &wanted.phases {
         order.phase(wanted, phase, options, &mut comparison);
     }
-    order.fixed(wanted, base, &comparison);
+    order.fixed(wanted, base, &mut comparison);
     order.prune(wanted, base, &mut comparison);
     needs::look_at(wanted, &order.steps, &mut comparison);
     comparison.problems.extend(one_name(&order.steps));
@@ -382,7 +382,7 @@ impl Order<'_> {
     }
 
     /// Services that this plan leaves as they are stay part of the release.
-    fn fixed(&mut self, wanted: &Wanted, base: Option<&Release>, comparison: &Comparison<'_>) {
+    fn fixed(&mut self, wanted: &Wanted, base: Option<&Release>, comparison: &mut Comparison<'_>) {
         let planned: BTreeSet<&str> =
             wanted.phases.iter().flat_map(|phase| phase.services.iter().map(String::as_str)).collect();
         let Some(base) = base else { return };
@@ -398,6 +398,7 @@ impl Order<'_> {
             };
             // What was one service's and would be shared from now on stays with the one.
             if left_out.contains(key) || stays && !wished.contains(key) {
+                comparison.note_unserved(key, "it stays in the release as it was");
                 self.kept.push(Kept {
                     service: released.service.clone(),
                     desired: released.desired.clone(),
