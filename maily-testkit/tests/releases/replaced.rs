@@ -492,7 +492,7 @@ async fn together<T>(shop: &Shop, what: impl Future<Output = T>) -> (T, Vec<Vec<
     loop {
         tokio::select! {
             done = &mut what => return (done, seen),
-            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+            () = shop.setup.runtime.sleep(Duration::from_millis(10)) => {}
         }
         let mut tags: Vec<String> = shop.setup.shared.world().of_kind("Pod").into_iter().map(tag).collect();
         tags.sort();
