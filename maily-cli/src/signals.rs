@@ -4,6 +4,7 @@
 use std::{
     io::Write as _,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -169,11 +170,13 @@ async fn listen(mut heard: Heard) {
             // A hangup after another signal is no second wish.
             None if hangs && state().under_way.is_some() => {}
             None => {
-                let state = state();
-                if state.asks || (state.done.is_some() && state.under_way.is_none()) {
-                    let here = state.done.as_ref().map(|done| format!(" here: {done}")).unwrap_or_default();
-                    // The question stands in this line, and what the terminal makes of the key.
-                    let _ = writeln!(std::io::stderr(), "\nerror: {UNTOUCHED}{here}");
+                let last = {
+                    let state = state();
+                    let is_told = state.asks || (state.done.is_some() && state.under_way.is_none());
+                    is_told.then(|| state.done.as_ref().map(|done| format!(" here: {done}")))
+                };
+                if let Some(here) = last {
+                    last_word(here.unwrap_or_default());
                 }
                 #[expect(
                     clippy::exit,
@@ -182,6 +185,22 @@ async fn listen(mut heard: Heard) {
                 std::process::exit(Code::Interrupted as i32);
             }
         }
+    }
+}
+
+/// So long the end waits for whoever reads standard error.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
+/// Says that a signal ends the process. Nobody may read it, and the end does not wait for that.
+fn last_word(here: String) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let said = move || {
+        // The question stands in this line, and what the terminal makes of the key.
+        let _ = writeln!(std::io::stderr(), "\nerror: {UNTOUCHED}{here}");
+        let _ = tell.send(());
+    };
+    if std::thread::Builder::new().name("last-word".to_owned()).spawn(said).is_ok() {
+        let _ = told.recv_timeout(LAST_WORD);
     }
 }
 

@@ -102,6 +102,7 @@ mod real_cluster {
             a_log_ends_after_so_many_bytes,
             nothing_is_made_in_a_namespace_that_goes,
             a_followed_log_goes_on,
+            what_cannot_change_in_place_is_refused,
         ]
     );
 }

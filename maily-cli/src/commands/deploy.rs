@@ -229,6 +229,15 @@ fn released(wired: &Wired, seen: &session::Seen, names: &[String]) -> Result<Opt
     Ok(Some(found))
 }
 
+/// How a phased deploy ended in one environment.
+pub(super) struct PartEnd {
+    pub(super) code: Code,
+    /// Whether there was something to do.
+    pub(super) changed: bool,
+    /// Whether the version is in force there.
+    pub(super) is_there: bool,
+}
+
 /// One environment of a phased deploy: how it ended, and whether there was anything to change in it.
 pub(super) async fn part(
     ui: &Ui,
@@ -237,7 +246,7 @@ pub(super) async fn part(
     phases: Option<Vec<maily_core::model::PhaseName>>,
     version: &Version,
     args: &crate::args::PhasedCommand,
-) -> Result<(Code, bool), CliError> {
+) -> Result<PartEnd, CliError> {
     let wired = unless_stopped(workshop.wire(Some(environment))).await??;
     // A plan is of all phases.
     let again = match &phases {
@@ -247,15 +256,28 @@ pub(super) async fn part(
     let scope = DeployScope { phases, components: None };
     let request = deploy_request(version, scope, &args.plan, depth(&args.run, args.dry_run))?;
     let changes = std::cell::Cell::new(false);
+    let before = std::cell::Cell::new(None);
     let plan = async || {
         let planned = prepare(ui, &wired, &request, &args.run.turn.wait).await?;
         changes.set(!planned.plan.is_empty());
+        before.set(planned.head.release.as_ref().map(|(run, _)| run.clone()));
         Ok(planned)
     };
     if args.dry_run {
         ui.one_plan(&plan().await?)?;
-        return Ok((Code::Done, false));
+        return Ok(PartEnd { code: Code::Done, changed: false, is_there: false });
     }
     let code = fulfil(ui, &wired, &args.run, false, &again, plan).await?;
-    Ok((code, changes.get()))
+    let changed = changes.get();
+    let is_there = match code {
+        Code::Done => true,
+        // Released, or nothing to release, and something that was left as it was does not serve.
+        Code::Stuck if changed => {
+            let head = wired.environment.head().await.ok();
+            head.is_some_and(|head| head.release.map(|(run, _)| run) != before.take())
+        }
+        Code::Stuck => true,
+        _ => false,
+    };
+    Ok(PartEnd { code, changed, is_there })
 }

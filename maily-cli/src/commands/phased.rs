@@ -10,7 +10,7 @@ use maily_core::{
 };
 use maily_testkit::sim::Mode;
 
-use super::deploy::{part, version};
+use super::deploy::{PartEnd, part, version};
 use crate::{
     args::{Globals, PhasedCommand},
     exit::{CliError, Code},
@@ -58,7 +58,7 @@ async fn run(
     let mut brought: Vec<&str> = Vec::new();
     for (index, Part { environment, phases }) in parts.iter().enumerate() {
         let ended = part(ui, workshop, environment, phases.clone(), version, args).await;
-        if let Ok((Code::Done, changed)) = ended {
+        if let Ok(PartEnd { code: Code::Done, changed, .. }) = ended {
             if changed && !brought.contains(&&**environment) {
                 brought.push(environment);
                 let (others, back) = others(ui, &brought, version);
@@ -71,8 +71,13 @@ async fn run(
         if !rest.is_empty() && !ui.is_json() {
             ui.insist(&format!("not begun: {}", rest.join(", ")));
         }
-        let ended = ended.map(|(code, _)| code);
-        return if brought.is_empty() { ended } else { halfway(ui, environment, &brought, version, ended) };
+        let is_there = ended.as_ref().is_ok_and(|end| end.is_there);
+        let ended = ended.map(|end| end.code);
+        return if brought.is_empty() {
+            ended
+        } else {
+            halfway(ui, (environment, is_there), &brought, version, ended)
+        };
     }
     Ok(Code::Done)
 }
@@ -91,7 +96,7 @@ fn others(ui: &Ui, brought: &[&str], version: &Version) -> (String, String) {
 /// was changed is true of this one alone.
 fn halfway(
     ui: &Ui,
-    environment: &str,
+    (environment, is_there): (&str, bool),
     brought: &[&str],
     version: &Version,
     ended: Result<Code, CliError>,
@@ -119,7 +124,10 @@ fn halfway(
             Err(error.help(help))
         }
         Ok(code) if ui.is_json() => {
-            let message = format!("{others}, {environment} is not");
+            let message = match is_there {
+                true => format!("{others}, {environment} as well, but not all that it left as it was serves"),
+                false => format!("{others}, {environment} is not"),
+            };
             Err(CliError::new(code, message).help(format!("back: {back}")))
         }
         other => {

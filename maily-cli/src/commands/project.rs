@@ -179,7 +179,10 @@ pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<
         recorded,
         moved,
     };
-    let fence = fence::settle(cluster, &bound, args).await?;
+    let fence = fence::settle(cluster, &bound, args).await.map_err(|error| match edited != text {
+        true => half_bound(&error, &name, &info.server, args),
+        false => error,
+    })?;
     if ui.is_json() {
         ui.document("binding", &json!({"environment": name.to_string(), "context": context, "namespace": namespace, "cluster": info.identity, "server": info.server, "fence": fence}))?;
     } else {
@@ -203,6 +206,18 @@ pub(super) async fn bind(ui: &Ui, globals: &Globals, args: &BindArgs) -> Result<
         fence.tell(ui, &name)?;
     }
     Ok(Code::Done)
+}
+
+/// The file was written before: what failed was its fence alone.
+fn half_bound(error: &CliError, name: &EnvironmentName, server: &str, args: &BindArgs) -> CliError {
+    let (what, option) = match args.remove_fence {
+        true => ("removed", " --remove-fence"),
+        false => ("installed", " --install-fence"),
+    };
+    let message =
+        format!("`{name}` is bound to {server} now; its fence is not {what}: {}", error.message.trim_end());
+    let help = error.help.as_ref().map(|help| format!("{help}; then ")).unwrap_or_default();
+    CliError::new(Code::Stuck, message).help(format!("{help}`mailyctl env bind {name}{option}` once more"))
 }
 
 pub(super) fn list(ui: &Ui, globals: &Globals) -> Result<Code, CliError> {

@@ -29,9 +29,32 @@ pub(super) fn annotation(level: &str, title: &str, message: &str) -> String {
     format!("::{level} title={}::{}", property(title), data(message.trim_end()))
 }
 
+/// Whether what is printed is read by the runner of a job.
+pub(super) fn is_job(variable: impl Fn(&str) -> Option<String>) -> bool {
+    variable("GITHUB_ACTIONS").is_some_and(|value| value == "true")
+}
+
+/// A text for people in which the runner finds no command: it takes a line for one that begins with `::` after blanks, and
+/// `##[` wherever it stands, and not all in a text is ours.
+pub(super) fn tamed(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive(['\n', '\r']) {
+        if console::strip_ansi_codes(line).trim_start().starts_with("::") {
+            out.push_str("| ");
+        }
+        out.push_str(line);
+    }
+    out.replace("##[", "## [")
+}
+
+/// The same of JSON, which stays what it is: there it stands in strings alone.
+pub(super) fn tamed_json(text: &str) -> String {
+    text.replace("##[", "#\\u0023[")
+}
+
 impl Github {
     pub(super) fn detect(variable: impl Fn(&str) -> Option<String>, aside: bool) -> Option<Self> {
-        variable("GITHUB_ACTIONS").filter(|value| value == "true")?;
+        is_job(&variable).then_some(())?;
         let summary = variable("GITHUB_STEP_SUMMARY").map(PathBuf::from);
         Some(Self { summary, aside, open: AtomicBool::new(false) })
     }
@@ -55,9 +78,11 @@ impl Github {
         }
     }
 
-    /// The command failed without a run that could tell why.
+    /// The command failed without a run that could tell why. Beside JSON the error is one document, and nothing else.
     pub(super) fn failed(&self, message: &str) {
-        self.say(&annotation("error", "mailyctl", message));
+        if !self.aside {
+            self.say(&annotation("error", "mailyctl", message));
+        }
         self.summarise("mailyctl failed", message);
     }
 
@@ -98,7 +123,24 @@ impl Drop for Github {
 
 #[cfg(test)]
 mod tests {
-    use super::annotation;
+    use super::{annotation, tamed, tamed_json};
+
+    #[test]
+    fn text_of_others_gives_the_runner_no_command() {
+        for (text, told) in [
+            ("all is well: a::b", "all is well: a::b"),
+            ("    ::add-mask::x\nb\r\n\u{a0}::error::y", "|     ::add-mask::x\nb\r\n| \u{a0}::error::y"),
+            ("a\r::stop-commands::x", "a\r| ::stop-commands::x"),
+            ("\u{1b}[2m::group::x\u{1b}[0m", "| \u{1b}[2m::group::x\u{1b}[0m"),
+            ("a ##[error]b", "a ## [error]b"),
+        ] {
+            assert_eq!(tamed(text), told);
+        }
+        let json = serde_json::json!({"line": "a ###[error]b"});
+        let told = tamed_json(&json.to_string());
+        assert!(!told.contains("##["), "{told}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&told).expect("is JSON"), json);
+    }
 
     #[test]
     fn messages_cannot_break_out_of_their_line() {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use maily_core::engine::{Event, Failure, LEASE, Listener, Outcome, StepId, StepInfo, What};
 
 use super::{
-    columns_of_terminal,
+    columns_of_terminal, heard,
     paint::Paint,
     text::{between, by_the_clock, doing, elapsed, plain, several, subject},
     wrap::wrapped,
@@ -38,8 +38,8 @@ const AGAIN: Duration = Duration::from_secs(20);
 pub(super) struct JsonLines(pub(super) Arc<AtomicBool>);
 
 /// Writes a line. A run goes on, whoever reads.
-fn say(line: &str, lost: &AtomicBool) {
-    if writeln!(std::io::stdout().lock(), "{line}").is_err() {
+fn say(line: &str, json: bool, lost: &AtomicBool) {
+    if writeln!(std::io::stdout().lock(), "{}", heard(line, json)).is_err() {
         lost.store(true, Ordering::Relaxed);
     }
 }
@@ -47,7 +47,7 @@ fn say(line: &str, lost: &AtomicBool) {
 impl Listener for JsonLines {
     fn event(&self, event: &Event) {
         if let Ok(line) = serde_json::to_string(event) {
-            say(&line, &self.0);
+            say(&line, true, &self.0);
         }
     }
 }
@@ -199,7 +199,7 @@ impl Listener for Log {
             let time = if event.untimed { " ".repeat(20) } else { format!("{:.0}", event.at) };
             let time = self.paint.faint(&time);
             let told = if event.replayed { " (earlier)" } else { "" };
-            say(&wrapped(&format!("{time} {line}{told}"), columns_of_terminal()), &self.lost);
+            say(&wrapped(&format!("{time} {line}{told}"), columns_of_terminal()), false, &self.lost);
         }
     }
 }

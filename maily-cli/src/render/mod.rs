@@ -16,6 +16,7 @@ mod tree;
 mod wrap;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     io::{self, IsTerminal as _, Write as _},
     sync::{
@@ -38,7 +39,7 @@ pub(crate) use live::beside;
 pub(crate) use paint::Paint;
 pub(crate) use stream::unread;
 pub(crate) use tables::{environments, fence, looked, release, run, see_run, status, values, ways_on};
-pub(crate) use text::{by_the_clock, plain, several, there_are};
+pub(crate) use text::{by_the_clock, clean, plain, several, there_are};
 pub(crate) use tool::{Tool, of_environment, quoted};
 
 /// Version of the documents of `--output json`.
@@ -154,7 +155,7 @@ impl Ui {
 
     /// Prints a result.
     pub(crate) fn print(&self, text: &str) -> Result<(), CliError> {
-        match written(text) {
+        match written(text, self.is_json()) {
             // Who reads no more, as `head` does, has what he wanted.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => Err(CliError::new(crate::exit::Code::Failed, format!("failed to print: {error}"))
@@ -178,20 +179,19 @@ impl Ui {
         let silent = self.quiet || self.form == Form::Json;
         move |text| {
             if !silent {
-                // A closed stream takes no news.
-                let _ = writeln!(io::stderr().lock(), "{}", beside_results(text));
+                said(text);
             }
         }
     }
 
     /// Prints beside a result why the command fails, however quiet it has to be.
     pub(crate) fn insist(&self, text: &str) {
-        // A closed stream takes no news.
-        let _ = writeln!(io::stderr().lock(), "{}", beside_results(text));
+        said(text);
     }
 
     /// Prints what somebody has to know, and what changes nothing about how the command ends, however quiet it has to be.
     pub(crate) fn caution(&self, text: &str) {
+        let text = &clean(text);
         match self.is_json() {
             true => warning(text),
             false => self.insist(&format!("{} {text}", self.beside.warn("!"))),
@@ -298,7 +298,7 @@ impl Ui {
             github.end(environment, end, &outcome::report(environment, end, Paint::default(), &self.tool));
         }
         let tree = match show {
-            Show::Live(live) => written(&live.finish()),
+            Show::Live(live) => written(&live.finish(), false),
             Show::Plain(_) => Ok(()),
         };
         let last = match end {
@@ -307,12 +307,12 @@ impl Ui {
                 if !not_serving.is_empty() {
                     line["not_serving"] = json!(not_serving);
                 }
-                written(&line.to_string())
+                written(&line.to_string(), true)
             }
             _ if self.is_json() || (good && self.quiet) => Ok(()),
-            _ if good => written(&wrap::wrapped(&report, columns_of_terminal())),
+            _ if good => written(&wrap::wrapped(&report, columns_of_terminal()), false),
             _ => {
-                let _ = writeln!(io::stderr().lock(), "{}", beside_results(&report));
+                said(&report);
                 Ok(())
             }
         };
@@ -324,8 +324,22 @@ impl Ui {
     }
 }
 
+/// What is printed, as the runner of a job may read it.
+fn heard(text: &str, json: bool) -> Cow<'_, str> {
+    if !github::is_job(variable) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(if json { github::tamed_json(text) } else { github::tamed(text) })
+}
+
+/// Writes lines for people to standard error. A closed stream takes no news.
+fn said(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", heard(&beside_results(text), false));
+}
+
 /// Writes lines to standard output.
-fn written(text: &str) -> io::Result<()> {
+fn written(text: &str, json: bool) -> io::Result<()> {
+    let text = heard(text, json);
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     if !text.ends_with('\n') {
@@ -337,8 +351,21 @@ fn written(text: &str) -> io::Result<()> {
 /// Says what went wrong beside what was asked for.
 pub(crate) fn warning(message: &str) {
     let paint = colours(io::stderr().is_terminal());
-    let line = format!("{}: {message}", paint.warn("warning"));
-    let _ = writeln!(io::stderr().lock(), "{}", beside_results(&line));
+    said(&format!("{}: {message}", paint.warn("warning")));
+}
+
+/// Where diagnostics go: each comes whole.
+struct Diagnostics;
+
+impl io::Write for Diagnostics {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stderr().lock().write_all(heard(&String::from_utf8_lossy(bytes), false).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// Diagnostics for who asks for them: our own requests, then those of the libraries below, too. Without a wish there are
@@ -357,14 +384,14 @@ pub(crate) fn logging(verbose: u8) {
             usual()
         }),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Diagnostics).with_ansi(false).init();
 }
 
 /// A message with a mark before each of its errors: behind the first one, what begins a line after a help, an excerpt of a
 /// file or an empty line.
 fn marked(message: &str, mark: &str) -> String {
     let (mut text, mut ends) = (String::new(), true);
-    for line in text::hidden(message).lines() {
+    for line in text::clean(message).lines() {
         if !text.is_empty() {
             text.push('\n');
         }
@@ -382,19 +409,33 @@ pub(crate) fn error(error: &CliError, globals: &Globals) {
     let tool = Tool::of(globals);
     let help = error.help.as_deref().map(|help| tool.in_text(help));
     if let Some(github) = github::Github::detect(variable, globals.output == Output::Json) {
-        github.failed(&error.message);
+        github.failed(&clean(&error.message));
     }
-    let mut err = io::stderr().lock();
     if globals.output == Output::Json {
         let document = json!({"format": FORMAT, "kind": "error", "code": error.code as u8, "message": error.message, "help": help});
-        let _ = writeln!(err, "{document}");
+        let _ = writeln!(io::stderr().lock(), "{}", heard(&document.to_string(), true));
         return;
     }
     let paint = colours(io::stderr().is_terminal());
     let message = tool.in_text(error.message.trim_end());
     let mut text = marked(&message, &format!("{}: ", paint.bad("error")));
     if let Some(help) = help {
-        text.push_str(&format!("\n  {}: {help}", paint.strong("help")));
+        text.push_str(&format!("\n  {}: {}", paint.strong("help"), clean(&help)));
     }
-    let _ = writeln!(err, "{}", beside_results(&text));
+    said(&text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::marked;
+
+    #[test]
+    fn errors_of_others_do_not_steer_a_terminal() {
+        let message =
+            "production is held by \u{1b}]0;x\u{7}ops\n  \u{1b}[31mmaily.dev/sealed:a41c\u{1b}[0m\n\nnext";
+        assert_eq!(
+            marked(message, "error: "),
+            "error: production is held by ]0;xops\n  (value hidden)\n\nerror: next"
+        );
+    }
 }

@@ -66,6 +66,12 @@ pub(crate) fn plain(text: &str) -> String {
     hidden(&out)
 }
 
+/// The same for a text of several lines.
+pub(crate) fn clean(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(plain).collect();
+    lines.join("\n")
+}
+
 /// What stands for a value of a Secret in plans and on record.
 const SEALED: &str = "maily.dev/sealed:";
 /// What a person reads in its place.

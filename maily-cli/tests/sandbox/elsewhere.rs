@@ -75,9 +75,15 @@ async fn a_fence_that_cannot_be_installed_elsewhere_is_not_on_record_for_there()
         desk.run(&[&["--kubeconfig", "kubeconfig", "env", "bind", "production", "--rebind"], more].concat())
     };
     let file = || std::fs::read_to_string(desk.path().join("maily.yaml")).expect("can be read");
-    let failed = bind(&["--install-fence"]).expect(1).err;
+    // The file was written: that is no failure before any change.
+    let failed = bind(&["--install-fence"]).expect(4).err;
     assert!(failed.contains("the fence of `production`"), "{failed}");
+    assert!(failed.contains(&format!("`production` is bound to {}", server.url())), "{failed}");
+    assert!(failed.contains("its fence is not installed") && failed.contains("` once more"), "{failed}");
     assert!(!file().contains("installed") && !file().contains("first"), "{}", file());
+    // Bound as it was before, nothing has changed.
+    let failed = bind(&["--install-fence"]).expect(1).err;
+    assert!(!failed.contains("is bound to"), "{failed}");
     desk.write("maily.yaml", text);
     let told = bind(&["-q"]).expect(0).err;
     assert!(told.contains("the fence of `production` was that of the former binding"), "{told}");

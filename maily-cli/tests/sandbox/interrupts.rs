@@ -359,3 +359,36 @@ fn who_asks_for_hangups_to_be_ignored_gets_that() {
     }
     assert_eq!(child.wait().expect("ends").code(), Some(0));
 }
+
+/// Between two environments nothing is under way, and the end of the command waits for a reader.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupt_between_two_environments_is_heard_also_where_nobody_reads() {
+    let desk = Desk::with(
+        "maily: 1\nproject: shop\nenvironments:\n  staging: {namespace: shop-staging}\n  production: {namespace: shop}\n\
+         services:\n  api: {manifests: '{env}.yaml'}\n",
+    );
+    desk.write("staging.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: b}\n");
+    desk.write("production.yaml", "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: a}\n");
+    let (_unread, mut full) = std::io::pipe().expect("is made");
+    let size = rustix::pipe::fcntl_setpipe_size(&full, 4096).expect("can be small");
+    full.write_all(&vec![b'.'; size]).expect("is filled");
+    let mut command = desk.command(&["--sandbox", "phased-deploy", "--version", "v1", "--yes"]);
+    let mut child = command.stdout(Stdio::null()).stderr(full).spawn().expect("starts");
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(child.try_wait().expect("can be asked"), None, "its error waits for a reader");
+    interrupt(&child);
+    let start = Instant::now();
+    let code = loop {
+        match child.try_wait().expect("can be asked") {
+            Some(status) => break status.code(),
+            None if start.elapsed() > Duration::from_secs(3) => {
+                child.kill().expect("is killed");
+                child.wait().expect("is gone");
+                panic!("it is not heard");
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    assert_eq!(code, Some(130));
+}

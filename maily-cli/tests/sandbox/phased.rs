@@ -218,3 +218,33 @@ async fn a_staging_that_cannot_be_looked_at_is_gone_past_with_a_reason() {
         assert!(reached.load(Ordering::Relaxed), "{told}");
     }
 }
+
+/// The code says that something does not serve, and the words that the version is there all the same.
+#[test]
+fn a_last_environment_that_was_released_beside_something_idle_is_not_said_to_be_without_the_version() {
+    let desk = Desk::with(
+        "maily: 1
+project: shop
+images: 'registry.example/shop/{service}:{version}'
+environments: {staging: {namespace: shop-staging}, production: {namespace: shop}}
+services:
+  cache: {manifests: '{env}.yaml'}
+  web: {workload: {port: 80}}
+phases: [{name: try, environment: staging, services: all}, {name: all, environment: production, services: all}]
+",
+    );
+    desk.write("staging.yaml", MAP);
+    desk.write(
+        "production.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: cache}\nspec:\n  \
+         selector: {matchLabels: {app: cache}}\n  template:\n    metadata: {labels: {app: cache}}\n    \
+         spec: {containers: [{name: cache, image: 'r.example/cache:1'}]}\n",
+    );
+    phased(&desk, &[]).expect(0);
+    desk.sandbox(&["sandbox", "fault", "add", "crash", "cache@1"]).expect(0);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let told = desk.sandbox(&["phased-deploy", "--version", "v2", "--yes", "-o", "json"]).expect(4).err;
+    let error: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
+    let said = "staging is at v2, production as well, but not all that it left as it was serves";
+    assert_eq!(error["message"], said, "{error}");
+}

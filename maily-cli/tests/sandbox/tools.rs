@@ -369,3 +369,37 @@ fn a_doctor_that_ends_in_failure_says_why_however_quiet_it_has_to_be() {
     let told = run(&desk, &["-q", "doctor", "--role", "--version", "v1"]).expect(1).err;
     assert!(told.contains("helm") && told.contains("failed (exit status: 7)"), "{told}");
 }
+
+/// What a program says is shown, and gives the runner of a job no command.
+#[test]
+fn a_program_gives_the_runner_of_a_job_no_command() {
+    let desk = Desk::with(&services("  api: {helm: {chart: chart}}"));
+    desk.write("chart/Chart.yaml", "name: api\n");
+    let says =
+        ["::stop-commands::x", "  ::error::theirs", "a ##[add-mask]theirs", "\u{1b}]0;title\u{7}"].join("\n");
+    script(&desk, "helm", &format!("cat >&2 <<'END'\nbad chart\n{says}\nEND\nexit 1\n"));
+    let job = |args: &[&str]| {
+        let mut command = with_programs(&desk, args);
+        command.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", desk.path().join("summary.md"));
+        done(command)
+    };
+    let told = job(&["plan", "--version", "v1"]);
+    assert!(told.code != 0 && told.err.contains("theirs"), "{told:?}");
+    for line in told.out.lines().chain(told.err.lines()) {
+        let ours = line.starts_with("::error title=mailyctl::");
+        assert!(ours || !line.trim_start().starts_with("::"), "{line}");
+        assert!(ours || !line.contains("##["), "{line}");
+        assert!(!line.contains('\u{1b}') && !line.contains('\u{7}'), "{line:?}");
+    }
+    assert!(told.out.contains("::error title=mailyctl::"), "{told:?}");
+    // As JSON the error is one document, and nothing else is on standard error.
+    let told = job(&["plan", "--version", "v1", "-o", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&told.err).expect("is one document");
+    assert!(
+        document["message"].as_str().is_some_and(|text| text.contains("a ##[add-mask]theirs")),
+        "{document}"
+    );
+    assert!(!told.err.contains("##[") && told.out.is_empty(), "{told:?}");
+    let summary = std::fs::read_to_string(desk.path().join("summary.md")).expect("is written");
+    assert_eq!(summary.matches("mailyctl failed").count(), 2, "{summary}");
+}

@@ -482,3 +482,48 @@ pub async fn what_does_not_fit_is_invalid_and_untold(place: &Place) {
     let read = place.apply(&wrapped).await;
     assert_eq!(read.at("/data"), Some(&json!({"a": "aHVudGVyMg==", "b": ""})));
 }
+
+/// Of every apply: what cannot change in place is refused, a dry run too.
+pub async fn what_cannot_change_in_place_is_refused(place: &Place) {
+    let object = |kind: (&str, &str), rest: Value| {
+        let mut body = json!({"apiVersion": kind.0, "kind": kind.1,
+            "metadata": {"name": "still", "namespace": place.namespace}});
+        body.as_object_mut().expect("a map").extend(rest.as_object().expect("a map").clone());
+        Object::from_value(body).expect("is an object")
+    };
+    let labels = json!({"app": "still"});
+    let template = json!({"metadata": {"labels": labels},
+        "spec": {"restartPolicy": "Always", "containers": [{"name": "main", "image": "registry.example/still:1"}]}});
+    let set = |policy: &str| {
+        let spec = json!({"replicas": 0, "serviceName": "still", "podManagementPolicy": policy,
+            "selector": {"matchLabels": labels}, "template": template});
+        object(("apps/v1", "StatefulSet"), json!({"spec": spec}))
+    };
+    let job = |completions: u32| {
+        let mut template = template.clone();
+        template["spec"]["restartPolicy"] = json!("Never");
+        let spec = json!({"suspend": true, "completions": completions, "template": template});
+        object(("batch/v1", "Job"), json!({"spec": spec}))
+    };
+    let secret = |of: &str| object(("v1", "Secret"), json!({"type": of, "stringData": {"a": "1"}}));
+    let claim = |mode: &str| {
+        let spec = json!({"accessModes": [mode], "resources": {"requests": {"storage": "1Gi"}}});
+        object(("v1", "PersistentVolumeClaim"), json!({"spec": spec}))
+    };
+    for (before, after) in [
+        (secret("Opaque"), secret("example.com/other")),
+        (set("OrderedReady"), set("Parallel")),
+        (job(1), job(2)),
+        (claim("ReadWriteOnce"), claim("ReadWriteMany")),
+    ] {
+        let live = place.apply(&before).await;
+        for options in [forced(MINE), forced(MINE).dry_run()] {
+            let answer = place.cluster.write(&after, &options).await;
+            let error = answer.expect_err(after.kind());
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        }
+        let now = place.cluster.get(live.key()).await.expect("answers").expect("is there");
+        assert_eq!(now.at("/spec"), live.at("/spec"));
+        assert_eq!(now.at("/type"), live.at("/type"));
+    }
+}

@@ -52,13 +52,21 @@ pub(super) fn fill(object: &mut Object, address: u64) {
 pub(super) fn frozen(old: &Object, new: &Object) -> Option<String> {
     let fields: &[&str] = match new.kind() {
         "Deployment" | "DaemonSet" => &["/spec/selector"],
-        "StatefulSet" => &["/spec/selector", "/spec/serviceName", "/spec/volumeClaimTemplates"],
-        "Job" => &["/spec/template", "/spec/selector"],
+        "StatefulSet" => &[
+            "/spec/selector",
+            "/spec/serviceName",
+            "/spec/volumeClaimTemplates",
+            "/spec/podManagementPolicy",
+        ],
+        "Job" => &["/spec/template", "/spec/selector", "/spec/completionMode", "/spec/completions"],
+        "PersistentVolumeClaim" => &["/spec/accessModes", "/spec/storageClassName", "/spec/selector"],
+        "StorageClass" => &["/provisioner", "/parameters", "/reclaimPolicy", "/volumeBindingMode"],
         "Service" => &["/spec/clusterIP"],
         "RoleBinding" | "ClusterRoleBinding" => &["/roleRef"],
         "Secret" | "ConfigMap" if old.at("/immutable") == Some(&Value::Bool(true)) => {
-            &["/data", "/immutable"]
+            &["/data", "/immutable", "/type"]
         }
+        "Secret" => &["/type"],
         _ => &[],
     };
     // The server has words of its own for each.
@@ -67,7 +75,18 @@ pub(super) fn frozen(old: &Object, new: &Object) -> Option<String> {
         _ => "field is immutable",
     };
     let told = |field: &str| field.trim_start_matches('/').replace('/', ".");
-    let changed = fields.iter().find(|field| old.at(field) != new.at(field));
+    // What stands where nothing is written.
+    let usual = |field: &str| match field {
+        "/spec/podManagementPolicy" => Some("OrderedReady"),
+        "/spec/completionMode" => Some("NonIndexed"),
+        "/reclaimPolicy" => Some("Delete"),
+        "/volumeBindingMode" => Some("Immediate"),
+        _ => None,
+    };
+    let of = |object: &Object, field: &str| {
+        object.at(field).cloned().or_else(|| usual(field).map(|usual| json!(usual)))
+    };
+    let changed = fields.iter().find(|field| of(old, field) != of(new, field));
     changed.map(|field| format!("{}: {}", told(field), said(field)))
 }
 

@@ -492,7 +492,7 @@ async fn together<T>(shop: &Shop, what: impl Future<Output = T>) -> (T, Vec<Vec<
     loop {
         tokio::select! {
             done = &mut what => return (done, seen),
-            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+            () = shop.setup.runtime.sleep(Duration::from_millis(10)) => {}
         }
         let mut tags: Vec<String> = shop.setup.shared.world().of_kind("Pod").into_iter().map(tag).collect();
         tags.sort();
@@ -570,4 +570,19 @@ async fn who_takes_over_amid_a_deletion_waits_for_the_last_pod_as_well() {
         assert_eq!(matches!(outcome, Outcome::Succeeded { .. }), wish == Wish::Resume, "{outcome:?}");
         assert_eq!(seen, [vec!["v1"], vec![], vec![ends]], "{wish:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_of_another_type_is_made_again_for_who_says_so() {
+    let shop = Shop::new(OF_MANIFESTS, 189);
+    let secret = |of: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "type": of, "stringData": {"a": "1"}});
+    shop.write("v1", &[secret("Opaque")]);
+    shop.write("v2", &[secret("example.com/other")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    for depth in [Depth::Read, Depth::DryRun] {
+        let error = refused(&shop, "v2", PlanOptions::default(), depth).await;
+        assert!(error.contains("--allow-replace Secret/key"), "{error}");
+    }
+    let planned = shop.plan_with("v2", allowed("Secret/key"), Depth::DryRun).await.expect("can be planned");
+    assert!(succeeded(&shop.run(planned).await));
 }

@@ -18,7 +18,7 @@ use crate::{
     args::{DoctorCommand, Globals},
     exit::{CliError, Code},
     programs::ToldTools,
-    render::{Paint, Ui},
+    render::{Paint, Ui, clean},
     signals,
     wire::{Wired, Workshop},
 };
@@ -80,9 +80,10 @@ impl Report {
                 "warn" => paint.warn("!"),
                 _ => paint.bad("✗"),
             };
-            text.push_str(&format!("  {mark} {:12} {}\n", finding.what, finding.detail));
+            // Servers and programs have their words in it.
+            text.push_str(&format!("  {mark} {:12} {}\n", finding.what, clean(&finding.detail)));
             if let Some(help) = &finding.help {
-                text.push_str(&format!("    {}: {help}\n", paint.strong("help")));
+                text.push_str(&format!("    {}: {}\n", paint.strong("help"), clean(help)));
             }
         }
         text

@@ -21,6 +21,7 @@ fn immutable(kind: &str) -> &'static [&'static str] {
         "Job" => &["/spec/template", "/spec/selector", "/spec/completionMode"],
         "Service" => &["/spec/clusterIP"],
         "RoleBinding" | "ClusterRoleBinding" => &["/roleRef"],
+        "Secret" => &["/type"],
         "CustomResourceDefinition" => &["/spec/scope", "/spec/names/kind"],
         "StorageClass" => &["/provisioner", "/parameters", "/reclaimPolicy", "/volumeBindingMode"],
         "PersistentVolumeClaim" => {
