@@ -604,7 +604,7 @@ async fn a_404_that_is_not_the_api_servers_is_no_absence() {
     for own in [false, true] {
         let (cluster, _, _) = cluster(move |_| if own { gone() } else { from_between() });
         let read = cluster.get(&key()).await;
-        let deleted = cluster.delete(&key(), &known).await;
+        let deleted = cluster.delete(&key(), &known, Dependents::Follow).await;
         let written = cluster.write(&object, &WriteOptions::merge("test", known.clone())).await;
         let written = written.expect_err("there is none");
         if own {

@@ -246,7 +246,7 @@ async fn an_operator_is_waited_for_whoever_defines_its_kind() {
     shop.make(&definition(1)).await;
     let rest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rest"}});
     shop.write("operator-v1", &[rest.clone(), deployment("operator", &[])]);
-    shop.write("operator-v2", &[rest.clone()]);
+    shop.write("operator-v2", std::slice::from_ref(&rest));
     shop.write("user-v1", &[widget(1), deployment("user", &[])]);
     shop.write("user-v2", &[deployment("user", &[])]);
     assert!(succeeded(&shop.deploy("v1").await));
@@ -256,7 +256,7 @@ async fn an_operator_is_waited_for_whoever_defines_its_kind() {
     assert!(succeeded(&shop.run(planned).await));
 
     let shop = Shop::new(APART, 408);
-    shop.write("operator-v1", &[rest.clone()]);
+    shop.write("operator-v1", std::slice::from_ref(&rest));
     shop.write("operator-v2", &[rest, definition(1), deployment("operator", &[])]);
     shop.write("user-v1", &[deployment("user", &[])]);
     let mut user = deployment("user", &[]);
