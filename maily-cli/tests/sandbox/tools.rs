@@ -324,16 +324,16 @@ fn a_hook_and_a_job_of_another_service_or_a_gate_have_names_of_their_own() {
     let gate =
         "gates: {x: {job: {image: 'e2e:1'}}}\nphases: [{name: p, environment: production, gates: [x]}]";
     let desk = Desk::with(&format!("{}{gate}\n", services("  api: {manifests: m.yaml}")));
-    desk.write("m.yaml", &chart("v1").replace("migrate", "gate-x"));
+    desk.write("m.yaml", &chart("v1").replace("migrate", "gate-p-x"));
     let refused = plan(&desk).expect(2).err;
     assert!(
-        refused.contains("`m.yaml:") && refused.contains("`gate-x` is the Job of gate `x`, too"),
+        refused.contains("`m.yaml:") && refused.contains("`gate-p-x` is the Job of gate `x`, too"),
         "{refused}"
     );
-    let job = "  api: {workload: {port: 80}}\n  gate-x: {before: api, image: 'a:1', job: {command: [up]}}";
+    let job = "  api: {workload: {port: 80}}\n  gate-p-x: {before: api, image: 'a:1', job: {command: [up]}}";
     let desk = Desk::with(&format!("{}{gate}\n", services(job)));
     let refused = plan(&desk).expect(2).err;
-    assert!(refused.contains("`gate-x` is the Job of gate `x`, too"), "{refused}");
+    assert!(refused.contains("`gate-p-x` is the Job of gate `x`, too"), "{refused}");
     assert!(refused.contains("help: give one of them another name"), "{refused}");
 }
 

@@ -24,7 +24,7 @@ use crate::{
         Cluster, ErrorKind, Follow, ListQuery, LogLine, LogOptions, LogStream, ProviderError, RecordStore,
         WatchEvent, WatchStream,
     },
-    run::{Direction, Work},
+    run::{Direction, Step, Work},
     runtime::Runtime,
     steps::job_name,
 };
@@ -135,10 +135,11 @@ async fn find_jobs(records: &dyn RecordStore, name: &str) -> Result<BTreeSet<Str
         let steps = plan.iter().flat_map(|plan| &plan.steps);
         let named: BTreeSet<String> = steps
             .filter_map(|step| match &step.work {
-                Work::Job { job, .. } => Some(job.name()),
+                Work::Job { job, .. } => Some((step, job.name())),
                 _ => None,
             })
-            .filter(|job| *job == name || job.strip_prefix("gate-") == Some(name))
+            .filter(|(step, job)| *job == name || is_gate_of(step, name))
+            .map(|(_, job)| job)
             .flat_map(|job| [Direction::Forward, Direction::Back].map(|way| job_name(job, &run, way)))
             .collect();
         if !named.is_empty() {
@@ -146,6 +147,12 @@ async fn find_jobs(records: &dyn RecordStore, name: &str) -> Result<BTreeSet<Str
         }
     }
     Ok(BTreeSet::new())
+}
+
+/// Whether a step is the gate of this name, with `gate-` before it or not, at the end of whichever phase.
+fn is_gate_of(step: &Step, name: &str) -> bool {
+    let gate = step.id.as_str().rsplit_once("/gate/").map(|(_, gate)| gate);
+    step.is_gate() && (gate == Some(name) || gate.is_some() && gate == name.strip_prefix("gate-"))
 }
 
 /// By which the pods of a Job are found.

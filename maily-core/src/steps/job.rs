@@ -8,7 +8,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    object::{Object, ObjectKey},
+    object::Object,
     provider::Effect,
     rollout::Target,
     run::{Change, Direction, Failure, JOB_FAILED, Operation, Reversibility, RunId, Step, VANISHED, sha256},
@@ -191,13 +191,9 @@ pub(crate) fn job_name(job: &str, run: &RunId, direction: Direction) -> String {
 /// The Job under a name of its own.
 fn change(context: &Context, job: &Object, direction: Direction) -> Change {
     let name = job_name(job.name(), &context.run, direction);
-    let mut body = job.to_value();
-    body["metadata"]["name"] = name.clone().into();
-    // Another name leaves everything else of a well-formed object as it is.
-    let object = Object::from_value(body).unwrap_or_else(|_| job.clone());
-    let key = ObjectKey::new(job.key().kind.clone(), job.namespace(), name);
+    let object = job.clone().called(&name);
     Change {
-        key,
+        key: object.key().clone(),
         operation: Operation::Create,
         before: None,
         desired: Some(object),
