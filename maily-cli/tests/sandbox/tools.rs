@@ -249,6 +249,25 @@ fn hooks_of_a_chart_run_around_its_service() {
     in_order(&resumed, &["done  api job migrate", "done  api rollout", "done  api job warm"]);
 }
 
+/// It is the same service, and has been installed.
+#[test]
+fn a_service_of_another_name_runs_no_hooks_of_a_first_release() {
+    let desk = Desk::with(&services("  api: {helm: {chart: charts/api}}"));
+    program(&desk, "helm", &chart("v1"));
+    let first = run(&desk, &["deploy", "--version", "v1", "--yes"]).expect(0).out;
+    assert!(first.contains("done  api job seed"), "{first}");
+    for (version, name, service) in [
+        ("v2", "front", "  front: {aliases: [api], helm: {chart: charts/api}}"),
+        ("v3", "face", "  face: {helm: {chart: charts/api}}"),
+    ] {
+        desk.write("maily.yaml", &services(service));
+        program(&desk, "helm", &chart(version));
+        let next = run(&desk, &["deploy", "--version", version, "--yes"]).expect(0).out;
+        in_order(&next, &[&format!("done  {name} job migrate"), &format!("done  {name} rollout")]);
+        assert!(!next.contains("job seed"), "is for the first release alone:\n{next}");
+    }
+}
+
 #[test]
 fn hooks_without_a_moment_or_a_service_are_refused_with_their_place() {
     let desk = Desk::with(&services("  api: {manifests: m.yaml}"));
