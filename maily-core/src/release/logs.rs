@@ -93,14 +93,13 @@ pub async fn logs(
         begun: BTreeSet::new(),
         lines: SelectAll::new(),
         lost: Vec::new(),
-        first: true,
     };
     if options.follow == Follow::No {
         for query in &queries {
             let pods = patiently(&*environment.runtime, || cluster.list(query)).await;
             let pods = pods.map_err(EnvironmentError::Provider)?;
             for pod in &pods {
-                reader.begin(pod).await.map_err(EnvironmentError::Provider)?;
+                reader.begin(pod, true).await.map_err(EnvironmentError::Provider)?;
             }
         }
         return Ok(Some(Logs { lines: reader.lines.boxed(), lost: reader.lost }));
@@ -108,7 +107,7 @@ pub async fn logs(
     let mut watches = SelectAll::new();
     for query in &queries {
         let watch = patiently(&*environment.runtime, || cluster.watch(query)).await;
-        watches.push(watch.map_err(EnvironmentError::Provider)?);
+        watches.push(from_the_first(watch.map_err(EnvironmentError::Provider)?));
     }
     Ok(Some(Logs { lines: follow(reader, watches), lost: Vec::new() }))
 }
@@ -202,7 +201,20 @@ fn owner<'o>(object: &'o Object, kind: &str) -> Option<&'o str> {
     of_kind.find_map(|owner| owner.get("name").and_then(Value::as_str))
 }
 
-fn follow(reader: Reader, watches: SelectAll<WatchStream>) -> PodLines {
+/// What a watch tells, and whether it is what was there when it began.
+type Told = (bool, Result<WatchEvent, ProviderError>);
+
+/// Each watch has its own beginning.
+fn from_the_first(watch: WatchStream) -> BoxStream<'static, Told> {
+    let told = watch.scan(true, |first, event| {
+        let began = *first;
+        *first &= !matches!(event, Ok(WatchEvent::Listed { .. }));
+        std::future::ready(Some((began, event)))
+    });
+    told.boxed()
+}
+
+fn follow(reader: Reader, watches: SelectAll<BoxStream<'static, Told>>) -> PodLines {
     stream::unfold((reader, watches), |(mut reader, mut watches)| async move {
         loop {
             let line = async {
@@ -210,7 +222,7 @@ fn follow(reader: Reader, watches: SelectAll<WatchStream>) -> PodLines {
             };
             let event = watches.next();
             futures::pin_mut!(line, event);
-            let event = match futures::future::select(line, event).await {
+            let (first, event) = match futures::future::select(line, event).await {
                 futures::future::Either::Left((Some(line), _)) => return Some((line, (reader, watches))),
                 // All streams have ended: new ones come with the next pod.
                 futures::future::Either::Left((None, _)) => continue,
@@ -223,11 +235,10 @@ fn follow(reader: Reader, watches: SelectAll<WatchStream>) -> PodLines {
                 Err(error) => return Some((Err(error), (reader, watches))),
             };
             for pod in &pods {
-                if let Err(error) = reader.begin(pod).await {
+                if let Err(error) = reader.begin(pod, first).await {
                     return Some((Err(error), (reader, watches)));
                 }
             }
-            reader.first = false;
         }
     })
     .boxed()
@@ -261,7 +272,6 @@ struct Reader {
     begun: BTreeSet<(String, String, i64)>,
     lines: SelectAll<PodLines>,
     lost: Vec<String>,
-    first: bool,
 }
 
 impl Reader {
@@ -288,8 +298,9 @@ impl Reader {
         Ok(of.is_some_and(|name| self.owners.contains(&Owner::CronJob(name))))
     }
 
-    /// Begins to read every container of a pod that has something to say and is not read yet.
-    async fn begin(&mut self, pod: &Object) -> Result<(), ProviderError> {
+    /// Begins to read every container of a pod that has something to say and is not read yet. What was not there from
+    /// the first is read from its start.
+    async fn begin(&mut self, pod: &Object, first: bool) -> Result<(), ProviderError> {
         if !self.is_wanted(pod).await? {
             return Ok(());
         }
@@ -309,8 +320,7 @@ impl Reader {
                 continue;
             }
             let mut options = LogOptions { container: Some(container.to_owned()), ..self.options.clone() };
-            if !self.first {
-                // What began while we looked on is read from its start.
+            if !first {
                 (options.since, options.tail) = (None, None);
             }
             let opened = match options.follow {
