@@ -277,3 +277,18 @@ fn more_time_is_named_where_it_can_be_given() {
     let told = deploy("", "web", 3);
     assert!(told.contains("`--timeout` gives it more time"), "{told}");
 }
+
+/// It runs on under the name that it was released by.
+#[test]
+fn a_service_of_a_new_name_that_was_not_deployed_since_is_removed_under_its_old_one() {
+    let desk = Desk::with(TWO);
+    desk.sandbox(&["deploy", "--env", "staging", "--version", "v1", "--yes"]).expect(0);
+    desk.write("maily.yaml", &TWO.replace("  worker: {", "  labourer: {aliases: [worker], "));
+    let told =
+        desk.sandbox(&["remove", "--env", "staging", "--components", "labourer", "--dry-run"]).expect(0).out;
+    assert!(told.contains("Deployment worker"), "{told}");
+    desk.sandbox(&["remove", "--env", "staging", "--components", "labourer", "--yes"]).expect(0);
+    let status = desk.sandbox(&["status", "--env", "staging", "-o", "json"]).expect(0).json();
+    let services = status["services"].as_array().expect("is a list");
+    assert!(services.iter().all(|service| service["name"] != "worker"), "{status:#}");
+}
