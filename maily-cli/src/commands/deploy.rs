@@ -209,21 +209,28 @@ pub(super) async fn remove(ui: &Ui, globals: &Globals, args: &RemoveCommand) -> 
     .await
 }
 
-/// Components of the release in force, which the file may not know any more; none for all.
+/// Components of the release in force, which the file may not know any more, or by another name; none for all.
 fn released(wired: &Wired, seen: &session::Seen, names: &[String]) -> Result<Option<Vec<String>>, CliError> {
     if names.len() == 1 && names[0] == "all" {
         return Ok(None);
     }
     let on_record =
         |name: &String| seen.base.as_ref().is_some_and(|base| base.head.versions.contains_key(name));
+    let project = &wired.resolved.project;
     let mut found = Vec::new();
     for name in names {
         if on_record(name) {
             found.push(name.clone());
-        } else {
-            let known = wired.resolved.project.find_components(std::slice::from_ref(name));
-            let known = known.map_err(|error| CliError::usage(error.to_string()).help(error.help()))?;
-            found.extend(known.iter().map(ToString::to_string));
+            continue;
+        }
+        let known = project.find_components(std::slice::from_ref(name));
+        let known = known.map_err(|error| CliError::usage(error.to_string()).help(error.help()))?;
+        for name in known {
+            let now = name.to_string();
+            let mut aliases = project.services.get(&name).into_iter().flat_map(|service| &service.aliases);
+            // One that was renamed and not deployed since runs under the name that it was released by.
+            let before = aliases.find(|alias| !on_record(&now) && on_record(alias));
+            found.push(before.cloned().unwrap_or(now));
         }
     }
     Ok(Some(found))

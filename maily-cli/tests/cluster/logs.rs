@@ -48,7 +48,7 @@ async fn logs_of_jobs_and_cron_jobs_are_read() {
         told.lines().map(|line| line.split(' ').next().expect("has a pod").to_owned()).collect()
     };
     for (name, begin) in
-        [("migrate", "migrate-"), ("smoke", "gate-smoke-"), ("api", "api-"), ("alone", "alone")]
+        [("migrate", "migrate-"), ("smoke", "gate-all-smoke-"), ("api", "api-"), ("alone", "alone")]
     {
         let told = pods(name, &[]);
         assert!(told.len() == 1 && told[0].starts_with(begin), "{name}: {told:?}");

@@ -246,3 +246,49 @@ fn a_filter_of_diagnostics_that_cannot_be_read_is_told() {
     command.env("MAILY_LOG", "maily=warn");
     assert_eq!(crate::desk::done(command).expect(0).err, "");
 }
+
+/// `--timeout` gives a step with a time of its own none, nor one whose plan stands already.
+#[test]
+fn more_time_is_named_where_it_can_be_given() {
+    let file = |more: &str| {
+        format!(
+            "maily: 1\nproject: shop\nimages: 'registry.example/{{service}}:{{version}}'\nenvironments:\n  \
+             production: {{namespace: shop}}\nservices:\n  web: {{workload: {{port: 80}}}}\n{more}"
+        )
+    };
+    let deploy = |more: &str, fault: &str, code: i32| {
+        let desk = Desk::with(&file(more));
+        desk.sandbox(&["sandbox", "fault", "add", "never-ready", fault]).expect(0);
+        let deploy = ["deploy", "--env", "production", "--version", "v1", "--timeout", "2s", "--yes"];
+        let told = desk.sandbox(&deploy).expect(code);
+        format!("{}{}", told.out, told.err)
+    };
+    let gate = "phases: [{name: all, environment: production, gates: [web]}]\n\
+        gates: {web: {job: {image: 'registry.example/web:e2e', timeout: 2s}}}\n";
+    let told = deploy(gate, "web@e2e", 3);
+    assert!(told.contains("the `timeout` of gate `web` gives it more time"), "{told}");
+    assert!(!told.contains("`--timeout`"), "{told}");
+    let job = "  schema: {before: web, job: {command: [up], timeout: 2s}}\n";
+    for job in [job.to_owned(), job.replace(", timeout: 2s", "")] {
+        let told = deploy(&job, "schema", 4);
+        assert!(told.contains("resume --env production` waits once more"), "{told}");
+        assert!(!told.contains("`--timeout`"), "{told}");
+    }
+    let told = deploy("", "web", 3);
+    assert!(told.contains("`--timeout` gives it more time"), "{told}");
+}
+
+/// It runs on under the name that it was released by.
+#[test]
+fn a_service_of_a_new_name_that_was_not_deployed_since_is_removed_under_its_old_one() {
+    let desk = Desk::with(TWO);
+    desk.sandbox(&["deploy", "--env", "staging", "--version", "v1", "--yes"]).expect(0);
+    desk.write("maily.yaml", &TWO.replace("  worker: {", "  labourer: {aliases: [worker], "));
+    let told =
+        desk.sandbox(&["remove", "--env", "staging", "--components", "labourer", "--dry-run"]).expect(0).out;
+    assert!(told.contains("Deployment worker"), "{told}");
+    desk.sandbox(&["remove", "--env", "staging", "--components", "labourer", "--yes"]).expect(0);
+    let status = desk.sandbox(&["status", "--env", "staging", "-o", "json"]).expect(0).json();
+    let services = status["services"].as_array().expect("is a list");
+    assert!(services.iter().all(|service| service["name"] != "worker"), "{status:#}");
+}

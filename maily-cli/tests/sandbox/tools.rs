@@ -249,6 +249,25 @@ fn hooks_of_a_chart_run_around_its_service() {
     in_order(&resumed, &["done  api job migrate", "done  api rollout", "done  api job warm"]);
 }
 
+/// It is the same service, and has been installed.
+#[test]
+fn a_service_of_another_name_runs_no_hooks_of_a_first_release() {
+    let desk = Desk::with(&services("  api: {helm: {chart: charts/api}}"));
+    program(&desk, "helm", &chart("v1"));
+    let first = run(&desk, &["deploy", "--version", "v1", "--yes"]).expect(0).out;
+    assert!(first.contains("done  api job seed"), "{first}");
+    for (version, name, service) in [
+        ("v2", "front", "  front: {aliases: [api], helm: {chart: charts/api}}"),
+        ("v3", "face", "  face: {helm: {chart: charts/api}}"),
+    ] {
+        desk.write("maily.yaml", &services(service));
+        program(&desk, "helm", &chart(version));
+        let next = run(&desk, &["deploy", "--version", version, "--yes"]).expect(0).out;
+        in_order(&next, &[&format!("done  {name} job migrate"), &format!("done  {name} rollout")]);
+        assert!(!next.contains("job seed"), "is for the first release alone:\n{next}");
+    }
+}
+
 #[test]
 fn hooks_without_a_moment_or_a_service_are_refused_with_their_place() {
     let desk = Desk::with(&services("  api: {manifests: m.yaml}"));
@@ -324,16 +343,16 @@ fn a_hook_and_a_job_of_another_service_or_a_gate_have_names_of_their_own() {
     let gate =
         "gates: {x: {job: {image: 'e2e:1'}}}\nphases: [{name: p, environment: production, gates: [x]}]";
     let desk = Desk::with(&format!("{}{gate}\n", services("  api: {manifests: m.yaml}")));
-    desk.write("m.yaml", &chart("v1").replace("migrate", "gate-x"));
+    desk.write("m.yaml", &chart("v1").replace("migrate", "gate-p-x"));
     let refused = plan(&desk).expect(2).err;
     assert!(
-        refused.contains("`m.yaml:") && refused.contains("`gate-x` is the Job of gate `x`, too"),
+        refused.contains("`m.yaml:") && refused.contains("`gate-p-x` is the Job of gate `x`, too"),
         "{refused}"
     );
-    let job = "  api: {workload: {port: 80}}\n  gate-x: {before: api, image: 'a:1', job: {command: [up]}}";
+    let job = "  api: {workload: {port: 80}}\n  gate-p-x: {before: api, image: 'a:1', job: {command: [up]}}";
     let desk = Desk::with(&format!("{}{gate}\n", services(job)));
     let refused = plan(&desk).expect(2).err;
-    assert!(refused.contains("`gate-x` is the Job of gate `x`, too"), "{refused}");
+    assert!(refused.contains("`gate-p-x` is the Job of gate `x`, too"), "{refused}");
     assert!(refused.contains("help: give one of them another name"), "{refused}");
 }
 

@@ -27,6 +27,7 @@ pub use names::{
 pub(crate) use place::Part;
 pub(crate) use placeholder::expand_words;
 pub use placeholder::{Placeholders, expand};
+pub(crate) use project::gate_job;
 pub use project::{
     Approval, Bundle, ChartValue, ClusterBinding, Environment, Fencing, Gate, GateLook, HelmChart, LoadError,
     Phase, Project, Retention, Selection,

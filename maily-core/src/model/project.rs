@@ -201,10 +201,17 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// What its Job is called, where it has one: no job of the file may be called the same.
-    pub(crate) fn job_name(&self) -> Option<String> {
-        matches!(self.look, GateLook::Job(_)).then(|| format!("gate-{}", self.name))
+    /// What its Jobs are called, where it has any, one in each of these phases: no job of the file may be called the same.
+    pub(crate) fn job_names(&self, phases: &[Phase]) -> Vec<String> {
+        let is_job = matches!(self.look, GateLook::Job(_));
+        let looked_at = phases.iter().filter(|phase| is_job && phase.gates.contains(&self.name));
+        looked_at.map(|phase| gate_job(&phase.name, &self.name)).collect()
     }
+}
+
+/// What the Job of a gate at the end of a phase is called: one gate may stand in several phases of a run.
+pub(crate) fn gate_job(phase: &str, gate: &str) -> String {
+    format!("gate-{phase}-{gate}")
 }
 
 /// How a gate looks.

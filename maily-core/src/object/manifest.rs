@@ -181,6 +181,14 @@ impl Object {
         self.set_meta("labels", key, value);
     }
 
+    /// The same under another name.
+    #[must_use]
+    pub fn called(mut self, name: &str) -> Self {
+        Arc::make_mut(&mut self.key).name = name.to_owned();
+        self.metadata().insert("name".into(), name.into());
+        self
+    }
+
     /// Moves the object into a namespace.
     pub fn set_namespace(&mut self, namespace: &str) {
         Arc::make_mut(&mut self.key).namespace = Some(namespace.to_owned());

@@ -46,7 +46,7 @@ pub fn deploy(
     let Rendered { mut services, mut shared, mut notes, hooks, .. } = rendered;
     let objects = services.values_mut().flat_map(|service| &mut service.objects);
     share_with(base, objects.chain(&mut shared));
-    add_hooks(&mut services, hooks, base);
+    add_hooks(&mut services, hooks, resolved, base);
     services.retain(|name, _| planned.contains(name));
     let only = (!complete).then(|| planned.iter().cloned().collect());
     let mut left_out = Vec::new();
@@ -95,11 +95,12 @@ pub(super) fn share_with<'a>(base: Option<&Release>, objects: impl Iterator<Item
 fn add_hooks(
     services: &mut IndexMap<String, WantedService>,
     hooks: BTreeMap<String, Vec<HookJob>>,
+    resolved: &Resolved,
     base: Option<&Release>,
 ) {
     for (name, jobs) in hooks {
-        let first = base.is_none_or(|base| !base.head.versions.contains_key(&name));
         let Some(service) = services.get_mut(&name) else { continue };
+        let first = base.is_none_or(|base| !was_released(resolved, base, &name, &service.objects));
         for HookJob { spec, side, occasion } in jobs {
             match (occasion, side) {
                 (Occasion::Install, _) if !first => {}
@@ -109,6 +110,15 @@ fn add_hooks(
             }
         }
     }
+}
+
+/// Whether a release has a service, be it under another name: one of its aliases, or that of its workloads.
+fn was_released(resolved: &Resolved, base: &Release, name: &str, objects: &[Object]) -> bool {
+    let known = resolved.services.get(name);
+    let aliases = known.into_iter().flat_map(|service| &service.aliases).map(String::as_str);
+    let mut workloads = objects.iter().map(Object::key).filter(|key| key.kind.keeps_pods());
+    std::iter::once(name).chain(aliases).any(|name| base.head.versions.contains_key(name))
+        || workloads.any(|key| base.objects.contains_key(key))
 }
 
 /// Services that own objects of a release.

@@ -24,7 +24,7 @@ use crate::{
         Cluster, ErrorKind, Follow, ListQuery, LogLine, LogOptions, LogStream, ProviderError, RecordStore,
         WatchEvent, WatchStream,
     },
-    run::{Direction, Work},
+    run::{Direction, Step, Work},
     runtime::Runtime,
     steps::job_name,
 };
@@ -93,14 +93,13 @@ pub async fn logs(
         begun: BTreeSet::new(),
         lines: SelectAll::new(),
         lost: Vec::new(),
-        first: true,
     };
     if options.follow == Follow::No {
         for query in &queries {
             let pods = patiently(&*environment.runtime, || cluster.list(query)).await;
             let pods = pods.map_err(EnvironmentError::Provider)?;
             for pod in &pods {
-                reader.begin(pod).await.map_err(EnvironmentError::Provider)?;
+                reader.begin(pod, true).await.map_err(EnvironmentError::Provider)?;
             }
         }
         return Ok(Some(Logs { lines: reader.lines.boxed(), lost: reader.lost }));
@@ -108,7 +107,7 @@ pub async fn logs(
     let mut watches = SelectAll::new();
     for query in &queries {
         let watch = patiently(&*environment.runtime, || cluster.watch(query)).await;
-        watches.push(watch.map_err(EnvironmentError::Provider)?);
+        watches.push(from_the_first(watch.map_err(EnvironmentError::Provider)?));
     }
     Ok(Some(Logs { lines: follow(reader, watches), lost: Vec::new() }))
 }
@@ -135,10 +134,11 @@ async fn find_jobs(records: &dyn RecordStore, name: &str) -> Result<BTreeSet<Str
         let steps = plan.iter().flat_map(|plan| &plan.steps);
         let named: BTreeSet<String> = steps
             .filter_map(|step| match &step.work {
-                Work::Job { job, .. } => Some(job.name()),
+                Work::Job { job, .. } => Some((step, job.name())),
                 _ => None,
             })
-            .filter(|job| *job == name || job.strip_prefix("gate-") == Some(name))
+            .filter(|(step, job)| *job == name || is_gate_of(step, name))
+            .map(|(_, job)| job)
             .flat_map(|job| [Direction::Forward, Direction::Back].map(|way| job_name(job, &run, way)))
             .collect();
         if !named.is_empty() {
@@ -146,6 +146,12 @@ async fn find_jobs(records: &dyn RecordStore, name: &str) -> Result<BTreeSet<Str
         }
     }
     Ok(BTreeSet::new())
+}
+
+/// Whether a step is the gate of this name, with `gate-` before it or not, at the end of whichever phase.
+fn is_gate_of(step: &Step, name: &str) -> bool {
+    let gate = step.id.as_str().rsplit_once("/gate/").map(|(_, gate)| gate);
+    step.is_gate() && (gate == Some(name) || gate.is_some() && gate == name.strip_prefix("gate-"))
 }
 
 /// By which the pods of a Job are found.
@@ -195,7 +201,20 @@ fn owner<'o>(object: &'o Object, kind: &str) -> Option<&'o str> {
     of_kind.find_map(|owner| owner.get("name").and_then(Value::as_str))
 }
 
-fn follow(reader: Reader, watches: SelectAll<WatchStream>) -> PodLines {
+/// What a watch tells, and whether it is what was there when it began.
+type Told = (bool, Result<WatchEvent, ProviderError>);
+
+/// Each watch has its own beginning.
+fn from_the_first(watch: WatchStream) -> BoxStream<'static, Told> {
+    let told = watch.scan(true, |first, event| {
+        let began = *first;
+        *first &= !matches!(event, Ok(WatchEvent::Listed { .. }));
+        std::future::ready(Some((began, event)))
+    });
+    told.boxed()
+}
+
+fn follow(reader: Reader, watches: SelectAll<BoxStream<'static, Told>>) -> PodLines {
     stream::unfold((reader, watches), |(mut reader, mut watches)| async move {
         loop {
             let line = async {
@@ -203,7 +222,7 @@ fn follow(reader: Reader, watches: SelectAll<WatchStream>) -> PodLines {
             };
             let event = watches.next();
             futures::pin_mut!(line, event);
-            let event = match futures::future::select(line, event).await {
+            let (first, event) = match futures::future::select(line, event).await {
                 futures::future::Either::Left((Some(line), _)) => return Some((line, (reader, watches))),
                 // All streams have ended: new ones come with the next pod.
                 futures::future::Either::Left((None, _)) => continue,
@@ -216,11 +235,10 @@ fn follow(reader: Reader, watches: SelectAll<WatchStream>) -> PodLines {
                 Err(error) => return Some((Err(error), (reader, watches))),
             };
             for pod in &pods {
-                if let Err(error) = reader.begin(pod).await {
+                if let Err(error) = reader.begin(pod, first).await {
                     return Some((Err(error), (reader, watches)));
                 }
             }
-            reader.first = false;
         }
     })
     .boxed()
@@ -254,7 +272,6 @@ struct Reader {
     begun: BTreeSet<(String, String, i64)>,
     lines: SelectAll<PodLines>,
     lost: Vec<String>,
-    first: bool,
 }
 
 impl Reader {
@@ -281,8 +298,9 @@ impl Reader {
         Ok(of.is_some_and(|name| self.owners.contains(&Owner::CronJob(name))))
     }
 
-    /// Begins to read every container of a pod that has something to say and is not read yet.
-    async fn begin(&mut self, pod: &Object) -> Result<(), ProviderError> {
+    /// Begins to read every container of a pod that has something to say and is not read yet. What was not there from
+    /// the first is read from its start.
+    async fn begin(&mut self, pod: &Object, first: bool) -> Result<(), ProviderError> {
         if !self.is_wanted(pod).await? {
             return Ok(());
         }
@@ -302,8 +320,7 @@ impl Reader {
                 continue;
             }
             let mut options = LogOptions { container: Some(container.to_owned()), ..self.options.clone() };
-            if !self.first {
-                // What began while we looked on is read from its start.
+            if !first {
                 (options.since, options.tail) = (None, None);
             }
             let opened = match options.follow {

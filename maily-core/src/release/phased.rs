@@ -139,10 +139,11 @@ pub fn past_staging(project: &Project, parts: &[Part]) -> Result<BTreeSet<Servic
         if &*part.environment == STAGING {
             missed.retain(|name| !brought.contains(name));
         } else {
-            released.extend(brought);
+            // What the parts bring to staging later comes too late.
+            released.extend(brought.intersection(&missed).cloned());
         }
     }
-    Ok(released.intersection(&missed).cloned().collect())
+    Ok(released)
 }
 
 /// Services that phases of an environment release; those of all its phases where none are named. A job is part of its
@@ -250,6 +251,21 @@ phases:
         assert!(past(None, None).is_empty());
         assert_eq!(past(Some(2), None), ["api", "web"]);
         assert_eq!(past(Some(2), Some(2)), ["web"]);
+    }
+
+    #[test]
+    fn what_comes_to_staging_later_is_missed_there() {
+        let text = PROJECT.replace(
+            "  - {name: try, environment: staging, services: [api, web]}\n  \
+             - {name: rest, environment: production, services: non-critical}\n",
+            "  - {name: try-api, environment: staging, services: [api]}\n  \
+             - {name: rest, environment: production, services: non-critical}\n  \
+             - {name: try-web, environment: staging, services: [web]}\n",
+        );
+        let project = Project::parse(&text, "maily.yaml").expect("is a project");
+        let parts = parts(&project, &PhaseChoice::default()).unwrap();
+        let past = past_staging(&project, &parts).unwrap();
+        assert_eq!(past.iter().map(|name| &**name).collect::<Vec<_>>(), ["web"]);
     }
 
     #[test]

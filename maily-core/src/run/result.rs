@@ -24,6 +24,8 @@ pub struct Begun {
     pub back: Option<Timestamp>,
     /// A person was told that nobody knows how it ended, and goes on with the way back.
     pub told: bool,
+    /// It begins anew after a failure that is on record: whoever goes on was told.
+    pub anew: bool,
 }
 
 /// What a step left behind.

@@ -8,7 +8,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    object::{Object, ObjectKey},
+    object::Object,
     provider::Effect,
     rollout::Target,
     run::{Change, Direction, Failure, JOB_FAILED, Operation, Reversibility, RunId, Step, VANISHED, sha256},
@@ -72,22 +72,23 @@ async fn settled(
     let mut writer = Writer::new(context, step, Direction::Back, deadline, past);
     let Some(live) = writer.find(&change.key).await? else { return ran(context, step, job, past).await };
     let Some(target) = Target::pin(&live) else { return Ok(Forward::Ended) };
+    let mut ended = false;
     // One that is being deleted may have pods still.
     if !live.is_suspended() && !live.is_terminating() {
         let follower = context.watcher.follow(target);
         match wait(context, step, Direction::Back, &follower, deadline).await {
             Err(Trouble::Halted) => return Err(Trouble::Halted),
-            Ok(()) => return Ok(Forward::Ended),
-            // A migration that failed half-way is what the other Job is for.
-            Err(Trouble::Failed(failure)) if failure.cause == JOB_FAILED => return Ok(Forward::Ended),
-            // It had its time twice, cannot begin for now, is being deleted, or nobody may watch it.
-            Err(Trouble::Failed(_)) => {}
+            Ok(()) => ended = true,
+            // A migration that failed half-way is what the other Job is for. Otherwise it had its time twice, cannot begin
+            // for now, is being deleted, or nobody may watch it.
+            Err(Trouble::Failed(failure)) => ended = failure.cause == JOB_FAILED,
         }
     }
-    // What takes it back must not run beside it; and whoever finds it deleted could not tell that it ever ran.
+    // What takes it back must not run beside it; and whoever finds it deleted could not tell that it ever ran. One that
+    // has ended stays as it is, but up to Kubernetes 1.30 it may have failed before its pods have ended.
     let limit = context.runtime.now() + ENDING;
     Writer::new(context, step, Direction::Back, limit, past).suspend_job(&change).await?;
-    Ok(Forward::Suspended)
+    Ok(if ended { Forward::Ended } else { Forward::Suspended })
 }
 
 /// Whether a forward Job that is not there ever ran. Jobs go some time after their end, and people delete them.
@@ -148,8 +149,18 @@ pub(super) async fn run(
             if gone && writer.find(&change.key).await?.is_none() {
                 return Err(vanished(&change).into());
             }
-            // What failed in a former process was mended since, and a gate looks anew: it runs again.
-            writer.clear_ended(&change, step.is_gate()).await?;
+            // A gate looks anew, and what failed on record runs again: its cause was mended since. What failed and
+            // nobody saw it is told first, as by a process that had lived.
+            let runs_again: &[&str] = match (step.is_gate(), context.begun(&step.id).anew) {
+                (true, _) => &["Failed", "Complete"],
+                (false, true) => &["Failed"],
+                (false, false) => &[],
+            };
+            writer.clear_ended(&change, runs_again).await?;
+            // Whoever deleted it may have left its pods.
+            if !step.is_gate() && writer.find(&change.key).await?.is_none() {
+                writer.until_no_pod_runs(&change).await?;
+            }
         }
         let Some(written) = writer.put(&change).await? else { return Ok(()) };
         let Some(target) = Target::pin(&written) else { return Ok(()) };
@@ -193,13 +204,9 @@ pub(crate) fn job_name(job: &str, run: &RunId, direction: Direction) -> String {
 /// The Job under a name of its own.
 fn change(context: &Context, job: &Object, direction: Direction) -> Change {
     let name = job_name(job.name(), &context.run, direction);
-    let mut body = job.to_value();
-    body["metadata"]["name"] = name.clone().into();
-    // Another name leaves everything else of a well-formed object as it is.
-    let object = Object::from_value(body).unwrap_or_else(|_| job.clone());
-    let key = ObjectKey::new(job.key().kind.clone(), job.namespace(), name);
+    let object = job.clone().called(&name);
     Change {
-        key,
+        key: object.key().clone(),
         operation: Operation::Create,
         before: None,
         desired: Some(object),

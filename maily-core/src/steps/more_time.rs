@@ -1,7 +1,28 @@
 //! What helps where the time of a rollout was up: more of it, or something else.
 
-use super::watcher::Unready;
-use crate::{object::ObjectKey, run::Direction};
+use super::{context::Context, watcher::Unready};
+use crate::{
+    object::ObjectKey,
+    run::{Direction, Step, Work},
+};
+
+/// How a step gets more time. One that has its own in the project file gets no other, nor one whose plan can be given up
+/// no more.
+pub(super) fn more_time(context: &Context, step: &Step) -> String {
+    if context.is_past_return() {
+        return format!("`mailyctl resume --env {}` waits once more", context.environment);
+    }
+    match &step.work {
+        Work::Job { job, .. }
+            if job.int("/spec/activeDeadlineSeconds") == i64::try_from(step.timeout_s).ok() =>
+        {
+            let name = step.id.as_str().rsplit('/').next().unwrap_or_default();
+            let what = if step.is_gate() { "gate" } else { "job" };
+            format!("the `timeout` of {what} `{name}` gives it more time")
+        }
+        _ => "`--timeout` gives it more time".to_owned(),
+    }
+}
 
 /// What to look at where the time was up, and how there is more where that may help. On the way back nobody gives any.
 pub(super) fn what_helps(
@@ -9,6 +30,7 @@ pub(super) fn what_helps(
     target: &ObjectKey,
     unready: Option<&Unready>,
     direction: Direction,
+    time: &str,
 ) -> String {
     let pod = unready.map_or(target, |unready| &unready.pod);
     let namespace = pod.namespace_option();
@@ -29,7 +51,6 @@ pub(super) fn what_helps(
     if why.contains("exceeded quota") {
         return "raise the quota, or take away what is not needed".to_owned();
     }
-    let time = "`--timeout` gives it more time";
     match (unready.and_then(|unready| unready.log.as_ref()), direction) {
         // It runs, so that it says itself what keeps it.
         (Some((container, false)), direction) => {
@@ -53,7 +74,8 @@ mod tests {
     fn told(why: &str, log: Option<(String, bool)>, direction: Direction) -> String {
         let set = ObjectKey::new(ObjectKind::new("apps/v1", "StatefulSet"), Some("shop"), "db");
         let pod = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("shop"), "db-0");
-        what_helps(why, &set, Some(&Unready { pod, since: None, log }), direction)
+        let time = "`--timeout` gives it more time";
+        what_helps(why, &set, Some(&Unready { pod, since: None, log }), direction, time)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     context::{Context, End, Past, Trouble},
     evidence,
     grace::longest_grace,
-    more_time::what_helps,
+    more_time::{more_time, what_helps},
     presence::Presence,
     waited::Waited,
     watcher::{Follower, Unready},
@@ -343,9 +343,11 @@ pub(super) async fn wait(
                 format!("{} is not ready after {given} s: {ready} of {desired} ready; {why}", key.short());
             let unready = follower.unready();
             let seen = unready.as_ref().map_or(key, |unready| &unready.pod);
-            let mut failure = Failure::new("deadline", message)
-                .with_object(seen.to_string())
-                .with_hint(hint.unwrap_or_else(|| what_helps(&why, key, unready.as_ref(), direction)));
+            let mut failure = Failure::new("deadline", message).with_object(seen.to_string()).with_hint(
+                hint.unwrap_or_else(|| {
+                    what_helps(&why, key, unready.as_ref(), direction, &more_time(context, step))
+                }),
+            );
             if let Some(Unready { pod, since, log }) = &unready {
                 failure.evidence_at = *since;
                 // Before the step goes back: then the pod goes, and its log with it.

@@ -224,7 +224,7 @@ impl World {
     }
 
     /// A controller writes down a status; nothing happens where it says what stands there.
-    pub(super) fn report_status(&mut self, key: &ObjectKey, status: Value) {
+    pub fn report_status(&mut self, key: &ObjectKey, status: Value) {
         if self.get(key).is_some_and(|object| object.body().get("status") != Some(&status)) {
             self.report(key, |body| {
                 body.insert("status".into(), status);

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::setup::{Setup, fault, succeeded};
 
-const MIGRATED: &str = "
+pub(crate) const MIGRATED: &str = "
 maily: 1
 project: shop
 images: 'registry.example/shop/{service}:{version}'
@@ -25,7 +25,7 @@ services:
   schema: {before: api, job: {image: 'registry.example/shop/schema:{version}', command: [up], undo: [down]}}
 ";
 
-const ONE_WAY: &str = "
+pub(crate) const ONE_WAY: &str = "
 maily: 1
 project: shop
 images: 'registry.example/shop/{service}:{version}'
@@ -53,7 +53,7 @@ services:
 const WEEKEND: Duration = Duration::from_secs(60 * 3_600);
 
 /// Whether a Job has been completed, by name.
-fn jobs(setup: &Setup) -> Vec<(String, bool)> {
+pub(crate) fn jobs(setup: &Setup) -> Vec<(String, bool)> {
     let complete = |job: &Object| job.items("/status/conditions").iter().any(|c| c["type"] == "Complete");
     setup
         .shared
@@ -64,12 +64,12 @@ fn jobs(setup: &Setup) -> Vec<(String, bool)> {
         .collect()
 }
 
-fn undone(setup: &Setup) -> bool {
+pub(crate) fn undone(setup: &Setup) -> bool {
     jobs(setup).iter().any(|(name, complete)| name.ends_with("-undo") && *complete)
 }
 
 /// What the controller of their TTL does, or a person who tidies up.
-fn clear_away(setup: &Setup) {
+pub(crate) fn clear_away(setup: &Setup) {
     let keys: Vec<_> = setup.shared.world().of_kind("Job").iter().map(|job| job.key().clone()).collect();
     for key in keys {
         setup.shared.world().delete(&key, &Precondition::Any).expect("is deleted");
@@ -78,7 +78,7 @@ fn clear_away(setup: &Setup) {
 }
 
 /// v1 is in force, and the process that brings v2 dies after a while.
-async fn dies(project: &'static str, seed: u64, trouble: &str, after_s: u64) -> Setup {
+pub(crate) async fn dies(project: &'static str, seed: u64, trouble: &str, after_s: u64) -> Setup {
     let setup = Setup::of(project, seed);
     assert!(succeeded(&setup.deploy("v1").await));
     clear_away(&setup);
@@ -88,19 +88,19 @@ async fn dies(project: &'static str, seed: u64, trouble: &str, after_s: u64) -> 
     setup
 }
 
-async fn take_over(setup: &Setup, wish: Wish) -> RunEnd {
+pub(crate) async fn take_over(setup: &Setup, wish: Wish) -> RunEnd {
     let end = setup.environment().take_over(None, wish, &setup.options("another")).await;
     end.expect("runs").expect("there is a run")
 }
 
 /// The cause for which a person is asked, and what he is told to do.
-fn asked(end: &RunEnd) -> (&str, String) {
+pub(crate) fn asked(end: &RunEnd) -> (&str, String) {
     let RunEnd::Stuck { items, .. } = end else { panic!("{end:?}") };
     let [item] = &items[..] else { panic!("{items:?}") };
     (&item.why.cause, format!("{}; {:?}; {}", item.why.message, item.why.hint, item.remedy))
 }
 
-fn went_back(end: &RunEnd) -> bool {
+pub(crate) fn went_back(end: &RunEnd) -> bool {
     matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. })
 }
 

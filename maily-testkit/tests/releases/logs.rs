@@ -431,6 +431,36 @@ async fn a_selector_of_expressions_finds_its_pods_and_no_others() {
     assert_eq!(told.keys().collect::<Vec<_>>(), ["back", "store-0"]);
 }
 
+/// Each is found by a watch of its own.
+#[tokio::test(start_paused = true)]
+async fn of_every_workload_that_is_followed_only_the_end_is_told() {
+    let setup = Setup::new(325);
+    let environment = setup.environment();
+    let mut wanted = setup.wanted("v1").await;
+    let set = |name: &str| {
+        let template = json!({"metadata": {"labels": {"app": name}}, "spec": pods(name, "Always")});
+        let selector = json!({"matchLabels": {"app": name}});
+        let spec = json!({"replicas": 1, "selector": selector, "template": template});
+        object("apps/v1", "StatefulSet", name, spec)
+    };
+    wanted.services["worker"].objects = vec![set("back"), set("front")];
+    let head = environment.head().await.expect("can be read");
+    let options = PlanOptions::default();
+    let planned = environment.plan(&wanted, head, None, &options, Depth::Read, Storage::Lasting).await;
+    let end = environment.run(planned.expect("can be planned"), &setup.options("tester")).await;
+    assert!(succeeded(&end.expect("runs")));
+    for name in ["back-0", "front-0"] {
+        let key = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("shop"), name);
+        setup.shared.world().say(&key, &format!("last of {name}"));
+    }
+    let options = LogOptions { follow: Follow::Yes, tail: Some(1), ..LogOptions::default() };
+    let lines = release::logs(&environment, "worker", &options).await.expect("can be read");
+    let lines: Vec<_> = lines.expect("has pods").lines.take(2).collect().await;
+    let texts = lines.into_iter().map(|line| line.expect("is read").line.text);
+    let texts: std::collections::BTreeSet<String> = texts.collect();
+    assert_eq!(texts.into_iter().collect::<Vec<_>>(), ["last of back-0", "last of front-0"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_log_that_travels_with_a_failure_is_cut() {
     let mut setup = Setup::new(77);

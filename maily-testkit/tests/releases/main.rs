@@ -10,6 +10,7 @@ mod configuration;
 mod defined;
 mod dry_runs;
 mod empty;
+mod failed_jobs;
 mod fence;
 mod force;
 mod frontend;

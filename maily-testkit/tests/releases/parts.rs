@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use maily_core::{
-    engine::{Depth, EnvironmentError, Planned, RunEnd, Storage, Wish, planner::PlanOptions},
+    engine::{Depth, EnvironmentError, Outcome, Planned, RunEnd, Storage, Wish, planner::PlanOptions},
     object::{Object, ObjectKey},
     release::{DeployScope, RollbackTo, deploy},
     runtime::within,
@@ -127,6 +127,40 @@ async fn a_phase_in_which_only_shared_objects_change_has_its_gates() {
     assert!(succeeded(&carry_out(&setup, planned).await));
     let planned = plan(&setup, "v1", None, &["one", "two"]).await.expect("can be planned");
     assert!(planned.plan.is_empty(), "nothing changes, and nothing looks");
+}
+
+/// Each phase is looked at by a Job of its own: that the first one passed says nothing of what came later.
+#[tokio::test(start_paused = true)]
+async fn a_gate_of_two_phases_looks_at_the_end_of_each() {
+    const TWICE: &str = "services: [web]}\n";
+    let project = GATED.replace(TWICE, "services: [web], gates: [smoke]}\n");
+    let setup = Setup::of(Box::leak(project.into_boxed_str()), 318);
+    let planned = plan(&setup, "v1", None, &[]).await.expect("can be planned");
+    let gates = planned.plan.steps.iter().filter(|step| step.is_gate()).count();
+    assert_eq!(gates, 2);
+    assert!(succeeded(&carry_out(&setup, planned).await));
+    let looked = |version: &str| {
+        let image = json!(format!("registry.example/shop/smoke:{version}"));
+        let is_of = |job: &&Object| job.at("/spec/template/spec/containers/0/image") == Some(&image);
+        setup.shared.world().of_kind("Job").into_iter().filter(is_of).count()
+    };
+    assert_eq!(looked("v1"), 2);
+    let planned = plan(&setup, "v2", None, &[]).await.expect("can be planned");
+    let breaks = async {
+        let serves = |version: &str| {
+            let image = json!(format!("registry.example/shop/web:{version}"));
+            let world = setup.shared.world();
+            let web = world.of_kind("Deployment").into_iter().find(|object| object.name() == "web");
+            web.is_some_and(|web| web.at("/spec/template/spec/containers/0/image") == Some(&image))
+        };
+        while !serves("v2") {
+            setup.runtime.sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(looked("v2"), 1, "the first phase has passed");
+        setup.shared.world().faults.push(fault("crash smoke@v2"));
+    };
+    let (end, ()) = futures::future::join(carry_out(&setup, planned), breaks).await;
+    assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
 }
 
 const MANIFESTS: &str = "

@@ -154,6 +154,27 @@ async fn two_steps_of_one_name_are_no_plan() {
     assert!(said.contains("production/api/job/migrate") && said.contains("twice"), "{said}");
 }
 
+/// The second would find the first one's done.
+#[tokio::test(start_paused = true)]
+async fn two_jobs_of_one_name_are_no_plan() {
+    let setup = Setup::new(319);
+    let environment = setup.environment();
+    let mut wanted = setup.wanted("v1").await;
+    let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate", "namespace": "shop"},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "r.example/a:1"}]}}}});
+    let job = Object::from_value(body).expect("is an object");
+    let spec = JobSpec { name: "migrate".into(), job, undo: None, timeout_s: None };
+    wanted.services.get_mut("api").expect("is there").before.push(spec.clone());
+    wanted.services.get_mut("worker").expect("is there").before.push(spec);
+    let head = environment.head().await.expect("can be read");
+    let options = PlanOptions::default();
+    let planned = environment.plan(&wanted, head, None, &options, Depth::Read, Storage::Lasting).await;
+    let Err(EnvironmentError::Problems(problems, _)) = planned else { panic!("{planned:?}") };
+    let said = problems.to_string();
+    let parts = ["production/api/job/migrate", "production/worker/job/migrate", "Job shop/migrate"];
+    assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+}
+
 /// Two steps would write it, and nothing says in which order.
 #[tokio::test(start_paused = true)]
 pub(crate) async fn an_object_of_two_services_is_no_plan() {

@@ -89,6 +89,7 @@ impl Executor {
             let (step, at) = (id.clone(), self.context.runtime.wall());
             self.push(JournalEvent::StepApplied { step, result: state.result.clone(), at });
         }
+        self.context.note_past_return(self.state.past_return());
         if past == Past::Unknown {
             self.context.has_begun(&id, begun);
         }

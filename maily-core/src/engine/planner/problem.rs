@@ -172,6 +172,16 @@ pub enum PlanProblem {
         /// The name.
         id: StepId,
     },
+    /// Two steps would have one Job: the second would find the first one's done.
+    #[error("steps {first} and {second} would both have {key}")]
+    SameJob {
+        /// The Job.
+        key: ObjectKey,
+        /// A step.
+        first: StepId,
+        /// A later one.
+        second: StepId,
+    },
     /// Needs form a circle.
     #[error("needs form a cycle: {path}")]
     Cycle {
@@ -319,6 +329,7 @@ impl PlanProblem {
                 format!("release `{by}` first, with `--components {by}`; else move it to an earlier phase")
             }
             Self::SameStep { .. } => "give one of the jobs behind it another name".to_owned(),
+            Self::SameJob { .. } => "give one of the jobs, or of the gates and phases, another name".to_owned(),
             Self::Cycle { path } if path.contains(DEFINES) => {
                 "drop one of the needs, or keep the definition in a service of its own".to_owned()
             }

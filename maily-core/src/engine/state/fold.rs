@@ -32,6 +32,7 @@ impl RunState {
                     // Whoever goes on although nobody knows how it ended begins anew.
                     let anew = matches!(&state.progress, Progress::Failed(why) if why.cause == VANISHED);
                     state.begun.forward = state.begun.forward.filter(|_| !anew).or(Some(*at));
+                    state.begun.anew = matches!(state.progress, Progress::Failed(_));
                     state.progress = Progress::Started;
                     state.again = false;
                     state.may_have_effect = true;
@@ -77,6 +78,7 @@ impl RunState {
             }
             JournalEvent::UndoStarted { step, at } => self.set(step, |state| {
                 state.begun.back = state.begun.back.or(*at);
+                state.begun.anew = matches!(state.progress, Progress::UndoFailed(..));
                 state.progress = Progress::Undoing;
                 state.again = false;
             }),
@@ -115,6 +117,8 @@ impl RunState {
     fn try_again(&mut self) {
         for state in self.steps.values_mut() {
             state.again |= matches!(state.progress, Progress::Failed(_) | Progress::UndoFailed(..));
+            // How far a former process came with it is not known.
+            state.begun.anew = false;
         }
         let failed = std::mem::take(&mut self.failed);
         self.candidates.extend(failed);

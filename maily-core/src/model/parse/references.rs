@@ -200,7 +200,7 @@ fn neighbours(scope: &Scope<'_>, service: &Service, node: &Node, errors: &Errors
 
 /// A run tells its Jobs apart by their names.
 fn of_gates(scope: &Scope<'_>, name: &ServiceName, service: &Service, node: &Node, errors: &Errors<'_>) {
-    let same = |gate: &&Gate| gate.job_name().as_deref() == Some(&**name);
+    let same = |gate: &&Gate| gate.job_names(&scope.project.phases).iter().any(|job| *job == **name);
     let gate = scope.project.gates.values().find(same);
     if let (Source::Job(_), Some(gate)) = (&service.source, gate) {
         let message = format!("`{name}` is the Job of gate `{}`, too", gate.name);

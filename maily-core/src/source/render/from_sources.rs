@@ -277,10 +277,11 @@ impl Rendering<'_> {
             let what = format!("`{}` is a job of the file, too", job.name);
             (job.name.to_string(), (what, "give the job of the file another name"))
         });
-        let gates = resolved.project.gates.values().filter_map(|gate| {
-            let name = gate.job_name()?;
-            let what = format!("`{name}` is the Job of gate `{}`, too", gate.name);
-            Some((name, (what, "give the gate another name")))
+        let gates = resolved.project.gates.values().flat_map(|gate| {
+            gate.job_names(&resolved.phases).into_iter().map(|name| {
+                let what = format!("`{name}` is the Job of gate `{}`, too", gate.name);
+                (name, (what, "give the gate another name"))
+            })
         });
         let known: BTreeMap<String, (String, &str)> = jobs.chain(gates).collect();
         let hooks: Vec<Object> =

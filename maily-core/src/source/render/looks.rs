@@ -56,8 +56,9 @@ impl Rendering<'_> {
             let look = match look {
                 GateLook::Job(job) => {
                     let job = JobSource { timeout: *timeout, ..(**job).clone() };
-                    let job_name = gate.job_name().unwrap_or_default();
-                    self.job(Part::Gate(name), &job_name, &job, None).map(|spec| Look::Job(spec.job))
+                    // Each phase gives it its own name.
+                    let job = self.job(Part::Gate(name), &format!("gate-{name}"), &job, None);
+                    job.map(|spec| Look::Job(spec.job))
                 }
                 GateLook::Check(Check::Command(argv)) => Some(Look::Probe(self.command(argv, None))),
                 GateLook::Check(Check::Http { url, expect }) => {

@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -96,6 +96,8 @@ pub(crate) struct Context {
     pub(crate) base: Option<ReleaseId>,
     /// The plan is to bring back what was.
     is_rollback: bool,
+    /// A step that cannot be undone has begun.
+    past_return: AtomicBool,
     pub(crate) watcher: Watcher,
     pub(crate) requests: Semaphore,
     halt: Mutex<Halt>,
@@ -158,6 +160,7 @@ impl Context {
             namespace: plan.namespace.clone(),
             base: plan.base,
             is_rollback: matches!(plan.goal, Goal::Rollback { .. }),
+            past_return: AtomicBool::new(false),
             watcher,
             requests: Semaphore::new(PARALLEL),
             halt: Mutex::new(Halt::Go),
@@ -200,6 +203,16 @@ impl Context {
     /// Whether what is taken away has been found wanting: nobody waits for it.
     pub(crate) fn goes_back(&self, direction: Direction) -> bool {
         self.is_rollback || direction == Direction::Back
+    }
+
+    /// Whether the run cannot turn any more.
+    pub(crate) fn is_past_return(&self) -> bool {
+        self.past_return.load(Ordering::Relaxed)
+    }
+
+    /// Keeps whether the run cannot turn any more.
+    pub(crate) fn note_past_return(&self, is: bool) {
+        self.past_return.store(is, Ordering::Relaxed);
     }
 
     /// Writes on an object whose it is.

@@ -100,12 +100,10 @@ impl Writer<'_> {
         }
     }
 
-    /// Deletes this run's own Job of a former process if it has failed, or however it has ended, so that it can run
-    /// again.
-    pub(crate) async fn clear_ended(&mut self, change: &Change, however: bool) -> Result<(), Trouble> {
+    /// Deletes this run's own Job of a former process if it has ended in one of these ways, so that it can run again.
+    pub(crate) async fn clear_ended(&mut self, change: &Change, ended: &[&str]) -> Result<(), Trouble> {
         loop {
             let Some(live) = self.look(change, false).await? else { return Ok(()) };
-            let ended: &[&str] = if however { &["Failed", "Complete"] } else { &["Failed"] };
             if live.is_terminating() {
                 return self.wait_gone(change, &live).await;
             }
@@ -155,7 +153,7 @@ impl Writer<'_> {
     }
 
     /// Waits until no pod of a Job runs. One that has ended stays with a Job that is not deleted.
-    async fn until_no_pod_runs(&mut self, change: &Change) -> Result<(), Trouble> {
+    pub(crate) async fn until_no_pod_runs(&mut self, change: &Change) -> Result<(), Trouble> {
         let kind = ObjectKind::new("v1", "Pod");
         let query =
             ListQuery::new(kind, change.key.namespace.as_deref()).label("job-name", change.key.name.clone());

@@ -18,7 +18,7 @@ use crate::{
         Change, Goal, Kept, Left, Note, PLAN_FORMAT, Plan, Reversibility, SERVICE, Sealer, Step, StepId,
         Work, belongs_to, history::Release,
     },
-    model::TIMEOUT,
+    model::{TIMEOUT, gate_job},
     object::{Object, ObjectKey},
     planted::{Defect, is_planted},
 };
@@ -170,11 +170,17 @@ fn suspended(change: &Change) -> Option<Note> {
     Some(Note { topic: "suspended".into(), text })
 }
 
-/// Two steps of one name would be one in a journal.
+/// Two steps of one name would be one in a journal, and two Jobs of one name one in a run.
 fn one_name(steps: &[Step]) -> impl Iterator<Item = PlanProblem> {
-    let mut seen = BTreeSet::new();
-    let twice = steps.iter().filter(move |step| !seen.insert(&step.id));
-    twice.map(|step| PlanProblem::SameStep { id: step.id.clone() })
+    let (mut seen, mut jobs) = (BTreeSet::new(), BTreeMap::new());
+    steps.iter().filter_map(move |step| {
+        if !seen.insert(&step.id) {
+            return Some(PlanProblem::SameStep { id: step.id.clone() });
+        }
+        let Work::Job { job, .. } = &step.work else { return None };
+        let first = jobs.insert(job.key(), &step.id)?.clone();
+        Some(PlanProblem::SameJob { key: job.key().clone(), first, second: step.id.clone() })
+    })
 }
 
 fn twice(wanted: &Wanted) -> Vec<PlanProblem> {
@@ -279,7 +285,10 @@ impl Order<'_> {
                     (Work::Check { probe: probe.clone(), gate: true }, Reversibility::NoEffect)
                 }
                 // A gate's Job only looks; there is nothing to undo.
-                Look::Job(job) => (Work::Job { job: job.clone(), undo: None }, Reversibility::NoEffect),
+                Look::Job(job) => {
+                    let job = job.clone().called(&gate_job(&phase.name, name));
+                    (Work::Job { job, undo: None }, Reversibility::NoEffect)
+                }
             };
             self.add(Step {
                 id,
