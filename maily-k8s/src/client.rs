@@ -11,13 +11,16 @@ use std::{
 
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use kube::{Config, client::Body};
-use maily_core::runtime::{Runtime, within};
+use maily_core::runtime::{Moment, Runtime, within};
 
 use crate::{
     connect,
     plugin::Asked,
     transport::{self, Connected},
 };
+
+/// So long after a failed connection a server may not know yet who may what.
+const STARTS: Duration = Duration::from_secs(15);
 
 /// The renewal of the client of this number.
 type Renewal = (u64, Asked<Connected>);
@@ -31,6 +34,8 @@ pub(crate) struct Client {
     config: Option<Arc<Config>>,
     renewing: Arc<Mutex<Option<Renewal>>>,
     server: Arc<str>,
+    /// When a connection failed last.
+    away: Arc<Mutex<Option<Moment>>>,
 }
 
 /// Why there is no answer.
@@ -59,7 +64,21 @@ impl Client {
             config: config.filter(renews).map(Arc::new),
             renewing: Arc::default(),
             server: server.into(),
+            away: Arc::default(),
         }
+    }
+
+    /// A connection could not be made, or broke off.
+    pub(crate) fn was_away(&self, now: Moment) {
+        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Whether a server may just have started: it listens before it knows who may what. RBAC is judged by lists that it
+    /// still reads, and a login that comes from an OIDC issuer before that issuer was asked, so that for some seconds it
+    /// answers 403 and 401 to people who may all that they ask for.
+    pub(crate) fn may_have_started(&self, now: Moment) -> bool {
+        let away = *self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.is_some_and(|away| now.since(away) < STARTS)
     }
 
     /// Host and port of the server; empty where somebody else made the client.

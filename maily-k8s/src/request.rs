@@ -8,7 +8,7 @@ use kube::client::Body;
 use maily_core::{
     object::ObjectKey,
     planted::{Defect, is_planted},
-    provider::{ApiResource, ErrorKind, ProviderError},
+    provider::{ApiResource, Effect, ErrorKind, ProviderError},
     runtime::{Runtime, within},
 };
 use serde_json::Value;
@@ -144,9 +144,26 @@ impl Wire {
         left: Duration,
         limit: Duration,
     ) -> Result<Answer, ProviderError> {
-        within(&*self.runtime, left, read(about, response))
-            .await
-            .unwrap_or_else(|| Err(late(about, self.client.server(), limit)))
+        let (parts, body) = response.into_parts();
+        let body = within(&*self.runtime, left, body.collect()).await;
+        let body = body.ok_or_else(|| late(about, self.client.server(), limit))?;
+        let body = body.map_err(|error| {
+            self.client.was_away(self.runtime.now());
+            let message = "the answer broke off";
+            ProviderError::new(ErrorKind::Unavailable, PROVIDER, about.operation, about.resource, message)
+                .with_source(error)
+        })?;
+        let body = body.to_bytes();
+        if parts.status.is_success() {
+            return Ok(Answer { headers: parts.headers, body });
+        }
+        let after =
+            parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let error = refused(about, parts.status, after.map(Duration::from_secs), &body);
+        if is_of_rights(&error) && self.client.may_have_started(self.runtime.now()) {
+            return Err(not_yet(about, &error));
+        }
+        Err(error)
     }
 
     async fn send(
@@ -190,27 +207,36 @@ impl Wire {
         }
         answer.map_err(|why| match why {
             Unanswered::Late => late(about, self.client.server(), limit),
-            Unanswered::Failed(error) => failed(about, self.client.server(), error),
+            Unanswered::Failed(error) => {
+                let error = failed(about, self.client.server(), error);
+                // Credentials that could not be got are no word about the server.
+                if error.kind() == ErrorKind::Unavailable {
+                    self.client.was_away(self.runtime.now());
+                }
+                error
+            }
         })
     }
 }
 
-async fn read(about: About<'_>, response: Response<Body>) -> Result<Answer, ProviderError> {
-    let (parts, body) = response.into_parts();
-    let body = body
-        .collect()
-        .await
-        .map_err(|error| {
-            let message = "the answer broke off";
-            ProviderError::new(ErrorKind::Unavailable, PROVIDER, about.operation, about.resource, message)
-                .with_source(error)
-        })?
-        .to_bytes();
-    if parts.status.is_success() {
-        return Ok(Answer { headers: parts.headers, body });
+/// Whether the server knows no such person, or no such right; what policies and webhooks decide is decided.
+fn is_of_rights(error: &ProviderError) -> bool {
+    let decided = ["denied the request", "admission webhook", "denied request"];
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unauthenticated)
+        && !decided.iter().any(|words| error.message().contains(words))
+}
+
+/// A refusal by a server that may have started a moment ago: it is asked again.
+fn not_yet(about: About<'_>, error: &ProviderError) -> ProviderError {
+    let message = format!("{} (the API server was away a moment ago)", error.message());
+    let again =
+        ProviderError::new(ErrorKind::Unavailable, PROVIDER, about.operation, about.resource, message)
+            .with_effect(Effect::None)
+            .with_retry_after(Duration::from_secs(1));
+    match error.hint() {
+        Some(hint) => again.with_hint(hint),
+        None => again,
     }
-    let after = parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    Err(refused(about, parts.status, after.map(Duration::from_secs), &body))
 }
 
 /// Path of a kind, such as `/apis/apps/v1/namespaces/a/deployments`.

@@ -209,7 +209,11 @@ impl Watching {
                     }
                 }
                 // The end, a broken connection, or silence: half a line is worth nothing.
-                Some(Some(Err(_)) | None) | None => return None,
+                Some(Some(Err(_))) => {
+                    self.inner.wire.client.was_away(self.inner.wire.runtime.now());
+                    return None;
+                }
+                Some(None) | None => return None,
             }
         }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use kube::client::Body;
@@ -22,7 +22,7 @@ use maily_k8s::KubeCluster;
 use maily_testkit::sim::SimRuntime;
 use serde_json::{Value, json};
 
-type Answer = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+type Answer = UnsyncBoxBody<Bytes, std::io::Error>;
 type Asked = Arc<Mutex<Vec<String>>>;
 
 /// Longer than anything may take.
@@ -39,6 +39,10 @@ enum Reply {
     Pieces(u16, String, usize),
     /// Nothing, ever.
     Silence,
+    /// Nobody listens.
+    Down,
+    /// The beginning of a body, and then the end of the connection.
+    Torn(&'static str),
 }
 
 /// A cluster whose server answers by a script; discovery is answered by itself.
@@ -46,6 +50,10 @@ fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeClust
     let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Answer>>();
     let asked: Asked = Arc::default();
     let told = Arc::clone(&asked);
+    let frame = |bytes: &[u8]| {
+        let frame = Full::new(Bytes::copy_from_slice(bytes)).frame().now_or_never().flatten();
+        frame.expect("has a frame").map_err(|never| -> std::io::Error { match never {} })
+    };
     tokio::spawn(async move {
         let mut kept = Vec::new();
         while let Some((request, answer)) = handle.next_request().await {
@@ -63,19 +71,22 @@ fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeClust
                     answer.send_response(respond(200, text));
                 }
                 Reply::Begun(text) => {
-                    let first = Full::new(Bytes::from(text)).frame().await.expect("has a frame");
-                    let frames = futures::stream::iter([first]).chain(futures::stream::pending());
+                    let frames =
+                        futures::stream::iter([frame(text.as_bytes())]).chain(futures::stream::pending());
                     answer.send_response(Response::new(StreamBody::new(frames).boxed_unsync()));
                 }
                 Reply::Pieces(status, text, size) => {
-                    let mut frames = Vec::new();
-                    for piece in text.as_bytes().chunks(size) {
-                        frames.extend(Full::new(Bytes::copy_from_slice(piece)).frame().await);
-                    }
-                    let body = StreamBody::new(futures::stream::iter(frames)).boxed_unsync();
+                    let pieces: Vec<_> = text.as_bytes().chunks(size).map(frame).collect();
+                    let body = StreamBody::new(futures::stream::iter(pieces)).boxed_unsync();
                     answer.send_response(Response::builder().status(status).body(body).expect("a response"));
                 }
                 Reply::Silence => kept.push(answer),
+                Reply::Down => answer.send_error(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)),
+                Reply::Torn(text) => {
+                    let end = Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+                    let frames = futures::stream::iter([frame(text.as_bytes()), end]);
+                    answer.send_response(Response::new(StreamBody::new(frames).boxed_unsync()));
+                }
             }
         }
     });
@@ -85,7 +96,7 @@ fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeClust
 }
 
 fn respond(status: u16, body: String) -> Response<Answer> {
-    let body = Full::new(Bytes::from(body)).boxed_unsync();
+    let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
     Response::builder().status(status).body(body).expect("is a response")
 }
 
@@ -343,6 +354,102 @@ async fn a_log_is_asked_for_as_its_options_say() {
         let asked = asked.lock().expect("is not poisoned").clone();
         assert_eq!(asked, [format!("/api/v1/namespaces/n/pods/a/log{wanted}")]);
     }
+}
+
+/// What a server that starts says to people who may all they ask for, until it has read who may what.
+fn not_yet() -> [Reply; 2] {
+    [
+        status(
+            403,
+            "Forbidden",
+            "configmaps \"a\" is forbidden: User \"ci\" cannot patch resource \"configmaps\" in API group \"\" in the namespace \"n\"",
+        ),
+        status(401, "Unauthorized", "Unauthorized"),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_away_a_moment_ago_refuses_nobody_for_good() {
+    for answer in not_yet() {
+        let mut later = Some(answer);
+        let mut turn = 0;
+        let (cluster, ..) = cluster(move |_| {
+            turn += 1;
+            match turn {
+                1 => list("5", Vec::new()),
+                2 => Reply::Down,
+                3 => later.take().expect("once"),
+                4 => Reply::Lines(vec![json!({"type": "ADDED", "object": map("b", "7")})]),
+                _ => Reply::Silence,
+            }
+        });
+        let mut watch = cluster.watch(&query()).await.expect("opens");
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            told.push(match watch.next().await.expect("goes on").expect("is no end") {
+                WatchEvent::Listed { .. } => "listed",
+                WatchEvent::Applied(_) => "applied",
+                WatchEvent::Deleted(_) => "deleted",
+                WatchEvent::Interrupted(_) => "interrupted",
+            });
+        }
+        assert_eq!(told, ["listed", "interrupted", "interrupted", "applied"]);
+    }
+    // Whatever its last sign of life was: an answer that broke off, or a watch.
+    for gone in [Reply::Down, Reply::Torn("{\"kind\":")] {
+        let (mut gone, mut answers) = (Some(gone), not_yet().into_iter());
+        let (cluster, _, runtime) = cluster(move |_| {
+            gone.take()
+                .or_else(|| answers.next())
+                .unwrap_or_else(|| not_yet().into_iter().next().expect("two"))
+        });
+        let object = Object::from_value(map("a", "")).expect("is an object");
+        let options = WriteOptions::apply("maily", Precondition::Any);
+        let error = cluster.write(&object, &options).await.expect_err("is away");
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::Unknown));
+        for _ in not_yet() {
+            let error = cluster.write(&object, &options).await.expect_err("has read nothing yet");
+            assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::None), "{error}");
+            assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
+        }
+        // A right that is still missing later is missing.
+        runtime.sleep(Duration::from_secs(16)).await;
+        let error = cluster.write(&object, &options).await.expect_err("is refused");
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_watched_a_server_that_went_away_is_not_refused_for_good_either() {
+    let mut turn = 0;
+    let (cluster, ..) = cluster(move |_| {
+        turn += 1;
+        match turn {
+            1 => list("5", Vec::new()),
+            2 => Reply::Torn("{"),
+            3 => not_yet().into_iter().next().expect("two"),
+            _ => Reply::Lines(vec![json!({"type": "ADDED", "object": map("b", "7")})]),
+        }
+    });
+    let mut watch = cluster.watch(&query()).await.expect("opens");
+    watch.next().await.expect("begins").expect("is listed");
+    let event = watch.next().await.expect("goes on").expect("is no end");
+    assert!(matches!(event, WatchEvent::Interrupted(_)), "{event:?}");
+}
+
+/// What a policy or a webhook decides is decided.
+#[tokio::test(start_paused = true)]
+async fn what_a_webhook_refuses_is_refused_beside_an_outage_as_well() {
+    let mut gone = Some(Reply::Down);
+    let (cluster, ..) = cluster(move |_| {
+        let denied = "admission webhook \"guard.example\" denied the request: no";
+        gone.take().unwrap_or_else(|| status(403, "Forbidden", denied))
+    });
+    let object = Object::from_value(map("a", "")).expect("is an object");
+    let options = WriteOptions::apply("maily", Precondition::Any);
+    cluster.write(&object, &options).await.expect_err("is away");
+    let error = cluster.write(&object, &options).await.expect_err("is refused");
+    assert!(!error.is_transient(), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
