@@ -125,12 +125,17 @@ impl Wire {
     }
 
     /// Opens a stream: the deadline holds for its beginning.
-    pub(crate) async fn open(&self, about: About<'_>, uri: &str) -> Result<Response<Body>, ProviderError> {
-        let (response, left) = self.send(about, Method::GET, uri, None, JSON, CALL).await?;
+    pub(crate) async fn open(
+        &self,
+        about: About<'_>,
+        uri: &str,
+        limit: Duration,
+    ) -> Result<Response<Body>, ProviderError> {
+        let (response, left) = self.send(about, Method::GET, uri, None, JSON, limit).await?;
         if response.status().is_success() {
             return Ok(response);
         }
-        match self.read(about, response, left, CALL).await {
+        match self.read(about, response, left.min(CALL), limit).await {
             Ok(_) => Err(garbled(about, "the answer is no stream")),
             Err(error) => Err(error),
         }

@@ -18,7 +18,7 @@ use crate::{
     cluster::{Inner, list_all, object, of_interest, selector},
     error::{About, PROVIDER},
     json,
-    request::{JSON, collection, query_value},
+    request::{CALL, JSON, collection, query_value},
 };
 
 /// The server closes a watch after this long; taking it up again costs one request.
@@ -186,7 +186,7 @@ impl Watching {
             SPAN.as_secs(),
             selector(&self.query),
         );
-        let response = self.inner.wire.open(about, &uri).await?;
+        let response = self.inner.wire.open(about, &uri, CALL).await?;
         self.body = Some((response.into_body(), BytesMut::new()));
         (self.opened, self.quiet) = (self.inner.wire.runtime.now(), true);
         Ok(())

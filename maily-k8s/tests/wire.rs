@@ -50,6 +50,7 @@ fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeClust
     let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Answer>>();
     let asked: Asked = Arc::default();
     let told = Arc::clone(&asked);
+    let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(1));
     let frame = |bytes: &[u8]| {
         let frame = Full::new(Bytes::copy_from_slice(bytes)).frame().now_or_never().flatten();
         frame.expect("has a frame").map_err(|never| -> std::io::Error { match never {} })
@@ -90,7 +91,6 @@ fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeClust
             }
         }
     });
-    let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(1));
     let client = kube::Client::new(service, "default");
     (KubeCluster::with_client(client, Arc::clone(&runtime)), asked, runtime)
 }
@@ -336,23 +336,41 @@ async fn a_log_is_asked_for_as_its_options_say() {
         container: Some("side car".to_owned()),
         follow: Follow::Yes,
         since: Some(Duration::from_millis(90_500)),
+        since_time: None,
         tail: Some(7),
         previous: true,
         bytes: Some(9),
     };
     let at_least = LogOptions { since: Some(Duration::from_millis(1)), ..LogOptions::default() };
+    let from = LogOptions { since_time: "2026-01-01T00:00:07.9Z".parse().ok(), ..LogOptions::default() };
     for (options, wanted) in [
         (
             all,
             "?timestamps=true&follow=true&previous=true&container=side%20car&sinceSeconds=90&tailLines=7&limitBytes=9",
         ),
         (at_least, "?timestamps=true&sinceSeconds=1"),
+        (from, "?timestamps=true&sinceTime=2026-01-01T00%3A00%3A07Z"),
         (LogOptions::default(), "?timestamps=true"),
     ] {
         let (cluster, asked, _) = cluster(|_| Reply::Lines(Vec::new()));
         drop(cluster.logs(&pod, &options).await.expect("opens"));
         let asked = asked.lock().expect("is not poisoned").clone();
         assert_eq!(asked, [format!("/api/v1/namespaces/n/pods/a/log{wanted}")]);
+    }
+}
+
+/// The node sends nothing, no headers either, before the first line.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_is_followed_may_begin_late() {
+    let pod = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("n"), "a");
+    for (follow, limit) in [(Follow::No, 20), (Follow::Yes, 900)] {
+        let (cluster, _, runtime) = cluster(|_| Reply::Silence);
+        let start = runtime.now();
+        let options = LogOptions { follow, ..LogOptions::default() };
+        let opened = within(&*runtime, HOUR, cluster.logs(&pod, &options)).await.expect("is given up once");
+        assert_eq!(opened.err().expect("is given up").kind(), ErrorKind::DeadlineExceeded);
+        let waited = runtime.now().since(start).as_secs();
+        assert!(waited > limit / 2 && waited < limit, "{waited} s");
     }
 }
 

@@ -11,6 +11,7 @@ mod defined;
 mod dry_runs;
 mod empty;
 mod fence;
+mod followed;
 mod force;
 mod frontend;
 mod hand;
