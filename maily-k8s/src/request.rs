@@ -14,7 +14,7 @@ use maily_core::{
 use serde_json::Value;
 
 use crate::{
-    client::{Client, Unanswered},
+    client::{Client, Login, Unanswered},
     error::{About, PROVIDER, failed, garbled, late, refused},
     json,
 };
@@ -194,12 +194,12 @@ impl Wire {
             request.body(body)
         };
         let began = self.runtime.now();
-        let mut answer = self.client.send(&*self.runtime, at_most(limit), &request).await;
+        let mut answer = self.client.send(&*self.runtime, at_most(limit), Login::Renewed, &request).await;
         // Of all that sends, the engine alone asks again (T13).
         let mut hidden = if is_planted(Defect::LoadHidden) { 15 } else { 0 };
         while hidden > 0 && answer.as_ref().is_ok_and(|(answer, _)| is_busy(answer.status())) {
             hidden -= 1;
-            answer = self.client.send(&*self.runtime, at_most(limit), &request).await;
+            answer = self.client.send(&*self.runtime, at_most(limit), Login::Renewed, &request).await;
         }
         let ms = u64::try_from(self.runtime.now().since(began).as_millis()).unwrap_or(u64::MAX);
         // A query may hold what a person wrote into the address of a check.
@@ -265,8 +265,9 @@ pub(crate) fn item(
     if resource.namespaced && key.namespace.is_none() {
         return Err(garbled(about, "the kind lives in namespaces and none is given"));
     }
-    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
-    if !plain(&key.name) || !key.namespace.as_deref().is_none_or(plain) || key.name.starts_with("..") {
+    // What Kubernetes takes as a part of a path: names of RBAC are those of people.
+    let fits = |text: &str| !matches!(text, "" | "." | "..") && !text.contains(['/', '%']);
+    if !fits(&key.name) || !key.namespace.as_deref().is_none_or(fits) {
         let message = "the name has characters that no name may have";
         return Err(ProviderError::new(
             ErrorKind::Invalid,
@@ -276,7 +277,8 @@ pub(crate) fn item(
             message,
         ));
     }
-    Ok(format!("{}/{}", collection(resource, key.namespace.as_deref()), key.name))
+    let namespace = key.namespace.as_deref().map(path_part);
+    Ok(format!("{}/{}", collection(resource, namespace.as_deref()), path_part(&key.name)))
 }
 
 /// Path of a group and version.
@@ -286,9 +288,18 @@ pub(crate) fn group_path(api_version: &str) -> String {
 
 /// Text as a value of a query.
 pub(crate) fn query_value(text: &str) -> String {
+    encoded(text, b"-._~")
+}
+
+/// Text as a part of a path.
+fn path_part(text: &str) -> String {
+    encoded(text, b"-._~:")
+}
+
+fn encoded(text: &str, plain: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || plain.contains(&byte) {
             out.push(char::from(byte));
         } else {
             out.push_str(&format!("%{byte:02X}"));

@@ -39,6 +39,8 @@ enum Reply {
     Pieces(u16, String, usize),
     /// Nothing, ever.
     Silence,
+    /// An answer after a time, with the server's.
+    Dated(Duration, &'static str, Value),
     /// Nobody listens.
     Down,
     /// The beginning of a body, and then the end of the connection.
@@ -51,6 +53,7 @@ fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeClust
     let asked: Asked = Arc::default();
     let told = Arc::clone(&asked);
     let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(1));
+    let clock = Arc::clone(&runtime);
     let frame = |bytes: &[u8]| {
         let frame = Full::new(Bytes::copy_from_slice(bytes)).frame().now_or_never().flatten();
         frame.expect("has a frame").map_err(|never| -> std::io::Error { match never {} })
@@ -82,6 +85,12 @@ fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeClust
                     answer.send_response(Response::builder().status(status).body(body).expect("a response"));
                 }
                 Reply::Silence => kept.push(answer),
+                Reply::Dated(after, date, body) => {
+                    clock.sleep(after).await;
+                    let mut response = respond(200, body.to_string());
+                    response.headers_mut().insert("date", date.parse().expect("is a header"));
+                    answer.send_response(response);
+                }
                 Reply::Down => answer.send_error(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)),
                 Reply::Torn(text) => {
                     let end = Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
@@ -580,6 +589,54 @@ async fn a_server_that_is_too_old_is_refused() {
             (Ok(info), false) => assert_eq!(info.version, version.trim_start_matches('v')),
             (told, _) => panic!("{version}: {told:?}"),
         }
+    }
+}
+
+/// A plugin has people log in, and that is no time of the server's clock.
+#[tokio::test(start_paused = true)]
+async fn what_a_login_took_is_no_difference_of_clocks() {
+    for (again, skew) in [(Duration::ZERO, Some(500)), (Duration::from_secs(5), None)] {
+        let mut turn = 0;
+        let (cluster, asked, _) = cluster(move |uri| {
+            turn += 1;
+            let version = json!({"gitVersion": "v1.36.0"});
+            match uri {
+                "/version" => match turn {
+                    1 => Reply::Dated(Duration::from_secs(10), "Thu, 01 Jan 2026 00:00:10 GMT", version),
+                    _ => Reply::Dated(again, "Thu, 01 Jan 2026 00:00:10 GMT", version),
+                },
+                _ => Reply::Json(200, json!({"metadata": {"uid": "u"}})),
+            }
+        });
+        assert_eq!(cluster.describe().await.expect("answers").clock_skew_ms, skew);
+        assert_eq!(asked.lock().expect("is not poisoned").len(), 3);
+    }
+}
+
+/// Names of RBAC are those of people and systems.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_kubernetes_takes_is_asked_for_as_it_is() {
+    let kind = ObjectKind::new("rbac.authorization.k8s.io/v1", "RoleBinding");
+    let resources = json!({"kind": "APIResourceList", "groupVersion": kind.api_version, "resources": [
+        {"name": "rolebindings", "kind": "RoleBinding", "namespaced": true, "singularName": "", "verbs": ["get"]}]});
+    let (cluster, asked, _) = cluster(move |uri| match uri.contains("namespaces") {
+        true => status(404, "NotFound", "no"),
+        false => Reply::Json(200, resources.clone()),
+    });
+    for (name, path) in [
+        ("alice@example.com", "alice%40example.com"),
+        ("ci+release bot", "ci%2Brelease%20bot"),
+        ("system:node-x", "system:node-x"),
+        ("..a", "..a"),
+    ] {
+        let key = ObjectKey::new(kind.clone(), Some("n"), name);
+        assert!(cluster.get(&key).await.expect("answers").is_none());
+        let last = asked.lock().expect("is not poisoned").last().cloned().expect("was asked");
+        assert_eq!(last, format!("/apis/rbac.authorization.k8s.io/v1/namespaces/n/rolebindings/{path}"));
+    }
+    for name in ["", ".", "..", "a/b", "a%2fb"] {
+        let key = ObjectKey::new(kind.clone(), Some("n"), name);
+        assert_eq!(cluster.get(&key).await.expect_err("is no name").kind(), ErrorKind::Invalid, "{name}");
     }
 }
 
