@@ -197,14 +197,17 @@ async fn forgetful(server: String, forget: Arc<Notify>) -> u16 {
 #[ignore = "needs the test stack (MAILY_TEST_STACK)"]
 async fn a_connection_that_something_on_the_way_has_forgotten_is_made_anew_before_a_lease_is_lost() {
     let stack = Stack::from_env().expect("the test stack runs");
-    let kubeconfig = std::fs::read_to_string(stack.kubeconfig()).expect("can be read");
-    let server =
-        kubeconfig.split("https://").nth(1).and_then(|rest| rest.split('"').next()).expect("has a server");
+    let mut kubeconfig = kube::config::Kubeconfig::read_from(stack.kubeconfig()).expect("can be read");
+    let cluster = kubeconfig.clusters[0].cluster.as_mut().expect("has one");
+    let server: http::Uri = cluster.server.as_deref().expect("has one").parse().expect("is an address");
     let forget = Arc::new(Notify::new());
-    let port = forgetful(server.to_owned(), Arc::clone(&forget)).await;
+    let address = format!("{}:{}", server.host().expect("has one"), server.port_u16().unwrap_or(443));
+    let port = forgetful(address, Arc::clone(&forget)).await;
+    cluster.tls_server_name.get_or_insert(server.host().expect("has one").to_owned());
+    cluster.server = Some(format!("https://127.0.0.1:{port}"));
     let folder = tempfile::TempDir::new().expect("can be made");
     let path = folder.path().join("kubeconfig");
-    std::fs::write(&path, kubeconfig.replace(server, &format!("127.0.0.1:{port}"))).expect("can be written");
+    std::fs::write(&path, serde_json::to_string(&kubeconfig).expect("is JSON")).expect("can be written");
     let options = ConnectOptions { kubeconfig: Some(path), context: None };
     let cluster = KubeCluster::connect(&options).await.expect("is one");
     let query = ListQuery::new(ObjectKind::new("v1", "Namespace"), None);
