@@ -11,13 +11,16 @@ use std::{
 
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use kube::{Config, client::Body};
-use maily_core::runtime::{Runtime, within};
+use maily_core::runtime::{Moment, Runtime, within};
 
 use crate::{
     connect,
     plugin::Asked,
     transport::{self, Connected},
 };
+
+/// So long after a failed connection a server may not know yet who may what.
+const STARTS: Duration = Duration::from_secs(15);
 
 /// The renewal of the client of this number.
 type Renewal = (u64, Asked<Connected>);
@@ -31,6 +34,17 @@ pub(crate) struct Client {
     config: Option<Arc<Config>>,
     renewing: Arc<Mutex<Option<Renewal>>>,
     server: Arc<str>,
+    /// When a connection failed last.
+    away: Arc<Mutex<Option<Moment>>>,
+}
+
+/// What a 401 is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// The server's word that the credentials are used up: they are renewed.
+    Renewed,
+    /// An answer like others: it may be that of a service behind the server.
+    Kept,
 }
 
 /// Why there is no answer.
@@ -59,7 +73,26 @@ impl Client {
             config: config.filter(renews).map(Arc::new),
             renewing: Arc::default(),
             server: server.into(),
+            away: Arc::default(),
         }
+    }
+
+    /// Whether new credentials may be had.
+    pub(crate) fn renews(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// A connection could not be made, or broke off.
+    pub(crate) fn was_away(&self, now: Moment) {
+        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Whether a server may just have started: it listens before it knows who may what. RBAC is judged by lists that it
+    /// still reads, and a login that comes from an OIDC issuer before that issuer was asked, so that for some seconds it
+    /// answers 403 and 401 to people who may all that they ask for.
+    pub(crate) fn may_have_started(&self, now: Moment) -> bool {
+        let away = *self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.is_some_and(|away| now.since(away) < STARTS)
     }
 
     /// Host and port of the server; empty where somebody else made the client.
@@ -73,12 +106,13 @@ impl Client {
         &self,
         runtime: &dyn Runtime,
         limit: Duration,
+        login: Login,
         request: impl Fn() -> Result<Request<Body>, http::Error>,
     ) -> Result<(Response<Body>, Duration), Unanswered> {
         let (number, connected) = self.current();
         let (answer, left) = once(&connected, runtime, limit, &request).await?;
-        let Some(config) = self.config.as_ref().filter(|_| answer.status() == StatusCode::UNAUTHORIZED)
-        else {
+        let used_up = login == Login::Renewed && answer.status() == StatusCode::UNAUTHORIZED;
+        let Some(config) = self.config.as_ref().filter(|_| used_up) else {
             return Ok((answer, left));
         };
         let connected = self.renewed(number, config).await?;
@@ -250,5 +284,29 @@ echo '{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","
             call(&wire).await.expect_err("there is no new token");
             assert_eq!(runs(&folder), 3, "who comes later has it asked again: {expiry:?}");
         }
+    }
+
+    /// A service that wants a login of its own says nothing of ours.
+    #[tokio::test]
+    async fn a_401_of_a_service_that_is_checked_is_not_the_servers() {
+        let server = Loopback::serve(|request| match request.header("authorization") {
+            Some("Bearer old") if request.path.contains("/mine:80/") => Reply::new(401, "log in first"),
+            Some("Bearer new") => Reply::new(200, "{}"),
+            _ => Reply::new(
+                401,
+                r#"{"kind": "Status", "apiVersion": "v1", "code": 401, "message": "Unauthorized"}"#,
+            ),
+        });
+        let server = server.await.expect("has a port");
+        let folder = TempDir::new().expect("can be made");
+        let wire = wire(&folder, &server, &expiries()[0], "true").await;
+        let look =
+            async |name| crate::probe::service(&wire, "n", name, 80, "/", Duration::from_secs(5)).await;
+        for _ in 0..3 {
+            assert_eq!(look("mine").await.expect("answers"), 401);
+        }
+        assert_eq!(runs(&folder), 1, "nobody has to log in for it");
+        assert_eq!(look("other").await.expect("is sent with the new token"), 200);
+        assert_eq!(runs(&folder), 2);
     }
 }

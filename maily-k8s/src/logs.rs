@@ -1,5 +1,7 @@
 //! Logs of pods.
 
+use std::time::Duration;
+
 use bytes::{Buf as _, BytesMut};
 use futures::{StreamExt as _, stream};
 use http_body_util::BodyExt as _;
@@ -13,8 +15,11 @@ use maily_core::{
 use crate::{
     KubeCluster,
     error::{About, PROVIDER},
-    request::{PAGE, at_most, query_value},
+    request::{CALL, PAGE, at_most, query_value},
 };
+
+/// So long the first line of a log that is followed may take.
+const FOLLOWED: Duration = Duration::from_secs(600);
 
 /// Longer lines are cut, in bytes: a container may draw its progress without ever ending one.
 const LONGEST: usize = 64 << 10;
@@ -36,7 +41,11 @@ pub(crate) async fn logs(
     if let Some(container) = &options.container {
         uri.push_str(&format!("&container={}", query_value(container)));
     }
-    if let Some(since) = options.since {
+    if let Some(time) = options.since_time {
+        // In whole seconds: what the server hands on to the node has no parts of them.
+        let time = jiff::Timestamp::from_second(time.as_second()).unwrap_or(time);
+        uri.push_str(&format!("&sinceTime={}", query_value(&time.to_string())));
+    } else if let Some(since) = options.since {
         uri.push_str(&format!("&sinceSeconds={}", since.as_secs().max(1)));
     }
     if let Some(tail) = options.tail {
@@ -45,7 +54,9 @@ pub(crate) async fn logs(
     if let Some(bytes) = options.bytes {
         uri.push_str(&format!("&limitBytes={bytes}"));
     }
-    let body = cluster.inner.wire.open(about, &uri).await?.into_body();
+    // The node begins to answer with the first line, however long a container that is followed says nothing.
+    let limit = if options.follow == Follow::Yes { FOLLOWED } else { CALL };
+    let body = cluster.inner.wire.open(about, &uri, limit).await?.into_body();
     let state = Some(Lines { body, buffer: BytesMut::new(), searched: 0, cut: false });
     let runtime = std::sync::Arc::clone(&cluster.inner.wire.runtime);
     let follow = options.follow;

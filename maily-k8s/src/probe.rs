@@ -12,7 +12,7 @@ use maily_core::{
 use serde_json::Value;
 
 use crate::{
-    client::Unanswered,
+    client::{Login, Unanswered},
     error::{About, PROVIDER, failed},
     request::{Wire, is_gateway},
 };
@@ -30,7 +30,7 @@ pub(crate) async fn service(
     name: &str,
     port: u16,
     path: &str,
-    limit: Duration,
+    given: Duration,
 ) -> Result<u16, ProviderError> {
     let resource = format!("Service {namespace}/{name}:{port}");
     let about = About { operation: "probe", resource: &resource };
@@ -39,29 +39,41 @@ pub(crate) async fn service(
     let refuse =
         |kind, message: String| ProviderError::new(kind, PROVIDER, "probe", resource.clone(), message);
     let request = || Request::builder().method(Method::GET).uri(uri.as_str()).body(Body::empty());
-    let answer = match wire.client.send(&*wire.runtime, limit, request).await {
-        Ok((answer, _)) => answer,
-        Err(Unanswered::Late) => {
-            let message = format!("no answer within {} s", limit.as_millis().div_ceil(1000));
-            return Err(refuse(ErrorKind::DeadlineExceeded, message));
+    // A service may want a login of its own: nobody is asked to log in to the cluster again for it.
+    let (mut login, mut limit) = (Login::Kept, given);
+    loop {
+        let answer = match wire.client.send(&*wire.runtime, limit, login, request).await {
+            Ok((answer, left)) => {
+                limit = left;
+                answer
+            }
+            Err(Unanswered::Late) => {
+                let message = format!("no answer within {} s", given.as_millis().div_ceil(1000));
+                return Err(refuse(ErrorKind::DeadlineExceeded, message));
+            }
+            Err(Unanswered::Failed(error)) => return Err(failed(about, wire.client.server(), error)),
+        };
+        let status = answer.status();
+        // The API server's own answers look like the service's. These cannot be told from it: it refuses for load
+        // without words of its own, and so may what stands between. All others of its own have their form.
+        let open =
+            is_gateway(status) || matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
+        if !open && !status.is_client_error() && !status.is_server_error() {
+            return Ok(status.as_u16());
         }
-        Err(Unanswered::Failed(error)) => return Err(failed(about, wire.client.server(), error)),
-    };
-    let status = answer.status();
-    // The API server's own answers look like the service's. These cannot be told from it: it refuses for load without
-    // words of its own, and so may what stands between. All others of its own have their form.
-    let open = is_gateway(status) || matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
-    if open || status.is_client_error() || status.is_server_error() {
         let (parts, body) = answer.into_parts();
         let read = within(&*wire.runtime, READ, Limited::new(body, MOST).collect()).await;
         let body = read.and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
         if !open && own(&body).is_none() {
             return Ok(status.as_u16());
         }
+        if status == StatusCode::UNAUTHORIZED && login == Login::Kept && wire.client.renews() {
+            login = Login::Renewed;
+            continue;
+        }
         let form = parts.headers.get(header::CONTENT_TYPE).and_then(|form| form.to_str().ok());
         return Err(refuse(ErrorKind::Unavailable, refusal(status, form.unwrap_or_default(), &body)));
     }
-    Ok(status.as_u16())
 }
 
 /// What the API server itself says.

@@ -8,13 +8,13 @@ use kube::client::Body;
 use maily_core::{
     object::ObjectKey,
     planted::{Defect, is_planted},
-    provider::{ApiResource, ErrorKind, ProviderError},
+    provider::{ApiResource, Effect, ErrorKind, ProviderError},
     runtime::{Runtime, within},
 };
 use serde_json::Value;
 
 use crate::{
-    client::{Client, Unanswered},
+    client::{Client, Login, Unanswered},
     error::{About, PROVIDER, failed, garbled, late, refused},
     json,
 };
@@ -125,12 +125,17 @@ impl Wire {
     }
 
     /// Opens a stream: the deadline holds for its beginning.
-    pub(crate) async fn open(&self, about: About<'_>, uri: &str) -> Result<Response<Body>, ProviderError> {
-        let (response, left) = self.send(about, Method::GET, uri, None, JSON, CALL).await?;
+    pub(crate) async fn open(
+        &self,
+        about: About<'_>,
+        uri: &str,
+        limit: Duration,
+    ) -> Result<Response<Body>, ProviderError> {
+        let (response, left) = self.send(about, Method::GET, uri, None, JSON, limit).await?;
         if response.status().is_success() {
             return Ok(response);
         }
-        match self.read(about, response, left, CALL).await {
+        match self.read(about, response, left.min(CALL), limit).await {
             Ok(_) => Err(garbled(about, "the answer is no stream")),
             Err(error) => Err(error),
         }
@@ -144,9 +149,30 @@ impl Wire {
         left: Duration,
         limit: Duration,
     ) -> Result<Answer, ProviderError> {
-        within(&*self.runtime, left, read(about, response))
-            .await
-            .unwrap_or_else(|| Err(late(about, self.client.server(), limit)))
+        let (parts, body) = response.into_parts();
+        let body = within(&*self.runtime, left, body.collect()).await;
+        let body = body.ok_or_else(|| late(about, self.client.server(), limit))?;
+        let body = body.map_err(|error| {
+            self.client.was_away(self.runtime.now());
+            let message = "the answer broke off";
+            ProviderError::new(ErrorKind::Unavailable, PROVIDER, about.operation, about.resource, message)
+                .with_source(error)
+        })?;
+        let body = body.to_bytes();
+        if parts.status.is_success() {
+            return Ok(Answer { headers: parts.headers, body });
+        }
+        let after =
+            parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        // It names each of its answers, and the rule by which it took the request.
+        let own = ["audit-id", "x-kubernetes-pf-flowschema-uid"]
+            .iter()
+            .any(|name| parts.headers.contains_key(*name));
+        let error = refused(about, parts.status, after.map(Duration::from_secs), own, &body);
+        if is_of_rights(&error) && self.client.may_have_started(self.runtime.now()) {
+            return Err(not_yet(about, &error));
+        }
+        Err(error)
     }
 
     async fn send(
@@ -172,12 +198,12 @@ impl Wire {
             request.body(body)
         };
         let began = self.runtime.now();
-        let mut answer = self.client.send(&*self.runtime, at_most(limit), &request).await;
+        let mut answer = self.client.send(&*self.runtime, at_most(limit), Login::Renewed, &request).await;
         // Of all that sends, the engine alone asks again (T13).
         let mut hidden = if is_planted(Defect::LoadHidden) { 15 } else { 0 };
         while hidden > 0 && answer.as_ref().is_ok_and(|(answer, _)| is_busy(answer.status())) {
             hidden -= 1;
-            answer = self.client.send(&*self.runtime, at_most(limit), &request).await;
+            answer = self.client.send(&*self.runtime, at_most(limit), Login::Renewed, &request).await;
         }
         let ms = u64::try_from(self.runtime.now().since(began).as_millis()).unwrap_or(u64::MAX);
         // A query may hold what a person wrote into the address of a check.
@@ -190,30 +216,36 @@ impl Wire {
         }
         answer.map_err(|why| match why {
             Unanswered::Late => late(about, self.client.server(), limit),
-            Unanswered::Failed(error) => failed(about, self.client.server(), error),
+            Unanswered::Failed(error) => {
+                let error = failed(about, self.client.server(), error);
+                // Credentials that could not be got are no word about the server.
+                if error.kind() == ErrorKind::Unavailable {
+                    self.client.was_away(self.runtime.now());
+                }
+                error
+            }
         })
     }
 }
 
-async fn read(about: About<'_>, response: Response<Body>) -> Result<Answer, ProviderError> {
-    let (parts, body) = response.into_parts();
-    let body = body
-        .collect()
-        .await
-        .map_err(|error| {
-            let message = "the answer broke off";
-            ProviderError::new(ErrorKind::Unavailable, PROVIDER, about.operation, about.resource, message)
-                .with_source(error)
-        })?
-        .to_bytes();
-    if parts.status.is_success() {
-        return Ok(Answer { headers: parts.headers, body });
+/// Whether the server knows no such person, or no such right; what policies and webhooks decide is decided.
+fn is_of_rights(error: &ProviderError) -> bool {
+    let decided = ["denied the request", "admission webhook", "denied request"];
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unauthenticated)
+        && !decided.iter().any(|words| error.message().contains(words))
+}
+
+/// A refusal by a server that may have started a moment ago: it is asked again.
+fn not_yet(about: About<'_>, error: &ProviderError) -> ProviderError {
+    let message = format!("{} (the API server was away a moment ago)", error.message());
+    let again =
+        ProviderError::new(ErrorKind::Unavailable, PROVIDER, about.operation, about.resource, message)
+            .with_effect(Effect::None)
+            .with_retry_after(Duration::from_secs(1));
+    match error.hint() {
+        Some(hint) => again.with_hint(hint),
+        None => again,
     }
-    let after = parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    // It names each of its answers, and the rule by which it took the request.
-    let own =
-        ["audit-id", "x-kubernetes-pf-flowschema-uid"].iter().any(|name| parts.headers.contains_key(*name));
-    Err(refused(about, parts.status, after.map(Duration::from_secs), own, &body))
 }
 
 /// Path of a kind, such as `/apis/apps/v1/namespaces/a/deployments`.
@@ -237,8 +269,9 @@ pub(crate) fn item(
     if resource.namespaced && key.namespace.is_none() {
         return Err(garbled(about, "the kind lives in namespaces and none is given"));
     }
-    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
-    if !plain(&key.name) || !key.namespace.as_deref().is_none_or(plain) || key.name.starts_with("..") {
+    // What Kubernetes takes as a part of a path: names of RBAC are those of people.
+    let fits = |text: &str| !matches!(text, "" | "." | "..") && !text.contains(['/', '%']);
+    if !fits(&key.name) || !key.namespace.as_deref().is_none_or(fits) {
         let message = "the name has characters that no name may have";
         return Err(ProviderError::new(
             ErrorKind::Invalid,
@@ -248,7 +281,8 @@ pub(crate) fn item(
             message,
         ));
     }
-    Ok(format!("{}/{}", collection(resource, key.namespace.as_deref()), key.name))
+    let namespace = key.namespace.as_deref().map(path_part);
+    Ok(format!("{}/{}", collection(resource, namespace.as_deref()), path_part(&key.name)))
 }
 
 /// Path of a group and version.
@@ -258,9 +292,18 @@ pub(crate) fn group_path(api_version: &str) -> String {
 
 /// Text as a value of a query.
 pub(crate) fn query_value(text: &str) -> String {
+    encoded(text, b"-._~")
+}
+
+/// Text as a part of a path.
+fn path_part(text: &str) -> String {
+    encoded(text, b"-._~:")
+}
+
+fn encoded(text: &str, plain: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || plain.contains(&byte) {
             out.push(char::from(byte));
         } else {
             out.push_str(&format!("%{byte:02X}"));

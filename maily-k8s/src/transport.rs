@@ -21,9 +21,10 @@ use crate::{
     request::CONNECT,
 };
 
-/// A silent connection is asked for a sign of life, and given up without one: what client-go does, too.
-const PING: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(15);
+/// A silent connection is asked for a sign of life, and given up without one: long before a lease is lost for want of a
+/// renewal that went into it.
+const PING: Duration = Duration::from_secs(3);
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// So long a credential plugin may take: people may have to log in.
 const PLUGIN: Duration = Duration::from_secs(60);
@@ -107,6 +108,14 @@ mod tests {
     use kube::config::ExecConfig;
 
     use super::*;
+
+    /// Something on the way forgets a connection, and would take a new one: a renewal has to get through on that before
+    /// its holder stops writing, which is at two thirds of the lease.
+    #[test]
+    fn a_dead_connection_is_given_up_long_before_a_lease_is() {
+        let stops = maily_core::engine::LEASE * 2 / 3;
+        assert!(PING + PING_TIMEOUT + Duration::from_secs(2) < stops);
+    }
 
     #[tokio::test]
     async fn a_plugin_that_hangs_is_given_up() {

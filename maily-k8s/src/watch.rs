@@ -18,7 +18,7 @@ use crate::{
     cluster::{Inner, list_all, object, of_interest, selector},
     error::{About, PROVIDER},
     json,
-    request::{JSON, collection, query_value},
+    request::{CALL, JSON, collection, query_value},
 };
 
 /// The server closes a watch after this long; taking it up again costs one request.
@@ -186,7 +186,7 @@ impl Watching {
             SPAN.as_secs(),
             selector(&self.query),
         );
-        let response = self.inner.wire.open(about, &uri).await?;
+        let response = self.inner.wire.open(about, &uri, CALL).await?;
         self.body = Some((response.into_body(), BytesMut::new()));
         (self.opened, self.quiet) = (self.inner.wire.runtime.now(), true);
         Ok(())
@@ -209,7 +209,11 @@ impl Watching {
                     }
                 }
                 // The end, a broken connection, or silence: half a line is worth nothing.
-                Some(Some(Err(_)) | None) | None => return None,
+                Some(Some(Err(_))) => {
+                    self.inner.wire.client.was_away(self.inner.wire.runtime.now());
+                    return None;
+                }
+                Some(None) | None => return None,
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Releases on a real API server over a line that loses answers: what was asked for happened, and nobody says so.
+//! A real API server over a line that loses answers: what was asked for happened, and nobody says so. And over one that
+//! loses its connections without a word.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes live by the machine's clock")]
 
@@ -8,10 +9,11 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{StreamExt as _, future::BoxFuture};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use kube::client::Body;
@@ -26,9 +28,14 @@ use maily_core::{
     runtime::{Runtime, TokioRuntime},
     source::{ProgramTools, RenderRequest, render},
 };
-use maily_k8s::KubeCluster;
+use maily_k8s::{ConnectOptions, KubeCluster};
 use maily_testkit::harness::Stack;
 use serde_json::json;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
 
 const PROJECT: &str = "
 maily: 1
@@ -165,4 +172,51 @@ async fn t15_what_was_committed_and_answered_504_is_our_own() {
         let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, &setup.namespace);
         setup.sure.delete(&key, &Precondition::Any, Dependents::Follow).await.expect("is accepted");
     }
+}
+
+/// Passes connections on, until it is told to forget those that it has: they stay open, and nothing comes through.
+async fn forgetful(server: String, forget: Arc<Notify>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("has a port");
+    let port = listener.local_addr().expect("has one").port();
+    tokio::spawn(async move {
+        while let Ok((mut here, _)) = listener.accept().await {
+            let (server, forget) = (server.clone(), Arc::clone(&forget));
+            tokio::spawn(async move {
+                let mut there = TcpStream::connect(server).await.expect("listens");
+                tokio::select! {
+                    _ = copy_bidirectional(&mut here, &mut there) => {}
+                    () = forget.notified() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the test stack (MAILY_TEST_STACK)"]
+async fn a_connection_that_something_on_the_way_has_forgotten_is_made_anew_before_a_lease_is_lost() {
+    let stack = Stack::from_env().expect("the test stack runs");
+    let mut kubeconfig = kube::config::Kubeconfig::read_from(stack.kubeconfig()).expect("can be read");
+    let cluster = kubeconfig.clusters[0].cluster.as_mut().expect("has one");
+    let server: http::Uri = cluster.server.as_deref().expect("has one").parse().expect("is an address");
+    let forget = Arc::new(Notify::new());
+    let address = format!("{}:{}", server.host().expect("has one"), server.port_u16().unwrap_or(443));
+    let port = forgetful(address, Arc::clone(&forget)).await;
+    cluster.tls_server_name.get_or_insert(server.host().expect("has one").to_owned());
+    cluster.server = Some(format!("https://127.0.0.1:{port}"));
+    let folder = tempfile::TempDir::new().expect("can be made");
+    let path = folder.path().join("kubeconfig");
+    std::fs::write(&path, serde_json::to_string(&kubeconfig).expect("is JSON")).expect("can be written");
+    let options = ConnectOptions { kubeconfig: Some(path), context: None };
+    let cluster = KubeCluster::connect(&options).await.expect("is one");
+    let query = ListQuery::new(ObjectKind::new("v1", "Namespace"), None);
+    let mut watch = cluster.watch(&query).await.expect("opens");
+    watch.next().await.expect("begins").expect("is listed");
+    forget.notify_waiters();
+    let start = std::time::Instant::now();
+    while let Err(error) = cluster.describe().await {
+        assert!(error.is_transient(), "{error}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }

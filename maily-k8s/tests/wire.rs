@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use kube::client::Body;
@@ -22,7 +22,7 @@ use maily_k8s::KubeCluster;
 use maily_testkit::sim::SimRuntime;
 use serde_json::{Value, json};
 
-type Answer = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+type Answer = UnsyncBoxBody<Bytes, std::io::Error>;
 type Asked = Arc<Mutex<Vec<String>>>;
 
 /// Longer than anything may take.
@@ -41,6 +41,12 @@ enum Reply {
     Headed(u16, &'static str),
     /// Nothing, ever.
     Silence,
+    /// An answer after a time, with the server's.
+    Dated(Duration, &'static str, Value),
+    /// Nobody listens.
+    Down,
+    /// The beginning of a body, and then the end of the connection.
+    Torn(&'static str),
 }
 
 /// A cluster whose server answers by a script; discovery is answered by itself.
@@ -48,6 +54,12 @@ fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeClust
     let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Answer>>();
     let asked: Asked = Arc::default();
     let told = Arc::clone(&asked);
+    let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(1));
+    let clock = Arc::clone(&runtime);
+    let frame = |bytes: &[u8]| {
+        let frame = Full::new(Bytes::copy_from_slice(bytes)).frame().now_or_never().flatten();
+        frame.expect("has a frame").map_err(|never| -> std::io::Error { match never {} })
+    };
     tokio::spawn(async move {
         let mut kept = Vec::new();
         while let Some((request, answer)) = handle.next_request().await {
@@ -65,16 +77,13 @@ fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeClust
                     answer.send_response(respond(200, text));
                 }
                 Reply::Begun(text) => {
-                    let first = Full::new(Bytes::from(text)).frame().await.expect("has a frame");
-                    let frames = futures::stream::iter([first]).chain(futures::stream::pending());
+                    let frames =
+                        futures::stream::iter([frame(text.as_bytes())]).chain(futures::stream::pending());
                     answer.send_response(Response::new(StreamBody::new(frames).boxed_unsync()));
                 }
                 Reply::Pieces(status, text, size) => {
-                    let mut frames = Vec::new();
-                    for piece in text.as_bytes().chunks(size) {
-                        frames.extend(Full::new(Bytes::copy_from_slice(piece)).frame().await);
-                    }
-                    let body = StreamBody::new(futures::stream::iter(frames)).boxed_unsync();
+                    let pieces: Vec<_> = text.as_bytes().chunks(size).map(frame).collect();
+                    let body = StreamBody::new(futures::stream::iter(pieces)).boxed_unsync();
                     answer.send_response(Response::builder().status(status).body(body).expect("a response"));
                 }
                 Reply::Headed(status, text) => {
@@ -84,16 +93,27 @@ fn cluster(mut script: impl FnMut(&str) -> Reply + Send + 'static) -> (KubeClust
                     answer.send_response(response);
                 }
                 Reply::Silence => kept.push(answer),
+                Reply::Dated(after, date, body) => {
+                    clock.sleep(after).await;
+                    let mut response = respond(200, body.to_string());
+                    response.headers_mut().insert("date", date.parse().expect("is a header"));
+                    answer.send_response(response);
+                }
+                Reply::Down => answer.send_error(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)),
+                Reply::Torn(text) => {
+                    let end = Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+                    let frames = futures::stream::iter([frame(text.as_bytes()), end]);
+                    answer.send_response(Response::new(StreamBody::new(frames).boxed_unsync()));
+                }
             }
         }
     });
-    let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(1));
     let client = kube::Client::new(service, "default");
     (KubeCluster::with_client(client, Arc::clone(&runtime)), asked, runtime)
 }
 
 fn respond(status: u16, body: String) -> Response<Answer> {
-    let body = Full::new(Bytes::from(body)).boxed_unsync();
+    let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
     Response::builder().status(status).body(body).expect("is a response")
 }
 
@@ -333,17 +353,20 @@ async fn a_log_is_asked_for_as_its_options_say() {
         container: Some("side car".to_owned()),
         follow: Follow::Yes,
         since: Some(Duration::from_millis(90_500)),
+        since_time: None,
         tail: Some(7),
         previous: true,
         bytes: Some(9),
     };
     let at_least = LogOptions { since: Some(Duration::from_millis(1)), ..LogOptions::default() };
+    let from = LogOptions { since_time: "2026-01-01T00:00:07.9Z".parse().ok(), ..LogOptions::default() };
     for (options, wanted) in [
         (
             all,
             "?timestamps=true&follow=true&previous=true&container=side%20car&sinceSeconds=90&tailLines=7&limitBytes=9",
         ),
         (at_least, "?timestamps=true&sinceSeconds=1"),
+        (from, "?timestamps=true&sinceTime=2026-01-01T00%3A00%3A07Z"),
         (LogOptions::default(), "?timestamps=true"),
     ] {
         let (cluster, asked, _) = cluster(|_| Reply::Lines(Vec::new()));
@@ -351,6 +374,117 @@ async fn a_log_is_asked_for_as_its_options_say() {
         let asked = asked.lock().expect("is not poisoned").clone();
         assert_eq!(asked, [format!("/api/v1/namespaces/n/pods/a/log{wanted}")]);
     }
+}
+
+/// The node sends nothing, no headers either, before the first line.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_is_followed_may_begin_late() {
+    let pod = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("n"), "a");
+    for (follow, limit) in [(Follow::No, 20), (Follow::Yes, 900)] {
+        let (cluster, _, runtime) = cluster(|_| Reply::Silence);
+        let start = runtime.now();
+        let options = LogOptions { follow, ..LogOptions::default() };
+        let opened = within(&*runtime, HOUR, cluster.logs(&pod, &options)).await.expect("is given up once");
+        assert_eq!(opened.err().expect("is given up").kind(), ErrorKind::DeadlineExceeded);
+        let waited = runtime.now().since(start).as_secs();
+        assert!(waited > limit / 2 && waited < limit, "{waited} s");
+    }
+}
+
+/// What a server that starts says to people who may all they ask for, until it has read who may what.
+fn not_yet() -> [Reply; 2] {
+    [
+        status(
+            403,
+            "Forbidden",
+            "configmaps \"a\" is forbidden: User \"ci\" cannot patch resource \"configmaps\" in API group \"\" in the namespace \"n\"",
+        ),
+        status(401, "Unauthorized", "Unauthorized"),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_away_a_moment_ago_refuses_nobody_for_good() {
+    for answer in not_yet() {
+        let mut later = Some(answer);
+        let mut turn = 0;
+        let (cluster, ..) = cluster(move |_| {
+            turn += 1;
+            match turn {
+                1 => list("5", Vec::new()),
+                2 => Reply::Down,
+                3 => later.take().expect("once"),
+                4 => Reply::Lines(vec![json!({"type": "ADDED", "object": map("b", "7")})]),
+                _ => Reply::Silence,
+            }
+        });
+        let mut watch = cluster.watch(&query()).await.expect("opens");
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            told.push(match watch.next().await.expect("goes on").expect("is no end") {
+                WatchEvent::Listed { .. } => "listed",
+                WatchEvent::Applied(_) => "applied",
+                WatchEvent::Deleted(_) => "deleted",
+                WatchEvent::Interrupted(_) => "interrupted",
+            });
+        }
+        assert_eq!(told, ["listed", "interrupted", "interrupted", "applied"]);
+    }
+    // Whatever its last sign of life was: an answer that broke off, or a watch.
+    for gone in [Reply::Down, Reply::Torn("{\"kind\":")] {
+        let (mut gone, mut answers) = (Some(gone), not_yet().into_iter());
+        let (cluster, _, runtime) = cluster(move |_| {
+            gone.take()
+                .or_else(|| answers.next())
+                .unwrap_or_else(|| not_yet().into_iter().next().expect("two"))
+        });
+        let object = Object::from_value(map("a", "")).expect("is an object");
+        let options = WriteOptions::apply("maily", Precondition::Any);
+        let error = cluster.write(&object, &options).await.expect_err("is away");
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::Unknown));
+        for _ in not_yet() {
+            let error = cluster.write(&object, &options).await.expect_err("has read nothing yet");
+            assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::None), "{error}");
+            assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
+        }
+        // A right that is still missing later is missing.
+        runtime.sleep(Duration::from_secs(16)).await;
+        let error = cluster.write(&object, &options).await.expect_err("is refused");
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_watched_a_server_that_went_away_is_not_refused_for_good_either() {
+    let mut turn = 0;
+    let (cluster, ..) = cluster(move |_| {
+        turn += 1;
+        match turn {
+            1 => list("5", Vec::new()),
+            2 => Reply::Torn("{"),
+            3 => not_yet().into_iter().next().expect("two"),
+            _ => Reply::Lines(vec![json!({"type": "ADDED", "object": map("b", "7")})]),
+        }
+    });
+    let mut watch = cluster.watch(&query()).await.expect("opens");
+    watch.next().await.expect("begins").expect("is listed");
+    let event = watch.next().await.expect("goes on").expect("is no end");
+    assert!(matches!(event, WatchEvent::Interrupted(_)), "{event:?}");
+}
+
+/// What a policy or a webhook decides is decided.
+#[tokio::test(start_paused = true)]
+async fn what_a_webhook_refuses_is_refused_beside_an_outage_as_well() {
+    let mut gone = Some(Reply::Down);
+    let (cluster, ..) = cluster(move |_| {
+        let denied = "admission webhook \"guard.example\" denied the request: no";
+        gone.take().unwrap_or_else(|| status(403, "Forbidden", denied))
+    });
+    let object = Object::from_value(map("a", "")).expect("is an object");
+    let options = WriteOptions::apply("maily", Precondition::Any);
+    cluster.write(&object, &options).await.expect_err("is away");
+    let error = cluster.write(&object, &options).await.expect_err("is refused");
+    assert!(!error.is_transient(), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -463,6 +597,54 @@ async fn a_server_that_is_too_old_is_refused() {
             (Ok(info), false) => assert_eq!(info.version, version.trim_start_matches('v')),
             (told, _) => panic!("{version}: {told:?}"),
         }
+    }
+}
+
+/// A plugin has people log in, and that is no time of the server's clock.
+#[tokio::test(start_paused = true)]
+async fn what_a_login_took_is_no_difference_of_clocks() {
+    for (again, skew) in [(Duration::ZERO, Some(500)), (Duration::from_secs(5), None)] {
+        let mut turn = 0;
+        let (cluster, asked, _) = cluster(move |uri| {
+            turn += 1;
+            let version = json!({"gitVersion": "v1.36.0"});
+            match uri {
+                "/version" => match turn {
+                    1 => Reply::Dated(Duration::from_secs(10), "Thu, 01 Jan 2026 00:00:10 GMT", version),
+                    _ => Reply::Dated(again, "Thu, 01 Jan 2026 00:00:10 GMT", version),
+                },
+                _ => Reply::Json(200, json!({"metadata": {"uid": "u"}})),
+            }
+        });
+        assert_eq!(cluster.describe().await.expect("answers").clock_skew_ms, skew);
+        assert_eq!(asked.lock().expect("is not poisoned").len(), 3);
+    }
+}
+
+/// Names of RBAC are those of people and systems.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_kubernetes_takes_is_asked_for_as_it_is() {
+    let kind = ObjectKind::new("rbac.authorization.k8s.io/v1", "RoleBinding");
+    let resources = json!({"kind": "APIResourceList", "groupVersion": kind.api_version, "resources": [
+        {"name": "rolebindings", "kind": "RoleBinding", "namespaced": true, "singularName": "", "verbs": ["get"]}]});
+    let (cluster, asked, _) = cluster(move |uri| match uri.contains("namespaces") {
+        true => status(404, "NotFound", "no"),
+        false => Reply::Json(200, resources.clone()),
+    });
+    for (name, path) in [
+        ("alice@example.com", "alice%40example.com"),
+        ("ci+release bot", "ci%2Brelease%20bot"),
+        ("system:node-x", "system:node-x"),
+        ("..a", "..a"),
+    ] {
+        let key = ObjectKey::new(kind.clone(), Some("n"), name);
+        assert!(cluster.get(&key).await.expect("answers").is_none());
+        let last = asked.lock().expect("is not poisoned").last().cloned().expect("was asked");
+        assert_eq!(last, format!("/apis/rbac.authorization.k8s.io/v1/namespaces/n/rolebindings/{path}"));
+    }
+    for name in ["", ".", "..", "a/b", "a%2fb"] {
+        let key = ObjectKey::new(kind.clone(), Some("n"), name);
+        assert_eq!(cluster.get(&key).await.expect_err("is no name").kind(), ErrorKind::Invalid, "{name}");
     }
 }
 

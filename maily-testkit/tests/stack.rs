@@ -128,3 +128,56 @@ fn what_has_ended_and_is_waited_for_by_nobody_is_gone() {
     until("the stack goes down", || down.0.try_wait().expect("is ours").is_some());
     assert!(!folder.exists());
 }
+
+/// What lies beside a kubeconfig is found from where it lies.
+#[test]
+fn a_kubeconfig_that_is_taken_over_keeps_its_files() {
+    let place = place();
+    let own = "clusters: [{name: a, cluster: {certificate-authority: /etc/ca.crt, certificate-authority-data: AAAA}}]
+users:
+- user:
+    client-certificate: pki/me.crt
+    client-key: \"pki/me.key\"
+    tokenFile: token
+";
+    fs::write(place.path().join("kubeconfig"), own).expect("can be written");
+    let made = up(place.path(), "work");
+    assert!(made.status.success(), "{}", told(&made));
+    let kept = fs::read_to_string(place.path().join("work/admin.kubeconfig")).expect("is there");
+    let folder = place.path().display().to_string();
+    let wanted = own
+        .replace("pki/me", &format!("{folder}/pki/me"))
+        .replace("tokenFile: token", &format!("tokenFile: {folder}/token"));
+    assert_eq!(kept, wanted);
+}
+
+/// Since 1.21 Go fetches the version that is asked for by itself.
+#[test]
+fn a_go_that_is_too_old_is_named_with_the_remedy() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let place = place();
+    let go = place.path().join("go");
+    fs::write(&go, "#!/bin/sh\ntest \"$1 $2\" != 'env GOVERSION' || echo go1.19.8\nexit 1\n")
+        .expect("can be written");
+    fs::set_permissions(&go, fs::Permissions::from_mode(0o755)).expect("is ours");
+    let mut command = script(place.path(), &["up", "work", "28443"]);
+    let path = std::env::var("PATH").expect("is set");
+    command.env("PATH", format!("{}:{path}", place.path().display())).env("MAILY_STACK_CACHE", "cache");
+    let refused = output(command);
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    let said = told(&refused);
+    assert!(
+        said.contains("go1.19.8") && said.contains("Go 1.21 or newer") && said.contains("go.dev/dl"),
+        "{said}"
+    );
+}
+
+/// A proxy leads nowhere near the servers of this machine.
+#[test]
+fn no_request_to_the_stack_goes_through_a_proxy() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/stack/stack")).expect("is there");
+    let requests: Vec<&str> = text.lines().filter(|line| line.contains("curl -")).collect();
+    assert_eq!(requests.len(), 2, "{requests:?}");
+    assert!(requests.iter().all(|line| line.contains("--noproxy '*'")), "{requests:?}");
+}

@@ -23,6 +23,7 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
         container: None,
         follow: if args.follow { Follow::Yes } else { Follow::No },
         since: args.since.as_deref().map(|text| span(text, "since")).transpose()?,
+        since_time: None,
         tail: args.tail,
         previous: args.previous,
         bytes: None,

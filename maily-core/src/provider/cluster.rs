@@ -234,6 +234,8 @@ pub struct LogOptions {
     pub follow: Follow,
     /// Only what is younger than this.
     pub since: Option<Duration>,
+    /// Only what was written at this time of the provider's clock or later, instead of an age.
+    pub since_time: Option<jiff::Timestamp>,
     /// Only this many last lines.
     pub tail: Option<u32>,
     /// The log of the container's previous instance.

@@ -5,6 +5,9 @@ use std::{error::Error as StdError, fmt, time::Duration};
 /// Nobody waits longer on a provider's word: a proxy that says an hour must not outlast every deadline.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// And nobody comes back at once.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+
 /// What kind of failure it was, as far as the caller's next move depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -113,10 +116,10 @@ impl ProviderError {
         self
     }
 
-    /// States when the provider asked to be called again; of a long time, half a minute.
+    /// States when the provider asked to be called again: half a second later at the soonest, half a minute at the latest.
     #[must_use]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
-        self.0.retry_after = Some(after.min(LONGEST_PAUSE));
+        self.0.retry_after = Some(after.clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
         self
     }
 
@@ -226,5 +229,7 @@ mod tests {
         };
         assert_eq!(asked(7), Some(Duration::from_secs(7)));
         assert_eq!(asked(3_600), Some(LONGEST_PAUSE));
+        // Nor is it none at all: who is told so by everybody would ask without end.
+        assert_eq!(asked(0), Some(SHORTEST_PAUSE));
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use futures::{
@@ -12,6 +11,7 @@ use futures::{
 };
 use serde_json::Value;
 
+use super::container_log::{ContainerLog, Containers, LONGEST_PAUSE};
 use crate::{
     engine::{
         Environment, EnvironmentError, claimants,
@@ -21,8 +21,8 @@ use crate::{
     },
     object::{LabelSelector, Object, ObjectKey, ObjectKind},
     provider::{
-        Cluster, ErrorKind, Follow, ListQuery, LogLine, LogOptions, LogStream, ProviderError, RecordStore,
-        WatchEvent, WatchStream,
+        Cluster, ErrorKind, Follow, ListQuery, LogLine, LogOptions, ProviderError, RecordStore, WatchEvent,
+        WatchStream,
     },
     run::{Direction, Step, Work},
     runtime::Runtime,
@@ -90,17 +90,23 @@ pub async fn logs(
         options: options.clone(),
         owners,
         cron_jobs: BTreeMap::new(),
-        begun: BTreeSet::new(),
+        containers: Containers::default(),
         lines: SelectAll::new(),
         lost: Vec::new(),
     };
     if options.follow == Follow::No {
+        let mut wanted = Vec::new();
         for query in &queries {
             let pods = patiently(&*environment.runtime, || cluster.list(query)).await;
-            let pods = pods.map_err(EnvironmentError::Provider)?;
-            for pod in &pods {
-                reader.begin(pod, true).await.map_err(EnvironmentError::Provider)?;
+            for pod in pods.map_err(EnvironmentError::Provider)? {
+                if reader.is_wanted(&pod).await.map_err(EnvironmentError::Provider)? {
+                    wanted.push(pod);
+                }
             }
+        }
+        // Last of all: logs that nobody reads yet fill the connection on which other answers would come.
+        for pod in &wanted {
+            reader.begin(pod, true).await.map_err(EnvironmentError::Provider)?;
         }
         return Ok(Some(Logs { lines: reader.lines.boxed(), lost: reader.lost }));
     }
@@ -231,7 +237,11 @@ fn follow(reader: Reader, watches: SelectAll<BoxStream<'static, Told>>) -> PodLi
             let pods = match event {
                 Ok(WatchEvent::Listed { objects, .. }) => objects,
                 Ok(WatchEvent::Applied(pod)) => vec![pod],
-                Ok(WatchEvent::Deleted(_) | WatchEvent::Interrupted(_)) => continue,
+                Ok(WatchEvent::Deleted(pod)) => {
+                    reader.containers.gone(pod.uid().unwrap_or_default());
+                    continue;
+                }
+                Ok(WatchEvent::Interrupted(_)) => continue,
                 Err(error) => return Some((Err(error), (reader, watches))),
             };
             for pod in &pods {
@@ -268,8 +278,7 @@ struct Reader {
     owners: BTreeSet<Owner>,
     /// The CronJob of each Job that was met; none where it has none.
     cron_jobs: BTreeMap<String, Option<String>>,
-    /// Pod, container and number of its restarts.
-    begun: BTreeSet<(String, String, i64)>,
+    containers: Containers,
     lines: SelectAll<PodLines>,
     lost: Vec<String>,
 }
@@ -312,126 +321,45 @@ impl Reader {
             if self.options.container.as_deref().is_some_and(|wanted| wanted != container) {
                 continue;
             }
-            let restarts = status.get("restartCount").and_then(Value::as_i64).unwrap_or_default();
+            let instance = self.containers.told(&uid, container, status);
             let waits = status.pointer("/state/waiting").is_some();
-            let has_begun = if self.options.previous || waits { restarts > 0 } else { true };
-            let instance = (uid.clone(), container.to_owned(), restarts);
-            if !has_begun || self.begun.contains(&instance) {
+            let has_begun = if self.options.previous || waits { instance.restarts() > 0 } else { true };
+            if !has_begun || instance.is_begun() {
                 continue;
             }
             let mut options = LogOptions { container: Some(container.to_owned()), ..self.options.clone() };
             if !first {
                 (options.since, options.tail) = (None, None);
             }
-            let opened = match options.follow {
-                Follow::Yes => self.cluster.logs(pod.key(), &options).await,
-                Follow::No => patiently(&*self.runtime, || self.cluster.logs(pod.key(), &options)).await,
-            };
-            let lines = match opened {
-                Ok(lines) => Some(lines),
-                // It was restarted, and its pod is there.
-                Err(error) if self.options.previous && error.kind() == ErrorKind::Invalid => {
-                    self.lost.push(format!("{} {container}", pod.name()));
-                    continue;
+            let lines = match options.follow {
+                // Opened by whoever reads it: a node answers with the first line of a container, and until then holds
+                // up nobody else.
+                Follow::Yes => None,
+                Follow::No => {
+                    match patiently(&*self.runtime, || self.cluster.logs(pod.key(), &options)).await {
+                        Ok(lines) => Some(lines),
+                        // It was restarted, and its pod is there.
+                        Err(error) if self.options.previous && error.kind() == ErrorKind::Invalid => {
+                            self.lost.push(format!("{} {container}", pod.name()));
+                            continue;
+                        }
+                        // There is nothing to read yet, or no more.
+                        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => {
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
-                // The next change of the pod has it opened.
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => continue,
-                Err(error) if options.follow == Follow::Yes && error.is_transient() => None,
-                Err(error) => return Err(error),
             };
-            self.begun.insert(instance);
+            instance.begin();
             let (name, container) = (pod.key().name.clone(), container.to_owned());
-            let log = Log {
-                cluster: Arc::clone(&self.cluster),
-                runtime: Arc::clone(&self.runtime),
-                pod: pod.key().clone(),
-                options,
-                lines,
-                last: None,
-                told: None,
-                pause: PAUSE,
-            };
+            let key = pod.key().clone();
+            let log = ContainerLog::new(&self.cluster, &self.runtime, instance, key, options, lines);
             let lines = log.lines().map(move |line| {
                 line.map(|line| PodLine { pod: name.clone(), container: container.clone(), line })
             });
             self.lines.push(lines.boxed());
         }
         Ok(())
-    }
-}
-
-/// First pause before a log that broke off is taken up again; doubles up to the last.
-const PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// The log of one container, which outlives the connection it is followed over.
-struct Log {
-    cluster: Arc<dyn Cluster>,
-    runtime: Arc<dyn Runtime>,
-    pod: ObjectKey,
-    options: LogOptions,
-    /// None while the connection is broken.
-    lines: Option<LogStream>,
-    /// Time of the last line.
-    last: Option<jiff::Timestamp>,
-    /// Up to here everything was told before the connection broke.
-    told: Option<jiff::Timestamp>,
-    pause: Duration,
-}
-
-impl Log {
-    fn lines(self) -> BoxStream<'static, Result<LogLine, ProviderError>> {
-        stream::unfold(Some(self), |log| async move {
-            let mut log = log?;
-            match log.next().await? {
-                Ok(line) => Some((Ok(line), Some(log))),
-                Err(error) => Some((Err(error), None)),
-            }
-        })
-        .boxed()
-    }
-
-    async fn next(&mut self) -> Option<Result<LogLine, ProviderError>> {
-        loop {
-            let Some(lines) = &mut self.lines else {
-                match self.cluster.logs(&self.pod, &self.since()).await {
-                    Ok(lines) => self.lines = Some(lines),
-                    // The pod or its container is gone: what comes after it is told by the watch.
-                    Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => {
-                        return None;
-                    }
-                    Err(error) if error.is_transient() => self.rest().await,
-                    Err(error) => return Some(Err(error)),
-                }
-                continue;
-            };
-            match lines.next().await? {
-                Ok(line) => {
-                    if line.time.is_some() && line.time <= self.told {
-                        continue;
-                    }
-                    self.last = line.time.or(self.last);
-                    self.pause = PAUSE;
-                    return Some(Ok(line));
-                }
-                Err(error) if self.options.follow == Follow::Yes && error.is_transient() => {
-                    (self.lines, self.told) = (None, self.last);
-                    self.rest().await;
-                }
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
-
-    async fn rest(&mut self) {
-        self.runtime.sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-    }
-
-    /// From the last line on; whole seconds are asked for, so that some lines come twice and are left out.
-    fn since(&self) -> LogOptions {
-        let Some(last) = self.last else { return self.options.clone() };
-        let age = self.runtime.wall().duration_since(last).unsigned_abs() + Duration::from_secs(2);
-        LogOptions { since: Some(age), tail: None, ..self.options.clone() }
     }
 }

@@ -2,6 +2,7 @@
 
 mod chosen;
 mod claims;
+mod container_log;
 mod deploy;
 mod frontends;
 mod images;

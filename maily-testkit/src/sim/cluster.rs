@@ -281,13 +281,15 @@ impl Cluster for SimCluster {
         let options = options.clone();
         let read = {
             let options = options.clone();
-            move |world: &World, pod: &ObjectKey, from: usize| -> Option<Vec<LogLine>> {
+            move |world: &World, pod: &ObjectKey, from: usize| -> Option<(Vec<LogLine>, usize)> {
                 let lines = world.log(pod, options.previous)?;
+                let total = lines.len();
                 // What is longer than time itself leaves nothing out.
                 let since = options.since.and_then(|since| world.now.checked_sub(since).ok());
+                let since = options.since_time.or(since);
                 let lines =
                     lines.into_iter().skip(from).filter(|(time, _)| since.is_none_or(|since| *time >= since));
-                Some(lines.map(|(time, text)| LogLine { time: Some(time), text }).collect())
+                Some((lines.map(|(time, text)| LogLine { time: Some(time), text }).collect(), total))
             }
         };
         let missing = || {
@@ -315,10 +317,10 @@ impl Cluster for SimCluster {
                 return Err(refuse(format!("no container of pod {} has ended before", pod.name)));
             }
         }
-        let first = read(&self.door.shared.world(), pod, 0).ok_or_else(missing)?;
-        let total = first.len();
-        let tail =
-            options.tail.map_or(0, |tail| total.saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX)));
+        let (first, total) = read(&self.door.shared.world(), pod, 0).ok_or_else(missing)?;
+        let tail = options
+            .tail
+            .map_or(0, |tail| first.len().saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX)));
         let mut first: Vec<LogLine> = first.into_iter().skip(tail).collect();
         if let Some(bytes) = options.bytes {
             first = within_bytes(first, usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -331,8 +333,7 @@ impl Cluster for SimCluster {
             let (shared, pod, read) = (Arc::clone(&shared), pod.clone(), read);
             async move {
                 shared.runtime().sleep(LOOK).await;
-                let lines = read(&shared.world(), &pod, seen)?;
-                let seen = seen + lines.len();
+                let (lines, seen) = read(&shared.world(), &pod, seen)?;
                 Some((stream::iter(lines.into_iter().map(Ok)), seen))
             }
         });

@@ -106,15 +106,20 @@ async fn a_cron_job_a_job_and_a_pod_of_their_own_have_logs() {
     let nightly = read(&setup, "nightly", &all).await.expect("has pods");
     assert_eq!(nightly.keys().collect::<Vec<_>>(), ["nightly-1-0", "nightly-2-0"]);
     // To whom a Job belongs is asked again where the API server is away for a moment.
-    setup.cluster = Some(Arc::new(Scripted {
+    let scripted = Arc::new(Scripted {
         cluster: SimCluster::new(Arc::clone(&setup.shared)),
         states: Mutex::default(),
         asked: Mutex::default(),
         restarts: Mutex::default(),
         away: Mutex::new(2),
-    }));
+        order: Mutex::default(),
+    });
+    setup.cluster = Some(Arc::clone(&scripted) as Arc<dyn Cluster>);
     let again = read(&setup, "nightly", &all).await.expect("has pods");
     assert_eq!(again, nightly);
+    // Logs that nobody reads yet fill the connection on which an answer would come.
+    let order = scripted.order.lock().expect("not poisoned").clone();
+    assert!(order.is_sorted() && order.contains(&"1 job") && order.contains(&"2 log"), "{order:?}");
     setup.cluster = None;
     // A service without anything that runs has none, and neither has nobody.
     assert_eq!(read(&setup, "nobody", &all).await, None);
@@ -191,9 +196,9 @@ async fn a_job_is_found_behind_any_number_of_runs_without_it() {
     assert_eq!(lines, ["starting registry.example/shop/migrate:v1"]);
 }
 
-/// Somebody whose clock is an hour behind.
+/// Somebody whose clock is so far behind.
 #[derive(Debug)]
-struct Behind(Arc<dyn Runtime>);
+pub(crate) struct Behind(pub(crate) Arc<dyn Runtime>, pub(crate) Duration);
 
 #[async_trait]
 impl Runtime for Behind {
@@ -202,7 +207,7 @@ impl Runtime for Behind {
     }
 
     fn wall(&self) -> jiff::Timestamp {
-        self.0.wall() - Duration::from_hours(1)
+        self.0.wall() - self.1
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -222,7 +227,7 @@ impl Runtime for Behind {
 async fn the_last_run_is_the_one_that_claimed_last_whatever_its_clock_said() {
     let mut setup = Setup::of(JOBS, 113);
     assert!(succeeded(&deploy(&setup, "v1", &[]).await));
-    setup.runtime = Arc::new(Behind(Arc::clone(&setup.runtime)));
+    setup.runtime = Arc::new(Behind(Arc::clone(&setup.runtime), Duration::from_hours(1)));
     assert!(succeeded(&deploy(&setup, "v2", &[]).await));
     let told = read(&setup, "migrate", &LogOptions::default()).await.expect("has run");
     assert_eq!(
@@ -241,6 +246,8 @@ struct Scripted {
     restarts: Mutex<i64>,
     /// So often a Job is not told at once.
     away: Mutex<usize>,
+    /// What was asked for: Jobs and logs.
+    order: Mutex<Vec<&'static str>>,
 }
 
 impl Scripted {
@@ -267,6 +274,7 @@ impl Cluster for Scripted {
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
         if key.kind.kind == "Job" {
+            self.order.lock().expect("not poisoned").push("1 job");
             let mut away = self.away.lock().expect("not poisoned");
             if let Some(left) = away.checked_sub(1) {
                 *away = left;
@@ -315,6 +323,7 @@ impl Cluster for Scripted {
     }
 
     async fn logs(&self, pod: &ObjectKey, options: &LogOptions) -> Result<LogStream, ProviderError> {
+        self.order.lock().expect("not poisoned").push("2 log");
         if self.states.lock().expect("not poisoned").is_empty() {
             return self.cluster.logs(pod, options).await;
         }
@@ -341,6 +350,7 @@ async fn scripted(seed: u64, states: Vec<Value>) -> (Setup, Arc<Scripted>) {
         asked: Mutex::default(),
         restarts: Mutex::default(),
         away: Mutex::default(),
+        order: Mutex::default(),
     });
     setup.cluster = Some(Arc::clone(&scripted) as Arc<dyn Cluster>);
     (setup, scripted)

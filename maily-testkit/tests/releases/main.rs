@@ -12,6 +12,7 @@ mod dry_runs;
 mod empty;
 mod failed_jobs;
 mod fence;
+mod followed;
 mod force;
 mod frontend;
 mod hand;
