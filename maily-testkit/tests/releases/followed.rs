@@ -11,8 +11,8 @@ use futures::{StreamExt as _, stream};
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Access, ApiResource, Cluster, ClusterInfo, Deleted, ErrorKind, Follow, ListQuery, LogLine,
-        LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream,
+        Access, ApiResource, Cluster, ClusterInfo, Deleted, Dependents, ErrorKind, Follow, ListQuery,
+        LogLine, LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent, WatchStream,
         WriteOptions,
     },
     release::{self, PodLines},
@@ -98,8 +98,13 @@ impl Cluster for Talks {
         self.cluster.write(object, options).await
     }
 
-    async fn delete(&self, key: &ObjectKey, precondition: &Precondition) -> Result<Deleted, ProviderError> {
-        self.cluster.delete(key, precondition).await
+    async fn delete(
+        &self,
+        key: &ObjectKey,
+        precondition: &Precondition,
+        dependents: Dependents,
+    ) -> Result<Deleted, ProviderError> {
+        self.cluster.delete(key, precondition, dependents).await
     }
 
     async fn watch(&self, query: &ListQuery) -> Result<WatchStream, ProviderError> {
