@@ -4,9 +4,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
-use maily_core::object::ObjectKind;
 use maily_core::{
-    object::{Object, ObjectKey},
+    object::{Object, ObjectKey, ObjectKind},
     provider::{
         Access, ApiResource, Cluster, ClusterIdentity, ClusterInfo, Deleted, Dependents, ErrorKind, Follow,
         ListQuery, LogLine, LogOptions, LogStream, Permission, Precondition, ProviderError, WatchEvent,
@@ -19,7 +18,7 @@ use super::{
     door::{self, Door, client},
     shared::Shared,
 };
-use crate::world::{Change, World};
+use crate::world::{Change, World, in_version};
 
 /// How often a log that is followed is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -120,16 +119,6 @@ pub(crate) fn served(world: &World, kind: &ObjectKind) -> Option<ApiResource> {
 fn serves(definition: &Object, version: &str) -> bool {
     let is_it = |one: &Value| one["name"] == version && one["served"] != false;
     definition.items("/spec/versions").iter().any(is_it)
-}
-
-/// An object in the version in which it is asked for. No definition of this world converts more than the version itself.
-pub(crate) fn in_version(object: &Object, kind: &ObjectKind) -> Object {
-    if object.key().kind.api_version == kind.api_version {
-        return object.clone();
-    }
-    let mut body = object.to_value();
-    body["apiVersion"] = kind.api_version.clone().into();
-    Object::from_value(body).unwrap_or_else(|_| object.clone())
 }
 
 /// By how much the world's clock is ahead of the machine's.

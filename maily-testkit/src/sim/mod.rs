@@ -15,7 +15,7 @@ mod shared;
 pub use cloud::{SimDatabases, SimIdentities, SimStorage};
 pub use cluster::SimCluster;
 #[cfg(feature = "harness")]
-pub(crate) use cluster::{found, in_version, selected, served, told};
+pub(crate) use cluster::{found, selected, served, told};
 pub use environment::environment;
 pub use frontend::SimFrontend;
 pub use monitoring::SimMonitoring;

@@ -34,6 +34,7 @@ pub use frontend::Frontend;
 pub use metrics::Telemetry;
 pub(crate) use pods::is_ready;
 pub use requests::Refusal;
+pub(crate) use requests::in_version;
 pub use secrets::SecretStore;
 pub use state::{Change, World};
 pub use storage::Account;

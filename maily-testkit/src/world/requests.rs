@@ -6,8 +6,6 @@ use maily_core::{
 };
 use serde_json::{Value, json};
 
-use crate::sim::in_version;
-
 use super::{
     World,
     apply::{apply, migrate, patch},
@@ -27,6 +25,16 @@ pub struct Refusal {
 
 fn refuse(kind: ErrorKind, message: impl Into<String>) -> Refusal {
     Refusal { kind, message: message.into() }
+}
+
+/// An object in the version in which it is asked for. No definition of this world converts more than the version itself.
+pub(crate) fn in_version(object: &Object, kind: &ObjectKind) -> Object {
+    if object.key().kind.api_version == kind.api_version {
+        return object.clone();
+    }
+    let mut body = object.to_value();
+    body["apiVersion"] = kind.api_version.clone().into();
+    Object::from_value(body).unwrap_or_else(|_| object.clone())
 }
 
 impl World {
