@@ -141,6 +141,24 @@ async fn an_edit_of_what_moves_to_another_version_is_told_as_such() {
     assert!(!said.contains("apiVersion: "), "{said}");
 }
 
+/// Where the version in which the release has it is served no more, an edit is nobody's to take all the same.
+#[tokio::test(start_paused = true)]
+async fn an_edit_of_what_moves_is_not_overwritten_where_the_old_version_is_served_no_more() {
+    for size in [1, 2] {
+        for depth in [Depth::Read, Depth::DryRun] {
+            let shop = shop(606, 1, size).await;
+            only_new(&shop).await;
+            let key = ObjectKey::new(ObjectKind::new("example.com/v1", "Widget"), Some("shop"), "w-0");
+            let edit = json!({"spec": {"size": 7}});
+            shop.setup.shared.world().edit_as("kubectl-edit", &key, edit).expect("a person may");
+            let planned = shop.plan_with("v2", PlanOptions::default(), depth).await;
+            let error = planned.err().unwrap_or_else(|| panic!("{size}, {depth:?}: is overwritten"));
+            let said = format!("{error} {error:?}");
+            assert!(said.contains("spec.size 1 -> 7"), "{said}");
+        }
+    }
+}
+
 /// Nothing is deleted that could not be looked at, and the plan says so; one that stands beside it in a version that is
 /// served shows the way.
 #[tokio::test(start_paused = true)]

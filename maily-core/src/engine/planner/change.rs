@@ -221,8 +221,11 @@ impl Comparison<'_> {
         if is_clean && known.is_some_and(|known| is_in_force(known, &desired, &fingerprint)) {
             return Some(self.keep(service, live, desired, fingerprint));
         }
-        let otherwise = known.filter(|known| !self.is_as_released(live, known, &set, &fingerprint));
-        if let Some(known) = otherwise.filter(|known| known.fingerprint.is_some()) {
+        let as_released = known.map(|known| self.is_as_released(live, known, &set, &fingerprint));
+        // Nor is that known of what cannot be read as the release has it: it may be a person's, field by field.
+        let otherwise = known.filter(|_| as_released != Some(Some(true)));
+        let is_told = |known: &&Released| as_released.flatten().is_some() && known.fingerprint.is_some();
+        if let Some(known) = otherwise.filter(is_told) {
             self.note_drift(live, &known.desired);
         }
         let dry_run = self.observed.dry_runs.get(&key);
@@ -480,15 +483,21 @@ impl Comparison<'_> {
         ours
     }
 
-    /// Whether an object is as the release has left it; given what a release would set, and the fingerprint of that. Where
-    /// it cannot be read as the release has it, nothing is told of it.
-    fn is_as_released(&self, live: &Object, known: &Released, set: &FieldSet, fingerprint: &String) -> bool {
-        let Some(then) = self.as_then(live, &known.desired) else { return true };
+    /// Whether an object is as the release has left it; given what a release would set, and the fingerprint of that. `None`
+    /// where it cannot be read as the release has it: of all of it nothing is known, and nothing is told.
+    fn is_as_released(
+        &self,
+        live: &Object,
+        known: &Released,
+        set: &FieldSet,
+        fingerprint: &String,
+    ) -> Option<bool> {
+        let then = self.as_then(live, &known.desired)?;
         let known_set = compared(&known.desired);
         // Most releases set what the one before it set, and one look tells of both.
         let is_other = known_set != *set || live.key().kind != known.desired.key().kind;
         let anew = is_other.then(|| object_digest(&self.view(then, &known_set)));
-        known.fingerprint.as_ref() == Some(anew.as_ref().unwrap_or(fingerprint))
+        Some(known.fingerprint.as_ref() == Some(anew.as_ref().unwrap_or(fingerprint)))
     }
 
     /// A live object in the version in which a release has it.
