@@ -799,15 +799,44 @@ async fn a_404_that_is_not_the_api_servers_is_no_absence() {
             assert!(error.to_string().contains("404 Not Found did not come from the API server"), "{error}");
         }
     }
-    // Of a group that it does not serve the API server itself speaks plainly; of what goes with one, too, by its headers.
+    // Of a group that it does not serve the API server itself speaks plainly, as any server in Go does: its headers tell.
     let kind = ObjectKind::new("example.com/v1", "Thing");
-    for (said, served) in [("404 page not found\n", Some(0)), ("default backend - 404", None)] {
-        let (cluster, _, _) = cluster(move |_| Reply::Pieces(404, said.to_owned(), 100));
+    for (said, own, served) in [
+        ("404 page not found\n", true, Some(0)),
+        ("404 page not found\n", false, None),
+        ("default backend - 404", false, None),
+    ] {
+        let (cluster, _, _) = cluster(move |_| match own {
+            true => Reply::Headed(404, said),
+            false => Reply::Pieces(404, said.to_owned(), 100),
+        });
         let found = cluster.resources(std::slice::from_ref(&kind)).await;
         assert_eq!(found.ok().map(|found| found.len()), served, "{said}");
     }
     let (cluster, _, _) = cluster(|_| Reply::Headed(404, "404 page not found\n"));
     assert_eq!(cluster.get(&key()).await.expect("answers"), None);
+}
+
+/// Nor is a request refused that whoever stands between does not take.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_not_taken_between_says_nothing_of_what_is_served() {
+    for code in [405, 406, 415] {
+        let said = move || Reply::Pieces(code, "not here".to_owned(), 100);
+        let replies: [(fn(u16) -> Reply, ErrorKind); 2] = [
+            (|code| status(code, "NotAcceptable", "only JSON"), ErrorKind::Unsupported),
+            (|code| Reply::Headed(code, "only JSON"), ErrorKind::Unsupported),
+        ];
+        for (reply, expected) in replies {
+            let (cluster, _, _) = cluster(move |_| reply(code));
+            assert_eq!(cluster.get(&key()).await.expect_err("is none").kind(), expected, "{code}");
+        }
+        let (cluster, _, _) = cluster(move |_| said());
+        let error = cluster.get(&key()).await.expect_err("is not known");
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::Unknown), "{error}");
+        let kind = ObjectKind::new("example.com/v1", "Thing");
+        let error = cluster.resources(std::slice::from_ref(&kind)).await.expect_err("is not known");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
 }
 
 /// Each rule is worth what turns red without it.

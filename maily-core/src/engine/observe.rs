@@ -147,7 +147,16 @@ async fn served_kinds(
     if !unknown.is_empty() {
         return Err(EnvironmentError::Problems(PlanProblems(unknown), None));
     }
-    let unserved = kinds.into_iter().filter(|kind| !served.contains(kind) && !defined(kind)).collect();
+    let unserved: BTreeSet<ObjectKind> =
+        kinds.into_iter().filter(|kind| !served.contains(kind) && !defined(kind)).collect();
+    // Whoever answers so is no Kubernetes: what it does not know may run on, and is nothing to note and go past.
+    if let Some(kind) = unserved.iter().find(|kind| kind.keeps_pods()) {
+        let message = format!("the server says that it does not serve {kind}, which every Kubernetes does");
+        let error =
+            ProviderError::new(ErrorKind::Unavailable, "cluster", "discover", kind.to_string(), message);
+        let hint = "look at what answers in place of the API server, such as a proxy that has just started";
+        return Err(EnvironmentError::Provider(error.with_hint(hint)));
+    }
     Ok((served, unserved))
 }
 

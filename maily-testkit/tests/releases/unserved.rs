@@ -312,3 +312,19 @@ async fn a_kind_that_has_gone_refuses_nothing_to_the_services_beside_it() {
     assert!(succeeded(&shop.run(planned).await));
     assert_eq!(shop.live("apps/v1", "Deployment", Some("shop"), "web"), None);
 }
+
+/// What every server has is not gone because one says so: nobody forgets pods that run on.
+#[tokio::test(start_paused = true)]
+async fn no_plan_is_made_where_workloads_of_kubernetes_itself_are_not_served() {
+    let mut shop = Shop::new(APART, 508);
+    for service in ["web", "worker"] {
+        shop.write(&format!("{service}-v1"), &[deployment(service, &[])]);
+    }
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.cluster =
+        Some(Arc::new(Hindered { unserved: Some("Deployment"), ..Hindered::of(&shop.setup) }));
+    let error = shop.try_removal().await.expect_err("is refused");
+    let said = format!("{error:?}");
+    assert!(said.contains("Deployment (apps/v1)") && said.contains("every Kubernetes"), "{said}");
+    assert!(shop.live("apps/v1", "Deployment", Some("shop"), "web").is_some());
+}
