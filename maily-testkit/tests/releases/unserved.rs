@@ -261,6 +261,42 @@ async fn what_a_run_has_made_is_not_gone_with_the_version_in_which_it_was_made()
     }
 }
 
+/// What a run has left is not forgotten while it cannot be looked at, and goes once it can be.
+#[tokio::test(start_paused = true)]
+async fn what_a_run_has_left_is_known_still_when_its_version_is_served_again() {
+    let mut old = widget("w");
+    old["apiVersion"] = "example.com/v1beta1".into();
+    let shop = Shop::new(BESIDE_ITS_OPERATOR, 509);
+    serve(&shop, true).await;
+    shop.write("v1", &[deployment("user", &[])]);
+    let mut next = deployment("user", &[]);
+    next["spec"]["template"]["metadata"]["annotations"] = json!({"of": "v2"});
+    shop.write("v2", &[old.clone(), next.clone()]);
+    next["spec"]["template"]["metadata"]["annotations"] = json!({"of": "v3"});
+    shop.write("v3", std::slice::from_ref(&next));
+    next["spec"]["template"]["metadata"]["annotations"] = json!({"of": "v4"});
+    shop.write("v4", &[next]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let is_there = |shop: &Shop| shop.live("example.com/v1", "Widget", Some("shop"), "w").is_some();
+    for millis in (20..20_000).step_by(20) {
+        let planned = shop.plan("v2").await.expect("can be planned");
+        let run = within(&*shop.setup.runtime, Duration::from_millis(millis), shop.run(planned)).await;
+        assert!(run.is_none(), "it was never seen");
+        taken_over(&shop, if is_there(&shop) { Wish::Leave } else { Wish::Abort }).await;
+        if is_there(&shop) {
+            break;
+        }
+    }
+    serve(&shop, false).await;
+    let planned = shop.plan("v3").await.expect("can be planned");
+    let told = notes(&planned, "unserved");
+    assert!(told.len() == 1 && told[0].contains("Widget.example.com shop/w cannot be looked at"), "{told:?}");
+    assert!(succeeded(&shop.run(planned).await));
+    serve(&shop, true).await;
+    assert!(succeeded(&shop.deploy("v4").await));
+    assert!(!is_there(&shop), "nobody knows of it");
+}
+
 const APART: &str = "
 maily: 1
 project: shop
