@@ -199,7 +199,7 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
         release,
         added: &added,
         written_over: &written_over,
-        since: head.release_epoch,
+        since: head.made(),
         is_coming,
         live: &live,
         pods: &pods,
@@ -231,8 +231,8 @@ struct Look<'a> {
     added: &'a BTreeMap<ObjectKey, FieldSet>,
     /// What it has set otherwise than it was, and no release sets: as it was.
     written_over: &'a BTreeMap<ObjectKey, Object>,
-    /// The epoch in which the release in force was made.
-    since: Option<Epoch>,
+    /// By which run, and in which epoch, the release in force was made.
+    since: Option<(&'a RunId, Epoch)>,
     /// It is what the unfinished run is to make, and not in force.
     is_coming: bool,
     live: &'a BTreeMap<ObjectKey, Object>,

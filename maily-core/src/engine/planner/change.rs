@@ -13,7 +13,7 @@ use super::{
 use crate::{
     engine::{
         Before, Change, ENVIRONMENT, EPOCH, Epoch, FieldChange, Kept, MANAGER, Note, Operation, PROJECT,
-        SUSPEND, Sealer, belongs_to, compared, difference, digest_of_all, edited, foreign_labels,
+        RunId, SUSPEND, Sealer, belongs_to, compared, difference, digest_of_all, edited, foreign_labels,
         history::{Release, Released},
         is_beyond_any_epoch, left_over, object_digest, strip_bookkeeping, told, without_bookkeeping,
     },
@@ -48,12 +48,19 @@ pub struct Observed {
     pub added: BTreeMap<ObjectKey, FieldSet>,
     /// What it had set otherwise than it was, and no release sets: as it was.
     pub written_over: BTreeMap<ObjectKey, Object>,
-    /// The epoch in which the release in force was made.
-    pub since: Option<Epoch>,
+    /// The run by which, and the epoch in which, the release in force was made.
+    pub since: Option<(RunId, Epoch)>,
     /// What the server would make of the wanted objects, where it was asked.
     pub dry_runs: BTreeMap<ObjectKey, DryRun>,
     /// Somebody reads the plan before it is carried out: it holds for exactly what was observed.
     pub closely: bool,
+}
+
+impl Observed {
+    /// By which run and in which epoch the release in force was made.
+    pub(super) fn since(&self) -> Option<(&RunId, Epoch)> {
+        self.since.as_ref().map(|(run, epoch)| (run, *epoch))
+    }
 }
 
 /// Answer to a dry run.
@@ -512,7 +519,7 @@ impl Comparison<'_> {
         let live = self.as_then(live, released).unwrap_or(live).clone();
         let live = &live;
         let now = self.view(live, &compared(released));
-        let (fields, by) = edited(self.sealer, live, released, &now, self.observed.since);
+        let (fields, by) = edited(self.sealer, live, released, &now, self.observed.since());
         let fields: Vec<String> = fields.iter().take(3).map(told).collect();
         let what = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
         let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
