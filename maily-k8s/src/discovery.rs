@@ -53,6 +53,24 @@ impl Discovery {
         }
     }
 
+    /// Where there is no such path: whether a kind is served still, which was known before. A definition may have lost the
+    /// version since, and its objects are there in another one. One that was just written discovery may not tell of yet.
+    ///
+    /// # Errors
+    /// With `Unsupported` where it is not.
+    pub(crate) async fn is_served_still(&self, wire: &Wire, kind: &ObjectKind) -> Result<(), ProviderError> {
+        if self.is_awaited(wire, kind) {
+            return Ok(());
+        }
+        self.lock().remove(&kind.api_version);
+        if self.find(wire, kind).await?.is_some() {
+            return Ok(());
+        }
+        let name = kind.to_string();
+        let error = unserved(About { operation: "discover", resource: &name });
+        Err(error.with_served_in(self.versions(wire, kind).await?))
+    }
+
     /// Notes what a definition that was written brings.
     pub(crate) fn expect(&self, wire: &Wire, definition: &Object) {
         if definition.kind() == "CustomResourceDefinition"

@@ -34,6 +34,14 @@ pub(crate) struct About<'a> {
     pub(crate) resource: &'a str,
 }
 
+/// What is said of a path that the API server does not have: it has no words of its own for that.
+const NO_PATH: &str = "the server has no such path";
+
+/// Whether there is no such path, and not only no such object.
+pub(crate) fn is_no_path(error: &ProviderError) -> bool {
+    error.kind() == ErrorKind::NotFound && error.message() == NO_PATH
+}
+
 /// Answers that say what is there, or what is served: they count from the API server alone.
 const OF_WHAT_IS_SERVED: [StatusCode; 5] = [
     StatusCode::NOT_FOUND,
@@ -69,6 +77,7 @@ pub(crate) fn refused(
     let reason = status.get("reason").and_then(Value::as_str).unwrap_or_default();
     let message = match status.get("message").and_then(Value::as_str) {
         Some(message) if !message.is_empty() => message.to_owned(),
+        _ if code == StatusCode::NOT_FOUND && status.is_null() => NO_PATH.to_owned(),
         _ => format!("the server answered {code}"),
     };
     let kind = kind(code, reason, &message, &status);

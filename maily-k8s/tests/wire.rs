@@ -817,18 +817,49 @@ async fn a_404_that_is_not_the_api_servers_is_no_absence() {
     assert_eq!(cluster.get(&key()).await.expect("answers"), None);
 }
 
+/// Where a version is served no more, what was read in it is not gone: also for whoever knew the version before.
+#[tokio::test(start_paused = true)]
+async fn what_is_absent_in_a_version_that_is_served_no_more_is_not_called_gone() {
+    let mut dropped = false;
+    let (cluster, _, _) = cluster(move |uri| {
+        let group = |version: &str| {
+            json!({"kind": "APIResourceList", "groupVersion": format!("example.com/{version}"),
+            "resources": [{"name": "things", "kind": "Thing", "namespaced": true, "verbs": ["get"]}]})
+        };
+        match uri {
+            "/apis/example.com" => {
+                Reply::Json(200, json!({"kind": "APIGroup", "versions": [{"version": "v1"}]}))
+            }
+            "/apis/example.com/v1" => Reply::Json(200, group("v1")),
+            "/apis/example.com/v1beta1" if !dropped => Reply::Json(200, group("v1beta1")),
+            _ if uri.ends_with("/last") => {
+                dropped = true;
+                Reply::Headed(404, "404 page not found\n")
+            }
+            _ if dropped => Reply::Headed(404, "404 page not found\n"),
+            _ => status(404, "NotFound", "things \"a\" not found"),
+        }
+    });
+    let of = |name: &str| ObjectKey::new(ObjectKind::new("example.com/v1beta1", "Thing"), Some("n"), name);
+    assert_eq!(cluster.get(&of("a")).await.expect("answers"), None);
+    for name in ["last", "a"] {
+        let error = cluster.get(&of(name)).await.expect_err("is not served");
+        assert_eq!((error.kind(), error.served_in()), (ErrorKind::Unsupported, &["v1".to_owned()][..]));
+    }
+}
+
 /// Nor is a request refused that whoever stands between does not take.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_not_taken_between_says_nothing_of_what_is_served() {
     for code in [405, 406, 415] {
         let said = move || Reply::Pieces(code, "not here".to_owned(), 100);
-        let replies: [(fn(u16) -> Reply, ErrorKind); 2] = [
-            (|code| status(code, "NotAcceptable", "only JSON"), ErrorKind::Unsupported),
-            (|code| Reply::Headed(code, "only JSON"), ErrorKind::Unsupported),
-        ];
-        for (reply, expected) in replies {
-            let (cluster, _, _) = cluster(move |_| reply(code));
-            assert_eq!(cluster.get(&key()).await.expect_err("is none").kind(), expected, "{code}");
+        for headed in [true, false] {
+            let (cluster, _, _) = cluster(move |_| match headed {
+                true => Reply::Headed(code, "only JSON"),
+                false => status(code, "NotAcceptable", "only JSON"),
+            });
+            let error = cluster.get(&key()).await.expect_err("is none");
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{code}");
         }
         let (cluster, _, _) = cluster(move |_| said());
         let error = cluster.get(&key()).await.expect_err("is not known");
