@@ -365,6 +365,7 @@ mod tests {
         let asked = |because| EnvironmentError::Asked {
             environment: environment(),
             run: run(),
+            stands: true,
             because: Box::new(because),
         };
         for (error, code) in [

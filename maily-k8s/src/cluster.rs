@@ -22,7 +22,7 @@ use crate::{
     connect,
     connect::ConnectOptions,
     discovery::Discovery,
-    error::{About, PROVIDER, failed, garbled},
+    error::{About, PROVIDER, failed, garbled, is_no_path},
     logs, probe,
     request::{CALL, JSON, METADATA, Wire, collection, is_absent, item, query_value},
     transport, watch, write,
@@ -177,6 +177,10 @@ impl Cluster for KubeCluster {
         }
         match self.inner.wire.get(about, &path, CALL).await {
             Ok(answer) => object(answer.json(about)?, &key.kind, about).map(Some),
+            Err(error) if is_no_path(&error) => {
+                self.inner.discovery.is_served_still(&self.inner.wire, &key.kind).await?;
+                Ok(None)
+            }
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),
         }

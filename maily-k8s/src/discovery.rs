@@ -46,10 +46,29 @@ impl Discovery {
                 return Ok(resource);
             }
             if !self.is_awaited(wire, kind) {
-                return Err(unserved(About { operation: "discover", resource: &name }));
+                let error = unserved(About { operation: "discover", resource: &name });
+                return Err(error.with_served_in(self.versions(wire, kind).await?));
             }
             wire.runtime.sleep(PAUSE).await;
         }
+    }
+
+    /// Where there is no such path: whether a kind is served still, which was known before. A definition may have lost the
+    /// version since, and its objects are there in another one. One that was just written discovery may not tell of yet.
+    ///
+    /// # Errors
+    /// With `Unsupported` where it is not.
+    pub(crate) async fn is_served_still(&self, wire: &Wire, kind: &ObjectKind) -> Result<(), ProviderError> {
+        if self.is_awaited(wire, kind) {
+            return Ok(());
+        }
+        self.lock().remove(&kind.api_version);
+        if self.find(wire, kind).await?.is_some() {
+            return Ok(());
+        }
+        let name = kind.to_string();
+        let error = unserved(About { operation: "discover", resource: &name });
+        Err(error.with_served_in(self.versions(wire, kind).await?))
     }
 
     /// Notes what a definition that was written brings.
@@ -94,6 +113,29 @@ impl Discovery {
             self.lock().insert(kind.api_version.clone(), Arc::clone(&list));
         }
         Ok(of(&list))
+    }
+
+    /// In which versions of its group a kind is served. What is of no group has one version.
+    async fn versions(&self, wire: &Wire, kind: &ObjectKind) -> Result<Vec<String>, ProviderError> {
+        let group = kind.group();
+        if group.is_empty() {
+            return Ok(Vec::new());
+        }
+        let about = About { operation: "discover", resource: group };
+        let answer = match wire.get(about, &format!("/apis/{group}"), CALL).await {
+            Ok(answer) => answer.json(about)?,
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let versions = answer.get("versions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut served = Vec::new();
+        for version in versions.iter().filter_map(|one| one.get("version")?.as_str()) {
+            let other = ObjectKind::new(format!("{group}/{version}"), &kind.kind);
+            if self.find(wire, &other).await?.is_some() {
+                served.push(version.to_owned());
+            }
+        }
+        Ok(served)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Known> {

@@ -34,11 +34,22 @@ pub(crate) struct About<'a> {
     pub(crate) resource: &'a str,
 }
 
-/// Whether a body is the API server's: a `Status`, or its own plain words for a group that it does not serve.
-fn is_own(about: About<'_>, status: &Value, body: &[u8]) -> bool {
-    let is_status = status.get("kind").and_then(Value::as_str) == Some("Status");
-    is_status || (about.operation == "discover" && body.trim_ascii() == b"404 page not found")
+/// What is said of a path that the API server does not have: it has no words of its own for that.
+const NO_PATH: &str = "the server has no such path";
+
+/// Whether there is no such path, and not only no such object.
+pub(crate) fn is_no_path(error: &ProviderError) -> bool {
+    error.kind() == ErrorKind::NotFound && error.message() == NO_PATH
 }
+
+/// Answers that say what is there, or what is served: they count from the API server alone.
+const OF_WHAT_IS_SERVED: [StatusCode; 5] = [
+    StatusCode::NOT_FOUND,
+    StatusCode::GONE,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::NOT_ACCEPTABLE,
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+];
 
 /// An answer that is no success; with whether its headers are those of the API server.
 pub(crate) fn refused(
@@ -49,7 +60,9 @@ pub(crate) fn refused(
     body: &[u8],
 ) -> ProviderError {
     let status: Value = serde_json::from_slice(body).unwrap_or_default();
-    if matches!(code, StatusCode::NOT_FOUND | StatusCode::GONE) && !(own || is_own(about, &status, body)) {
+    // Its plain words for a group that it does not serve are those of any server in Go: they are its own by their headers.
+    let own = own || status.get("kind").and_then(Value::as_str) == Some("Status");
+    if OF_WHAT_IS_SERVED.contains(&code) && !own {
         // Whoever stands between says nothing of what is there, nor of what became of a write.
         let message = format!("{code} did not come from the API server, but from what answers in its place");
         return ProviderError::new(
@@ -64,6 +77,7 @@ pub(crate) fn refused(
     let reason = status.get("reason").and_then(Value::as_str).unwrap_or_default();
     let message = match status.get("message").and_then(Value::as_str) {
         Some(message) if !message.is_empty() => message.to_owned(),
+        _ if code == StatusCode::NOT_FOUND && status.is_null() => NO_PATH.to_owned(),
         _ => format!("the server answered {code}"),
     };
     let kind = kind(code, reason, &message, &status);

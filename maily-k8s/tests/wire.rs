@@ -799,15 +799,75 @@ async fn a_404_that_is_not_the_api_servers_is_no_absence() {
             assert!(error.to_string().contains("404 Not Found did not come from the API server"), "{error}");
         }
     }
-    // Of a group that it does not serve the API server itself speaks plainly; of what goes with one, too, by its headers.
+    // Of a group that it does not serve the API server itself speaks plainly, as any server in Go does: its headers tell.
     let kind = ObjectKind::new("example.com/v1", "Thing");
-    for (said, served) in [("404 page not found\n", Some(0)), ("default backend - 404", None)] {
-        let (cluster, _, _) = cluster(move |_| Reply::Pieces(404, said.to_owned(), 100));
+    for (said, own, served) in [
+        ("404 page not found\n", true, Some(0)),
+        ("404 page not found\n", false, None),
+        ("default backend - 404", false, None),
+    ] {
+        let (cluster, _, _) = cluster(move |_| match own {
+            true => Reply::Headed(404, said),
+            false => Reply::Pieces(404, said.to_owned(), 100),
+        });
         let found = cluster.resources(std::slice::from_ref(&kind)).await;
         assert_eq!(found.ok().map(|found| found.len()), served, "{said}");
     }
     let (cluster, _, _) = cluster(|_| Reply::Headed(404, "404 page not found\n"));
     assert_eq!(cluster.get(&key()).await.expect("answers"), None);
+}
+
+/// Where a version is served no more, what was read in it is not gone: also for whoever knew the version before.
+#[tokio::test(start_paused = true)]
+async fn what_is_absent_in_a_version_that_is_served_no_more_is_not_called_gone() {
+    let mut dropped = false;
+    let (cluster, _, _) = cluster(move |uri| {
+        let group = |version: &str| {
+            json!({"kind": "APIResourceList", "groupVersion": format!("example.com/{version}"),
+            "resources": [{"name": "things", "kind": "Thing", "namespaced": true, "verbs": ["get"]}]})
+        };
+        match uri {
+            "/apis/example.com" => {
+                Reply::Json(200, json!({"kind": "APIGroup", "versions": [{"version": "v1"}]}))
+            }
+            "/apis/example.com/v1" => Reply::Json(200, group("v1")),
+            "/apis/example.com/v1beta1" if !dropped => Reply::Json(200, group("v1beta1")),
+            _ if uri.ends_with("/last") => {
+                dropped = true;
+                Reply::Headed(404, "404 page not found\n")
+            }
+            _ if dropped => Reply::Headed(404, "404 page not found\n"),
+            _ => status(404, "NotFound", "things \"a\" not found"),
+        }
+    });
+    let of = |name: &str| ObjectKey::new(ObjectKind::new("example.com/v1beta1", "Thing"), Some("n"), name);
+    assert_eq!(cluster.get(&of("a")).await.expect("answers"), None);
+    for name in ["last", "a"] {
+        let error = cluster.get(&of(name)).await.expect_err("is not served");
+        assert_eq!((error.kind(), error.served_in()), (ErrorKind::Unsupported, &["v1".to_owned()][..]));
+    }
+}
+
+/// Nor is a request refused that whoever stands between does not take.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_not_taken_between_says_nothing_of_what_is_served() {
+    for code in [405, 406, 415] {
+        let said = move || Reply::Pieces(code, "not here".to_owned(), 100);
+        for headed in [true, false] {
+            let (cluster, _, _) = cluster(move |_| match headed {
+                true => Reply::Headed(code, "only JSON"),
+                false => status(code, "NotAcceptable", "only JSON"),
+            });
+            let error = cluster.get(&key()).await.expect_err("is none");
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{code}");
+        }
+        let (cluster, _, _) = cluster(move |_| said());
+        let error = cluster.get(&key()).await.expect_err("is not known");
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::Unknown), "{error}");
+        let kind = ObjectKind::new("example.com/v1", "Thing");
+        let error = cluster.resources(std::slice::from_ref(&kind)).await.expect_err("is not known");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
 }
 
 /// Each rule is worth what turns red without it.

@@ -1,7 +1,7 @@
 //! What others set on an object beside what a release sets: seen and told, never taken away in silence.
 
 use super::{
-    Epoch, Failure, LAST_APPLIED, MANAGER, Sealer, compared, difference, is_deployer, is_left_since,
+    Epoch, Failure, LAST_APPLIED, MANAGER, RunId, Sealer, compared, difference, is_deployer, is_left_since,
     object_digest, strip_bookkeeping, told, without_bookkeeping,
 };
 use crate::{
@@ -101,7 +101,7 @@ pub(crate) fn told_written_over(
     sealer: &Sealer,
     live: &Object,
     before: Option<&Object>,
-    since: Option<Epoch>,
+    since: Option<(&RunId, Epoch)>,
 ) -> Option<String> {
     // A way back has written it as it was.
     let before = before.filter(|_| is_left_since(live, since))?;

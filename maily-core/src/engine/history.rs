@@ -87,6 +87,11 @@ pub struct Head {
 }
 
 impl Head {
+    /// By which run and in which epoch the release in force was made.
+    pub(crate) fn made(&self) -> Option<(&RunId, Epoch)> {
+        self.release.as_ref().map(|(run, _)| run).zip(self.release_epoch)
+    }
+
     /// The plan of the last run that had one, where no run since has made a release.
     fn last_plan(&self) -> Option<&Plan> {
         [&self.ended, &self.planned].into_iter().flatten().find_map(|run| run.plan.as_ref())

@@ -37,7 +37,7 @@ pub use history::Head;
 pub use lease::{LEASE, Lease, LeaseError, LeaseRequest};
 pub(crate) use lease::{LeaseSight, sight as sight_of_lease};
 pub use observe::Depth;
-pub(crate) use observe::{read as read_objects, released_view};
+pub(crate) use observe::{read as read_objects, read_otherwise, released_view};
 pub use origins::Origins;
 pub(crate) use origins::{is_exact, known_origins, last_good, way_back};
 pub(crate) use patience::{OfProvider, patiently};

@@ -147,7 +147,16 @@ async fn served_kinds(
     if !unknown.is_empty() {
         return Err(EnvironmentError::Problems(PlanProblems(unknown), None));
     }
-    let unserved = kinds.into_iter().filter(|kind| !served.contains(kind) && !defined(kind)).collect();
+    let unserved: BTreeSet<ObjectKind> =
+        kinds.into_iter().filter(|kind| !served.contains(kind) && !defined(kind)).collect();
+    // Whoever answers so is no Kubernetes: what it does not know may run on, and is nothing to note and go past.
+    if let Some(kind) = unserved.iter().find(|kind| kind.keeps_pods()) {
+        let message = format!("the server says that it does not serve {kind}, which every Kubernetes does");
+        let error =
+            ProviderError::new(ErrorKind::Unavailable, "cluster", "discover", kind.to_string(), message);
+        let hint = "look at what answers in place of the API server, such as a proxy that has just started";
+        return Err(EnvironmentError::Provider(error.with_hint(hint)));
+    }
     Ok((served, unserved))
 }
 
@@ -243,6 +252,31 @@ pub(crate) async fn read<'a>(
         .await
         .map_err(|error: ProviderError| EnvironmentError::Provider(error))?;
     Ok(found.into_iter().flatten().map(|object| (object.key().clone(), object)).collect())
+}
+
+/// The same of what is not served in its own version any more, in another one that is.
+pub(crate) async fn read_otherwise<'a>(
+    cluster: &dyn Cluster,
+    keys: impl IntoIterator<Item = &'a ObjectKey>,
+) -> Result<BTreeMap<ObjectKey, Object>, EnvironmentError> {
+    let mut kinds: BTreeMap<&ObjectKind, Vec<&ObjectKey>> = BTreeMap::new();
+    // Kinds of Kubernetes itself move with its version, and long after a release has.
+    for key in keys.into_iter().filter(|key| !key.kind.is_of_kubernetes()) {
+        kinds.entry(&key.kind).or_default().push(key);
+    }
+    let mut renamed = Vec::new();
+    for (kind, keys) in kinds {
+        let Some(first) = keys.first() else { continue };
+        let version = match cluster.get(first).await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => error.served_in().first().cloned(),
+            Err(error) => return Err(EnvironmentError::Provider(error)),
+            Ok(_) => None,
+        };
+        let Some(version) = version else { continue };
+        let other = ObjectKind::new(format!("{}/{version}", kind.group()), &kind.kind);
+        renamed.extend(keys.into_iter().map(|key| ObjectKey { kind: other.clone(), ..key.clone() }));
+    }
+    read(cluster, &renamed).await
 }
 
 async fn read_group(

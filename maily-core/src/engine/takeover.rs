@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     planted::{Defect, is_planted},
+    provider::Effect,
     steps::{Context, Halt, Trouble, left_alone, stamp, stamp_pods},
 };
 
@@ -77,11 +78,14 @@ impl Environment {
         let heard = self.heard(&options.listener, &run);
         if wish == Wish::Abort {
             let asked = options.before_any_change(heard.ask_to_abort(&run, options)).await;
-            // Interrupted: it may be on its way.
-            asked.map_err(|error| match error {
-                EnvironmentError::Interrupted => self.asked(&run, error),
-                error => error,
-            })?;
+            // Without an answer it may be on its way, or be there.
+            let may_stand = |error: &EnvironmentError| match error {
+                EnvironmentError::Provider(error) => {
+                    error.is_transient() || error.effect() == Effect::Unknown
+                }
+                error => matches!(error, EnvironmentError::Interrupted),
+            };
+            asked.map_err(|error| if may_stand(&error) { self.asked(&run, error, false) } else { error })?;
         }
         let mut lease = None;
         let end = heard.in_turn(&run, &mut lease, wish, options).await;
@@ -92,15 +96,15 @@ impl Environment {
             EnvironmentError::NoReturn(_)
             | EnvironmentError::TooLate { .. }
             | EnvironmentError::Journal(journal::JournalError::NotHolder { .. }) => error,
-            error if wish == Wish::Abort => self.asked(&run, error),
+            error if wish == Wish::Abort => self.asked(&run, error, true),
             error => error,
         })
     }
 
-    /// Why an abort has failed, of which the wish is on record: whoever takes the run over goes back.
-    fn asked(&self, run: &RunId, because: EnvironmentError) -> EnvironmentError {
+    /// Why an abort has failed, of which the wish is on record, or may be: whoever takes the run over goes back.
+    fn asked(&self, run: &RunId, because: EnvironmentError, stands: bool) -> EnvironmentError {
         let environment = self.name.clone();
-        EnvironmentError::Asked { environment, run: run.clone(), because: Box::new(because) }
+        EnvironmentError::Asked { environment, run: run.clone(), stands, because: Box::new(because) }
     }
 
     /// The run that has not ended, where it is the one that is meant.

@@ -290,7 +290,8 @@ pub enum Access {
 ///
 /// # Contract
 /// 1. `get` and `list` read from a quorum: they see every write that was answered before they were sent.
-/// 2. `get` of an absent object is `None`; of a kind that the server does not serve, `Unsupported`.
+/// 2. `get` of an absent object is `None`; of a kind that the server does not serve, `Unsupported`, with the other versions
+///    of its group in which it serves the kind.
 /// 3. `list` returns all pages; `list_metadata` the same objects, each with at least its metadata.
 /// 4. An apply with [`Precondition::Absent`] creates the object, or fails with `Conflict` if anything of that key
 ///    exists, a terminating object included.

@@ -2,6 +2,8 @@
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
+use crate::object::ObjectKey;
+
 /// Nobody waits longer on a provider's word: a proxy that says an hour must not outlast every deadline.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -78,6 +80,7 @@ struct Inner {
     effect: Effect,
     retry_after: Option<Duration>,
     hint: Option<String>,
+    served_in: Vec<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -105,6 +108,7 @@ impl ProviderError {
             effect,
             retry_after: None,
             hint: None,
+            served_in: Vec::new(),
             source: None,
         }))
     }
@@ -127,6 +131,13 @@ impl ProviderError {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Of a kind that is not served in the version that was asked for: in which others of its group it is.
+    #[must_use]
+    pub fn with_served_in(mut self, versions: Vec<String>) -> Self {
+        self.0.served_in = versions;
         self
     }
 
@@ -157,6 +168,11 @@ impl ProviderError {
         self.0.hint.as_deref()
     }
 
+    /// In which other versions of its group a kind is served that is not in the one that was asked for.
+    pub fn served_in(&self) -> &[String] {
+        &self.0.served_in
+    }
+
     /// What the call was about.
     pub fn resource(&self) -> &str {
         &self.0.resource
@@ -184,9 +200,28 @@ impl ProviderError {
     }
 }
 
-/// Of a kind that is not served, not yet or not any more, nothing is there.
+/// Of what is not served, not yet or not any more, nothing is found.
 pub(crate) fn unserved_is_none<T: Default>(error: ProviderError) -> Result<T, ProviderError> {
     if error.kind() == ErrorKind::Unsupported { Ok(T::default()) } else { Err(error) }
+}
+
+/// Of a kind that is not served, not yet or not any more, nothing is there. Of one that is served in another version all is
+/// there, and the error says what a person can do.
+pub(crate) fn unserved_is_absent<T: Default>(
+    error: ProviderError,
+    key: &ObjectKey,
+) -> Result<T, ProviderError> {
+    let versions = error.served_in();
+    if error.kind() != ErrorKind::Unsupported || versions.is_empty() {
+        return unserved_is_none(error);
+    }
+    let (version, others) = (key.kind.version(), versions.join(", "));
+    let message = format!(
+        "{key} cannot be looked at: the cluster serves its kind not in {version} any more, but in {others}"
+    );
+    let hint = format!("let its definition serve {version} again (`served: true`) until the run is over");
+    let Inner { kind, provider, operation, .. } = &*error.0;
+    Err(ProviderError::new(*kind, provider, operation, key.to_string(), message).with_hint(hint))
 }
 
 impl fmt::Display for ProviderError {

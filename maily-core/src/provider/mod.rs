@@ -24,8 +24,8 @@ pub use databases::{
     Database, DatabaseSettings, DatabaseState, Databases, Endpoint, NewSnapshot, Restore, RestoreFrom,
     Snapshot, SnapshotQuery, SnapshotState,
 };
-pub(crate) use error::unserved_is_none;
 pub use error::{Effect, ErrorKind, ProviderError, with_causes};
+pub(crate) use error::{unserved_is_absent, unserved_is_none};
 pub use frontend::{FrontendDeployment, FrontendHost, FrontendState, Production};
 pub use identities::{CallerIdentity, Identities, Role, TrustedWorkload};
 pub use monitoring::{

@@ -18,8 +18,8 @@ use crate::{
         forward_run_of,
         history::{self, Head, Release, Released, Unfinished, to_be_made},
         journal::JournalEvent,
-        patiently, read_objects, released_view, run_of, sight_of_lease, told_added, told_edit,
-        told_left_over, told_written_over, way_back,
+        patiently, read_objects, read_otherwise, released_view, run_of, sight_of_lease, told_added,
+        told_edit, told_left_over, told_written_over, way_back,
     },
     model::{Fencing, Resolved},
     object::{FieldSet, Object, ObjectKey},
@@ -185,7 +185,10 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
     }
     let sealer = environment.sealer(Storage::Passing).await?;
     let keys = || release.iter().chain(&coming).flat_map(|release| release.objects.keys());
-    let live = patiently(runtime, || read_objects(cluster, keys()).boxed()).await?;
+    let mut live = patiently(runtime, || read_objects(cluster, keys()).boxed()).await?;
+    let unseen: Vec<&ObjectKey> = keys().filter(|key| !live.contains_key(*key)).collect();
+    let otherwise = || read_otherwise(cluster, unseen.iter().copied()).boxed();
+    live.extend(patiently(runtime, otherwise).await?);
     let pods = environment.pods().await.map_err(EnvironmentError::Provider)?;
     let workloads: Vec<&Object> = live.values().filter(|live| live.key().kind.keeps_pods()).collect();
     let replica_sets = environment.replica_sets(&workloads, &pods).await;
@@ -199,7 +202,7 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
         release,
         added: &added,
         written_over: &written_over,
-        since: head.release_epoch,
+        since: head.made(),
         is_coming,
         live: &live,
         pods: &pods,
@@ -231,8 +234,8 @@ struct Look<'a> {
     added: &'a BTreeMap<ObjectKey, FieldSet>,
     /// What it has set otherwise than it was, and no release sets: as it was.
     written_over: &'a BTreeMap<ObjectKey, Object>,
-    /// The epoch in which the release in force was made.
-    since: Option<Epoch>,
+    /// By which run, and in which epoch, the release in force was made.
+    since: Option<(&'a RunId, Epoch)>,
     /// It is what the unfinished run is to make, and not in force.
     is_coming: bool,
     live: &'a BTreeMap<ObjectKey, Object>,
@@ -483,7 +486,14 @@ impl Look<'_> {
             let Some(fingerprint) = &released.fingerprint else { continue };
             let (now, digest) = released_view(self.sealer, live, &released.desired);
             if *fingerprint != digest {
-                let (fields, by) = edited(self.sealer, live, &released.desired, &now, self.since);
+                let (mut fields, by) = edited(self.sealer, live, &released.desired, &now, self.since);
+                // In another version fields may have other names: what nobody has taken is no edit.
+                if live.key().kind != released.desired.key().kind {
+                    fields.retain(|field| field.to.is_some() && field.path != "apiVersion");
+                    if fields.is_empty() || by.is_empty() {
+                        continue;
+                    }
+                }
                 found.push(format!("{}: {}", key.short(), told_edit(&fields, &by)));
             }
         }

@@ -1,8 +1,8 @@
 //! Who changed an object by hand.
 
 use super::{
-    Change, Epoch, FieldChange, Operation, Sealer, compared, difference, differing, drifted, is_left_since,
-    told,
+    Change, Epoch, FieldChange, Operation, RunId, Sealer, compared, difference, differing, drifted,
+    is_left_since, told,
 };
 use crate::object::{FieldSet, Object, editors, managers};
 
@@ -21,14 +21,14 @@ pub(crate) fn changed_by<'a>(sealer: &Sealer, live: &'a Object, set: &Object) ->
     who(live, &compared(set), edited)
 }
 
-/// What of an object is not as a release has it, and who changed it; given what of it is compared, and the epoch in which
-/// the release was made. What a run has written since is told whatever a person has changed beside it.
+/// What of an object is not as a release has it, and who changed it; given what of it is compared, and by which run and in
+/// which epoch the release was made. What a run has written since is told whatever a person has changed beside it.
 pub(crate) fn edited<'a>(
     sealer: &Sealer,
     live: &'a Object,
     released: &Object,
     now: &Object,
-    since: Option<Epoch>,
+    since: Option<(&RunId, Epoch)>,
 ) -> (Vec<FieldChange>, Vec<&'a str>) {
     let mut by = changed_by(sealer, live, released);
     if !is_left_since(live, since) {

@@ -125,10 +125,11 @@ pub(crate) fn forward_run_of(object: &Object) -> Option<RunId> {
     (words.nth(1) == Some("forward")).then(|| RunId::from(run))
 }
 
-/// Whether a run has brought an object where it is since a release that was made in an epoch: a run that made none.
-pub(crate) fn is_left_since(object: &Object, release: Option<Epoch>) -> bool {
-    let written = forward_run_of(object).and_then(|_| epoch_of(object));
-    release.zip(written).is_some_and(|(release, written)| written > release)
+/// Whether a run has brought an object where it is since a release that a run has made in an epoch: a run that made none.
+/// What a takeover has only marked carries its epoch, and is as its own run has left it.
+pub(crate) fn is_left_since(object: &Object, release: Option<(&RunId, Epoch)>) -> bool {
+    let written = forward_run_of(object).zip(epoch_of(object));
+    release.zip(written).is_some_and(|((maker, made), (run, written))| written > made && run != *maker)
 }
 
 /// What controllers of workloads count on them. They write it themselves after every write, also of what is made again.

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use super::context::Context;
 use crate::{
     object::{Object, ObjectKey, ObjectKind, by_kind},
-    provider::{ErrorKind, LIST_FROM, ListQuery, ProviderError},
+    provider::{ErrorKind, LIST_FROM, ListQuery, ProviderError, unserved_is_absent},
     run::{ENVIRONMENT, Failure, PROJECT, Plan, Step, StepId, Work, run_of},
 };
 
@@ -72,11 +72,8 @@ pub(crate) async fn missing(
     let mut missing = Vec::new();
     for key in try_join_all(doubtful).await?.into_iter().flatten() {
         // What one look does not show as it should be, a look at it alone decides.
-        let live = match context.providers.cluster.get(key).await {
-            // Of a kind that is not served any more nothing is there.
-            Err(error) if error.kind() == ErrorKind::Unsupported => None,
-            live => live?,
-        };
+        let live = context.providers.cluster.get(key).await;
+        let live = live.or_else(|error| unserved_is_absent(error, key))?;
         let expected = &presence[key];
         let failure = expected.failure(key, live.as_ref());
         missing.extend(failure.map(|failure| (expected.step.clone(), failure)));

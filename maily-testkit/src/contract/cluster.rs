@@ -112,7 +112,12 @@ pub async fn absent_objects_are_none_and_unknown_kinds_unsupported(place: &Place
     let unknown =
         ObjectKey::new(ObjectKind::new("nowhere.example/v1", "Nothing"), Some(&place.namespace), "x");
     let error = place.cluster.get(&unknown).await.expect_err("is unknown");
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!((error.kind(), error.served_in()), (ErrorKind::Unsupported, &[][..]));
+    // Of a kind that is served in another version that one is named.
+    let other = ObjectKind::new("apps/v1beta1", "Deployment");
+    let other = ObjectKey::new(other, Some(&place.namespace), "x");
+    let error = place.cluster.get(&other).await.expect_err("is of another version");
+    assert_eq!((error.kind(), error.served_in()), (ErrorKind::Unsupported, &["v1".to_owned()][..]));
 }
 
 /// Sentence 3: a list has all pages.

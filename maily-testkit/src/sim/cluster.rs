@@ -68,9 +68,11 @@ client!(SimCluster, "cluster");
 
 impl SimCluster {
     fn known(&self, kind: &ObjectKind, operation: &'static str) -> Result<ApiResource, ProviderError> {
-        served(&self.door.shared.world(), kind).ok_or_else(|| {
+        let world = self.door.shared.world();
+        served(&world, kind).ok_or_else(|| {
             let message = "the cluster does not serve this kind";
             ProviderError::new(ErrorKind::Unsupported, "sandbox", operation, kind.to_string(), message)
+                .with_served_in(versions(&world, kind))
         })
     }
 
@@ -113,6 +115,22 @@ pub(crate) fn served(world: &World, kind: &ObjectKind) -> Option<ApiResource> {
             plural: definition.text("/spec/names/plural").unwrap_or_default().to_owned(),
             namespaced: definition.text("/spec/scope") == Some("Namespaced"),
         })
+}
+
+/// In which versions of its group a kind is served.
+pub(crate) fn versions(world: &World, kind: &ObjectKind) -> Vec<String> {
+    let definitions = world.of_kind("CustomResourceDefinition").into_iter();
+    let of_kind = definitions.filter(|definition| definition.defines() == Some((kind.group(), &kind.kind)));
+    let names = |definition: &Object| -> Vec<String> {
+        let names = definition.items("/spec/versions").iter().filter_map(|one| one["name"].as_str());
+        names.filter(|name| serves(definition, name)).map(str::to_owned).collect()
+    };
+    let of_kubernetes = |(api, name, ..): &&(&str, &str, &str, bool)| {
+        *name == kind.kind && ObjectKind::new(*api, *name).group() == kind.group()
+    };
+    let own = SERVED.iter().filter(of_kubernetes);
+    let own = own.map(|(api, name, ..)| ObjectKind::new(*api, *name).version().to_owned());
+    own.chain(of_kind.flat_map(names)).collect()
 }
 
 /// Whether a definition serves a version.

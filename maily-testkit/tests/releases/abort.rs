@@ -137,6 +137,39 @@ async fn a_wish_that_cannot_be_granted_is_refused_to_whoever_has_it() {
     assert_eq!(told.iter().filter(refused).count(), 1, "the holder says so once");
 }
 
+/// Whoever hears no answer does not take his wish for refused: the run goes back all the same.
+#[tokio::test(start_paused = true)]
+async fn an_abort_whose_request_has_no_answer_says_that_its_wish_may_stand() {
+    for interrupts in [true, false] {
+        let setup = long_way_back(512).await;
+        let requests_take = if interrupts { Duration::from_secs(3) } else { Duration::ZERO };
+        let ledger = Ledger { requests_take, requests_unanswered: true, ..Ledger::of(&setup) };
+        let (environment, _) = ledger.open(&setup);
+        let (options, _) = somebody("ana");
+        let cancel = options.cancel.clone();
+        let ana = async {
+            setup.runtime.sleep(Duration::from_secs(5)).await;
+            let asks = environment.take_over(None, Wish::Abort, &options);
+            let impatient = async {
+                setup.runtime.sleep(Duration::from_secs(4)).await;
+                if interrupts {
+                    cancel.cancel();
+                }
+            };
+            futures::future::join(asks, impatient).await.0.expect_err("has heard nothing")
+        };
+        let (end, error) = futures::future::join(setup.deploy("v2"), ana).await;
+        assert!(went_back(&end), "{end:?}");
+        let (said, hint) = (error.to_string(), error.hint().unwrap_or_default());
+        let why = if interrupts { "interrupted" } else { "create `Secret record`" };
+        assert!(
+            said.starts_with(why) && said.ends_with("was asked to go back, and that may stand"),
+            "{said}"
+        );
+        assert!(hint.contains("`mailyctl abort --env production` asks once more"), "{hint}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_that_has_succeeded_before_it_heard_is_not_called_taken_back() {
     let setup = Setup::new(505);

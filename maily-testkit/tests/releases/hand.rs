@@ -401,6 +401,36 @@ async fn what_a_run_has_left_is_told_beside_an_edit() {
     assert!(!told.contains("a run that made no release"), "{told}");
 }
 
+/// What a takeover has only marked is as the release made it.
+#[tokio::test(start_paused = true)]
+async fn what_a_takeover_has_marked_was_not_left_by_its_run() {
+    let mut shop = Shop::new(shop::OF_MANIFESTS, 154);
+    let mut api = shop::deployment("api", &[]);
+    shop.write("v1", std::slice::from_ref(&api));
+    api["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/api:2".into();
+    shop.write("v2", &[api]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let key = ObjectKey::new(ObjectKind::new("apps/v1", "Deployment"), Some("shop"), "api");
+    let epoch = |shop: &Shop| {
+        let live = shop.setup.shared.world().get(&key).cloned().expect("is there");
+        live.annotation("maily.dev/epoch").map(str::to_owned)
+    };
+    let before = epoch(&shop);
+    let planned = shop.plan("v2").await.expect("can be planned");
+    let hindered = Hindered { conflicts: Some(("api", Arc::default())), ..Hindered::of(&shop.setup) };
+    let cluster = shop.setup.cluster.replace(Arc::new(hindered));
+    let died = within(&*shop.setup.runtime, Duration::from_secs(5), shop.run(planned)).await;
+    assert!(died.is_none());
+    shop.setup.cluster = cluster;
+    let left = shop.setup.environment().take_over(None, Wish::Leave, &shop.setup.options("second")).await;
+    left.expect("is left");
+    assert_ne!(epoch(&shop), before, "is marked");
+    let scale = json!({"spec": {"replicas": 5}});
+    shop.setup.shared.world().edit_as("kubectl-edit", &key, scale).expect("may edit");
+    let told = status_of(&shop).await;
+    assert!(told.contains("Deployment/api: spec.replicas 1 -> 5 (by kubectl-edit)"), "{told}");
+}
+
 /// Nobody takes away what was there before with another value: it is told, and what it was.
 #[tokio::test(start_paused = true)]
 async fn what_a_run_has_left_over_a_value_of_before_is_told_and_stays() {

@@ -70,6 +70,8 @@ pub(crate) struct Hindered {
     pub(crate) away: Option<(&'static str, AtomicU32)>,
     /// Logs have lines of so many bytes.
     pub(crate) lines_of: Option<usize>,
+    /// This kind is not served, by whatever answers.
+    pub(crate) unserved: Option<&'static str>,
 }
 
 /// A deletion that arrives when the next one of its kind is sent: nobody who waits for its answer gets one.
@@ -135,6 +137,7 @@ impl Hindered {
             hidden: None,
             away: None,
             lines_of: None,
+            unserved: None,
         }
     }
 
@@ -150,6 +153,10 @@ impl Hindered {
     }
 
     fn answers(&self, kind: &ObjectKind) -> Result<(), ProviderError> {
+        if self.unserved == Some(&*kind.kind) {
+            let (why, message) = (ErrorKind::Unsupported, "the cluster does not serve this kind");
+            return Err(ProviderError::new(why, "kubernetes", "read", kind.to_string(), message));
+        }
         let over = |at: Moment| at.since(self.runtime.now()).is_zero();
         match self.refused {
             Some((at, why)) if kind.kind == "Service" && over(at) => {
@@ -182,7 +189,9 @@ impl Cluster for Hindered {
     }
 
     async fn resources(&self, kinds: &[ObjectKind]) -> Result<Vec<ApiResource>, ProviderError> {
-        self.cluster.resources(kinds).await
+        let mut served = self.cluster.resources(kinds).await?;
+        served.retain(|resource| self.unserved != Some(&*resource.kind.kind));
+        Ok(served)
     }
 
     async fn allowed(&self, permissions: &[Permission]) -> Result<Vec<Access>, ProviderError> {

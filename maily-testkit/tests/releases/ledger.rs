@@ -26,6 +26,8 @@ pub(crate) struct Ledger {
     pub(crate) reads_take: Duration,
     /// A request to abort takes so long to be written.
     pub(crate) requests_take: Duration,
+    /// Requests to abort are written, and nobody is told so.
+    pub(crate) requests_unanswered: bool,
     /// What is refused, by the beginning of its key.
     pub(crate) refuses: Option<&'static str>,
 }
@@ -38,6 +40,7 @@ impl Ledger {
             reads: AtomicU32::new(0),
             reads_take: Duration::ZERO,
             requests_take: Duration::ZERO,
+            requests_unanswered: false,
             refuses: None,
         }
     }
@@ -59,6 +62,11 @@ impl RecordStore for Ledger {
         }
         if key.starts_with("request/") {
             self.runtime.sleep(self.requests_take).await;
+            if self.requests_unanswered {
+                self.inner.create(key, bytes).await?;
+                let (kind, message) = (ErrorKind::DeadlineExceeded, "no answer in time");
+                return Err(ProviderError::new(kind, "kubernetes", "create", "Secret record", message));
+            }
         }
         self.inner.create(key, bytes).await
     }

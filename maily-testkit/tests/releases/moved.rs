@@ -1,9 +1,12 @@
 //! Objects that move to another version of their group, as HTTPRoutes did from `v1beta1` to `v1`.
 
+use std::time::Duration;
+
 use maily_core::{
     engine::{Depth, Operation, Outcome, RunEnd, planner::PlanOptions},
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster as _, Precondition, WriteOptions},
+    release::{self, ServiceHealth},
 };
 use maily_testkit::sim::SimCluster;
 use serde_json::{Value, json};
@@ -139,6 +142,54 @@ async fn an_edit_of_what_moves_to_another_version_is_told_as_such() {
     let said = format!("{error} {error:?}");
     assert!(said.contains("spec.size"), "{said}");
     assert!(!said.contains("apiVersion: "), "{said}");
+}
+
+/// Where the version in which the release has it is served no more, an edit is nobody's to take all the same.
+#[tokio::test(start_paused = true)]
+async fn an_edit_of_what_moves_is_not_overwritten_where_the_old_version_is_served_no_more() {
+    for size in [1, 2] {
+        for depth in [Depth::Read, Depth::DryRun] {
+            let shop = shop(606, 1, size).await;
+            only_new(&shop).await;
+            let key = ObjectKey::new(ObjectKind::new("example.com/v1", "Widget"), Some("shop"), "w-0");
+            let edit = json!({"spec": {"size": 7}});
+            shop.setup.shared.world().edit_as("kubectl-edit", &key, edit).expect("a person may");
+            let planned = shop.plan_with("v2", PlanOptions::default(), depth).await;
+            let error = planned.err().unwrap_or_else(|| panic!("{size}, {depth:?}: is overwritten"));
+            let said = format!("{error} {error:?}");
+            assert!(said.contains("spec.size 1 -> 7"), "{said}");
+        }
+    }
+}
+
+/// What serves is not missing because the version in which the release has it is served no more; an edit is told still,
+/// and what was deleted.
+#[tokio::test(start_paused = true)]
+async fn what_is_served_in_another_version_is_there_for_whoever_looks() {
+    for widgets in [1, 3] {
+        let shop = shop(607, widgets, 1).await;
+        shop.setup.runtime.sleep(Duration::from_secs(60)).await;
+        let seen = async || {
+            let status = release::status(&shop.setup.environment(), &shop.resolved()).await;
+            let status = status.expect("can be read");
+            let api = status.services.into_iter().find(|service| service.name == "api").expect("is there");
+            (api.state, api.why, api.drift)
+        };
+        assert_eq!(seen().await, (ServiceHealth::Serving, None, vec![]));
+        only_new(&shop).await;
+        assert_eq!(seen().await, (ServiceHealth::Serving, None, vec![]), "{widgets}");
+        let key = ObjectKey::new(ObjectKind::new("example.com/v1", "Widget"), Some("shop"), "w-0");
+        let edit = json!({"spec": {"size": 7}});
+        shop.setup.shared.world().edit_as("kubectl-edit", &key, edit).expect("a person may");
+        let told = "Widget.example.com/w-0: spec.size 1 -> 7 (by kubectl-edit)".to_owned();
+        assert_eq!(seen().await, (ServiceHealth::Serving, None, vec![told]), "{widgets}");
+        shop.setup.shared.world().delete(&key, &Precondition::Any).expect("is there");
+        let (state, _, drift) = seen().await;
+        assert_eq!(
+            (state, drift),
+            (ServiceHealth::Missing, vec!["Widget.example.com/w-0 was deleted".to_owned()])
+        );
+    }
 }
 
 /// Nothing is deleted that could not be looked at, and the plan says so; one that stands beside it in a version that is

@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use maily_core::{
     engine::{Depth, Outcome, Planned, RunEnd, Storage, What, Wish, planner::PlanOptions},
-    object::{ObjectKey, ObjectKind},
-    provider::Precondition,
+    object::{Object, ObjectKey, ObjectKind},
+    provider::{Cluster as _, Precondition, WriteOptions},
     release::{self, RollbackTo},
     runtime::within,
 };
+use maily_testkit::sim::SimCluster;
 use serde_json::{Value, json};
 
 use crate::{
@@ -196,6 +197,106 @@ async fn undefined_again(shop: &Shop) {
     assert_eq!(shop.setup.content(), []);
 }
 
+const BESIDE_ITS_OPERATOR: &str = "
+maily: 1
+project: shop
+environments:
+  production: {namespace: shop}
+services:
+  user: {manifests: '{version}.yaml'}
+";
+
+/// A definition whose old version is served, or not any more.
+async fn serve(shop: &Shop, old: bool) {
+    let mut definition = definition();
+    definition["spec"]["versions"] = json!([{"name": "v1beta1", "served": old, "storage": false},
+        {"name": "v1", "served": true, "storage": true}]);
+    let definition = Object::from_value(definition).expect("is an object");
+    let options = WriteOptions::apply("kubectl", Precondition::Any);
+    SimCluster::new(shop.setup.shared.clone()).write(&definition, &options).await.expect("is written");
+}
+
+/// What a run has made is there still where its version alone is served no more: nobody says that it was taken back.
+#[tokio::test(start_paused = true)]
+async fn what_a_run_has_made_is_not_gone_with_the_version_in_which_it_was_made() {
+    let mut old = widget("w");
+    old["apiVersion"] = "example.com/v1beta1".into();
+    for wish in [Wish::Abort, Wish::Resume] {
+        let mut taken = 0;
+        for millis in (20..20_000).step_by(20) {
+            let shop = Shop::new(BESIDE_ITS_OPERATOR, 507);
+            serve(&shop, true).await;
+            shop.write("v1", &[old.clone(), deployment("user", &[])]);
+            let planned = shop.plan("v1").await.expect("can be planned");
+            let died = within(&*shop.setup.runtime, Duration::from_millis(millis), shop.run(planned)).await;
+            if died.is_some() {
+                break;
+            }
+            let is_there = || shop.live("example.com/v1", "Widget", Some("shop"), "w").is_some();
+            if !is_there() {
+                continue;
+            }
+            serve(&shop, false).await;
+            let when = format!("{wish:?}, killed after {millis} ms");
+            let Some(end) = taken_over(&shop, wish).await else { continue };
+            taken += 1;
+            assert!(is_there(), "{when}");
+            let RunEnd::Stuck { items, .. } = &end else { panic!("{when}: {end:?}") };
+            let said = format!("{items:?}");
+            assert!(said.contains("Widget.example.com shop/w"), "{when}: {said}");
+            assert!(said.contains("not in v1beta1 any more, but in v1"), "{when}: {said}");
+            assert!(!said.contains("deleted meanwhile"), "{when}: {said}");
+            // Once it is served again, the run comes to its end.
+            serve(&shop, true).await;
+            let end = taken_over(&shop, wish).await;
+            let end = end.unwrap_or_else(|| panic!("{when}: there is no run"));
+            let RunEnd::Over { outcome, .. } = &end else { panic!("{when}: {end:?}") };
+            match outcome {
+                Outcome::Succeeded { .. } if wish == Wish::Resume => assert!(is_there(), "{when}"),
+                Outcome::RolledBack { .. } => assert!(!is_there(), "{when}"),
+                _ => panic!("{when}: {end:?}"),
+            }
+        }
+        assert!(taken > 5, "{wish:?}: {taken}");
+    }
+}
+
+/// What a run has left is not forgotten while it cannot be looked at, and goes once it can be.
+#[tokio::test(start_paused = true)]
+async fn what_a_run_has_left_is_known_still_when_its_version_is_served_again() {
+    let mut old = widget("w");
+    old["apiVersion"] = "example.com/v1beta1".into();
+    let shop = Shop::new(BESIDE_ITS_OPERATOR, 509);
+    serve(&shop, true).await;
+    shop.write("v1", &[deployment("user", &[])]);
+    let mut next = deployment("user", &[]);
+    next["spec"]["template"]["metadata"]["annotations"] = json!({"of": "v2"});
+    shop.write("v2", &[old.clone(), next.clone()]);
+    next["spec"]["template"]["metadata"]["annotations"] = json!({"of": "v3"});
+    shop.write("v3", std::slice::from_ref(&next));
+    next["spec"]["template"]["metadata"]["annotations"] = json!({"of": "v4"});
+    shop.write("v4", &[next]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let is_there = |shop: &Shop| shop.live("example.com/v1", "Widget", Some("shop"), "w").is_some();
+    for millis in (20..20_000).step_by(20) {
+        let planned = shop.plan("v2").await.expect("can be planned");
+        let run = within(&*shop.setup.runtime, Duration::from_millis(millis), shop.run(planned)).await;
+        assert!(run.is_none(), "it was never seen");
+        taken_over(&shop, if is_there(&shop) { Wish::Leave } else { Wish::Abort }).await;
+        if is_there(&shop) {
+            break;
+        }
+    }
+    serve(&shop, false).await;
+    let planned = shop.plan("v3").await.expect("can be planned");
+    let told = notes(&planned, "unserved");
+    assert!(told.len() == 1 && told[0].contains("Widget.example.com shop/w cannot be looked at"), "{told:?}");
+    assert!(succeeded(&shop.run(planned).await));
+    serve(&shop, true).await;
+    assert!(succeeded(&shop.deploy("v4").await));
+    assert!(!is_there(&shop), "nobody knows of it");
+}
+
 const APART: &str = "
 maily: 1
 project: shop
@@ -246,4 +347,20 @@ async fn a_kind_that_has_gone_refuses_nothing_to_the_services_beside_it() {
     beside(&planned);
     assert!(succeeded(&shop.run(planned).await));
     assert_eq!(shop.live("apps/v1", "Deployment", Some("shop"), "web"), None);
+}
+
+/// What every server has is not gone because one says so: nobody forgets pods that run on.
+#[tokio::test(start_paused = true)]
+async fn no_plan_is_made_where_workloads_of_kubernetes_itself_are_not_served() {
+    let mut shop = Shop::new(APART, 508);
+    for service in ["web", "worker"] {
+        shop.write(&format!("{service}-v1"), &[deployment(service, &[])]);
+    }
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.cluster =
+        Some(Arc::new(Hindered { unserved: Some("Deployment"), ..Hindered::of(&shop.setup) }));
+    let error = shop.try_removal().await.expect_err("is refused");
+    let said = format!("{error:?}");
+    assert!(said.contains("Deployment (apps/v1)") && said.contains("every Kubernetes"), "{said}");
+    assert!(shop.live("apps/v1", "Deployment", Some("shop"), "web").is_some());
 }

@@ -111,12 +111,14 @@ pub enum EnvironmentError {
         release: ReleaseId,
     },
     /// Nobody waits any more for a run to go back that was asked to.
-    #[error("{}; run {run} was asked to go back, and that stands", told(because))]
+    #[error("{}; run {run} was asked to go back, and that {}", told(because), if *stands { "stands" } else { "may stand" })]
     Asked {
         /// The environment.
         environment: String,
         /// The run.
         run: RunId,
+        /// Whether that is on record; else the request had no answer.
+        stands: bool,
         /// Why nobody waits for it, or goes on with it.
         because: Box<EnvironmentError>,
     },
@@ -188,6 +190,13 @@ impl EnvironmentError {
             Self::TooLate { environment, .. } => format!(
                 "`mailyctl rollback --env {environment} --last-good` plans the way back to the release before"
             ),
+            Self::Asked { environment, stands: false, because, .. } => {
+                let again = format!(
+                    "`mailyctl abort --env {environment}` asks once more, and `mailyctl status --env {environment}` shows \
+                     whether it goes back"
+                );
+                because.hint().map_or(again.clone(), |first| format!("{first}; then {again}"))
+            }
             Self::Asked { environment, because, .. } => {
                 let stands = format!(
                     "`mailyctl status --env {environment} --watch` shows it; if its process has died, \

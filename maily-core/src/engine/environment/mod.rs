@@ -235,7 +235,7 @@ impl Environment {
         observed.identity = Some(identity);
         observed.added = history::added(&head, base);
         observed.written_over = history::written_over(&head, base);
-        observed.since = head.release_epoch;
+        observed.since = head.made().map(|(run, epoch)| (run.clone(), epoch));
         // What may be made anew is what the server refuses to change, and only it knows all of that.
         let all = depth == observe::Depth::DryRun || !options.replace.is_empty();
         let ask = || observe::dry_runs(cluster, &sealer, wanted, &observed, base, all).boxed();

@@ -30,7 +30,8 @@ impl Comparison<'_> {
         }
         let over = self.observed.written_over.get(key);
         // What a change takes away its fields tell.
-        let over = change.is_none().then(|| told_written_over(self.sealer, live, over, self.observed.since));
+        let over =
+            change.is_none().then(|| told_written_over(self.sealer, live, over, self.observed.since()));
         if let Some(told) = over.flatten() {
             self.notes.push(Note { topic: "left".into(), text: format!("{key}: {told}") });
         }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     engine::{
         Before, Change, ENVIRONMENT, EPOCH, Epoch, FieldChange, Kept, MANAGER, Note, Operation, PROJECT,
-        SUSPEND, Sealer, belongs_to, compared, difference, digest_of_all, edited, foreign_labels,
+        RunId, SUSPEND, Sealer, belongs_to, compared, difference, digest_of_all, edited, foreign_labels,
         history::{Release, Released},
         is_beyond_any_epoch, left_over, object_digest, strip_bookkeeping, told, without_bookkeeping,
     },
@@ -48,12 +48,19 @@ pub struct Observed {
     pub added: BTreeMap<ObjectKey, FieldSet>,
     /// What it had set otherwise than it was, and no release sets: as it was.
     pub written_over: BTreeMap<ObjectKey, Object>,
-    /// The epoch in which the release in force was made.
-    pub since: Option<Epoch>,
+    /// The run by which, and the epoch in which, the release in force was made.
+    pub since: Option<(RunId, Epoch)>,
     /// What the server would make of the wanted objects, where it was asked.
     pub dry_runs: BTreeMap<ObjectKey, DryRun>,
     /// Somebody reads the plan before it is carried out: it holds for exactly what was observed.
     pub closely: bool,
+}
+
+impl Observed {
+    /// By which run and in which epoch the release in force was made.
+    pub(super) fn since(&self) -> Option<(&RunId, Epoch)> {
+        self.since.as_ref().map(|(run, epoch)| (run, *epoch))
+    }
 }
 
 /// Answer to a dry run.
@@ -221,8 +228,11 @@ impl Comparison<'_> {
         if is_clean && known.is_some_and(|known| is_in_force(known, &desired, &fingerprint)) {
             return Some(self.keep(service, live, desired, fingerprint));
         }
-        let otherwise = known.filter(|known| !self.is_as_released(live, known, &set, &fingerprint));
-        if let Some(known) = otherwise.filter(|known| known.fingerprint.is_some()) {
+        let as_released = known.map(|known| self.is_as_released(live, known, &set, &fingerprint));
+        // Nor is that known of what cannot be read as the release has it: it may be a person's, field by field.
+        let otherwise = known.filter(|_| as_released != Some(Some(true)));
+        let is_told = |known: &&Released| as_released.flatten().is_some() && known.fingerprint.is_some();
+        if let Some(known) = otherwise.filter(is_told) {
             self.note_drift(live, &known.desired);
         }
         let dry_run = self.observed.dry_runs.get(&key);
@@ -480,15 +490,21 @@ impl Comparison<'_> {
         ours
     }
 
-    /// Whether an object is as the release has left it; given what a release would set, and the fingerprint of that. Where
-    /// it cannot be read as the release has it, nothing is told of it.
-    fn is_as_released(&self, live: &Object, known: &Released, set: &FieldSet, fingerprint: &String) -> bool {
-        let Some(then) = self.as_then(live, &known.desired) else { return true };
+    /// Whether an object is as the release has left it; given what a release would set, and the fingerprint of that. `None`
+    /// where it cannot be read as the release has it: of all of it nothing is known, and nothing is told.
+    fn is_as_released(
+        &self,
+        live: &Object,
+        known: &Released,
+        set: &FieldSet,
+        fingerprint: &String,
+    ) -> Option<bool> {
+        let then = self.as_then(live, &known.desired)?;
         let known_set = compared(&known.desired);
         // Most releases set what the one before it set, and one look tells of both.
         let is_other = known_set != *set || live.key().kind != known.desired.key().kind;
         let anew = is_other.then(|| object_digest(&self.view(then, &known_set)));
-        known.fingerprint.as_ref() == Some(anew.as_ref().unwrap_or(fingerprint))
+        Some(known.fingerprint.as_ref() == Some(anew.as_ref().unwrap_or(fingerprint)))
     }
 
     /// A live object in the version in which a release has it.
@@ -503,7 +519,7 @@ impl Comparison<'_> {
         let live = self.as_then(live, released).unwrap_or(live).clone();
         let live = &live;
         let now = self.view(live, &compared(released));
-        let (fields, by) = edited(self.sealer, live, released, &now, self.observed.since);
+        let (fields, by) = edited(self.sealer, live, released, &now, self.observed.since());
         let fields: Vec<String> = fields.iter().take(3).map(told).collect();
         let what = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
         let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };

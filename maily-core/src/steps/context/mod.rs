@@ -17,7 +17,7 @@ use super::watcher::Watcher;
 use crate::{
     object::{Object, ObjectKey},
     planted::{Defect, is_planted},
-    provider::{Cluster, FrontendHost, Precondition, Prober, ProviderError, unserved_is_none},
+    provider::{Cluster, FrontendHost, Precondition, Prober, ProviderError, unserved_is_absent},
     run::{
         Begun, Change, Digests, Direction, ENVIRONMENT, Epoch, Event, Failure, Goal, Listener, NAMESPACE,
         PROJECT, Plan, ReleaseId, RunId, SERVICE, Sealer, Stamp, Step, StepId, StepResult, What, Written,
@@ -238,9 +238,11 @@ impl Context {
         };
     }
 
-    /// Reads an object and remembers it. Of a kind that is not served, not yet or not any more, nothing is there.
+    /// Reads an object and remembers it. Of a kind that is not served, not yet or not any more, nothing is there; not so of
+    /// one that is served in another version.
     pub(crate) async fn read(&self, key: &ObjectKey) -> Result<Option<Object>, ProviderError> {
-        let object = self.providers.cluster.get(key).await.or_else(unserved_is_none)?;
+        let object = self.providers.cluster.get(key).await;
+        let object = object.or_else(|error| unserved_is_absent(error, key))?;
         self.remember(key, object.clone());
         Ok(object)
     }

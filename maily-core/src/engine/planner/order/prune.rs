@@ -28,13 +28,18 @@ impl Order<'_> {
         // What no release has goes with whatever covers everything, also where its service is of none.
         for (key, owner) in observed.left.iter().rev() {
             let owner = owner.as_deref();
-            let ours = observed.objects.get(key).is_some_and(|live| comparison.is_ours(live));
+            let live = observed.objects.get(key);
             // What a part leaves out the plan notes elsewhere.
             let is_left_out = wanted.left_out.iter().any(|object| object.key() == key);
-            if !ours {
+            let left = Left { service: owner.map(str::to_owned), key: key.clone() };
+            if live.is_none() && observed.unserved.contains(&key.kind) {
+                comparison.note_unserved(key, "what a run that was ended as it was has left of it stays");
+                self.left.push(left);
                 continue;
             }
-            let left = Left { service: owner.map(str::to_owned), key: key.clone() };
+            if !live.is_some_and(|live| comparison.is_ours(live)) {
+                continue;
+            }
             if kept.contains(key) && !is_left_out {
                 // With this plan it is of a release; where that goes back, it is of none still.
                 self.left.push(left);
