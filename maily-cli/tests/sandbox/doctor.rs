@@ -159,7 +159,7 @@ async fn doctor_asks_again_for_rights_namespaces_and_the_fence() {
                 Some(refuse(503, "ServiceUnavailable", "restarts"))
             }
             // First the check, which is refused, then the look for what was refused.
-            "/api/v1/namespaces/shop" if *turn % 2 == 0 => {
+            "/api/v1/namespaces/shop" if turn.is_multiple_of(2) => {
                 Some(refuse(503, "ServiceUnavailable", "restarts"))
             }
             "/api/v1/namespaces/shop" | "/api/v1/namespaces/shop/configmaps/maily-fence-production" => {
