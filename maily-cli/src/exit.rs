@@ -6,7 +6,7 @@ use maily_core::{
     engine::{
         EnvironmentError, FenceError, LeaseError, Outcome, PlanFileError, RunEnd, journal::JournalError,
     },
-    model::LoadError,
+    model::{LoadError, WhoseName},
     provider::{ProviderError, with_causes},
     release::{PhaseError, PrepareError, RemoveError, RollbackError},
     source::SourceErrors,
@@ -159,6 +159,12 @@ impl From<FenceError> for CliError {
 impl From<ProviderError> for CliError {
     fn from(error: ProviderError) -> Self {
         Self { code: Code::Failed, message: error.brief(), help: error.hint().map(str::to_owned) }
+    }
+}
+
+impl From<WhoseName> for CliError {
+    fn from(error: WhoseName) -> Self {
+        Self::usage(error.to_string()).help(error.help())
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     error::About,
-    request::{CALL, Content, Wire},
+    request::{CALL, Content, Wire, again_later},
 };
 
 /// Reviews at a time.
@@ -45,9 +45,13 @@ async fn review(wire: &Wire, permission: &Permission) -> Result<Access, Provider
     let body = Some((Content::Json, body.to_string().into_bytes()));
     let answer = wire.call(about, Method::POST, uri, body, CALL).await?.json(about)?;
     let status = |field: &str| answer.pointer(&format!("/status/{field}")).and_then(Value::as_bool);
-    Ok(match (status("allowed"), answer.pointer("/status/evaluationError")) {
-        (Some(true), _) => Access::Allowed,
-        (Some(false), None) => Access::Denied,
-        _ => Access::Unknown,
-    })
+    match (status("allowed"), answer.pointer("/status/evaluationError")) {
+        (Some(true), _) => Ok(Access::Allowed),
+        // As little as it refuses for good.
+        (Some(false), None) if wire.client.may_have_started(wire.runtime.now()) => {
+            Err(again_later(about, "not allowed"))
+        }
+        (Some(false), None) => Ok(Access::Denied),
+        _ => Ok(Access::Unknown),
+    }
 }

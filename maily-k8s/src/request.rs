@@ -237,15 +237,19 @@ fn is_of_rights(error: &ProviderError) -> bool {
 
 /// A refusal by a server that may have started a moment ago: it is asked again.
 fn not_yet(about: About<'_>, error: &ProviderError) -> ProviderError {
-    let message = format!("{} (the API server was away a moment ago)", error.message());
-    let again =
-        ProviderError::new(ErrorKind::Unavailable, PROVIDER, about.operation, about.resource, message)
-            .with_effect(Effect::None)
-            .with_retry_after(Duration::from_secs(1));
+    let again = again_later(about, error.message());
     match error.hint() {
         Some(hint) => again.with_hint(hint),
         None => again,
     }
+}
+
+/// What it said so early is no answer yet.
+pub(crate) fn again_later(about: About<'_>, said: &str) -> ProviderError {
+    let message = format!("{said} (the API server was away a moment ago)");
+    ProviderError::new(ErrorKind::Unavailable, PROVIDER, about.operation, about.resource, message)
+        .with_effect(Effect::None)
+        .with_retry_after(Duration::from_secs(1))
 }
 
 /// Path of a kind, such as `/apis/apps/v1/namespaces/a/deployments`.

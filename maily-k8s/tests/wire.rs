@@ -13,8 +13,8 @@ use kube::client::Body;
 use maily_core::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{
-        Cluster as _, Deleted, Dependents, Effect, ErrorKind, Follow, ListQuery, LogOptions, Precondition,
-        WatchEvent, WriteOptions,
+        Access, Cluster as _, Deleted, Dependents, Effect, ErrorKind, Follow, ListQuery, LogOptions,
+        Permission, Precondition, WatchEvent, WriteOptions,
     },
     runtime::{Runtime, within},
 };
@@ -470,6 +470,34 @@ async fn who_watched_a_server_that_went_away_is_not_refused_for_good_either() {
     watch.next().await.expect("begins").expect("is listed");
     let event = watch.next().await.expect("goes on").expect("is no end");
     assert!(matches!(event, WatchEvent::Interrupted(_)), "{event:?}");
+}
+
+/// It answers 201 to who asks what he may, as little as it knows of that yet.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_away_a_moment_ago_denies_no_right_for_good() {
+    let review = |allowed: bool| {
+        Reply::Json(201, json!({"kind": "SelfSubjectAccessReview", "status": {"allowed": allowed}}))
+    };
+    let permission = Permission {
+        namespace: Some("n".to_owned()),
+        group: String::new(),
+        resource: "configmaps".to_owned(),
+        name: None,
+        verb: "patch".to_owned(),
+        path: None,
+    };
+    let permissions = [permission];
+    let mut script = vec![review(false), review(true), review(false), Reply::Down];
+    let (cluster, _, runtime) = cluster(move |_| script.pop().unwrap_or_else(|| review(false)));
+    cluster.allowed(&permissions).await.expect_err("is away");
+    let error = cluster.allowed(&permissions).await.expect_err("may not know yet");
+    assert!(error.is_transient() && error.message().contains("was away a moment ago"), "{error}");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
+    // What it allows it knows.
+    assert_eq!(cluster.allowed(&permissions).await.expect("answers"), [Access::Allowed]);
+    // A right that is still missing later is missing.
+    runtime.sleep(Duration::from_secs(16)).await;
+    assert_eq!(cluster.allowed(&permissions).await.expect("answers"), [Access::Denied]);
 }
 
 /// What a policy or a webhook decides is decided.

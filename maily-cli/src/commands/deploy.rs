@@ -214,8 +214,7 @@ fn released(wired: &Wired, seen: &session::Seen, names: &[String]) -> Result<Opt
     if names.len() == 1 && names[0] == "all" {
         return Ok(None);
     }
-    let on_record =
-        |name: &String| seen.base.as_ref().is_some_and(|base| base.head.versions.contains_key(name));
+    let on_record = |name: &str| seen.base.as_ref().is_some_and(|base| base.head.versions.contains_key(name));
     let project = &wired.resolved.project;
     let mut found = Vec::new();
     for name in names {
@@ -226,11 +225,8 @@ fn released(wired: &Wired, seen: &session::Seen, names: &[String]) -> Result<Opt
         let known = project.find_components(std::slice::from_ref(name));
         let known = known.map_err(|error| CliError::usage(error.to_string()).help(error.help()))?;
         for name in known {
-            let now = name.to_string();
-            let mut aliases = project.services.get(&name).into_iter().flat_map(|service| &service.aliases);
             // One that was renamed and not deployed since runs under the name that it was released by.
-            let before = aliases.find(|alias| !on_record(&now) && on_record(alias));
-            found.push(before.cloned().unwrap_or(now));
+            found.push(project.released_as(&name, on_record)?.unwrap_or(&name).to_owned());
         }
     }
     Ok(Some(found))

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use futures::StreamExt as _;
 use maily_core::{
+    engine::Environment,
+    model::{Project, ServiceName, UnknownService},
     provider::{Follow, LogOptions},
     release::{self, Logs},
 };
@@ -37,24 +39,50 @@ pub(super) async fn logs(ui: &Ui, globals: &Globals, args: &LogsCommand) -> Resu
         Err(_) => args.service.clone(),
     };
     environment.check().await?;
-    let Some(logs) = release::logs(&environment, &service, &options).await? else {
-        if let Err(error) = known {
-            let head = environment.head().await?;
-            let released = head.release.as_ref();
-            if !released.is_some_and(|(_, release)| release.versions.contains_key(&args.service)) {
-                return Err(CliError::usage(error.to_string()).help(error.help));
-            }
+    let mut found = release::logs(&environment, &service, &options).await?;
+    let mut released = None;
+    if found.is_none() {
+        released =
+            released_as(&environment, &wired.resolved.project, &args.service, known.as_deref()).await?;
+        if let Some(name) = released.as_ref().filter(|name| **name != service) {
+            found = release::logs(&environment, name, &options).await?;
+        }
+    }
+    let Some(logs) = found else {
+        if let (Err(error), None) = (known, &released) {
+            return Err(CliError::usage(error.to_string()).help(error.help));
         }
         let message = format!("`{service}` has nothing in the release in force that runs in pods");
         return Err(CliError::new(Code::Failed, message)
             .help(format!("`mailyctl status --env {}`", environment.name)));
     };
+    let service = released.unwrap_or(service);
     tokio::select! {
         biased;
         // Who follows ends it so; who does not has not had all.
         _ = tokio::signal::ctrl_c() => Ok(if args.follow { Code::Done } else { Code::Interrupted }),
         () = render::unread() => Ok(Code::Done),
         told = tell(ui, args, &service, &environment.name, logs) => told.map(|()| Code::Done),
+    }
+}
+
+/// The name by which the release in force has what is asked for: the one that was said, or the one by which a service was
+/// released before it was renamed.
+async fn released_as(
+    environment: &Environment,
+    project: &Project,
+    said: &str,
+    known: Result<&[ServiceName], &UnknownService>,
+) -> Result<Option<String>, CliError> {
+    let head = environment.head().await?;
+    let Some((_, release)) = &head.release else { return Ok(None) };
+    let has = |name: &str| release.versions.contains_key(name);
+    if has(said) {
+        return Ok(Some(said.to_owned()));
+    }
+    match known.ok().and_then(<[_]>::first) {
+        Some(name) => Ok(project.released_as(name, has)?.map(str::to_owned)),
+        None => Ok(None),
     }
 }
 

@@ -1,6 +1,12 @@
 //! What `doctor` sees before a release or a way back fails.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use maily_testkit::harness::Loopback;
@@ -133,6 +139,45 @@ async fn doctor_asks_a_server_again_that_is_away_for_a_moment() {
     .await;
     let told = bound(&server).run(&["--kubeconfig", "kubeconfig", "doctor"]).expect(0).out;
     assert!(told.contains("✓ server       1.36.0"), "{told}");
+}
+
+/// Of a moment in which it does not answer nothing is told, whatever was asked in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_asks_again_for_rights_namespaces_and_the_fence() {
+    let asked = Mutex::new(BTreeMap::<String, usize>::new());
+    let server = serve("u", move |request| {
+        let path = &request.path;
+        let mut asked = asked.lock().expect("is not poisoned");
+        let turn = asked.entry(path.clone()).and_modify(|turn| *turn += 1).or_insert(1);
+        let forbidden =
+            || refuse(403, "Forbidden", &format!("{path} is forbidden: User \"u\" cannot get it"));
+        match path.as_str() {
+            "/api/v1/namespaces/shop/configmaps/maily-fence-production"
+            | "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+                if *turn == 1 =>
+            {
+                Some(refuse(503, "ServiceUnavailable", "restarts"))
+            }
+            // First the check, which is refused, then the look for what was refused.
+            "/api/v1/namespaces/shop" if turn.is_multiple_of(2) => {
+                Some(refuse(503, "ServiceUnavailable", "restarts"))
+            }
+            "/api/v1/namespaces/shop" | "/api/v1/namespaces/shop/configmaps/maily-fence-production" => {
+                Some(forbidden())
+            }
+            _ => None,
+        }
+    })
+    .await;
+    let told = bound(&server).run(&["--kubeconfig", "kubeconfig", "doctor"]).expect(1).out;
+    for part in [
+        "not allowed: get namespaces `shop`",
+        "! fence        none is recorded, and these credentials may not see whether there is one",
+        "✓ permissions  all ",
+    ] {
+        assert!(told.contains(part), "`{part}` in:\n{told}");
+    }
+    assert!(!told.contains("restarts"), "{told}");
 }
 
 #[test]

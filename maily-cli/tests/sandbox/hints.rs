@@ -292,3 +292,19 @@ fn a_service_of_a_new_name_that_was_not_deployed_since_is_removed_under_its_old_
     let services = status["services"].as_array().expect("is a list");
     assert!(services.iter().all(|service| service["name"] != "worker"), "{status:#}");
 }
+
+#[test]
+fn the_log_of_a_service_of_a_new_name_that_was_not_deployed_since_is_that_of_its_old_one() {
+    let desk = Desk::with(TWO);
+    desk.sandbox(&["deploy", "--env", "staging", "--version", "v1", "--yes"]).expect(0);
+    let before = desk.sandbox(&["logs", "worker", "--env", "staging"]).expect(0);
+    desk.write("maily.yaml", &TWO.replace("  worker: {", "  labourer: {aliases: [worker], "));
+    for name in ["labourer", "worker"] {
+        let now = desk.sandbox(&["logs", name, "--env", "staging"]).expect(0);
+        assert_eq!((&now.out, &now.err), (&before.out, &before.err), "{name}");
+    }
+    desk.sandbox(&["deploy", "--env", "staging", "--version", "v1", "--yes"]).expect(0);
+    for name in ["labourer", "worker"] {
+        desk.sandbox(&["logs", name, "--env", "staging"]).expect(0);
+    }
+}

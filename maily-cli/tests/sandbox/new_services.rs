@@ -137,6 +137,18 @@ fn a_new_service_does_not_take_the_place_of_one_that_has_its_name() {
     desk.write("maily.yaml", &format!("{file}  shop-redis: {{from: shop, aliases: [redis]}}\n"));
     let plan = desk.sandbox(&["plan", "--version", "v2"]).expect(0).out;
     assert!(plan.contains("+ CronJob redis") && plan.contains("~ Deployment redis"), "{plan}");
+    // A service that is in no release yet is not another one that has its other name.
+    for name in ["shop-redis", "web2"] {
+        let lines = format!("{file}  shop-redis: {{from: shop, aliases: [redis]}}\n  web2: {{from: shop}}\n");
+        desk.write("maily.yaml", &lines);
+        let remove = ["remove", "--components", name, "--dry-run"];
+        let removed = desk.sandbox(&remove).expect(0).out;
+        assert!(removed.contains("nothing to do"), "{name}: {removed}");
+        let back = ["rollback", "--to-version", "v1", "--components", name, "--dry-run"];
+        let said = desk.sandbox(&back).expect(2);
+        assert!(!said.err.replace("shop-redis", "").contains("redis") && said.out.is_empty(), "{}", said.err);
+    }
+    desk.write("maily.yaml", &format!("{file}  shop-redis: {{from: shop, aliases: [redis]}}\n"));
     deploy(&desk, "v2", &["--components", "redis"]).expect(0);
     assert_eq!(services(&desk)["redis"], json!(["v2", "serving"]));
     deploy(&desk, "v2", &[]).expect(0);
@@ -168,4 +180,29 @@ fn two_new_services_of_one_name_are_told_apart_by_the_file() {
     deploy(&desk, "v1", &[]).expect(0);
     let names: Vec<String> = services(&desk).as_object().expect("is a map").keys().cloned().collect();
     assert_eq!(names, ["db", "redis", "shop-redis", "web"]);
+}
+
+/// What was taken along without a line is on record by its workload's name, and not by its source.
+#[test]
+fn whose_a_name_on_record_is_that_several_sources_may_have_is_not_guessed() {
+    let file = format!("{SOURCES}  db: {{from: cache}}\n");
+    let desk = Desk::with(&file);
+    desk.write("cache/v1.yaml", &(workload("db", "v1") + &workload("redis", "v1")));
+    desk.write("shop/v1.yaml", &workload("web", "v1"));
+    deploy(&desk, "v1", &["--accept-new"]).expect(0);
+    desk.write("maily.yaml", &format!("{file}  shop-redis: {{from: shop, aliases: [redis]}}\n"));
+    for args in [
+        &["remove", "--components", "shop-redis", "--yes"][..],
+        &["rollback", "--to-version", "v1", "--components", "shop-redis", "--dry-run"],
+        &["logs", "shop-redis"],
+    ] {
+        let refused = desk.sandbox(args).expect(2).err;
+        let flat = refused.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = "the release has no `shop-redis`, and its `redis` may be from another source than `shop`";
+        assert!(flat.contains(said) && flat.contains("as the release has it: `redis`"), "{refused}");
+    }
+    assert_eq!(services(&desk)["redis"], json!(["v1", "serving"]));
+    desk.sandbox(&["logs", "redis"]).expect(0);
+    let removed = desk.sandbox(&["remove", "--components", "redis", "--dry-run"]).expect(0).out;
+    assert!(removed.contains("Deployment redis"), "{removed}");
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     object::{FieldSet, Object, ObjectKey},
     planted::{Defect, is_planted},
-    provider::{ClusterIdentity, ErrorKind, RecordStore},
+    provider::{ClusterIdentity, RecordStore},
     run::compared,
 };
 
@@ -296,7 +296,7 @@ pub(crate) async fn record_release(
     Ok(())
 }
 
-/// Writes down a release whose record is missing; who may only read does without.
+/// Writes down a release whose record is missing; who may only read does without, be it for this week.
 async fn write_down(
     records: &dyn RecordStore,
     run: &RunId,
@@ -304,7 +304,7 @@ async fn write_down(
     head: &ReleaseHead,
 ) -> Result<(), JournalError> {
     match record_release(records, run, epoch, head).await {
-        Err(JournalError::Store(error)) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        Err(JournalError::Store(error)) if error.is_refusal() => Ok(()),
         written => written,
     }
 }

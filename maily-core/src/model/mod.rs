@@ -33,7 +33,7 @@ pub use project::{
     Phase, Project, Retention, Selection,
 };
 pub use quantity::{Percent, Port, Quantity, Seconds, Status};
-pub use resolve::{NoComponent, Resolved, UnknownEnvironment, UnknownService};
+pub use resolve::{NoComponent, Resolved, UnknownEnvironment, UnknownService, WhoseName};
 pub use schema::schema;
 pub use service::{Check, JobSource, Service, Source, TIMEOUT};
 pub use workload::{Health, Ingress, Permission, Scale, SecretRef, Volume, VolumeSource, Workload};

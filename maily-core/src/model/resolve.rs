@@ -89,6 +89,33 @@ impl Project {
             })
             .collect()
     }
+
+    /// The name by which a release has a service: its own, or another one of it where it was renamed and not deployed
+    /// since. What another service of the file is called means that one. None where the release does not have it.
+    ///
+    /// # Errors
+    /// When another source may have brought what has the other name: a release does not keep of which source it is.
+    pub fn released_as<'s>(
+        &'s self,
+        name: &'s ServiceName,
+        has: impl Fn(&str) -> bool,
+    ) -> Result<Option<&'s str>, WhoseName> {
+        if has(name) {
+            return Ok(Some(name));
+        }
+        let Some(service) = self.services.get(name) else { return Ok(None) };
+        let mut aliases = service.aliases.iter().map(String::as_str);
+        let Some(alias) = aliases.find(|alias| !self.services.contains_key(*alias) && has(alias)) else {
+            return Ok(None);
+        };
+        match &service.source {
+            Source::From(source) if self.sources.keys().any(|other| other != source) => {
+                let (name, alias) = (name.to_string(), alias.to_owned());
+                Err(WhoseName { name, alias, of: source.to_string() })
+            }
+            _ => Ok(Some(alias)),
+        }
+    }
 }
 
 impl Resolved {
@@ -117,6 +144,25 @@ pub struct UnknownService {
     pub name: String,
     /// What to do.
     pub help: String,
+}
+
+/// A release has something by another name of a service, and whose it is cannot be told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the release has no `{name}`, and its `{alias}` may be from another source than `{of}`")]
+pub struct WhoseName {
+    /// The service.
+    pub name: String,
+    /// The other name.
+    pub alias: String,
+    /// The service's source.
+    pub of: String,
+}
+
+impl WhoseName {
+    /// What to do.
+    pub fn help(&self) -> String {
+        format!("where it is meant, name it as the release has it: `{}`", self.alias)
+    }
 }
 
 /// Something that cannot be released by itself.

@@ -43,6 +43,11 @@ impl LabelSelector {
         &self.labels
     }
 
+    /// Whether it says by value which objects it means, and not only which ones it leaves out.
+    pub(crate) fn names(&self) -> bool {
+        !self.labels.is_empty() || self.expressions.iter().any(|expression| expression.operator == "In")
+    }
+
     /// Whether it selects an object.
     pub fn selects(&self, object: &Object) -> bool {
         let asks = !self.labels.is_empty() || !self.expressions.is_empty();

@@ -194,6 +194,14 @@ impl ProviderError {
         }
     }
 
+    /// Whether it is not let through, by a role or by what a webhook or a policy decides: it changed nothing, and somebody
+    /// else may do it, or at another time.
+    pub fn is_refusal(&self) -> bool {
+        let denied =
+            || ["denied the request", "denied request"].iter().any(|words| self.0.message.contains(words));
+        self.0.kind == ErrorKind::PermissionDenied || self.0.kind == ErrorKind::Invalid && denied()
+    }
+
     /// Whether the same call may succeed a moment later.
     pub fn is_transient(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
@@ -255,6 +263,18 @@ pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_admission_denies_is_a_refusal_as_what_a_role_does_not_allow() {
+        let is = |kind, message: &str| ProviderError::new(kind, "test", "write", "x", message).is_refusal();
+        assert!(is(ErrorKind::PermissionDenied, "forbidden"));
+        let policy = "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
+        for message in ["admission webhook \"w\" denied the request: no", policy] {
+            assert!(is(ErrorKind::Invalid, message));
+            assert!(!is(ErrorKind::Conflict, message), "it is to be tried again");
+        }
+        assert!(!is(ErrorKind::Invalid, "spec.ports: Required value"));
+    }
 
     #[test]
     fn a_pause_that_a_provider_asks_for_has_an_end() {

@@ -13,7 +13,7 @@ use futures::{
 use serde_json::Value;
 
 use crate::{
-    object::ObjectKey,
+    object::{Object, ObjectKey},
     provider::{Cluster, ErrorKind, Follow, LogLine, LogOptions, LogStream, ProviderError},
     runtime::{Moment, Runtime, within},
 };
@@ -28,6 +28,8 @@ const SILENCE: Duration = Duration::from_secs(120);
 
 /// A container of a pod, by the pod's uid.
 type Container = (String, String);
+/// The same by the pod's name, by which a log is asked for, whoever has that name now.
+type Place = (String, String);
 
 /// What is known of containers, for all who read their logs.
 #[derive(Clone, Default)]
@@ -38,6 +40,16 @@ struct Known {
     /// Instances that are read, or were, by the number of restarts.
     begun: BTreeSet<(Container, i64)>,
     last: BTreeMap<Container, Told>,
+    /// What was told of the instances of one place, by the turn in which they were begun.
+    heard: BTreeMap<Place, BTreeMap<usize, Heard>>,
+}
+
+/// Times of lines of one instance.
+#[derive(Clone, Copy, Default)]
+struct Heard {
+    first: Option<jiff::Timestamp>,
+    /// Of a connection that may be one to a later instance.
+    astray: Option<jiff::Timestamp>,
 }
 
 /// What a pod has told of a container.
@@ -54,6 +66,7 @@ struct Told {
 pub(super) struct Instance {
     containers: Containers,
     container: Container,
+    place: Place,
     restarts: i64,
 }
 
@@ -63,15 +76,20 @@ impl Containers {
     }
 
     /// Keeps what a pod says of a container; answers its instance.
-    pub(super) fn told(&self, uid: &str, name: &str, status: &Value) -> Instance {
+    pub(super) fn told(&self, pod: &Object, name: &str, status: &Value) -> Instance {
         let restarts = status.get("restartCount").and_then(Value::as_i64).unwrap_or_default();
         let runs = status.pointer("/state/running").is_some();
-        let container = (uid.to_owned(), name.to_owned());
+        let container = (pod.uid().unwrap_or_default().to_owned(), name.to_owned());
+        let place = (pod.name().to_owned(), name.to_owned());
         let mut known = self.known();
         let told = known.last.entry(container.clone()).or_default();
-        *told = Told { restarts, runs, changes: told.changes + 1 };
+        told.changes += 1;
+        // A list may be older than what a watch has told.
+        if restarts >= told.restarts {
+            (told.restarts, told.runs) = (restarts, runs);
+        }
         drop(known);
-        Instance { containers: self.clone(), container, restarts }
+        Instance { containers: self.clone(), container, place, restarts }
     }
 
     /// A pod is gone.
@@ -89,8 +107,14 @@ impl Instance {
         self.containers.known().begun.contains(&(self.container.clone(), self.restarts))
     }
 
-    pub(super) fn begin(&self) {
-        self.containers.known().begun.insert((self.container.clone(), self.restarts));
+    /// Answers its turn among the instances of its place.
+    pub(super) fn begin(&self) -> usize {
+        let mut known = self.containers.known();
+        known.begun.insert((self.container.clone(), self.restarts));
+        let heard = known.heard.entry(self.place.clone()).or_default();
+        let turn = heard.last_key_value().map_or(0, |(turn, _)| turn + 1);
+        heard.insert(turn, Heard::default());
+        turn
     }
 
     /// There was nothing to read: the next change of the pod has it tried again.
@@ -103,19 +127,57 @@ impl Instance {
         known.last.get(&self.container).is_some_and(|told| told.runs && told.restarts == self.restarts)
     }
 
+    /// Whether what has its name is another instance, or nothing any more.
+    fn is_over(&self) -> bool {
+        let known = self.containers.known();
+        known.last.get(&self.container).is_none_or(|told| told.restarts > self.restarts)
+    }
+
+    /// Whether a line is to be told by the reader of this turn. What was asked for again may be the log of a later
+    /// instance, which has a reader of its own: from that one's first line on it is told there, and up to here it was
+    /// told already.
+    fn hears(&self, turn: usize, time: Option<jiff::Timestamp>, again: bool) -> Hears {
+        let mut known = self.containers.known();
+        let Some(heard) = known.heard.get_mut(&self.place) else { return Hears::Own };
+        let begun = |heard: &Heard| heard.first.is_some_and(|first| time.is_none_or(|time| first <= time));
+        if again && heard.range(turn + 1..).any(|(_, later)| begun(later)) {
+            return Hears::Later;
+        }
+        if time.is_some() && heard.range(..turn).any(|(_, earlier)| time <= earlier.astray) {
+            return Hears::Told;
+        }
+        if let Some(own) = heard.get_mut(&turn) {
+            own.first = own.first.or(time);
+            own.astray = if again { time } else { None };
+        }
+        Hears::Own
+    }
+
     fn changes(&self) -> u64 {
         self.containers.known().last.get(&self.container).map(|told| told.changes).unwrap_or_default()
     }
+}
+
+/// Whose a line is.
+enum Hears {
+    Own,
+    /// An earlier reader has told it.
+    Told,
+    /// It is of an instance that another one reads.
+    Later,
 }
 
 pub(super) struct ContainerLog {
     cluster: Arc<dyn Cluster>,
     runtime: Arc<dyn Runtime>,
     instance: Instance,
+    turn: usize,
     pod: ObjectKey,
     options: LogOptions,
     /// None while there is no connection.
     lines: Option<LogStream>,
+    /// It was asked for more than once.
+    again: bool,
     /// When it was asked for first.
     asked: Option<Moment>,
     /// It was open.
@@ -139,7 +201,10 @@ impl ContainerLog {
         options: LogOptions,
         lines: Option<LogStream>,
     ) -> Self {
+        let turn = instance.begin();
         Self {
+            turn,
+            again: false,
             cluster: Arc::clone(cluster),
             runtime: Arc::clone(runtime),
             instance,
@@ -171,6 +236,11 @@ impl ContainerLog {
         loop {
             let silence = if self.may_go_on() { SILENCE } else { Duration::MAX };
             let Some(lines) = &mut self.lines else {
+                // By its name it would be another one's log.
+                if self.instance.is_over() {
+                    return None;
+                }
+                self.again = self.asked.is_some();
                 let (options, changes) = (self.since(), self.instance.changes());
                 match within(&*runtime, silence, self.cluster.logs(&self.pod, &options)).await {
                     Some(Ok(lines)) => (self.lines, self.opened) = (Some(lines), true),
@@ -196,6 +266,11 @@ impl ContainerLog {
                     if line.time.is_some() && line.time <= self.told {
                         continue;
                     }
+                    match self.instance.hears(self.turn, line.time, self.again) {
+                        Hears::Own => {}
+                        Hears::Told => continue,
+                        Hears::Later => return None,
+                    }
                     (self.last, self.spoke) = (line.time.or(self.last), true);
                     self.pause = PAUSE;
                     return Some(Ok(line));
@@ -212,10 +287,8 @@ impl ContainerLog {
                     }
                     (self.lines, self.told) = (None, self.last);
                     self.pause = self.pause.max(ENDED);
+                    // One that has ended meanwhile may have said more than came over this connection.
                     self.rest().await;
-                    if !self.instance.runs() {
-                        return None;
-                    }
                 }
                 None => (self.lines, self.told) = (None, self.last),
             }

@@ -111,9 +111,9 @@ pub async fn logs(
         return Ok(Some(Logs { lines: reader.lines.boxed(), lost: reader.lost }));
     }
     let mut watches = SelectAll::new();
-    for query in &queries {
+    for (number, query) in queries.iter().enumerate() {
         let watch = patiently(&*environment.runtime, || cluster.watch(query)).await;
-        watches.push(from_the_first(watch.map_err(EnvironmentError::Provider)?));
+        watches.push(numbered(number, watch.map_err(EnvironmentError::Provider)?));
     }
     Ok(Some(Logs { lines: follow(reader, watches), lost: Vec::new() }))
 }
@@ -207,46 +207,79 @@ fn owner<'o>(object: &'o Object, kind: &str) -> Option<&'o str> {
     of_kind.find_map(|owner| owner.get("name").and_then(Value::as_str))
 }
 
-/// What a watch tells, and whether it is what was there when it began.
-type Told = (bool, Result<WatchEvent, ProviderError>);
+/// What a watch tells, which one it is, and whether it is what was there when it began.
+type Told = (usize, bool, Result<WatchEvent, ProviderError>);
 
 /// Each watch has its own beginning.
-fn from_the_first(watch: WatchStream) -> BoxStream<'static, Told> {
-    let told = watch.scan(true, |first, event| {
+fn numbered(number: usize, watch: WatchStream) -> BoxStream<'static, Told> {
+    let told = watch.scan(true, move |first, event| {
         let began = *first;
         *first &= !matches!(event, Ok(WatchEvent::Listed { .. }));
-        std::future::ready(Some((began, event)))
+        std::future::ready(Some((number, began, event)))
     });
     told.boxed()
 }
 
+/// The pods that each watch has told of, by uid.
+#[derive(Default)]
+struct Present(BTreeMap<usize, BTreeSet<String>>);
+
+impl Present {
+    fn is(&mut self, watch: usize, pod: &Object) {
+        self.0.entry(watch).or_default().insert(pod.uid().unwrap_or_default().to_owned());
+    }
+
+    fn gone(&mut self, watch: usize, pod: &Object) {
+        self.0.entry(watch).or_default().remove(pod.uid().unwrap_or_default());
+    }
+
+    /// A watch whose history was lost lists what there is: answers what has gone meanwhile.
+    fn listed(&mut self, watch: usize, pods: &[Object]) -> Vec<String> {
+        let now: BTreeSet<String> = pods.iter().filter_map(|pod| pod.uid().map(str::to_owned)).collect();
+        let before = self.0.insert(watch, now.clone()).unwrap_or_default();
+        before.difference(&now).cloned().collect()
+    }
+}
+
 fn follow(reader: Reader, watches: SelectAll<BoxStream<'static, Told>>) -> PodLines {
-    stream::unfold((reader, watches), |(mut reader, mut watches)| async move {
+    let start = (reader, watches, Present::default());
+    stream::unfold(start, |(mut reader, mut watches, mut present)| async move {
         loop {
             let line = async {
                 if reader.lines.is_empty() { std::future::pending().await } else { reader.lines.next().await }
             };
             let event = watches.next();
             futures::pin_mut!(line, event);
-            let (first, event) = match futures::future::select(line, event).await {
-                futures::future::Either::Left((Some(line), _)) => return Some((line, (reader, watches))),
+            let (watch, first, event) = match futures::future::select(line, event).await {
+                futures::future::Either::Left((Some(line), _)) => {
+                    return Some((line, (reader, watches, present)));
+                }
                 // All streams have ended: new ones come with the next pod.
                 futures::future::Either::Left((None, _)) => continue,
                 futures::future::Either::Right((event, _)) => event?,
             };
             let pods = match event {
-                Ok(WatchEvent::Listed { objects, .. }) => objects,
-                Ok(WatchEvent::Applied(pod)) => vec![pod],
+                Ok(WatchEvent::Listed { objects, .. }) => {
+                    for uid in present.listed(watch, &objects) {
+                        reader.containers.gone(&uid);
+                    }
+                    objects
+                }
+                Ok(WatchEvent::Applied(pod)) => {
+                    present.is(watch, &pod);
+                    vec![pod]
+                }
                 Ok(WatchEvent::Deleted(pod)) => {
+                    present.gone(watch, &pod);
                     reader.containers.gone(pod.uid().unwrap_or_default());
                     continue;
                 }
                 Ok(WatchEvent::Interrupted(_)) => continue,
-                Err(error) => return Some((Err(error), (reader, watches))),
+                Err(error) => return Some((Err(error), (reader, watches, present))),
             };
             for pod in &pods {
                 if let Err(error) = reader.begin(pod, first).await {
-                    return Some((Err(error), (reader, watches)));
+                    return Some((Err(error), (reader, watches, present)));
                 }
             }
         }
@@ -313,7 +346,6 @@ impl Reader {
         if !self.is_wanted(pod).await? {
             return Ok(());
         }
-        let uid = pod.uid().unwrap_or_default().to_owned();
         let statuses =
             pod.items("/status/initContainerStatuses").iter().chain(pod.items("/status/containerStatuses"));
         for status in statuses {
@@ -321,7 +353,7 @@ impl Reader {
             if self.options.container.as_deref().is_some_and(|wanted| wanted != container) {
                 continue;
             }
-            let instance = self.containers.told(&uid, container, status);
+            let instance = self.containers.told(pod, container, status);
             let waits = status.pointer("/state/waiting").is_some();
             let has_begun = if self.options.previous || waits { instance.restarts() > 0 } else { true };
             if !has_begun || instance.is_begun() {
@@ -351,7 +383,6 @@ impl Reader {
                     }
                 }
             };
-            instance.begin();
             let (name, container) = (pod.key().name.clone(), container.to_owned());
             let key = pod.key().clone();
             let log = ContainerLog::new(&self.cluster, &self.runtime, instance, key, options, lines);

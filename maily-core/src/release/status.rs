@@ -145,9 +145,8 @@ pub async fn status(environment: &Environment, resolved: &Resolved) -> Result<St
     let (cluster, runtime) = (&*environment.providers.cluster, &*environment.runtime);
     let head = environment.head().await?;
     let lease = sight(environment).await?;
-    let fence = environment.fence();
     let recorded = environment.fencing == Fencing::Installed;
-    let fence = match patiently(runtime, || fence.sight(recorded).boxed()).await {
+    let fence = match environment.fence_sight().await {
         Ok(sight) => sight,
         // Nothing of a release needs one that nobody has written down.
         Err(FenceError::Provider { source, .. })

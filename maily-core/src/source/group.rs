@@ -61,7 +61,10 @@ pub(super) fn group(objects: Vec<Object>) -> Groups {
         let pod = pod_of(workload);
         let takes = |selector: Option<&Value>| {
             let selector = selector.map(LabelSelector::parse);
-            selector.zip(pod.as_ref()).is_some_and(|(selector, pod)| selector.selects(pod))
+            // One that only leaves some out is about the namespace, whoever is in it.
+            selector
+                .zip(pod.as_ref())
+                .is_some_and(|(selector, pod)| selector.names() && selector.selects(pod))
         };
         for (index, other) in others.iter().enumerate() {
             let mine = match other.kind() {
@@ -418,7 +421,15 @@ mod tests {
         };
         let among = json!({"matchExpressions": [expression("In")]});
         let none = json!({"matchLabels": {"app": "one"}, "matchExpressions": [expression("NotIn")]});
+        // Who only says whom it leaves out means all others, those of tomorrow, too.
+        let others = json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["two"]}]});
+        let without = json!({"matchExpressions": [{"key": "job", "operator": "DoesNotExist"}]});
+        let any = json!({"matchExpressions": [{"key": "app", "operator": "Exists"}]});
         let all = vec![
+            policy("others", others.clone()),
+            budget("others", others),
+            policy("without", without),
+            policy("any", any),
             budget("among", among.clone()),
             policy("among", among),
             budget("none", none.clone()),
@@ -426,7 +437,13 @@ mod tests {
         ];
         let (own, left) = beside(workload("Deployment", "one", json!({})), all);
         assert_eq!(own, ["PodDisruptionBudget/among", "NetworkPolicy/among"]);
-        assert_eq!(left, ["PodDisruptionBudget/none", "NetworkPolicy/none"]);
+        let all = [
+            "NetworkPolicy/others",
+            "PodDisruptionBudget/others",
+            "NetworkPolicy/without",
+            "NetworkPolicy/any",
+        ];
+        assert_eq!(left, [&all[..], &["PodDisruptionBudget/none", "NetworkPolicy/none"]].concat());
     }
 
     #[test]

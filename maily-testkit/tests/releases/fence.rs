@@ -158,3 +158,24 @@ async fn a_fence_that_is_removed_leaves_its_anchor() {
     let bindings = setup.shared.world().of_kind("ValidatingAdmissionPolicyBinding").len();
     assert_eq!(bindings, 1);
 }
+
+/// Somebody else has to install it then, as where a role does not allow it.
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_keeps_policies_from_tenants_forbids_the_fence() {
+    let mut setup = Setup::new(28);
+    let denied = Hindered { denied: Some("ValidatingAdmission"), ..Hindered::of(&setup) };
+    setup.cluster = Some(Arc::new(denied) as _);
+    let fence = setup.environment().fence();
+    let error = fence.install(Epoch(1)).await.expect_err("is refused");
+    let FenceError::Forbidden { source, .. } = &error else { panic!("{error:?}") };
+    assert!(source.message().contains("tenants have no policies"), "{source}");
+    // Nor may they take one down that others have installed: what they may is done, and the rest is named.
+    setup.cluster = None;
+    setup.environment().fence().install(Epoch(1)).await.expect("is installed");
+    let left = fence.remove().await.expect("is open");
+    assert_eq!(
+        left.iter().map(|key| &*key.kind.kind).collect::<Vec<_>>(),
+        ["ValidatingAdmissionPolicyBinding"]
+    );
+    assert_eq!(fence.epoch().await.expect("can be read"), None);
+}

@@ -62,6 +62,8 @@ pub(crate) struct Hindered {
     pub(crate) keeps: Option<&'static str>,
     /// The first deletion of a pod is on its way for long.
     pub(crate) late: Option<Arc<Late>>,
+    /// A webhook denies all that is done with objects whose kind begins so.
+    pub(crate) denied: Option<&'static str>,
     /// Patches of pods are refused with an error of this kind.
     pub(crate) no_marks: Option<ErrorKind>,
     /// The object of this name may not be read.
@@ -133,6 +135,7 @@ impl Hindered {
             lost: None,
             keeps: None,
             late: None,
+            denied: None,
             no_marks: None,
             hidden: None,
             away: None,
@@ -164,6 +167,14 @@ impl Hindered {
             }
             _ => Ok(()),
         }
+    }
+
+    fn denies(&self, key: &ObjectKey) -> Result<(), ProviderError> {
+        if !self.denied.is_some_and(|kind| key.kind.kind.starts_with(kind)) {
+            return Ok(());
+        }
+        let message = "admission webhook \"guard.example\" denied the request: tenants have no policies";
+        Err(ProviderError::new(ErrorKind::Invalid, "kubernetes", "write", key.to_string(), message))
     }
 
     fn arrives<T>(&self, name: &str, answer: T) -> Result<T, ProviderError> {
@@ -253,6 +264,7 @@ impl Cluster for Hindered {
             let (kind, what) = (ErrorKind::NotFound, object.key().to_string());
             return Err(ProviderError::new(kind, "kubernetes", "patch", what, "there is none"));
         }
+        self.denies(object.key())?;
         if let Some(kind) = self.no_marks.filter(|_| object.kind() == "Pod") {
             let message = "admission webhook \"pods.example.com\" denied the request: pods are not changed";
             return Err(ProviderError::new(kind, "kubernetes", "patch", object.key().to_string(), message));
@@ -272,6 +284,7 @@ impl Cluster for Hindered {
             return Err(ProviderError::new(kind, "kubernetes", "delete", key.to_string(), message)
                 .with_effect(Effect::None));
         }
+        self.denies(key)?;
         if let Some(late) = self.late.as_ref().filter(|_| key.kind.kind == "Pod") {
             late.meet(self, key, precondition).await?;
         }

@@ -30,6 +30,8 @@ pub(crate) struct Ledger {
     pub(crate) requests_unanswered: bool,
     /// What is refused, by the beginning of its key.
     pub(crate) refuses: Option<&'static str>,
+    /// How it is refused.
+    pub(crate) refusal: (ErrorKind, &'static str),
 }
 
 impl Ledger {
@@ -42,6 +44,7 @@ impl Ledger {
             requests_take: Duration::ZERO,
             requests_unanswered: false,
             refuses: None,
+            refusal: (ErrorKind::PermissionDenied, "forbidden"),
         }
     }
 
@@ -57,8 +60,8 @@ impl Ledger {
 impl RecordStore for Ledger {
     async fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, ProviderError> {
         if self.refuses.is_some_and(|refused| key.starts_with(refused)) {
-            let kind = ErrorKind::PermissionDenied;
-            return Err(ProviderError::new(kind, "kubernetes", "create", "Secret record", "forbidden"));
+            let (kind, message) = self.refusal;
+            return Err(ProviderError::new(kind, "kubernetes", "create", "Secret record", message));
         }
         if key.starts_with("request/") {
             self.runtime.sleep(self.requests_take).await;

@@ -485,12 +485,19 @@ async fn who_may_only_read_is_told_of_a_release_whose_record_is_missing() {
         assert!(succeeded(&setup.deploy(version).await));
     }
     let whole = setup.environment();
-    for missing in [vec![2], vec![3], vec![2, 3]] {
+    let frozen = "admission webhook \"freeze.example\" denied the request: nothing changes this week";
+    for (missing, refusal) in [
+        (vec![2], (ErrorKind::PermissionDenied, "forbidden")),
+        (vec![3], (ErrorKind::PermissionDenied, "forbidden")),
+        (vec![2, 3], (ErrorKind::PermissionDenied, "forbidden")),
+        (vec![2, 3], (ErrorKind::Invalid, frozen)),
+    ] {
         let keys: Vec<String> = missing.iter().map(|id| format!("release/{id:09}")).collect();
         for key in &keys {
             whole.records.delete(key).await.expect("is deleted");
         }
-        let (environment, _) = Ledger { refuses: Some("release/"), ..Ledger::of(&setup) }.open(&setup);
+        let ledger = Ledger { refuses: Some("release/"), refusal, ..Ledger::of(&setup) };
+        let (environment, _) = ledger.open(&setup);
         let seen = release::status(&environment, &setup.resolved()).await.expect("is told");
         assert_eq!(seen.release, Some(ReleaseId(3)), "{missing:?}");
         for id in &missing {

@@ -280,8 +280,7 @@ async fn identity(wired: &Wired, sandbox: bool, findings: &mut Findings) -> bool
 async fn fence(wired: &Wired, findings: &mut Findings) {
     let environment = &wired.environment;
     let recorded = environment.fencing == Fencing::Installed;
-    let fence = environment.fence();
-    let sight = match fence.sight(recorded).await {
+    let sight = match environment.fence_sight().await {
         Ok(sight) => sight,
         // Nothing is wrong with one that nobody has written down.
         Err(FenceError::Provider { source, .. })
@@ -294,10 +293,14 @@ async fn fence(wired: &Wired, findings: &mut Findings) {
     };
     let (said, help) = crate::render::fence(sight, &environment.name);
     match (recorded, sight.state, sight.epoch) {
-        (true, FenceState::Installed | FenceState::Unseen, Some(epoch)) => match fence.prove(epoch).await {
-            Ok(()) => findings.add("ok", "fence", format!("refuses what is older than epoch {epoch}"), None),
-            Err(error) => findings.unseen("fence", error),
-        },
+        (true, FenceState::Installed | FenceState::Unseen, Some(epoch)) => {
+            match environment.fence().prove(epoch).await {
+                Ok(()) => {
+                    findings.add("ok", "fence", format!("refuses what is older than epoch {epoch}"), None)
+                }
+                Err(error) => findings.unseen("fence", error),
+            }
+        }
         (true, ..) => findings.add("bad", "fence", said, help.as_deref()),
         (false, ..) => findings.add("warn", "fence", said, help.as_deref()),
     }

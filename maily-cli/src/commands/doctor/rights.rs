@@ -41,7 +41,7 @@ pub(super) async fn permissions(
         let detail = format!("the cluster does not serve {}", kinds.join(", "));
         findings.add("bad", "kinds", detail, Some("install what brings them, such as an operator"));
     }
-    let answers = match environment.providers.cluster.allowed(&rights.permissions).await {
+    let answers = match environment.allowed(&rights.permissions).await {
         Ok(answers) => answers,
         Err(error) => {
             findings.unseen("permissions", error);
@@ -98,7 +98,7 @@ pub(super) async fn namespaces(wired: &Wired, refused: ProviderError, findings: 
     let mut denied = Vec::new();
     for name in [SYSTEM, own] {
         let key = ObjectKey::new(ObjectKind::new("v1", "Namespace"), None, name);
-        match wired.environment.providers.cluster.get(&key).await {
+        match wired.environment.object(&key).await {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 denied.push(format!("get namespaces `{name}`"));
             }

@@ -2,6 +2,7 @@
 
 mod causes;
 mod error;
+mod looks;
 mod payloads;
 mod run;
 mod turn;
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     model::{Fencing, Retention},
     object::{Object, ObjectKey},
-    provider::{ClusterIdentity, ClusterInfo, ProviderError, RecordStore},
+    provider::{ClusterIdentity, RecordStore},
     runtime::Runtime,
     steps::Providers,
 };
@@ -76,14 +77,6 @@ impl Environment {
     /// When it is not, or the cluster cannot be reached.
     pub async fn check(&self) -> Result<ClusterIdentity, EnvironmentError> {
         patiently(&*self.runtime, || self.check_once().boxed()).await
-    }
-
-    /// What the cluster says of itself.
-    ///
-    /// # Errors
-    /// When it cannot be reached, or does not let these credentials see it.
-    pub async fn describe(&self) -> Result<ClusterInfo, ProviderError> {
-        patiently(&*self.runtime, || self.providers.cluster.describe()).await
     }
 
     async fn check_once(&self) -> Result<ClusterIdentity, EnvironmentError> {

@@ -118,7 +118,7 @@ impl Fence {
             let options = WriteOptions::apply(RECORDS_MANAGER, Precondition::Any);
             match self.cluster.write(&object, &options).await {
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => denied = Some(error),
+                Err(error) if error.is_refusal() => denied = Some(error),
                 Err(error) => return Err(self.failed(error)),
             }
         }
@@ -234,7 +234,7 @@ impl Fence {
     async fn delete(&self, key: &ObjectKey, left: &mut Vec<ObjectKey>) -> Result<(), FenceError> {
         match self.cluster.delete(key, &Precondition::Any, Dependents::Follow).await {
             Ok(Deleted::AlreadyAbsent | Deleted::Gone | Deleted::Pending { .. }) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(error) if error.is_refusal() => {
                 left.push(key.clone());
                 Ok(())
             }
