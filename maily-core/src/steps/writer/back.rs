@@ -64,7 +64,9 @@ impl Writer<'_> {
             }
             let deleted = match change.operation {
                 Operation::Delete => !self.has_left_alone(change),
-                operation => operation == Operation::Replace,
+                // What has gone by itself before its turn came had its end.
+                Operation::Replace => !(goes_by_itself(change) && self.has_left_alone(change)),
+                _ => false,
             };
             match (self.standing(change, &scope, live.as_ref()).await?, &live, &change.before) {
                 (Standing::Absent, _, None) => {

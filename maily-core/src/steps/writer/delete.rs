@@ -91,9 +91,9 @@ impl Writer<'_> {
         }
     }
 
-    /// Of what is made again right away its new state is noted.
+    /// What is made again right away gets its new state noted after it.
     fn note_gone(&self, change: &Change) {
-        if change.operation == Operation::Delete {
+        if matches!(change.operation, Operation::Delete | Operation::Replace) {
             let (fingerprint, released) = (String::new(), String::new());
             let gone = Written { uid: None, fingerprint, released, images: Digests::new() };
             self.context.wrote(&self.step.id, change, gone);
