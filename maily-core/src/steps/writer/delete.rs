@@ -31,7 +31,12 @@ fn says(job: &Object, conditions: &[&str]) -> bool {
     job.items("/status/conditions").iter().any(holds)
 }
 
-fn pod_has_ended(pod: &Object) -> bool {
+fn pods_of_job(change: &Change) -> ListQuery {
+    let kind = ObjectKind::new("v1", "Pod");
+    ListQuery::new(kind, change.key.namespace.as_deref()).label("job-name", change.key.name.clone())
+}
+
+pub(super) fn pod_has_ended(pod: &Object) -> bool {
     matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"))
 }
 
@@ -100,18 +105,32 @@ impl Writer<'_> {
         }
     }
 
-    /// Deletes this run's own Job of a former process if it has ended in one of these ways, so that it can run again.
-    pub(crate) async fn clear_ended(&mut self, change: &Change, ended: &[&str]) -> Result<(), Trouble> {
+    /// Deletes this run's own Job of a former process if it has ended in one of these ways, so that it can run again;
+    /// whether it is completed, and just being taken away by whoever tidies up.
+    pub(crate) async fn clear_ended(&mut self, change: &Change, ended: &[&str]) -> Result<bool, Trouble> {
         loop {
-            let Some(live) = self.look(change, false).await? else { return Ok(()) };
+            let Some(live) = self.look(change, false).await? else { return Ok(false) };
+            let is_complete = self.is_ours(&live) && says(&live, &["Complete"]);
+            if live.is_terminating() && is_complete && !ended.contains(&"Complete") {
+                self.keep(change, &change.scope(), live);
+                return Ok(true);
+            }
             if live.is_terminating() {
-                return self.wait_gone(change, &live).await;
+                return self.wait_gone(change, &live).await.map(|()| false);
             }
-            if !self.is_ours(&live) || !says(&live, ended) {
-                return Ok(());
+            if !self.is_ours(&live) || !says(&live, ended) || self.delete(change, &live).await? {
+                return Ok(false);
             }
-            if self.delete(change, &live).await? {
-                return Ok(());
+        }
+    }
+
+    /// Whether there are pods of a Job, also such as have ended.
+    pub(crate) async fn has_pods(&mut self, change: &Change) -> Result<bool, Trouble> {
+        let query = pods_of_job(change);
+        loop {
+            match self.context.providers.cluster.list(&query).await {
+                Ok(pods) => return Ok(!pods.is_empty()),
+                Err(error) => self.after(error).await?,
             }
         }
     }
@@ -154,9 +173,7 @@ impl Writer<'_> {
 
     /// Waits until no pod of a Job runs. One that has ended stays with a Job that is not deleted.
     pub(crate) async fn until_no_pod_runs(&mut self, change: &Change) -> Result<(), Trouble> {
-        let kind = ObjectKind::new("v1", "Pod");
-        let query =
-            ListQuery::new(kind, change.key.namespace.as_deref()).label("job-name", change.key.name.clone());
+        let query = pods_of_job(change);
         let mut pause = Duration::from_millis(50);
         let mut waited = Waited::new(self.context, &self.step.id);
         loop {

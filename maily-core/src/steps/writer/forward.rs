@@ -182,7 +182,7 @@ impl Writer<'_> {
         }
     }
 
-    fn keep(&self, change: &Change, scope: &FieldSet, answer: Object) -> Object {
+    pub(super) fn keep(&self, change: &Change, scope: &FieldSet, answer: Object) -> Object {
         let desired = change.desired.as_ref().map(compared).unwrap_or_default();
         let released = object_digest(&self.context.sealer.view(&answer, &desired));
         // Most changes set the very fields that were captured.
