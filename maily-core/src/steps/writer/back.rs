@@ -75,6 +75,8 @@ impl Writer<'_> {
                     }
                 }
                 (Standing::Absent, _, Some(before)) if deleted || is_planted(Defect::GoneRemade) => {
+                    // What a version drops goes in the background, and its pods after it.
+                    self.until_stopped(change).await?;
                     let object = self.open(&before.object).await?;
                     if let Some(answer) = self.send(change, object, Precondition::Absent).await?
                         && self.give_back(change, &answer).await?
