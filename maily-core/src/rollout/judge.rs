@@ -26,8 +26,8 @@ pub struct Evidence<'a> {
     pub gone_sets: Vec<&'a ObjectKey>,
     /// Whether it is asked only whether it serves: pods on their way out take nothing from that.
     pub serving_only: bool,
-    /// When that is, by the clock of whoever looks; none where nobody asks how late something is.
-    pub now: Option<Timestamp>,
+    /// Those of the pods that should have ended by the clock of whoever has followed them.
+    pub late: Vec<&'a ObjectKey>,
 }
 
 /// Why it failed.

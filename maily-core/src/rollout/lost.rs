@@ -1,12 +1,9 @@
 //! Pods that should have ended, and of which nobody tells that they have: their node is gone, or does not answer.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::judge::{Evidence, Health, Obstacle};
 use crate::object::Object;
-
-/// How late a pod may be.
-const LATE: SignedDuration = SignedDuration::from_secs(30);
 
 /// When a pod is to have ended: the time of its deletion has its grace in it.
 fn ends_at(pod: &Object) -> Option<Timestamp> {
@@ -18,10 +15,9 @@ pub(super) fn lost<'a>(
     pods: impl Iterator<Item = &'a Object>,
     evidence: &Evidence<'_>,
 ) -> Option<&'a Object> {
-    let now = evidence.now?;
     let mut late = None;
     for pod in pods.filter(|pod| pod.is_terminating()) {
-        if ends_at(pod).is_none_or(|end| now.duration_since(end) <= LATE) {
+        if !evidence.late.contains(&pod.key()) {
             return None;
         }
         late = late.or(Some(pod));

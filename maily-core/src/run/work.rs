@@ -30,6 +30,9 @@ pub enum Work {
         /// The Job that undoes it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         undo: Option<Object>,
+        /// Whether its time is its own in the project file. Plans of before do not say it.
+        #[serde(default = "is_own", skip_serializing_if = "Clone::clone")]
+        own_time: bool,
     },
     /// Looks from outside whether a service works.
     #[serde(rename = "check@1")]
@@ -59,6 +62,10 @@ pub enum Work {
     /// Nothing: a point that later steps wait for.
     #[serde(rename = "barrier@1")]
     Barrier {},
+}
+
+fn is_own() -> bool {
+    true
 }
 
 impl Work {
@@ -93,6 +100,7 @@ struct Fields {
     changes: Option<Vec<Change>>,
     job: Option<Object>,
     undo: Option<Object>,
+    own_time: Option<bool>,
     probe: Option<ProbeRequest>,
     gate: Option<bool>,
     project: Option<String>,
@@ -111,7 +119,11 @@ impl<'de> Deserialize<'de> for Work {
         Ok(match &*fields.kind {
             "rollout@1" => Self::Rollout { changes: need(fields.changes, "changes")? },
             "prune@1" => Self::Prune { changes: need(fields.changes, "changes")? },
-            "job@1" => Self::Job { job: need(fields.job, "job")?, undo: fields.undo },
+            "job@1" => Self::Job {
+                job: need(fields.job, "job")?,
+                undo: fields.undo,
+                own_time: fields.own_time.unwrap_or_else(is_own),
+            },
             "check@1" => {
                 Self::Check { probe: need(fields.probe, "probe")?, gate: need(fields.gate, "gate")? }
             }

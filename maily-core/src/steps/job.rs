@@ -27,7 +27,7 @@ const CLOCKS_S: i64 = 3_600;
 /// Takes a step back: the Job that undoes it runs after the forward one, and only if that ever ran.
 pub(super) async fn undo(context: &Context, step: &Step, job: &Object, undo: &Object, past: Past) -> End {
     let deadline = context.runtime.now() + time_for(step, Direction::Back);
-    match settled(context, step, job, past, deadline).await {
+    match settled(context, step, job, undo, past, deadline).await {
         Ok(Forward::NeverRan) => End::Done(context.result(&step.id)),
         Ok(Forward::Ended) => run(context, step, undo, Direction::Back, past).await,
         Ok(Forward::Suspended) => match run(context, step, undo, Direction::Back, past).await {
@@ -65,12 +65,15 @@ async fn settled(
     context: &Context,
     step: &Step,
     job: &Object,
+    undo: &Object,
     past: Past,
     deadline: Moment,
 ) -> Result<Forward, Trouble> {
     let change = change(context, job, Direction::Forward);
     let mut writer = Writer::new(context, step, Direction::Back, deadline, past);
-    let Some(live) = writer.find(&change.key).await? else { return ran(context, step, job, past).await };
+    let Some(live) = writer.find(&change.key).await? else {
+        return ran(context, step, job, undo, past).await;
+    };
     let Some(target) = Target::pin(&live) else { return Ok(Forward::Ended) };
     let mut ended = false;
     // One that is being deleted may have pods still.
@@ -92,17 +95,32 @@ async fn settled(
 }
 
 /// Whether a forward Job that is not there ever ran. Jobs go some time after their end, and people delete them.
-async fn ran(context: &Context, step: &Step, job: &Object, past: Past) -> Result<Forward, Trouble> {
-    let change = change(context, job, Direction::Forward);
-    let made = context.written(&step.id, &change.key).is_some();
+async fn ran(
+    context: &Context,
+    step: &Step,
+    job: &Object,
+    undo: &Object,
+    past: Past,
+) -> Result<Forward, Trouble> {
+    let forward = change(context, job, Direction::Forward);
+    let made = context.written(&step.id, &forward.key).is_some();
     let told = past == Past::Unknown && context.begun(&step.id).told;
+    let limit = context.runtime.now() + ENDING;
+    let mut writer = Writer::new(context, step, Direction::Back, limit, past);
     if !made && !told {
+        let back = change(context, undo, Direction::Back);
+        // What it has left bears witness, and what a former process has begun to take back.
+        let traced = past == Past::Unknown
+            && (writer.has_pods(&forward).await? || writer.find(&back.key).await?.is_some());
         let doubtful = past == Past::Unknown && may_have_gone(context, step, job, Direction::Forward);
-        return if doubtful { Err(vanished(&change).into()) } else { Ok(Forward::NeverRan) };
+        match (traced, doubtful) {
+            (true, _) => {}
+            (false, true) => return Err(vanished(&forward).into()),
+            (false, false) => return Ok(Forward::NeverRan),
+        }
     }
     // Whoever deleted it may have left its pods, beside which nothing takes it back.
-    let limit = context.runtime.now() + ENDING;
-    Writer::new(context, step, Direction::Back, limit, past).end_job(&change).await?;
+    writer.end_job(&forward).await?;
     Ok(Forward::Ended)
 }
 
@@ -156,7 +174,9 @@ pub(super) async fn run(
                 (false, true) => &["Failed"],
                 (false, false) => &[],
             };
-            writer.clear_ended(&change, runs_again).await?;
+            if writer.clear_ended(&change, runs_again).await? {
+                return Ok(());
+            }
             // Whoever deleted it may have left its pods.
             if !step.is_gate() && writer.find(&change.key).await?.is_none() {
                 writer.until_no_pod_runs(&change).await?;

@@ -14,6 +14,7 @@ mod rollout;
 mod run;
 mod serving;
 mod stamping;
+mod stopping;
 mod waited;
 mod watcher;
 mod writer;

@@ -12,8 +12,23 @@ pub(super) fn more_time(context: &Context, step: &Step) -> String {
     if context.is_past_return() {
         return format!("`mailyctl resume --env {}` waits once more", context.environment);
     }
+    time_of(step)
+}
+
+fn time_of(step: &Step) -> String {
     match &step.work {
-        Work::Job { job, .. }
+        // A Job of a chart.
+        Work::Job { job, own_time: false, .. }
+            if job
+                .int("/spec/activeDeadlineSeconds")
+                .is_some_and(|own| own <= i64::try_from(step.timeout_s).unwrap_or(i64::MAX)) =>
+        {
+            format!(
+                "`--timeout` and the `activeDeadlineSeconds` of its {} give it more time",
+                job.key().short()
+            )
+        }
+        Work::Job { job, own_time: true, .. }
             if job.int("/spec/activeDeadlineSeconds") == i64::try_from(step.timeout_s).ok() =>
         {
             let name = step.id.as_str().rsplit('/').next().unwrap_or_default();
@@ -68,14 +83,48 @@ pub(super) fn what_helps(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::object::ObjectKind;
+    use crate::{
+        object::ObjectKind,
+        run::{Reversibility, StepId},
+    };
 
     fn told(why: &str, log: Option<(String, bool)>, direction: Direction) -> String {
         let set = ObjectKey::new(ObjectKind::new("apps/v1", "StatefulSet"), Some("shop"), "db");
         let pod = ObjectKey::new(ObjectKind::new("v1", "Pod"), Some("shop"), "db-0");
         let time = "`--timeout` gives it more time";
         what_helps(why, &set, Some(&Unready { pod, since: None, log }), direction, time)
+    }
+
+    /// A hook of a chart may have the very time that its step has.
+    #[test]
+    fn the_time_of_a_hook_is_not_looked_for_in_the_project_file() {
+        let told = |own: i64, own_time: Option<bool>| {
+            let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"},
+                "spec": {"activeDeadlineSeconds": own}});
+            let mut work = json!({"kind": "job@1", "job": job});
+            if let Some(own_time) = own_time {
+                work["own_time"] = own_time.into();
+            }
+            time_of(&Step {
+                id: StepId::new("production", "api", "job/migrate"),
+                service: Some("api".to_owned()),
+                phase: None,
+                needs: std::collections::BTreeSet::new(),
+                reversibility: Reversibility::Irreversible,
+                timeout_s: 600,
+                work: serde_json::from_value(work).expect("is a step's"),
+            })
+        };
+        let of_the_file = "the `timeout` of job `migrate` gives it more time";
+        assert_eq!(told(600, Some(true)), of_the_file);
+        let of_the_chart = "`--timeout` and the `activeDeadlineSeconds` of its Job/migrate give it more time";
+        assert_eq!(told(600, Some(false)), of_the_chart);
+        assert_eq!(told(3_600, Some(false)), "`--timeout` gives it more time");
+        // Plans of before do not say whose it is.
+        assert_eq!(told(600, None), of_the_file);
     }
 
     #[test]

@@ -65,15 +65,18 @@ async fn forward(
 ) -> (Effect, Result<(), Trouble>) {
     let mut effect = Effect::None;
     let mut followers = Vec::new();
+    let mut deadline = deadline;
     for wave in changes.chunk_by(|one, next| goes_along(one) && goes_along(next)) {
         let puts = wave.iter().map(|change| async move {
             let mut writer = Writer::new(context, step, Direction::Forward, deadline, past);
             let put = writer.put(change).await;
-            (writer.effect, put)
+            ((writer.effect, writer.deadline()), put)
         });
         // All of them come to their end before the step does: none may write behind its back.
-        let (met, done): (Vec<Effect>, Vec<_>) = futures::future::join_all(puts).await.into_iter().unzip();
-        effect = met.into_iter().fold(effect, Effect::with);
+        let (met, done): (Vec<_>, Vec<_>) = futures::future::join_all(puts).await.into_iter().unzip();
+        for (met, until) in met {
+            (effect, deadline) = (effect.with(met), deadline.max(until));
+        }
         let mut halted = false;
         for (put, change) in done.into_iter().zip(wave) {
             match put {
@@ -152,13 +155,19 @@ pub(super) async fn undo(context: &Context, step: &Step, changes: &[Change], pas
             followers.push(context.watcher.follow(target));
         }
     }
-    let limit = RESTORED_LIMIT.min(Duration::from_secs(step.timeout_s)) + longest_grace(changes);
-    let limit = context.runtime.now() + limit;
-    match wait_all(context, step, Direction::Back, &followers, limit).await {
-        Err(Trouble::Halted) => End::Halted,
-        // The objects are as they were; whether they served before is not ours to judge.
-        Ok(()) | Err(Trouble::Failed(_)) => End::Done(context.result(&step.id)),
+    let limit = RESTORED_LIMIT.min(Duration::from_secs(step.timeout_s));
+    let grace = longest_grace(changes);
+    let mut waits: FuturesUnordered<_> =
+        followers.iter().map(|follower| wait_restored(context, step, follower, limit, grace)).collect();
+    while let Some(waited) = waits.next().await {
+        match waited {
+            Ok(()) => {}
+            Err(Trouble::Halted) => return End::Halted,
+            // The objects are as they were; whether they served before is not ours to judge.
+            Err(Trouble::Failed(_)) => break,
+        }
     }
+    End::Done(context.result(&step.id))
 }
 
 /// The first workload that was brought and seen to serve, and of which watches tell by now that a pod of it is doomed.
@@ -219,7 +228,8 @@ pub(crate) async fn restored(context: &Context, steps: &[Step]) -> Option<Vec<Fa
 
 async fn is_as_before(context: &Context, step: &Step, change: &Change) -> Result<(), Trouble> {
     let limit = Duration::from_secs(step.timeout_s).clamp(Duration::from_secs(LEAST_BACK_S), RESTORED_LIMIT);
-    let deadline = context.runtime.now() + limit + longest_grace(std::slice::from_ref(change));
+    let grace = longest_grace(std::slice::from_ref(change));
+    let deadline = context.runtime.now() + limit + grace;
     let mut writer = Writer::new(context, step, Direction::Back, deadline, Past::Known);
     // As this process has written it, where it did: what somebody else adds to its pods since is another rollout.
     let written = context.seen(&change.key);
@@ -236,7 +246,27 @@ async fn is_as_before(context: &Context, step: &Step, change: &Change) -> Result
     };
     let Some(target) = Target::pin(written.as_ref().unwrap_or(&live)) else { return Ok(()) };
     let follower = context.watcher.follow(target);
-    wait(context, step, Direction::Back, &follower, deadline).await
+    wait_restored(context, step, &follower, limit, grace).await
+}
+
+/// Follows what was put back for so long a time, in which none counts in which a pod of it stops and is in its grace.
+async fn wait_restored(
+    context: &Context,
+    step: &Step,
+    follower: &Follower,
+    limit: Duration,
+    grace: Duration,
+) -> Result<(), Trouble> {
+    let begun = context.runtime.now();
+    let last = begun + limit + grace;
+    let mut until = begun + limit;
+    let until = || {
+        if follower.is_stopping() {
+            until = until.max(context.runtime.now() + limit).min(last);
+        }
+        until
+    };
+    wait_until(context, step, Direction::Back, follower, last, until).await
 }
 
 /// What a step that could not be taken back has written as well, and did not come to.
@@ -302,16 +332,26 @@ pub(super) async fn wait(
     follower: &Follower,
     deadline: Moment,
 ) -> Result<(), Trouble> {
-    let given = match direction {
-        Direction::Forward => step.timeout_s,
-        Direction::Back => context.left(deadline).as_secs(),
-    };
+    wait_until(context, step, direction, follower, deadline, || deadline).await
+}
+
+/// The same until a time that may move, and that ends at a deadline.
+async fn wait_until(
+    context: &Context,
+    step: &Step,
+    direction: Direction,
+    follower: &Follower,
+    deadline: Moment,
+    mut until: impl FnMut() -> Moment,
+) -> Result<(), Trouble> {
+    let begun = context.runtime.now();
     let mut waited = Waited::new(context, &step.id);
     let mut clearing = Clearing::new(context, &step.id, direction, deadline);
     loop {
         let mut hint = None;
         let health = follower.health().await.map_err(|failure| Trouble::Failed(Box::new(failure)))?;
-        let mut pause = context.left(deadline);
+        let until = until();
+        let mut pause = context.left(until);
         let now = match health {
             Health::Done => return Ok(()),
             Health::Failed(reason) => {
@@ -337,7 +377,11 @@ pub(super) async fn wait(
         };
         let (ready, desired, why) = now;
         waited.tell(Some(ready), Some(desired), &why);
-        if context.runtime.now() >= deadline {
+        if context.runtime.now() >= until {
+            let given = match direction {
+                Direction::Forward => step.timeout_s,
+                Direction::Back => context.runtime.now().since(begun).as_secs(),
+            };
             let key = follower.target().key();
             let message =
                 format!("{} is not ready after {given} s: {ready} of {desired} ready; {why}", key.short());

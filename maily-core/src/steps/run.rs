@@ -22,7 +22,7 @@ pub(crate) async fn execute(context: &Context, step: &Step, direction: Direction
             rollout::undo(context, step, changes, past).await
         }
         (Work::Job { job, .. }, Direction::Forward) => job::run(context, step, job, direction, past).await,
-        (Work::Job { job, undo: Some(undo) }, Direction::Back) => {
+        (Work::Job { job, undo: Some(undo), .. }, Direction::Back) => {
             job::undo(context, step, job, undo, past).await
         }
         (Work::Frontend { project, domain, version, existing, before }, direction) => {
@@ -31,7 +31,7 @@ pub(crate) async fn execute(context: &Context, step: &Step, direction: Direction
             frontend::run(context, step, &wish, direction, past).await
         }
         (Work::Check { probe, gate }, Direction::Forward) => check::run(context, step, probe, *gate).await,
-        (Work::Job { job, undo: None }, Direction::Back) => job::end(context, step, job, past).await,
+        (Work::Job { job, undo: None, .. }, Direction::Back) => job::end(context, step, job, past).await,
         (Work::Check { .. } | Work::Barrier {}, Direction::Back) | (Work::Barrier {}, Direction::Forward) => {
             done()
         }

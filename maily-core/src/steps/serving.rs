@@ -78,6 +78,7 @@ async fn serves_in_time(
     let begun = runtime.now();
     let mut told = None;
     loop {
+        let mut hint = None;
         let (line, why) = match follower.health().await {
             Ok(Health::Done) => return None,
             // Its own state may have a word for it, which says less than its pods will.
@@ -90,11 +91,16 @@ async fn serves_in_time(
             }
             // No run deletes a pod of what it leaves as it is.
             Ok(Health::HeldUp { why, way_on, obstacle, .. })
-                if obstacle != Obstacle::Unready && follower.sees_all() =>
+                if !matches!(obstacle, Obstacle::Unready | Obstacle::Lost) && follower.sees_all() =>
             {
                 return failure("held-up", format!("{name}: {why}")).map(|failure| failure.with_hint(way_on));
             }
-            Ok(Health::Waiting { why, .. } | Health::HeldUp { why, .. }) => named(why),
+            // Its node may answer again, as it may become ready.
+            Ok(Health::HeldUp { why, way_on, obstacle, .. }) => {
+                hint = Some(way_on).filter(|_| obstacle == Obstacle::Lost);
+                named(why)
+            }
+            Ok(Health::Waiting { why, .. }) => named(why),
             Ok(Health::Ask(key)) => named(format!("{} cannot be read for the moment", key.short())),
             Err(failure) => return Some(failure),
         };
@@ -103,7 +109,11 @@ async fn serves_in_time(
                 0 => String::new(),
                 waited => format!(" after {waited} s"),
             };
-            return failure("deadline", format!("{name} is not ready{waited}: {why}"));
+            let failure = failure("deadline", format!("{name} is not ready{waited}: {why}"));
+            return match hint {
+                Some(hint) => failure.map(|failure| failure.with_hint(hint)),
+                None => failure,
+            };
         }
         if told.as_ref() != Some(&line) {
             tell(line.clone());

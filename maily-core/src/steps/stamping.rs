@@ -17,7 +17,7 @@ pub(crate) async fn stamp(context: &Context, step: &Step, direction: Direction) 
     let mut writer = writer(context, step, direction);
     let of_job;
     let changes = match &step.work {
-        Work::Job { job, undo } => {
+        Work::Job { job, undo, .. } => {
             of_job = job::changes(context, job, undo.as_ref());
             &of_job[..]
         }

@@ -10,13 +10,17 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::{evidence::Involved, patience::Patience};
+use super::{
+    evidence::Involved,
+    patience::Patience,
+    stopping::{LATE, Stopping},
+};
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     provider::{Cluster, ListQuery, ProviderError, WatchEvent, WatchStream},
     rollout::{Evidence, Health, REVISION, Target, digests, judge, unready, unready_since},
     run::{Digests, Failure},
-    runtime::{Runtime, Task},
+    runtime::{Moment, Runtime, Task},
 };
 
 /// Time until a watch that broke off is begun anew.
@@ -46,6 +50,7 @@ struct Store {
     broken: BTreeMap<Scope, Failure>,
     /// Scopes of which everything is known: their watch has listed them, and has not broken off since.
     whole: BTreeSet<Scope>,
+    stopping: Stopping,
     next: u64,
 }
 
@@ -439,16 +444,33 @@ impl Follower {
         store.live(&self.target)?.annotation(REVISION).map(str::to_owned)
     }
 
+    /// Its pods that stop, and when the grace of each is over.
+    fn ends(&self) -> Vec<(ObjectKey, Moment)> {
+        let store = &mut *lock(&self.store);
+        let Some(known) = store.objects.get(&pod_kind()) else { return Vec::new() };
+        let pods = store.pods.get(&self.id).into_iter().flatten().filter_map(|key| known.get(key));
+        let ends = pods.filter_map(|pod| Some((pod.key().clone(), store.stopping.end(pod, &*self.runtime)?)));
+        ends.collect()
+    }
+
+    /// Whether a pod of it stops and is in its grace still.
+    pub(super) fn is_stopping(&self) -> bool {
+        let now = self.runtime.now();
+        self.ends().iter().any(|(_, end)| *end > now)
+    }
+
     fn judge(&self) -> Result<Health, Failure> {
         let revision = self.revision();
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         // A replica set is taken up again when the Deployment goes back to it: what was read is true for one
         // revision of the Deployment.
         sets.retain(|_, (known, _)| *known == revision);
+        let ends = self.ends();
         let store = lock(&self.store);
         if let Some(failure) = self.scopes.iter().find_map(|scope| store.broken.get(scope)) {
             return Err(failure.clone());
         }
+        let now = self.runtime.now();
         let pods = store.pods_of(self.id).collect();
         let replica_sets: Vec<&Object> = sets.values().filter_map(|(_, set)| set.as_ref()).collect();
         let all_pods = self.scopes.iter().any(|scope| scope.0 == pod_kind() && store.whole.contains(scope));
@@ -462,7 +484,7 @@ impl Follower {
             patient: false,
             gone_sets,
             serving_only: self.serving_only,
-            now: Some(self.runtime.wall()),
+            late: ends.iter().filter(|(_, end)| now > *end + LATE).map(|(key, _)| key).collect(),
         };
         Ok(self.patiently(&evidence))
     }

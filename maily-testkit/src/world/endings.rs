@@ -13,6 +13,8 @@ use super::{Refusal, World, requests::check};
 const FOREGROUND: &str = "foregroundDeletion";
 /// Annotation of a pod: seconds from its deletion until it is gone, such as `10s`. The test stack knows it as well.
 const STOPS_AFTER: &str = "stack.maily.dev/stops-after";
+/// Grace of a pod that names none.
+const GRACE_S: i64 = 30;
 /// So long a pod takes at least whose owner waits for it: everybody meets the moment before.
 const STOPS: SignedDuration = SignedDuration::from_millis(300);
 
@@ -22,9 +24,11 @@ fn stops_after(pod: &Object) -> Option<SignedDuration> {
     Some(SignedDuration::from_secs(seconds.parse().ok()?))
 }
 
-/// When a pod that stops is gone.
+/// When a pod that stops is gone. Its deletion says when it is to be, with its grace.
 fn gone_at(pod: &Object) -> Option<Timestamp> {
-    pod.text("/metadata/deletionTimestamp")?.parse().ok()
+    let due: Timestamp = pod.text("/metadata/deletionTimestamp")?.parse().ok()?;
+    let begun = due - SignedDuration::from_secs(pod.int("/metadata/deletionGracePeriodSeconds").unwrap_or(0));
+    Some(begun + stops_after(pod).unwrap_or(due.duration_since(begun)))
 }
 
 fn waits_for_dependents(object: &Object) -> bool {
@@ -139,9 +143,18 @@ impl World {
         if pod.is_terminating() {
             return;
         }
-        let takes = stops_after(pod).unwrap_or(STOPS);
-        let gone = (self.now + takes).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        self.edit(pod.key(), |body| body["metadata"]["deletionTimestamp"] = json!(gone));
+        let takes = stops_after(pod);
+        let grace = pod.int("/spec/terminationGracePeriodSeconds").unwrap_or(GRACE_S);
+        let due = takes.map_or(STOPS, |_| SignedDuration::from_secs(grace));
+        let takes = takes.unwrap_or(STOPS);
+        let due = (self.now + due).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let has_grace = stops_after(pod).is_some();
+        self.edit(pod.key(), |body| {
+            body["metadata"]["deletionTimestamp"] = json!(due);
+            if has_grace {
+                body["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
+            }
+        });
         self.look_after(pod.key(), takes);
     }
 

@@ -2,17 +2,57 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
+use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use maily_core::{
     engine::{Outcome, RunEnd},
-    runtime::Runtime,
+    runtime::{Moment, Runtime, Task},
 };
 use maily_testkit::{
     sim::{Mode, Sandbox, SimCluster, SimRuntime},
     world::Factor,
 };
 
-use crate::setup::{Setup, fault, succeeded};
+use crate::{
+    setup::{Setup, fault, succeeded},
+    shop::{OF_MANIFESTS, Shop, deployment},
+};
+
+/// A machine whose calendar is so far ahead of the cluster's, or behind it.
+pub(crate) struct Apart {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) by_s: i64,
+}
+
+impl std::fmt::Debug for Apart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Apart").field("by_s", &self.by_s).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Runtime for Apart {
+    fn now(&self) -> Moment {
+        self.runtime.now()
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.runtime.wall() + SignedDuration::from_secs(self.by_s)
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.runtime.sleep(duration).await;
+    }
+
+    fn random(&self) -> u64 {
+        self.runtime.random()
+    }
+
+    fn spawn(&self, future: BoxFuture<'static, ()>) -> Task {
+        self.runtime.spawn(future)
+    }
+}
 
 fn factor(text: &str) -> Factor {
     text.parse().expect("a factor")
@@ -110,4 +150,26 @@ fn a_factor_is_a_number_within_its_range() {
         let refused = text.parse::<Factor>().expect_err(text);
         assert_eq!(refused.to_string(), "a factor is a number from 0.01 to 1000");
     }
+}
+
+/// Pods that stop in time are nobody's trouble, whatever the clock of whoever waits for them says.
+#[tokio::test(start_paused = true)]
+async fn pods_that_stop_in_time_are_not_lost_by_a_clock_that_is_ahead() {
+    let mut shop = Shop::new(OF_MANIFESTS, 84);
+    for version in ["v1", "v2"] {
+        let mut api = deployment("api", &[]);
+        (api["kind"], api["spec"]["serviceName"]) = ("StatefulSet".into(), "api".into());
+        let template = &mut api["spec"]["template"];
+        template["metadata"]["annotations"] = serde_json::json!({"stack.maily.dev/stops-after": "80s"});
+        template["spec"]["terminationGracePeriodSeconds"] = 90.into();
+        template["spec"]["containers"][0]["image"] = format!("registry.example/api:{version}").into();
+        shop.write(version, &[api]);
+    }
+    shop.setup.runtime = Arc::new(Apart { runtime: Arc::clone(&shop.setup.runtime), by_s: 130 });
+    assert!(succeeded(&shop.deploy("v1").await));
+    let begun = shop.setup.runtime.now();
+    assert!(succeeded(&shop.deploy("v2").await));
+    assert!(shop.setup.runtime.now().since(begun) > Duration::from_secs(75), "it waits for the old one");
+    let told = format!("{:?}", shop.setup.told.lock().expect("not poisoned"));
+    assert!(!told.contains("should have ended"), "{told}");
 }

@@ -156,3 +156,77 @@ async fn nothing_takes_a_failed_migration_back_while_a_pod_of_it_runs() {
     assert!(went_back(&end), "{end:?}");
     assert!(undone(&setup), "{:?}", jobs(&setup));
 }
+
+/// Its pod is all that tells that it ran: the process that began it was killed, and a person has deleted the Job.
+#[tokio::test(start_paused = true)]
+async fn a_migration_of_which_only_a_pod_is_left_is_taken_back() {
+    let setup = dies(MIGRATED, 325, "never-ready schema@v2", 6).await;
+    let pod = pod_of_job(&setup).await;
+    keep(&setup, &pod, json!(["example.com/keeps"]));
+    clear_away(&setup);
+    setup.shared.world().faults.clear();
+    let ends = async {
+        setup.runtime.sleep(Duration::from_secs(60)).await;
+        assert_eq!(jobs(&setup), [], "its pod still runs");
+        keep(&setup, &pod, json!(null));
+    };
+    let (end, ()) = futures::future::join(take_over(&setup, Wish::Abort), ends).await;
+    assert!(went_back(&end), "{end:?}");
+    assert!(undone(&setup), "{:?}", jobs(&setup));
+}
+
+/// What takes it back tells as well that it ran.
+#[tokio::test(start_paused = true)]
+async fn a_migration_of_which_only_its_way_back_is_left_is_taken_back_to_the_end() {
+    let setup = dies(MIGRATED, 326, "never-ready schema@v2", 6).await;
+    pod_of_job(&setup).await;
+    let job = setup.shared.world().of_kind("Job")[0].key().clone();
+    keep(&setup, &job, json!(["example.com/keeps"]));
+    setup.shared.world().delete(&job, &Precondition::Any).expect("is deleted");
+    let under_way = async {
+        setup.runtime.sleep(Duration::from_secs(20)).await;
+        keep(&setup, &job, json!(null));
+        while !jobs(&setup).iter().any(|(name, _)| name.ends_with("-undo")) {
+            setup.runtime.sleep(MOMENT).await;
+        }
+        setup.runtime.sleep(Duration::from_secs(2)).await;
+    };
+    {
+        let abort = take_over(&setup, Wish::Abort);
+        futures::pin_mut!(abort, under_way);
+        let first = futures::future::select(abort, under_way).await;
+        assert!(matches!(first, futures::future::Either::Right(_)), "it dies while the undo is under way");
+    }
+    assert!(!undone(&setup) && jobs(&setup).len() == 1, "{:?}", jobs(&setup));
+    setup.shared.world().faults = vec![fault("crash schema@v2")];
+    setup.runtime.sleep(Duration::from_secs(60)).await;
+    let end = take_over(&setup, Wish::Resume).await;
+    assert_eq!(asked(&end).0, "job-failed", "{end:?}");
+}
+
+/// It was completed: whoever waits until it is gone would run it a second time.
+#[tokio::test(start_paused = true)]
+async fn a_completed_migration_that_is_just_being_taken_away_does_not_run_again() {
+    for (seed, project, trouble) in [(327, ONE_WAY, None), (328, MIGRATED, Some("crash web@v2"))] {
+        let setup = dies(project, seed, "slow schema@v2", 6).await;
+        setup.shared.world().faults.clear();
+        setup.runtime.sleep(Duration::from_secs(60)).await;
+        assert!(matches!(&jobs(&setup)[..], [(_, true)]), "{:?}", jobs(&setup));
+        let job = setup.shared.world().of_kind("Job")[0].key().clone();
+        keep(&setup, &job, json!(["example.com/keeps"]));
+        setup.shared.world().delete(&job, &Precondition::Any).expect("is deleted");
+        setup.shared.world().faults.extend(trouble.map(fault));
+        let goes = async {
+            setup.runtime.sleep(Duration::from_secs(20)).await;
+            keep(&setup, &job, json!(null));
+        };
+        let (end, ()) = futures::future::join(take_over(&setup, Wish::Resume), goes).await;
+        if trouble.is_none() {
+            assert!(succeeded(&end), "{end:?}");
+            assert_eq!(jobs(&setup), [], "it is not run again");
+        } else {
+            assert!(went_back(&end), "{end:?}");
+            assert!(undone(&setup) && jobs(&setup).len() == 1, "{:?}", jobs(&setup));
+        }
+    }
+}

@@ -15,6 +15,7 @@ use maily_core::{
 use serde_json::{Value, json};
 
 use crate::{
+    clock::Apart,
     hindered::Hindered,
     setup::{fault, succeeded},
     shop::{OF_MANIFESTS, Shop, deployment, notes},
@@ -377,4 +378,73 @@ async fn a_job_that_somebody_lets_run_after_a_plan_was_made_makes_it_no_older() 
     let adopted = shop.setup.environment().adopt_plan(planned.plan).await.expect("fits still");
     assert!(succeeded(&shop.run(adopted).await));
     assert!(image(&shop).is_some());
+}
+
+/// The same where another was to take its place, and the step failed before that came to its turn.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_has_gone_by_itself_does_not_run_again_because_another_was_to_take_its_place() {
+    let mut shop = Shop::new(OF_MANIFESTS, 321);
+    let fields = json!({"ttlSecondsAfterFinished": 60});
+    let policy = |of: &str| {
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": "n"}, "spec": {"podSelector": {"matchLabels": {"of": of}}}})
+    };
+    let mut other = job(&fields);
+    other["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/seed:2".into();
+    shop.write("v1", &[policy("v1"), job(&fields), config("v1")]);
+    shop.write("v3", &[policy("v3"), other, config("v3")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let options = PlanOptions { replace: ["Job/seed".to_owned()].into(), ..PlanOptions::default() };
+    let planned = shop.plan_with("v3", options, Depth::DryRun).await.expect("can be planned");
+    shop.setup.shared.world().delete(&seed(), &Precondition::Any).expect("was there");
+    let n = ObjectKey::new(ObjectKind::new("networking.k8s.io/v1", "NetworkPolicy"), Some("shop"), "n");
+    let of = json!({"spec": {"podSelector": {"matchLabels": {"of": "me"}}}});
+    shop.setup.shared.world().edit_as("kubectl-edit", &n, of).expect("is there");
+    let lost = Some(("c", AtomicU32::new(1)));
+    let hindered = Arc::new(Hindered { lost, ..Hindered::of(&shop.setup) });
+    shop.setup.cluster = Some(Arc::clone(&hindered) as _);
+    let end = shop.run(planned).await;
+    assert!(matches!(&end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    assert!(hindered.has_lost_all());
+    assert_eq!(image(&shop), None, "it has had its end");
+}
+
+/// Whoever goes on has another clock than whoever began.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_may_have_run_is_not_run_again_by_whose_clock_is_behind() {
+    let mut shop = Shop::new(OF_MANIFESTS, 322);
+    let fields = json!({"ttlSecondsAfterFinished": 60});
+    shop.write("v1", &[config("v1"), deployment("late", &[])]);
+    shop.write("v2", &[job(&fields), config("v2"), deployment("late", &["c"])]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.shared.world().faults.push(fault("never-ready late"));
+    let died = within(&*shop.setup.runtime, Duration::from_secs(75), shop.deploy("v2")).await;
+    assert!(died.is_none());
+    assert_eq!(image(&shop), None, "it has run, and has gone");
+    shop.setup.runtime = Arc::new(Apart { runtime: Arc::clone(&shop.setup.runtime), by_s: -40 });
+    let environment = shop.setup.environment();
+    let end = environment.take_over(None, Wish::Resume, &shop.setup.options("second")).await;
+    let end = end.expect("goes on").expect("was unfinished");
+    assert!(format!("{end:?}").contains("vanished"), "{end:?}");
+    assert_eq!(image(&shop), None);
+}
+
+/// Whoever saw in time that it was never made knows it also after that time.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_was_seen_to_be_missing_in_time_has_not_vanished_later() {
+    let mut shop = Shop::new(OF_MANIFESTS, 323);
+    let fields = json!({"ttlSecondsAfterFinished": 60});
+    shop.write("v1", &[config("v1")]);
+    shop.write("v2", &[job(&fields), config("v2")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let conflicts = Some(("seed", Arc::new(AtomicU32::new(0))));
+    shop.setup.cluster = Some(Arc::new(Hindered { conflicts, ..Hindered::of(&shop.setup) }));
+    let planned = shop.plan_with("v2", PlanOptions::default(), Depth::Read).await.expect("can be planned");
+    let died = within(&*shop.setup.runtime, Duration::from_secs(5), shop.run(planned)).await;
+    assert!(died.is_none());
+    let environment = shop.setup.environment();
+    let end = environment.take_over(None, Wish::Resume, &shop.setup.options("second")).await;
+    let end = end.expect("goes on").expect("was unfinished");
+    let RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. } = &end else { panic!("{end:?}") };
+    assert!(!format!("{end:?}").contains("vanished"), "{end:?}");
 }

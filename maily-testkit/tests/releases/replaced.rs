@@ -586,3 +586,83 @@ async fn a_secret_of_another_type_is_made_again_for_who_says_so() {
     let planned = shop.plan_with("v2", allowed("Secret/key"), Depth::DryRun).await.expect("can be planned");
     assert!(succeeded(&shop.run(planned).await));
 }
+
+/// A shop whose two versions take their time to stop, and may.
+fn patient_shop(seed: u64, stops_after: &str, grace: i64) -> Shop {
+    let shop = Shop::new(OF_MANIFESTS, seed);
+    for version in ["v1", "v2"] {
+        let mut object = slow_to_stop("Deployment", version);
+        let template = &mut object["spec"]["template"];
+        template["metadata"]["annotations"]["stack.maily.dev/stops-after"] = stops_after.into();
+        template["spec"]["terminationGracePeriodSeconds"] = grace.into();
+        shop.write(version, &[object]);
+    }
+    shop
+}
+
+/// Longer than its service's `timeout`, which is for what begins.
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_has_a_long_grace_is_waited_for_before_anything_is_made_again() {
+    for (seed, trouble) in [(190, None), (191, Some("crash api@v2"))] {
+        let shop = patient_shop(seed, "1500s", 1_800);
+        assert!(succeeded(&shop.deploy("v1").await));
+        shop.setup.shared.world().faults.extend(trouble.map(fault));
+        let planned =
+            shop.plan_with("v2", allowed("Deployment/api"), Depth::DryRun).await.expect("can be planned");
+        let (end, seen) = together(&shop, shop.run(planned)).await;
+        let told = format!("{:?}", shop.setup.told.lock().expect("not poisoned"));
+        assert!(told.contains("has stopped") && !told.contains("by force"), "{told}");
+        if trouble.is_none() {
+            assert!(succeeded(&end), "{end:?}");
+            assert_eq!(seen, [vec!["v1"], vec![], vec!["v2"]]);
+        } else {
+            assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+            assert_eq!(seen, [vec!["v1"], vec![], vec!["v2"], vec![], vec!["v1"]]);
+        }
+    }
+}
+
+/// Nothing stops: what does not serve by then has had its time.
+#[tokio::test(start_paused = true)]
+async fn a_way_back_waits_for_no_grace_that_nothing_uses() {
+    let shop = Shop::new(OF_MANIFESTS, 192);
+    for version in ["1", "2"] {
+        let mut api = deployment("api", &[]);
+        let pod = &mut api["spec"]["template"]["spec"];
+        pod["containers"][0]["image"] = format!("registry.example/api:{version}").into();
+        pod["terminationGracePeriodSeconds"] = 86_400.into();
+        shop.write(&format!("v{version}"), &[api]);
+    }
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.shared.world().faults.extend([fault("crash api@2"), fault("never-ready api@1")]);
+    let pod = shop.setup.shared.world().of_kind("Pod")[0].key().clone();
+    let planned = shop.plan("v2").await.expect("can be planned");
+    shop.setup.shared.world().delete(&pod, &Precondition::Any).expect("is deleted");
+    let begun = shop.setup.runtime.now();
+    let end = shop.run(planned).await;
+    assert_eq!(not_serving(&end).len(), 1, "{end:?}");
+    let took = shop.setup.runtime.now().since(begun);
+    assert!(took < Duration::from_secs(400), "{took:?}");
+}
+
+/// What a version drops goes in the background, and its pods after it.
+#[tokio::test(start_paused = true)]
+async fn what_was_deleted_comes_back_after_its_last_pod_is_gone() {
+    for (seed, kind) in (193..).zip(["Deployment", "StatefulSet", "DaemonSet", "Job"]) {
+        let shop = Shop::new(OF_MANIFESTS, seed);
+        let other = |value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}, "data": {"a": value}});
+        shop.write("v1", &[map("1"), other("1"), slow_to_stop(kind, "v1")]);
+        shop.write("v2", &[map("1")]);
+        assert!(succeeded(&shop.deploy("v1").await));
+        let planned = shop.plan("v2").await.expect("can be planned");
+        let key = ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("shop"), "other");
+        let edit = json!({"data": {"a": "mine"}});
+        shop.setup.shared.world().edit_as("kubectl-edit", &key, edit).expect("is there");
+        let (end, seen) = together(&shop, shop.run(planned)).await;
+        assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+        assert_eq!(seen, [vec!["v1"], vec![], vec!["v1"]], "{kind}");
+        let told = format!("{:?}", shop.setup.told.lock().expect("not poisoned"));
+        // Those of a Job have ended.
+        assert!(kind == "Job" || told.contains(&format!("{kind}/api is not made again")), "{told}");
+    }
+}

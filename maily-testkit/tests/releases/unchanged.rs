@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     setup::{Setup, fault, succeeded},
-    shop::{OF_MANIFESTS, Shop, components, notes},
+    shop::{OF_MANIFESTS, Shop, components, deployment, notes},
 };
 
 async fn not_serving(setup: &Setup, planned: Planned) -> Vec<Failure> {
@@ -364,4 +364,40 @@ async fn what_is_on_the_move_when_a_run_that_was_taken_over_ends_is_waited_for()
     assert!(took > Duration::from_secs(60), "{took:?}");
     let longer = gone_on(Some(took.saturating_sub(Duration::from_secs(15)))).await;
     assert!(longer > took + Duration::from_secs(10), "{took:?} {longer:?}");
+}
+
+/// Its node may answer again: such a pod has the patience that everything has.
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_ends_late_beside_a_release_is_waited_for_and_named_with_a_way_on() {
+    for (seed, stops_after, serves) in [(125, "50s", true), (126, "9000s", false)] {
+        let shop = Shop::new(OF_MANIFESTS, seed);
+        for version in ["v1", "v2"] {
+            let mut db = deployment("db", &[]);
+            (db["kind"], db["spec"]["serviceName"]) = ("StatefulSet".into(), "db".into());
+            let template = &mut db["spec"]["template"];
+            template["metadata"]["annotations"] = json!({"stack.maily.dev/stops-after": stops_after});
+            template["spec"]["terminationGracePeriodSeconds"] = 5.into();
+            let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"of": version}});
+            shop.write(version, &[db, map]);
+        }
+        assert!(succeeded(&shop.deploy("v1").await));
+        let pod = shop.setup.shared.world().of_kind("Pod")[0].key().clone();
+        shop.setup.shared.world().faults.push(fault("never-ready db"));
+        shop.setup.runtime.sleep(Duration::from_secs(20)).await;
+        shop.setup.shared.world().delete(&pod, &Precondition::Any).expect("is there");
+        let mended = async {
+            shop.setup.runtime.sleep(Duration::from_secs(45)).await;
+            shop.setup.shared.world().faults.clear();
+        };
+        let (end, ()) = futures::future::join(shop.deploy("v2"), mended).await;
+        match released(&end) {
+            [] => assert!(serves, "{end:?}"),
+            [failure] => {
+                assert!(!serves && failure.cause == "deadline", "{failure:?}");
+                let hint = failure.hint.as_deref().expect("names a way on");
+                assert!(hint.contains("--force --grace-period=0"), "{hint}");
+            }
+            more => panic!("{more:?}"),
+        }
+    }
 }

@@ -64,7 +64,9 @@ impl Writer<'_> {
             }
             let deleted = match change.operation {
                 Operation::Delete => !self.has_left_alone(change),
-                operation => operation == Operation::Replace,
+                // What has gone by itself before its turn came had its end.
+                Operation::Replace => !(goes_by_itself(change) && self.has_left_alone(change)),
+                _ => false,
             };
             match (self.standing(change, &scope, live.as_ref()).await?, &live, &change.before) {
                 (Standing::Absent, _, None) => {
@@ -73,6 +75,8 @@ impl Writer<'_> {
                     }
                 }
                 (Standing::Absent, _, Some(before)) if deleted || is_planted(Defect::GoneRemade) => {
+                    // What a version drops goes in the background, and its pods after it.
+                    self.until_stopped(change).await?;
                     let object = self.open(&before.object).await?;
                     if let Some(answer) = self.send(change, object, Precondition::Absent).await?
                         && self.give_back(change, &answer).await?

@@ -4,23 +4,25 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Writer, look::Standing};
+use super::{Writer, look::Standing, pods::in_words};
 use crate::{
-    object::{Object, ObjectKind},
+    object::{Object, ObjectKey, ObjectKind},
     planted::{Defect, is_planted},
     provider::{Deleted, Dependents, Effect, ListQuery, Precondition, exactly},
     run::{Change, Digests, Failure, Operation, Written},
-    steps::{context::Trouble, waited::Waited},
+    steps::{context::Trouble, stopping::Stopping, waited::Waited},
 };
 
 /// So long a deletion takes where nothing is in its way.
 const ORDINARY: Duration = Duration::from_secs(1);
 /// Between two looks there is at least so long.
-const SHORTEST: Duration = Duration::from_millis(20);
+pub(super) const SHORTEST: Duration = Duration::from_millis(20);
+/// And at most so long.
+pub(super) const LONGEST: Duration = Duration::from_secs(2);
 
 /// What can be done where something does not go.
 const FINALIZER_STAYS: &str = "find out why the controller of the finalizer does not finish";
-const POD_STAYS: &str = "a pod whose node is gone stays until the node is deleted, or the pod by force: make sure first that \
+pub(super) const POD_STAYS: &str = "a pod whose node is gone stays until the node is deleted, or the pod by force: make sure first that \
                          nothing of it runs any more";
 
 /// Whether the controller of a Job says that one of these holds.
@@ -31,24 +33,38 @@ fn says(job: &Object, conditions: &[&str]) -> bool {
     job.items("/status/conditions").iter().any(holds)
 }
 
-fn pod_has_ended(pod: &Object) -> bool {
+fn pods_of_job(change: &Change) -> ListQuery {
+    let kind = ObjectKind::new("v1", "Pod");
+    ListQuery::new(kind, change.key.namespace.as_deref()).label("job-name", change.key.name.clone())
+}
+
+pub(super) fn pod_has_ended(pod: &Object) -> bool {
     matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"))
+}
+
+/// Whether an object makes pods, by itself or through others: of other kinds than Kubernetes' own nobody knows.
+pub(super) fn has_pods(key: &ObjectKey) -> bool {
+    let of_kubernetes = |group: &str| {
+        !group.contains('.') || group.ends_with(".k8s.io") && !group.starts_with("gateway.networking.")
+    };
+    let kind = key.kind.kind.as_str();
+    !of_kubernetes(key.kind.group())
+        || matches!(
+            kind,
+            "Deployment"
+                | "StatefulSet"
+                | "DaemonSet"
+                | "ReplicaSet"
+                | "ReplicationController"
+                | "Job"
+                | "CronJob"
+        )
 }
 
 /// Old pods and new ones of what is made again never run side by side: one may be all that writes to a volume.
 fn dependents(change: &Change) -> Dependents {
-    let has_pods = matches!(
-        change.key.kind.kind.as_str(),
-        "Deployment"
-            | "StatefulSet"
-            | "DaemonSet"
-            | "ReplicaSet"
-            | "ReplicationController"
-            | "Job"
-            | "CronJob"
-    );
     match change.operation {
-        Operation::Replace if has_pods => Dependents::GoFirst,
+        Operation::Replace if has_pods(&change.key) => Dependents::GoFirst,
         _ => Dependents::Follow,
     }
 }
@@ -91,27 +107,41 @@ impl Writer<'_> {
         }
     }
 
-    /// Of what is made again right away its new state is noted.
+    /// What is made again right away gets its new state noted after it.
     fn note_gone(&self, change: &Change) {
-        if change.operation == Operation::Delete {
+        if matches!(change.operation, Operation::Delete | Operation::Replace) {
             let (fingerprint, released) = (String::new(), String::new());
             let gone = Written { uid: None, fingerprint, released, images: Digests::new() };
             self.context.wrote(&self.step.id, change, gone);
         }
     }
 
-    /// Deletes this run's own Job of a former process if it has ended in one of these ways, so that it can run again.
-    pub(crate) async fn clear_ended(&mut self, change: &Change, ended: &[&str]) -> Result<(), Trouble> {
+    /// Deletes this run's own Job of a former process if it has ended in one of these ways, so that it can run again;
+    /// whether it is completed, and just being taken away by whoever tidies up.
+    pub(crate) async fn clear_ended(&mut self, change: &Change, ended: &[&str]) -> Result<bool, Trouble> {
         loop {
-            let Some(live) = self.look(change, false).await? else { return Ok(()) };
+            let Some(live) = self.look(change, false).await? else { return Ok(false) };
+            let is_complete = self.is_ours(&live) && says(&live, &["Complete"]);
+            if live.is_terminating() && is_complete && !ended.contains(&"Complete") {
+                self.keep(change, &change.scope(), live);
+                return Ok(true);
+            }
             if live.is_terminating() {
-                return self.wait_gone(change, &live).await;
+                return self.wait_gone(change, &live).await.map(|()| false);
             }
-            if !self.is_ours(&live) || !says(&live, ended) {
-                return Ok(());
+            if !self.is_ours(&live) || !says(&live, ended) || self.delete(change, &live).await? {
+                return Ok(false);
             }
-            if self.delete(change, &live).await? {
-                return Ok(());
+        }
+    }
+
+    /// Whether there are pods of a Job, also such as have ended.
+    pub(crate) async fn has_pods(&mut self, change: &Change) -> Result<bool, Trouble> {
+        let query = pods_of_job(change);
+        loop {
+            match self.context.providers.cluster.list(&query).await {
+                Ok(pods) => return Ok(!pods.is_empty()),
+                Err(error) => self.after(error).await?,
             }
         }
     }
@@ -154,9 +184,7 @@ impl Writer<'_> {
 
     /// Waits until no pod of a Job runs. One that has ended stays with a Job that is not deleted.
     pub(crate) async fn until_no_pod_runs(&mut self, change: &Change) -> Result<(), Trouble> {
-        let kind = ObjectKind::new("v1", "Pod");
-        let query =
-            ListQuery::new(kind, change.key.namespace.as_deref()).label("job-name", change.key.name.clone());
+        let query = pods_of_job(change);
         let mut pause = Duration::from_millis(50);
         let mut waited = Waited::new(self.context, &self.step.id);
         loop {
@@ -177,7 +205,7 @@ impl Writer<'_> {
                 Err(error) => self.after(error).await?,
             }
             self.context.pause(self.direction, pause.min(waited.left().max(SHORTEST))).await?;
-            pause = (pause * 2).min(Duration::from_secs(2));
+            pause = (pause * 2).min(LONGEST);
         }
     }
 
@@ -216,10 +244,14 @@ impl Writer<'_> {
         let mut pause = Duration::from_millis(20);
         let begun = self.context.runtime.now();
         let mut waited = Waited::new(self.context, &self.step.id);
+        let (mut stopping, mut until) = (Stopping::default(), self.deadline);
         loop {
-            match self.context.read(&change.key).await {
-                Ok(None) => return Ok(()),
-                Ok(Some(live)) if live.uid() != going.uid() => return Ok(()),
+            let live = self.context.read(&change.key).await;
+            match live.map(|live| live.filter(|live| live.uid() == going.uid())) {
+                Ok(None) => {
+                    self.had_to_wait();
+                    return Ok(());
+                }
                 Ok(Some(live)) => {
                     let finalizers: Vec<&str> = live
                         .items("/metadata/finalizers")
@@ -230,9 +262,13 @@ impl Writer<'_> {
                     let now = self.context.runtime.now();
                     let lasts = now.since(begun) >= ORDINARY || now >= self.deadline;
                     // Whoever waits for a moment alone need not know for which pods.
-                    let stopping =
-                        if finalizers.is_empty() && lasts { self.stopping(&change.key).await } else { None };
-                    let (what, hint) = match (&stopping, finalizers.as_slice()) {
+                    let pods = match finalizers.is_empty() && lasts {
+                        true => self.made_for(&change.key).await.unwrap_or_default(),
+                        false => Vec::new(),
+                    };
+                    let pods: Vec<Object> = pods.into_iter().filter(Object::is_terminating).collect();
+                    until = until.max(self.until(&mut stopping, &pods));
+                    let (what, hint) = match (in_words(&pods), finalizers.as_slice()) {
                         (Some(pods), _) => (format!("it waits until {pods}"), POD_STAYS),
                         (None, []) => ("its dependents are still being deleted".to_owned(), FINALIZER_STAYS),
                         (None, some) => {
@@ -242,7 +278,7 @@ impl Writer<'_> {
                     if !finalizers.is_empty() || lasts {
                         waited.tell(None, None, &format!("{} is not gone: {what}", change.key.short()));
                     }
-                    if now >= self.deadline {
+                    if now >= until {
                         return Err(Failure::new("not-gone", format!("{} is not gone: {what}", change.key))
                             .with_object(change.key.to_string())
                             .with_hint(hint)
@@ -252,7 +288,37 @@ impl Writer<'_> {
                 Err(error) => self.after(error).await?,
             }
             self.context.pause(self.direction, pause.min(waited.left().max(SHORTEST))).await?;
-            pause = (pause * 2).min(Duration::from_secs(2));
+            pause = (pause * 2).min(LONGEST);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an operator makes of its objects nobody knows beforehand.
+    #[test]
+    fn what_may_have_pods_is_known_by_its_kind() {
+        let makes = |version: &str, kind: &str| {
+            has_pods(&ObjectKey::new(ObjectKind::new(version, kind), Some("shop"), "one"))
+        };
+        for (version, kind) in [
+            ("apps/v1", "StatefulSet"),
+            ("batch/v1", "CronJob"),
+            ("postgresql.cnpg.io/v1", "Cluster"),
+            ("serving.knative.dev/v1", "Service"),
+            ("gateway.networking.k8s.io/v1", "Gateway"),
+        ] {
+            assert!(makes(version, kind), "{version} {kind}");
+        }
+        for (version, kind) in [
+            ("v1", "Secret"),
+            ("policy/v1", "PodDisruptionBudget"),
+            ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+            ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+        ] {
+            assert!(!makes(version, kind), "{version} {kind}");
         }
     }
 }

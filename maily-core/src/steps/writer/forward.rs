@@ -16,9 +16,9 @@ use crate::{
     },
 };
 
-/// Seconds by which clocks may differ of whoever began a step and of whoever goes on with it. A Job that was never made is
-/// not to be taken for one that has gone.
-const CLOCKS_S: i64 = 5;
+/// Seconds by which clocks may differ of whoever began a step and of whoever goes on with it; no more than half of what a
+/// Job stays: one that was never made is not to be taken for one that has gone.
+const CLOCKS_S: i64 = 60;
 
 /// Whether an autoscaler has still to be given the number with which what was made begins: that an object is there says
 /// nothing of it, because another process may have made it and come no further.
@@ -50,6 +50,8 @@ impl Writer<'_> {
         };
         let scope = change.scope();
         let mut first = true;
+        // Seen in time: what this process makes itself does not vanish.
+        let mut never_ran = false;
         loop {
             let live = self.look(change, first).await?;
             first = false;
@@ -58,9 +60,10 @@ impl Writer<'_> {
                 (Standing::Absent, _)
                     if change.before.is_none() || change.operation == Operation::Replace =>
                 {
-                    if self.may_have_run(desired) {
+                    if !never_ran && self.may_have_run(desired) {
                         return Err(vanished(change).into());
                     }
+                    never_ran = true;
                     Precondition::Absent
                 }
                 (Standing::Before, Some(live)) => exactly(live),
@@ -104,7 +107,7 @@ impl Writer<'_> {
         let begun = self.context.begun(&self.step.id).forward.filter(|_| self.past == Past::Unknown);
         let stays = desired.int("/spec/ttlSecondsAfterFinished").filter(|_| desired.goes_by_itself());
         let (Some(begun), Some(stays)) = (begun, stays) else { return false };
-        self.context.runtime.wall().duration_since(begun).as_secs() >= stays.saturating_sub(CLOCKS_S)
+        self.context.runtime.wall().duration_since(begun).as_secs() >= stays - CLOCKS_S.min(stays / 2)
     }
 
     /// Moves fields of other clients to us, and replicas to the manager that keeps them for an autoscaler.
@@ -179,7 +182,7 @@ impl Writer<'_> {
         }
     }
 
-    fn keep(&self, change: &Change, scope: &FieldSet, answer: Object) -> Object {
+    pub(super) fn keep(&self, change: &Change, scope: &FieldSet, answer: Object) -> Object {
         let desired = change.desired.as_ref().map(compared).unwrap_or_default();
         let released = object_digest(&self.context.sealer.view(&answer, &desired));
         // Most changes set the very fields that were captured.

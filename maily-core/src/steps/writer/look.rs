@@ -117,7 +117,9 @@ impl Writer<'_> {
             let taken = self.direction == Direction::Forward && is_planted(Defect::CaptureNotCompared);
             return Ok(if taken { Standing::Before } else { Standing::Foreign });
         }
-        if let Some(written) = self.context.written(&self.step.id, &change.key) {
+        // That it was taken away says nothing of what was made in its place.
+        let written = self.context.written(&self.step.id, &change.key);
+        if let Some(written) = written.filter(|written| written.uid.is_some()) {
             let same = written.fingerprint == object_digest(&seen);
             return Ok(if same { Standing::Ours } else { Standing::Foreign });
         }

@@ -87,6 +87,11 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Until when it has time; later where pods of before had to stop first.
+    pub(crate) fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
     /// Whether a call on this very object may be unanswered, here or in a former process. That another one of its step
     /// has got no answer says nothing of it.
     fn is_doubtful(&self, change: &Change) -> bool {

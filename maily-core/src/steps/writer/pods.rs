@@ -2,14 +2,23 @@
 
 use serde_json::json;
 
-use super::Writer;
+use super::{
+    Writer,
+    delete::{LONGEST, POD_STAYS, SHORTEST, has_pods, pod_has_ended},
+};
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
     planted::{Defect, is_planted},
     provider::{Effect, ErrorKind, ListQuery, ProviderError, WriteOptions, exactly, patch_of},
     rollout::{controller, is_ready},
-    run::{EPOCH, Failure, MANAGER, What, epoch_of},
-    steps::context::Trouble,
+    run::{Change, EPOCH, Failure, MANAGER, What, epoch_of},
+    runtime::Moment,
+    steps::{
+        context::Trouble,
+        rollout::time_for,
+        stopping::{LATE, Stopping},
+        waited::Waited,
+    },
 };
 
 impl Writer<'_> {
@@ -34,19 +43,59 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Which pods of a workload still stop, told; `None` where there are none, or nobody could see them.
-    pub(super) async fn stopping(&self, workload: &ObjectKey) -> Option<String> {
+    /// The pods that a workload has made, by itself or through others.
+    pub(super) async fn made_for(&self, workload: &ObjectKey) -> Result<Vec<Object>, ProviderError> {
         let query = ListQuery::new(ObjectKind::new("v1", "Pod"), workload.namespace.as_deref()).state_only();
-        let pods = self.context.providers.cluster.list(&query).await.ok()?;
-        let stops = |pod: &&Object| pod.is_terminating() && is_made_for(pod, workload);
-        let names: Vec<&str> = pods.iter().filter(stops).map(Object::name).collect();
-        match names.as_slice() {
-            [] => None,
-            [pod] => Some(format!("its pod {pod} has stopped")),
-            [first, second] => Some(format!("its pods {first} and {second} have stopped")),
-            [first, more @ ..] => {
-                Some(format!("its pods have stopped: {first} and {} more have not", more.len()))
+        let mut pods = self.context.providers.cluster.list(&query).await?;
+        pods.retain(|pod| is_made_for(pod, workload));
+        Ok(pods)
+    }
+
+    /// Waits until no pod runs that was made for what is gone: what takes its place would run beside it.
+    pub(super) async fn until_stopped(&mut self, change: &Change) -> Result<(), Trouble> {
+        if !has_pods(&change.key) {
+            return Ok(());
+        }
+        let name = change.key.short();
+        let mut pause = SHORTEST;
+        let mut waited = Waited::new(self.context, &self.step.id);
+        let mut stopping = Stopping::default();
+        loop {
+            match self.made_for(&change.key).await {
+                Ok(mut pods) => {
+                    pods.retain(|pod| !pod_has_ended(pod));
+                    let Some(what) = in_words(&pods) else { break };
+                    let now = self.context.runtime.now();
+                    let until = self.until(&mut stopping, &pods);
+                    waited.tell(None, None, &format!("{name} is not made again: it waits until {what}"));
+                    if now >= until {
+                        let message = format!("{} is not made again: it waits until {what}", change.key);
+                        return Err(Failure::new("not-gone", message)
+                            .with_object(change.key.to_string())
+                            .with_hint(POD_STAYS)
+                            .into());
+                    }
+                }
+                Err(error) => self.after(error).await?,
             }
+            self.context.pause(self.direction, pause.min(waited.left().max(SHORTEST))).await?;
+            pause = (pause * 2).min(LONGEST);
+        }
+        self.had_to_wait();
+        Ok(())
+    }
+
+    /// Until when these pods are waited for: they have their grace, however little time their step has.
+    pub(super) fn until(&self, stopping: &mut Stopping, pods: &[Object]) -> Moment {
+        let ends = pods.iter().filter_map(|pod| stopping.end(pod, &*self.context.runtime));
+        ends.map(|end| end + LATE).fold(self.deadline, Moment::max)
+    }
+
+    /// The time of a step is for what begins: it begins anew where pods of before took all of it to stop.
+    pub(super) fn had_to_wait(&mut self) {
+        let now = self.context.runtime.now();
+        if now >= self.deadline {
+            self.deadline = now + time_for(self.step, self.direction);
         }
     }
 
@@ -94,6 +143,18 @@ impl Writer<'_> {
 fn is_refusal(error: &ProviderError) -> bool {
     let moves = matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound | ErrorKind::StaleEpoch);
     error.effect() == Effect::None && !error.is_transient() && !moves
+}
+
+/// What is waited for where these pods still run; `None` where there are none.
+pub(super) fn in_words(pods: &[Object]) -> Option<String> {
+    Some(match pods {
+        [] => return None,
+        [pod] => format!("its pod {} has stopped", pod.name()),
+        [first, second] => format!("its pods {} and {} have stopped", first.name(), second.name()),
+        [first, more @ ..] => {
+            format!("its pods have stopped: {} and {} more have not", first.name(), more.len())
+        }
+    })
 }
 
 /// Whether a workload has made a pod, by itself or through what it makes and names after itself.

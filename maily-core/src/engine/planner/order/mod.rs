@@ -287,7 +287,8 @@ impl Order<'_> {
                 // A gate's Job only looks; there is nothing to undo.
                 Look::Job(job) => {
                     let job = job.clone().called(&gate_job(&phase.name, name));
-                    (Work::Job { job, undo: None }, Reversibility::NoEffect)
+                    let own_time = gate.timeout_s.is_some();
+                    (Work::Job { job, undo: None, own_time }, Reversibility::NoEffect)
                 }
             };
             self.add(Step {
@@ -428,5 +429,5 @@ fn reversibility(spec: &JobSpec) -> Reversibility {
 }
 
 fn job(spec: &JobSpec) -> Work {
-    Work::Job { job: spec.job.clone(), undo: spec.undo.clone() }
+    Work::Job { job: spec.job.clone(), undo: spec.undo.clone(), own_time: spec.timeout_s.is_some() }
 }
