@@ -54,21 +54,24 @@ impl Discovery {
     }
 
     /// Where there is no such path: whether a kind is served still, which was known before. A definition may have lost the
-    /// version since, and its objects are there in another one. One that was just written discovery may not tell of yet.
+    /// version since, and its objects are there in another one. One that was just written discovery may not tell of yet:
+    /// it is asked until it does, or its time is up.
     ///
     /// # Errors
     /// With `Unsupported` where it is not.
     pub(crate) async fn is_served_still(&self, wire: &Wire, kind: &ObjectKind) -> Result<(), ProviderError> {
-        if self.is_awaited(wire, kind) {
-            return Ok(());
+        loop {
+            self.lock().remove(&kind.api_version);
+            if self.find(wire, kind).await?.is_some() {
+                return Ok(());
+            }
+            if !self.is_awaited(wire, kind) {
+                let name = kind.to_string();
+                let error = unserved(About { operation: "discover", resource: &name });
+                return Err(error.with_served_in(self.versions(wire, kind).await?));
+            }
+            wire.runtime.sleep(PAUSE).await;
         }
-        self.lock().remove(&kind.api_version);
-        if self.find(wire, kind).await?.is_some() {
-            return Ok(());
-        }
-        let name = kind.to_string();
-        let error = unserved(About { operation: "discover", resource: &name });
-        Err(error.with_served_in(self.versions(wire, kind).await?))
     }
 
     /// Notes what a definition that was written brings.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     KubeCluster,
     cluster::object,
-    error::{About, PROVIDER, garbled},
+    error::{About, PROVIDER, garbled, is_no_path},
     migrate::migrated,
     request::{CALL, Content, is_absent},
 };
@@ -187,6 +187,10 @@ pub(crate) async fn delete(
     let wire = &cluster.inner.wire;
     let answer = match wire.call(about, Method::DELETE, &uri, Some((Content::Json, bytes)), CALL).await {
         Ok(answer) => answer.json(about)?,
+        Err(error) if is_no_path(&error) => {
+            cluster.inner.discovery.is_served_still(wire, &key.kind).await?;
+            return Ok(Deleted::AlreadyAbsent);
+        }
         Err(error) if is_absent(&error) => return Ok(Deleted::AlreadyAbsent),
         Err(error) => return Err(error),
     };

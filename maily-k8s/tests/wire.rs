@@ -859,8 +859,19 @@ async fn what_is_absent_in_a_version_that_is_served_no_more_is_not_called_gone()
                 Reply::Json(200, json!({"kind": "APIGroup", "versions": [{"version": "v1"}]}))
             }
             "/apis/example.com/v1" => Reply::Json(200, group("v1")),
+            "/apis/apiextensions.k8s.io/v1" => Reply::Json(
+                200,
+                json!({"kind": "APIResourceList", "groupVersion": "apiextensions.k8s.io/v1",
+                "resources": [{"name": "customresourcedefinitions", "kind": "CustomResourceDefinition",
+                    "namespaced": false, "verbs": ["get"]}]}),
+            ),
+            _ if uri.contains("/customresourcedefinitions/") => Reply::Json(
+                200,
+                json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": {"name": "things.example.com", "uid": "u", "resourceVersion": "2"}}),
+            ),
             "/apis/example.com/v1beta1" if !dropped => Reply::Json(200, group("v1beta1")),
-            _ if uri.ends_with("/last") => {
+            _ if uri.contains("/last") => {
                 dropped = true;
                 Reply::Headed(404, "404 page not found\n")
             }
@@ -870,6 +881,15 @@ async fn what_is_absent_in_a_version_that_is_served_no_more_is_not_called_gone()
     });
     let of = |name: &str| ObjectKey::new(ObjectKind::new("example.com/v1beta1", "Thing"), Some("n"), name);
     assert_eq!(cluster.get(&of("a")).await.expect("answers"), None);
+    // Also a moment after a definition was written, of which discovery may not tell yet.
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com", "uid": "u", "resourceVersion": "1"},
+        "spec": {"group": "example.com", "names": {"kind": "Thing"}}});
+    let definition = Object::from_value(definition).expect("is an object");
+    let known = Precondition::Exactly { uid: "u".into(), resource_version: "1".into() };
+    cluster.write(&definition, &WriteOptions::merge("test", known.clone())).await.expect("is taken");
+    let error = cluster.delete(&of("last"), &known, Dependents::Follow).await.expect_err("is not served");
+    assert_eq!((error.kind(), error.served_in()), (ErrorKind::Unsupported, &["v1".to_owned()][..]));
     for name in ["last", "a"] {
         let error = cluster.get(&of(name)).await.expect_err("is not served");
         assert_eq!((error.kind(), error.served_in()), (ErrorKind::Unsupported, &["v1".to_owned()][..]));

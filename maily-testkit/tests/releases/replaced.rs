@@ -9,7 +9,7 @@ use std::{
 use maily_core::{
     engine::{Depth, Failure, Outcome, RunEnd, Wish, planner::PlanOptions},
     object::{Object, ObjectKey, ObjectKind},
-    provider::Precondition,
+    provider::{Precondition, WriteOptions},
     release::RollbackTo,
     runtime::within,
 };
@@ -665,4 +665,50 @@ async fn what_was_deleted_comes_back_after_its_last_pod_is_gone() {
         // Those of a Job have ended.
         assert!(kind == "Job" || told.contains(&format!("{kind}/api is not made again")), "{told}");
     }
+}
+
+/// Names are alike where a workload of another kind has taken over what a release drops.
+#[tokio::test(start_paused = true)]
+async fn pods_of_another_workload_with_such_a_name_are_not_waited_for() {
+    let shop = Shop::new(OF_MANIFESTS, 198);
+    let other = |value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}, "data": {"a": value}});
+    shop.write("v1", &[map("1"), other("1"), slow_to_stop("Deployment", "v1")]);
+    shop.write("v2", &[map("1")]);
+    assert!(succeeded(&shop.deploy("v1").await));
+    let owned = |kind: &str, name: &str, version: &str, by: (&str, &str, &str, &str)| {
+        let (of, by_kind, by_name, uid) = by;
+        let body = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "shop",
+            "ownerReferences": [{"apiVersion": of, "kind": by_kind, "name": by_name, "uid": uid, "controller": true}]},
+            "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "else"}}, "template": {"metadata": {"labels": {"app": "else"}}},
+                "containers": [{"name": "a", "image": "registry.example/else:other"}]}});
+        let object = Object::from_value(body).expect("is an object");
+        let options = WriteOptions::apply("rollouts", Precondition::Any);
+        shop.setup.shared.world().write(&object, &options).expect("can be made")
+    };
+    let set =
+        owned("ReplicaSet", "api-abc", "apps/v1", ("argoproj.io/v1alpha1", "Rollout", "api", "u-rollout"));
+    owned("Pod", "api-abc-1", "v1", ("apps/v1", "ReplicaSet", "api-abc", set.uid().expect("has one")));
+    let planned = shop.plan("v2").await.expect("can be planned");
+    let key = ObjectKey::new(ObjectKind::new("v1", "ConfigMap"), Some("shop"), "other");
+    shop.setup
+        .shared
+        .world()
+        .edit_as("kubectl-edit", &key, json!({"data": {"a": "mine"}}))
+        .expect("is there");
+    let (end, seen) = together(&shop, shop.run(planned)).await;
+    assert!(matches!(end, RunEnd::Over { outcome: Outcome::RolledBack { .. }, .. }), "{end:?}");
+    assert_eq!(seen, [vec!["other", "v1"], vec!["other"], vec!["other", "v1"]]);
+}
+
+/// The `timeout` of a service is for the pods that begin, however much of it those of before have had.
+#[tokio::test(start_paused = true)]
+async fn pods_that_begin_have_their_whole_time_behind_those_that_stop() {
+    let shop = patient_shop(199, "590s", 595);
+    assert!(succeeded(&shop.deploy("v1").await));
+    shop.setup.shared.world().faults.push(fault("slow api@v2"));
+    let planned =
+        shop.plan_with("v2", allowed("Deployment/api"), Depth::DryRun).await.expect("can be planned");
+    let (end, seen) = together(&shop, shop.run(planned)).await;
+    assert!(succeeded(&end), "{end:?}");
+    assert_eq!(seen, [vec!["v1"], vec![], vec!["v2"]]);
 }

@@ -244,12 +244,14 @@ impl Writer<'_> {
         let mut pause = Duration::from_millis(20);
         let begun = self.context.runtime.now();
         let mut waited = Waited::new(self.context, &self.step.id);
-        let (mut stopping, mut until) = (Stopping::default(), self.deadline);
+        let (mut stopping, mut stopped) = (Stopping::default(), false);
         loop {
             let live = self.context.read(&change.key).await;
             match live.map(|live| live.filter(|live| live.uid() == going.uid())) {
                 Ok(None) => {
-                    self.had_to_wait();
+                    if stopped {
+                        self.had_to_wait();
+                    }
                     return Ok(());
                 }
                 Ok(Some(live)) => {
@@ -267,7 +269,8 @@ impl Writer<'_> {
                         false => Vec::new(),
                     };
                     let pods: Vec<Object> = pods.into_iter().filter(Object::is_terminating).collect();
-                    until = until.max(self.until(&mut stopping, &pods));
+                    stopped |= !pods.is_empty();
+                    let until = self.until(&mut stopping, &pods);
                     let (what, hint) = match (in_words(&pods), finalizers.as_slice()) {
                         (Some(pods), _) => (format!("it waits until {pods}"), POD_STAYS),
                         (None, []) => ("its dependents are still being deleted".to_owned(), FINALIZER_STAYS),
@@ -284,6 +287,8 @@ impl Writer<'_> {
                             .with_hint(hint)
                             .into());
                     }
+                    // A call that fails meanwhile is made again as long as they have.
+                    self.deadline = until;
                 }
                 Err(error) => self.after(error).await?,
             }

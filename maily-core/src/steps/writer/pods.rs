@@ -1,6 +1,8 @@
 //! Pods, which are no objects of a release: marked where a former holder may still delete them.
 
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use super::{
     Writer,
@@ -53,18 +55,19 @@ impl Writer<'_> {
 
     /// Waits until no pod runs that was made for what is gone: what takes its place would run beside it.
     pub(super) async fn until_stopped(&mut self, change: &Change) -> Result<(), Trouble> {
-        if !has_pods(&change.key) {
+        // What stands in no namespace would have its pods looked for in all of them.
+        if !has_pods(&change.key) || change.key.namespace.is_none() {
             return Ok(());
         }
         let name = change.key.short();
         let mut pause = SHORTEST;
         let mut waited = Waited::new(self.context, &self.step.id);
-        let mut stopping = Stopping::default();
+        let (mut stopping, mut stopped) = (Stopping::default(), false);
         loop {
-            match self.made_for(&change.key).await {
-                Ok(mut pods) => {
-                    pods.retain(|pod| !pod_has_ended(pod));
+            match self.left_of(change).await {
+                Ok(pods) => {
                     let Some(what) = in_words(&pods) else { break };
+                    stopped = true;
                     let now = self.context.runtime.now();
                     let until = self.until(&mut stopping, &pods);
                     waited.tell(None, None, &format!("{name} is not made again: it waits until {what}"));
@@ -75,14 +78,69 @@ impl Writer<'_> {
                             .with_hint(POD_STAYS)
                             .into());
                     }
+                    self.deadline = until;
                 }
+                // Pods that nobody may look at keep nothing from coming back.
+                Err(error) if error.is_refusal() => break,
                 Err(error) => self.after(error).await?,
             }
             self.context.pause(self.direction, pause.min(waited.left().max(SHORTEST))).await?;
             pause = (pause * 2).min(LONGEST);
         }
-        self.had_to_wait();
+        if stopped {
+            self.had_to_wait();
+        }
         Ok(())
+    }
+
+    /// Pods that stop, or are about to, as what they were made for has gone. Others may have names like theirs.
+    async fn left_of(&self, change: &Change) -> Result<Vec<Object>, ProviderError> {
+        let mut left = Vec::new();
+        let mut owners = BTreeMap::new();
+        for pod in self.made_for(&change.key).await? {
+            if pod_has_ended(&pod) {
+                continue;
+            }
+            if !pod.is_terminating() {
+                let Some(owner) = controller(&pod) else { continue };
+                let uid = owner["uid"].as_str().unwrap_or_default().to_owned();
+                if !owners.contains_key(&uid) {
+                    let is_of = self.leads_to(owner, change).await?;
+                    owners.insert(uid.clone(), is_of);
+                }
+                if owners.get(&uid) != Some(&true) {
+                    continue;
+                }
+            }
+            left.push(pod);
+        }
+        Ok(left)
+    }
+
+    /// Whether the owner of a pod is what a change is about as it was before, or was made by that and goes after it.
+    async fn leads_to(&self, owner: &Value, change: &Change) -> Result<bool, ProviderError> {
+        let Some(before) = &change.before else { return Ok(false) };
+        let is_it = |owner: &Value| owner["uid"] == before.uid.as_str();
+        if is_it(owner) {
+            return Ok(true);
+        }
+        let between = matches!(change.key.kind.kind.as_str(), "Deployment" | "CronJob");
+        let (Some(version), Some(kind), Some(name)) =
+            (owner["apiVersion"].as_str(), owner["kind"].as_str(), owner["name"].as_str())
+        else {
+            return Ok(false);
+        };
+        if !between {
+            return Ok(false);
+        }
+        let key = ObjectKey::new(ObjectKind::new(version, kind), change.key.namespace.as_deref(), name);
+        match self.context.providers.cluster.get(&key).await {
+            Ok(Some(live)) => Ok(controller(&live).is_some_and(is_it)),
+            // Collected already: its pods are next.
+            Ok(None) => Ok(true),
+            Err(error) if error.is_refusal() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Until when these pods are waited for: they have their grace, however little time their step has.
@@ -91,12 +149,10 @@ impl Writer<'_> {
         ends.map(|end| end + LATE).fold(self.deadline, Moment::max)
     }
 
-    /// The time of a step is for what begins: it begins anew where pods of before took all of it to stop.
+    /// The time of a step is for what begins: it begins anew where pods of before took of it to stop.
     pub(super) fn had_to_wait(&mut self) {
         let now = self.context.runtime.now();
-        if now >= self.deadline {
-            self.deadline = now + time_for(self.step, self.direction);
-        }
+        self.deadline = self.deadline.max(now + time_for(self.step, self.direction));
     }
 
     async fn stamp_pod(&mut self, pod: Object) -> Result<(), Trouble> {
