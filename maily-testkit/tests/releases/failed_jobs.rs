@@ -43,15 +43,21 @@ fn keep(setup: &Setup, key: &ObjectKey, finalizers: Value) {
     setup.shared.world().edit_as("kubectl-patch", key, kept).expect("is there");
 }
 
-/// Nobody has seen it fail: what it has done half-way is taken back, as by a process that had lived.
-#[tokio::test(start_paused = true)]
-async fn a_migration_that_failed_while_nobody_looked_is_taken_back_and_not_run_again() {
-    let setup = dies(MIGRATED, 320, "slow schema@v2", 6).await;
+/// A migration that has failed after the process of its run had died, and its Job.
+async fn failed_unseen(project: &'static str, seed: u64) -> (Setup, Vec<String>) {
+    let setup = dies(project, seed, "slow schema@v2", 6).await;
     setup.shared.world().faults = vec![fault("crash schema@v2")];
     setup.runtime.sleep(Duration::from_secs(60)).await;
     let before = failed(&setup, false);
     assert_eq!(before.len(), 1, "{:?}", jobs(&setup));
     setup.shared.world().faults.clear();
+    (setup, before)
+}
+
+/// Nobody has seen it fail: what it has done half-way is taken back, as by a process that had lived.
+#[tokio::test(start_paused = true)]
+async fn a_migration_that_failed_while_nobody_looked_is_taken_back_and_not_run_again() {
+    let (setup, before) = failed_unseen(MIGRATED, 320).await;
     let end = take_over(&setup, Wish::Resume).await;
     assert!(went_back(&end), "{end:?}");
     assert!(undone(&setup), "{:?}", jobs(&setup));
@@ -60,12 +66,7 @@ async fn a_migration_that_failed_while_nobody_looked_is_taken_back_and_not_run_a
 
 #[tokio::test(start_paused = true)]
 async fn a_migration_without_a_way_back_that_failed_while_nobody_looked_waits_for_a_person() {
-    let setup = dies(ONE_WAY, 321, "slow schema@v2", 6).await;
-    setup.shared.world().faults = vec![fault("crash schema@v2")];
-    setup.runtime.sleep(Duration::from_secs(60)).await;
-    let before = failed(&setup, false);
-    assert_eq!(before.len(), 1, "{:?}", jobs(&setup));
-    setup.shared.world().faults.clear();
+    let (setup, before) = failed_unseen(ONE_WAY, 321).await;
     let end = take_over(&setup, Wish::Resume).await;
     assert_eq!(asked(&end).0, "job-failed", "{end:?}");
     assert_eq!(failed(&setup, false), before, "what tells of it stays");

@@ -134,15 +134,20 @@ async fn a_service_that_is_called_shared_is_told_from_what_is_shared() {
     }
 }
 
+/// A job of a service, without a way back.
+fn migrate() -> JobSpec {
+    let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate", "namespace": "shop"},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "r.example/a:1"}]}}}});
+    let job = Object::from_value(body).expect("is an object");
+    JobSpec { name: "migrate".into(), job, undo: None, timeout_s: None }
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_steps_of_one_name_are_no_plan() {
     let setup = Setup::new(123);
     let environment = setup.environment();
     let mut wanted = setup.wanted("v1").await;
-    let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate", "namespace": "shop"},
-        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "r.example/a:1"}]}}}});
-    let job = Object::from_value(body).expect("is an object");
-    let spec = JobSpec { name: "migrate".into(), job, undo: None, timeout_s: None };
+    let spec = migrate();
     let api = wanted.services.get_mut("api").expect("is there");
     api.before.push(spec.clone());
     api.after.push(spec);
@@ -160,10 +165,7 @@ async fn two_jobs_of_one_name_are_no_plan() {
     let setup = Setup::new(319);
     let environment = setup.environment();
     let mut wanted = setup.wanted("v1").await;
-    let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate", "namespace": "shop"},
-        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "r.example/a:1"}]}}}});
-    let job = Object::from_value(body).expect("is an object");
-    let spec = JobSpec { name: "migrate".into(), job, undo: None, timeout_s: None };
+    let spec = migrate();
     wanted.services.get_mut("api").expect("is there").before.push(spec.clone());
     wanted.services.get_mut("worker").expect("is there").before.push(spec);
     let head = environment.head().await.expect("can be read");

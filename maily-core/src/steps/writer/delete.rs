@@ -33,6 +33,11 @@ fn says(job: &Object, conditions: &[&str]) -> bool {
     job.items("/status/conditions").iter().any(holds)
 }
 
+/// The failure of a step whose time is up while something of before is still there.
+pub(super) fn not_gone(change: &Change, message: String) -> Failure {
+    Failure::new("not-gone", message).with_object(change.key.to_string())
+}
+
 fn pods_of_job(change: &Change) -> ListQuery {
     let kind = ObjectKind::new("v1", "Pod");
     ListQuery::new(kind, change.key.namespace.as_deref()).label("job-name", change.key.name.clone())
@@ -43,7 +48,7 @@ pub(super) fn pod_has_ended(pod: &Object) -> bool {
 }
 
 /// Whether an object makes pods, by itself or through others: of other kinds than Kubernetes' own nobody knows.
-pub(super) fn has_pods(key: &ObjectKey) -> bool {
+pub(super) fn may_have_pods(key: &ObjectKey) -> bool {
     let of_kubernetes = |group: &str| {
         !group.contains('.') || group.ends_with(".k8s.io") && !group.starts_with("gateway.networking.")
     };
@@ -64,7 +69,7 @@ pub(super) fn has_pods(key: &ObjectKey) -> bool {
 /// Old pods and new ones of what is made again never run side by side: one may be all that writes to a volume.
 fn dependents(change: &Change) -> Dependents {
     match change.operation {
-        Operation::Replace if has_pods(&change.key) => Dependents::GoFirst,
+        Operation::Replace if may_have_pods(&change.key) => Dependents::GoFirst,
         _ => Dependents::Follow,
     }
 }
@@ -173,7 +178,7 @@ impl Writer<'_> {
                 self.patch(change, &live, json!({"spec": {"suspend": true}})).await?;
             } else if self.context.runtime.now() >= self.deadline {
                 let message = format!("{}: its controller does not suspend it", change.key);
-                return Err(Failure::new("not-gone", message).with_object(change.key.to_string()).into());
+                return Err(not_gone(change, message).into());
             } else {
                 // Before its controller has heard of it, it may still make a pod.
                 self.context.pause(self.direction, Duration::from_millis(100)).await?;
@@ -193,10 +198,8 @@ impl Writer<'_> {
             match running {
                 Ok(0) => return Ok(()),
                 Ok(running) if self.context.runtime.now() >= self.deadline => {
-                    let message = format!("{running} of its pods are still there");
-                    return Err(Failure::new("not-gone", format!("{}: {message}", change.key))
-                        .with_object(change.key.to_string())
-                        .into());
+                    let message = format!("{}: {running} of its pods are still there", change.key);
+                    return Err(not_gone(change, message).into());
                 }
                 Ok(running) => {
                     let why = format!("{running} of the pods of {} still run", change.key.short());
@@ -282,10 +285,8 @@ impl Writer<'_> {
                         waited.tell(None, None, &format!("{} is not gone: {what}", change.key.short()));
                     }
                     if now >= until {
-                        return Err(Failure::new("not-gone", format!("{} is not gone: {what}", change.key))
-                            .with_object(change.key.to_string())
-                            .with_hint(hint)
-                            .into());
+                        let message = format!("{} is not gone: {what}", change.key);
+                        return Err(not_gone(change, message).with_hint(hint).into());
                     }
                     // A call that fails meanwhile is made again as long as they have.
                     self.deadline = until;
@@ -306,7 +307,7 @@ mod tests {
     #[test]
     fn what_may_have_pods_is_known_by_its_kind() {
         let makes = |version: &str, kind: &str| {
-            has_pods(&ObjectKey::new(ObjectKind::new(version, kind), Some("shop"), "one"))
+            may_have_pods(&ObjectKey::new(ObjectKind::new(version, kind), Some("shop"), "one"))
         };
         for (version, kind) in [
             ("apps/v1", "StatefulSet"),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Writer,
-    delete::{LONGEST, POD_STAYS, SHORTEST, has_pods, pod_has_ended},
+    delete::{LONGEST, POD_STAYS, SHORTEST, may_have_pods, not_gone, pod_has_ended},
 };
 use crate::{
     object::{Object, ObjectKey, ObjectKind},
@@ -56,7 +56,7 @@ impl Writer<'_> {
     /// Waits until no pod runs that was made for what is gone: what takes its place would run beside it.
     pub(super) async fn until_stopped(&mut self, change: &Change) -> Result<(), Trouble> {
         // What stands in no namespace would have its pods looked for in all of them.
-        if !has_pods(&change.key) || change.key.namespace.is_none() {
+        if !may_have_pods(&change.key) || change.key.namespace.is_none() {
             return Ok(());
         }
         let name = change.key.short();
@@ -73,10 +73,7 @@ impl Writer<'_> {
                     waited.tell(None, None, &format!("{name} is not made again: it waits until {what}"));
                     if now >= until {
                         let message = format!("{} is not made again: it waits until {what}", change.key);
-                        return Err(Failure::new("not-gone", message)
-                            .with_object(change.key.to_string())
-                            .with_hint(POD_STAYS)
-                            .into());
+                        return Err(not_gone(change, message).with_hint(POD_STAYS).into());
                     }
                     self.deadline = until;
                 }
@@ -104,11 +101,12 @@ impl Writer<'_> {
             if !pod.is_terminating() {
                 let Some(owner) = controller(&pod) else { continue };
                 let uid = owner["uid"].as_str().unwrap_or_default().to_owned();
-                if !owners.contains_key(&uid) {
-                    let is_of = self.leads_to(owner, change).await?;
-                    owners.insert(uid.clone(), is_of);
-                }
-                if owners.get(&uid) != Some(&true) {
+                let is_of = match owners.get(&uid) {
+                    Some(known) => *known,
+                    None => self.leads_to(owner, change).await?,
+                };
+                owners.insert(uid, is_of);
+                if !is_of {
                     continue;
                 }
             }
@@ -124,16 +122,12 @@ impl Writer<'_> {
         if is_it(owner) {
             return Ok(true);
         }
-        let between = matches!(change.key.kind.kind.as_str(), "Deployment" | "CronJob");
-        let (Some(version), Some(kind), Some(name)) =
-            (owner["apiVersion"].as_str(), owner["kind"].as_str(), owner["name"].as_str())
+        let (Some(between), Some(version), Some(name)) =
+            (between(&change.key), owner["apiVersion"].as_str(), owner["name"].as_str())
         else {
             return Ok(false);
         };
-        if !between {
-            return Ok(false);
-        }
-        let key = ObjectKey::new(ObjectKind::new(version, kind), change.key.namespace.as_deref(), name);
+        let key = ObjectKey::new(ObjectKind::new(version, between), change.key.namespace.as_deref(), name);
         match self.context.providers.cluster.get(&key).await {
             Ok(Some(live)) => Ok(controller(&live).is_some_and(is_it)),
             // Collected already: its pods are next.
@@ -166,7 +160,7 @@ impl Writer<'_> {
             let error = match self.send_mark(&pod).await? {
                 Ok(_) => break,
                 // Nobody is kept from going on by it: a late deletion takes a pod that served nobody.
-                Err(error) if is_refusal(&error) => {
+                Err(error) if is_not_taken(&error) => {
                     self.context.tell(What::Waiting { why: error.brief() });
                     break;
                 }
@@ -196,7 +190,7 @@ impl Writer<'_> {
 }
 
 /// Whether the server, or a policy of the cluster, does not take a mark as it is, and will not at another attempt.
-fn is_refusal(error: &ProviderError) -> bool {
+fn is_not_taken(error: &ProviderError) -> bool {
     let moves = matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound | ErrorKind::StaleEpoch);
     error.effect() == Effect::None && !error.is_transient() && !moves
 }
@@ -213,13 +207,20 @@ pub(super) fn in_words(pods: &[Object]) -> Option<String> {
     })
 }
 
+/// What a workload makes that makes its pods; `None` where it makes them itself.
+fn between(workload: &ObjectKey) -> Option<&'static str> {
+    match workload.kind.kind.as_str() {
+        "Deployment" => Some("ReplicaSet"),
+        "CronJob" => Some("Job"),
+        _ => None,
+    }
+}
+
 /// Whether a workload has made a pod, by itself or through what it makes and names after itself.
 fn is_made_for(pod: &Object, workload: &ObjectKey) -> bool {
     let Some(owner) = controller(pod) else { return false };
-    let between = match workload.kind.kind.as_str() {
-        "Deployment" => "ReplicaSet",
-        "CronJob" => "Job",
-        kind => return owner["kind"] == kind && owner["name"] == workload.name.as_str(),
+    let Some(between) = between(workload) else {
+        return owner["kind"] == workload.kind.kind.as_str() && owner["name"] == workload.name.as_str();
     };
     let after = owner["name"].as_str().and_then(|name| name.strip_prefix(&workload.name)?.strip_prefix('-'));
     owner["kind"] == between && after.is_some_and(|after| !after.contains('-'))
